@@ -1,0 +1,1 @@
+"""The operator's web page; a leaf program that nobody imports."""

@@ -1,0 +1,1 @@
+"""HDF5 on disk: run archives and support sets."""

@@ -1,0 +1,191 @@
+"""Configuration: what people edit, checked at once and with every problem named."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pychip_stream.errors import ConfigError
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WatchConfig(_Section):
+    """The acquisition folder and how it is watched."""
+
+    root: Path = Field(description="acquisition folder; frames are found anywhere below it")
+    mode: Literal["auto", "poll"] = Field(
+        "auto", description='"poll" for network folders, which deliver no events'
+    )
+    quiet_s: float = Field(
+        1.0, ge=0, le=3600, description="unchanged for this long counts as finished, in seconds"
+    )
+    scan_s: float = Field(
+        0.15, gt=0, le=60, description="pause between looks at the newest folders"
+    )
+    reconcile_s: float = Field(
+        5.0, gt=0, le=3600, description="pause between looks at the whole tree"
+    )
+    incomplete_s: float = Field(
+        120.0, gt=0, description="report a file that stays incomplete for this long"
+    )
+    max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+
+
+class SupportConfig(_Section):
+    """The support sets of this experiment."""
+
+    folder: Path = Field(Path("support"), description="where versions are kept")
+    initial: Path | None = Field(None, description="support set to start with")
+
+
+class EncoderConfig(_Section):
+    """The network that turns chips into embeddings."""
+
+    name: str = Field("bundled", description='"bundled" or a torchvision ResNet such as "resnet18"')
+    weights: Path | None = Field(None, description="state dict on disk; none: the encoder's own")
+    device: str | None = Field(None, description='"cpu", "cuda", "mps"; none: the fastest found')
+
+
+class ClassifyConfig(_Section):
+    """How chips are labelled."""
+
+    method: Literal["auto", "lda", "euclidean"] = "auto"
+    reject: bool = Field(True, description='label chips unlike every example "unknown"')
+    sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
+
+
+class ArchiveConfig(_Section):
+    """The run archive."""
+
+    folder: Path = Field(Path("runs"), description="where run archives are written")
+    name: str = Field("run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    embeddings: bool = Field(True, description="keep embeddings, so that runs can be re-scored")
+    segment_frames: int = Field(64, ge=1, le=4096)
+    segment_s: float = Field(5.0, gt=0, le=600)
+
+
+class InferenceConfig(_Section):
+    """The inference workers."""
+
+    workers: int = Field(1, ge=1, le=64)
+    credit: int = Field(2, ge=1, le=64, description="frames a worker holds at once")
+
+
+class WireConfig(_Section):
+    """Addresses of the services; port 0 lets `run` choose a free one."""
+
+    host: str = "127.0.0.1"
+    tasks: Port = Field(0, description="watcher: hands out frames")
+    results: Port = Field(0, description="archiver: takes results")
+    requests: Port = Field(0, description="hub: takes support sets and status")
+    events: Port = Field(0, description="hub: publishes support sets, status, live results")
+
+    def endpoint(self, port: Literal["tasks", "results", "requests", "events"]) -> str:
+        """Address of a service, for example tcp://127.0.0.1:5601."""
+        return f"tcp://{self.host}:{getattr(self, port)}"
+
+
+class DashboardConfig(_Section):
+    """The web page."""
+
+    enabled: bool = True
+    address: str = Field("127.0.0.1", description="interface to listen on")
+    port: Port = Field(0, description="0: a free one")
+
+
+class Config(_Section):
+    """One experiment; see configs/example.yaml for every key with its meaning."""
+
+    watch: WatchConfig
+    support: SupportConfig = SupportConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    classify: ClassifyConfig = ClassifyConfig()
+    inference: InferenceConfig = InferenceConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    wire: WireConfig = WireConfig()
+    dashboard: DashboardConfig = DashboardConfig()
+
+    @property
+    def run_path(self) -> Path:
+        """The archive of this run once it is closed."""
+        return self.archive.folder / f"{self.archive.name}.h5"
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; relative paths in it are relative to the file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or used, with every problem and its key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read ({error.strerror or error})"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(str(path), [f"is not valid YAML: {detail}"]) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            str(path), ["is empty or not a table of sections; see `pychip-stream init`"]
+        )
+    return parse(tree, where=str(path), base=path.resolve().parent)
+
+
+def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
+    """Check a configuration and resolve its paths against `base`.
+
+    Raises
+    ------
+    ConfigError
+        With every problem and its key.
+    """
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        problems = [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
+        raise ConfigError(where, problems) from error
+    return _resolve(config, base)
+
+
+def dump(config: Config) -> str:
+    """Write a configuration as YAML that `load` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _plain(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key (misspelt?)"
+    if error["type"] == "missing":
+        return "is missing"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _resolve(config: Config, base: Path) -> Config:
+    def at(path: Path) -> Path:
+        return Path(base, path.expanduser())
+
+    support, encoder = config.support, config.encoder
+    return config.model_copy(
+        update={
+            "watch": config.watch.model_copy(update={"root": at(config.watch.root)}),
+            "support": support.model_copy(
+                update={
+                    "folder": at(support.folder),
+                    "initial": at(support.initial) if support.initial else None,
+                }
+            ),
+            "encoder": encoder.model_copy(
+                update={"weights": at(encoder.weights) if encoder.weights else None}
+            ),
+            "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
+        }
+    )

@@ -1,0 +1,84 @@
+"""Frames: what the microscope hands over."""
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.errors import FrameError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FrameKey:
+    """Identity of a frame within an acquisition folder.
+
+    Attributes
+    ----------
+    path
+        Path of the file relative to the acquisition root, with forward slashes.
+    index
+        Position within a stack or multi-page file, from 0.
+    """
+
+    path: str
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        pure = PurePosixPath(self.path)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in self.path or not self.path:
+            raise FrameError(f"{self.path!r}: a frame's path must stay inside its folder")
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.index}" if self.index else self.path
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One two-dimensional image with what is known about it.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) array of any real dtype, as the detector delivered it; NaN and infinities
+        are allowed and are dealt with by normalisation.
+    pixel_size
+        Edge of a pixel in `unit`, or None where the file does not say.
+    unit
+        Unit of `pixel_size` ("nm", "um", "1/nm", …), or None.
+    time
+        Acquisition time in seconds since 1970 (UTC), or None.
+    exposure_s
+        Exposure time in seconds, or None.
+    source
+        File the frame came from, or an empty string.
+    index
+        Position within the file, from 0.
+    """
+
+    pixels: npt.NDArray[np.generic] = field(repr=False)
+    pixel_size: float | None = None
+    unit: str | None = None
+    time: float | None = None
+    exposure_s: float | None = None
+    source: str = ""
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        pixels = np.asarray(self.pixels)
+        if pixels.ndim != 2 or 0 in pixels.shape:
+            raise FrameError(
+                f"{self.source or 'frame'}: expected a two-dimensional image, got shape "
+                f"{pixels.shape}"
+            )
+        if pixels.dtype.kind not in "buif":
+            raise FrameError(
+                f"{self.source or 'frame'}: pixels of type {pixels.dtype} are not grey values"
+            )
+        object.__setattr__(self, "pixels", pixels)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        height, width = self.pixels.shape
+        return int(height), int(width)

@@ -1,0 +1,327 @@
+"""Support sets: the few examples that say what the classes are."""
+
+import getpass
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.errors import SupportError
+
+UNKNOWN = "unknown"
+"""Name of the class of chips that are too far from every prototype."""
+
+MAX_CLASSES = 250
+
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
+    "#882255", "#44aa99",
+)  # fmt: skip
+"""Colour-blind-safe class colours (Okabe & Ito 2008, then Tol's muted scheme)."""
+
+UNKNOWN_COLOR = "#7f7f7f"
+
+
+@dataclass(frozen=True, slots=True)
+class SupportClass:
+    """A named, coloured feature or phase."""
+
+    name: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChipSource:
+    """Where an example chip came from.
+
+    Attributes
+    ----------
+    path, index
+        File and position in it; an empty path where the frame had none.
+    row, column
+        Place on the grid, from 0; None for chips imported as pictures.
+    pixel_size, unit
+        Of the frame, where known.
+    user, time
+        Who picked it and when (seconds since 1970).
+    """
+
+    path: str = ""
+    index: int = 0
+    row: int | None = None
+    column: int | None = None
+    pixel_size: float | None = None
+    unit: str | None = None
+    user: str = ""
+    time: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SupportChip:
+    """One example: the chip with a margin of its surroundings, as the detector saw it.
+
+    Attributes
+    ----------
+    label
+        Name of its class.
+    pixels
+        (H + 2·margin[0], W + 2·margin[1]) counts before normalisation.
+    source
+        Where it came from.
+    """
+
+    label: str
+    pixels: npt.NDArray[np.generic] = field(repr=False)
+    source: ChipSource = ChipSource()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SupportEmbedding:
+    """What an encoder made of the chips of a support set.
+
+    Attributes
+    ----------
+    encoder_name, encoder_hash
+        Which encoder, and the hash of its weights.
+    cells
+        (chips, CELLS², D) float32, not standardised.
+    background
+        (m, D) float32 embeddings of up to 1024 chips of the frame(s) the examples were
+        picked from, not standardised: what is usual there.
+    """
+
+    encoder_name: str
+    encoder_hash: str
+    cells: npt.NDArray[np.float32] = field(repr=False)
+    background: npt.NDArray[np.float32] = field(repr=False)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float32]:
+        """(D,) mean embedding of the support frame."""
+        return np.asarray(self.background.mean(axis=0, dtype=np.float64), dtype=np.float32)
+
+    @property
+    def deviation(self) -> npt.NDArray[np.float32]:
+        """(D,) standard deviation of the support frame's embeddings, never zero."""
+        deviation = self.background.std(axis=0, dtype=np.float64)
+        floor = 1e-3 * max(float(deviation.max(initial=0.0)), 1e-6)
+        return np.asarray(np.maximum(deviation, floor), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class SupportSet:
+    """Classes with their example chips; immutable, identified by the hash of its content.
+
+    Attributes
+    ----------
+    classes, chips
+        In the order the operator made them.
+    chip_size, normalization
+        Fixed for every frame that is classified with this set.
+    margin
+        Pixels of surroundings kept above/below and left/right of each chip.
+    embedding
+        Present once an encoder has seen the chips.
+    parent
+        Version this one was changed from, or None.
+    author, note, created
+        Who, why, and when (seconds since 1970).
+    reference
+        The frame the chips were picked from while it is at hand; not part of the identity
+        and not stored.
+
+    Raises
+    ------
+    SupportError
+        For what is impossible: fewer than two classes, a class without chips, two classes
+        of one name, chips of different sizes, non-finite chips.
+    """
+
+    classes: tuple[SupportClass, ...]
+    chips: tuple[SupportChip, ...]
+    chip_size: ChipSize
+    normalization: Normalization
+    margin: tuple[int, int] = (0, 0)
+    embedding: SupportEmbedding | None = None
+    parent: str | None = None
+    author: str = ""
+    note: str = ""
+    created: float = 0.0
+    reference: Frame | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_classes(self.classes, self.chips)
+        expected = (
+            self.chip_size.height + 2 * self.margin[0],
+            self.chip_size.width + 2 * self.margin[1],
+        )
+        for number, chip in enumerate(self.chips):
+            if chip.pixels.shape != expected:
+                raise SupportError(
+                    f"chip {number} of class {chip.label!r} is {chip.pixels.shape[1]}x"
+                    f"{chip.pixels.shape[0]} pixels where {expected[1]}x{expected[0]} are "
+                    "expected; all chips of a support set have one size"
+                )
+            if not np.isfinite(chip.pixels).any():
+                raise SupportError(
+                    f"chip {number} of class {chip.label!r} has no finite pixel; pick another"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in order, without "unknown"."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def label_indices(self) -> npt.NDArray[np.intp]:
+        """(chips,) index of each chip's class in `names`."""
+        order = {name: i for i, name in enumerate(self.names)}
+        return np.array([order[chip.label] for chip in self.chips], dtype=np.intp)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of example chips of each class."""
+        found = Counter(chip.label for chip in self.chips)
+        return {name: found[name] for name in self.names}
+
+    @property
+    def version(self) -> str:
+        """Hash of everything that was chosen (32 hexadecimal digits)."""
+        return content_hash(self)
+
+    @classmethod
+    def from_picks(
+        cls,
+        frame: Frame,
+        chip_size: ChipSize | int | str | tuple[int, int],
+        picks: Mapping[str, Sequence[tuple[int, int]]],
+        *,
+        normalization: Normalization | None = None,
+        colors: Mapping[str, str] | None = None,
+        author: str | None = None,
+        note: str = "",
+        parent: str | None = None,
+    ) -> "SupportSet":
+        """Make a support set from chips picked on one frame.
+
+        Parameters
+        ----------
+        picks
+            (row, column) pairs, from 0, for each class name.
+        normalization
+            Default: the 0.1 and 99.9 percentiles of `frame`, for the whole run.
+
+        Raises
+        ------
+        UsageError
+            If a pick lies outside the grid.
+        SupportError
+            If the set is impossible (see the class).
+        """
+        size = ChipSize.parse(chip_size)
+        grid = Grid.of(frame.shape, size)
+        margin = (size.height, size.width)
+        user = _user() if author is None else author
+        now = time.time()
+        chips = []
+        for name, places in picks.items():
+            for row, column in places:
+                source = ChipSource(
+                    frame.source, frame.index, int(row), int(column), frame.pixel_size,
+                    frame.unit, user, now,
+                )  # fmt: skip
+                chips.append(
+                    SupportChip(name, grid.patch(frame.pixels, row, column, margin), source)
+                )
+        return cls(
+            classes=make_classes(list(picks), colors),
+            chips=tuple(chips),
+            chip_size=size,
+            normalization=normalization or Normalization.from_percentiles(frame.pixels),
+            margin=margin,
+            parent=parent,
+            author=user,
+            note=note,
+            created=now,
+            reference=frame,
+        )
+
+    def with_embedding(self, embedding: SupportEmbedding) -> "SupportSet":
+        """Return the same set as another encoder sees it."""
+        return replace(self, embedding=embedding)
+
+
+def make_classes(
+    names: Sequence[str], colors: Mapping[str, str] | None = None
+) -> tuple[SupportClass, ...]:
+    """Give each name its colour, from `colors` or the palette."""
+    colors = colors or {}
+    return tuple(
+        SupportClass(name, colors.get(name, PALETTE[i % len(PALETTE)]))
+        for i, name in enumerate(names)
+    )
+
+
+def content_hash(support: SupportSet) -> str:
+    """Hash what was chosen; derived numbers (embeddings) stay out, their encoder counts."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(*values: object) -> None:
+        for value in values:
+            encoded = repr(value).encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+
+    norm = support.normalization
+    add("support set 1", support.chip_size.width, support.chip_size.height, support.margin)
+    add(norm.mode, float(norm.low), float(norm.high), norm.clahe)
+    add(support.parent, support.author, support.note, float(support.created))
+    add(support.embedding.encoder_hash if support.embedding else None)
+    for cls in support.classes:
+        add(cls.name, cls.color)
+    for chip in support.chips:
+        s = chip.source
+        add(chip.label, s.path, s.index, s.row, s.column, s.pixel_size, s.unit, s.user, s.time)
+        add(chip.pixels.dtype.newbyteorder("<").str, chip.pixels.shape)
+        digest.update(np.ascontiguousarray(chip.pixels, chip.pixels.dtype.newbyteorder("<")))
+    return digest.hexdigest()
+
+
+def _check_classes(classes: Sequence[SupportClass], chips: Sequence[SupportChip]) -> None:
+    names = [c.name for c in classes]
+    if len(names) < 2:
+        raise SupportError(
+            f"a support set needs at least two classes, this one has {len(names)}"
+            + (f" ({names[0]!r})" if names else "")
+            + "; add examples of a second feature"
+        )
+    if len(names) > MAX_CLASSES:
+        raise SupportError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
+    for name in names:
+        if not name.strip() or not name.isprintable():
+            raise SupportError(f"class name {name!r} is empty or not printable")
+        if name == UNKNOWN:
+            raise SupportError(f"{UNKNOWN!r} is the name of the rejected chips; choose another")
+    doubled = [name for name, n in Counter(names).items() if n > 1]
+    if doubled:
+        raise SupportError(f"two classes are called {doubled[0]!r}; rename or merge them")
+    labels = {chip.label for chip in chips}
+    empty = [name for name in names if name not in labels]
+    if empty:
+        raise SupportError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
+    stray = labels.difference(names)
+    if stray:
+        raise SupportError(f"chips of an undeclared class {sorted(stray)[0]!r}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no account name: services, some containers
+        return ""

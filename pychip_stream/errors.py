@@ -1,0 +1,68 @@
+"""What can go wrong, and how much of the work it costs.
+
+Every message is one line that says what happened, where, and what to do about it.
+"""
+
+from collections.abc import Sequence
+
+
+class PychipError(Exception):
+    """Root of all errors this package raises on purpose.
+
+    Attributes
+    ----------
+    exit_code
+        What a command ends with when nothing catches the error: 1 the work failed,
+        2 wrong usage or configuration.
+    """
+
+    exit_code = 1
+
+
+class UsageError(PychipError):
+    """A command was asked for something that it cannot do; nothing was started."""
+
+    exit_code = 2
+
+
+class ConfigError(PychipError):
+    """A configuration cannot be used; start-up stops with every problem listed.
+
+    Parameters
+    ----------
+    where
+        The file (or source) that was read.
+    problems
+        One line each, naming the key and what to do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, where: str, problems: Sequence[str]) -> None:
+        self.where = where
+        self.problems = tuple(problems)
+        super().__init__(f"{where}: " + "; ".join(self.problems))
+
+
+class FrameError(PychipError):
+    """One frame cannot be read or analysed; the run records the reason and goes on."""
+
+
+class FrameIncompleteError(FrameError):
+    """The file is not whole yet (or changed while it was read); try again later."""
+
+
+class SupportError(PychipError):
+    """A support set is impossible or cannot be read."""
+
+
+class ArchiveError(PychipError):
+    """A run archive cannot be opened, read or written."""
+
+
+class EncoderError(PychipError):
+    """An encoder or its weights cannot be loaded or do not fit."""
+
+
+class WireError(PychipError):
+    """A message is malformed, too large or of another protocol version; it is dropped."""

@@ -1,0 +1,1 @@
+"""From files to frames: finding them, judging them whole, reading them."""

@@ -1,0 +1,1 @@
+"""Encoder and classifier: from chips to embeddings to labels."""

@@ -1,0 +1,1 @@
+"""A practice microscope: simulated experiments written as real files."""

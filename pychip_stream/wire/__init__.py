@@ -1,0 +1,1 @@
+"""Messages between the services: their form, their coding, their sockets."""

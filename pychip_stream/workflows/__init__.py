@@ -1,0 +1,1 @@
+"""What commands, services and dashboard have in common: whole pieces of work."""

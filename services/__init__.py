@@ -1,0 +1,1 @@
+"""Leaf programs that wire the library together; nobody imports them."""
