@@ -1,0 +1,204 @@
+"""Typed ZeroMQ sockets: bounded queues, no lingering, bad messages counted and dropped."""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import zmq
+
+from pychip_stream.errors import PychipError, WireError
+from pychip_stream.wire import codec
+from pychip_stream.wire.messages import Message, Reply
+
+logger = logging.getLogger(__name__)
+
+_DROP_LOG_S = 10.0
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class Received(NamedTuple):
+    """A message with who sent it (empty but on routers) and the topic (empty but on subscribers)."""
+
+    packet: codec.Packet
+    sender: bytes
+    topic: bytes
+
+
+class Channel:
+    """One socket that speaks the messages of this package.
+
+    Parameters
+    ----------
+    kind
+        ROUTER, DEALER, XPUB, or SUB of zmq.
+    queue
+        High-water mark in messages, both ways. What happens when it is full is said where
+        the channel is made: `send` returns False, publishers drop for slow subscribers.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int) -> None:
+        self._socket = context.socket(kind)
+        self._kind = kind
+        self.dropped = 0
+        self._said = 0.0
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, queue),
+            (zmq.RCVHWM, queue),
+            (zmq.MAXMSGSIZE, codec.MAX_BYTES),
+            (zmq.HEARTBEAT_IVL, 1000),
+            (zmq.HEARTBEAT_TIMEOUT, 10000),
+            (zmq.RECONNECT_IVL, 50),
+            (zmq.RECONNECT_IVL_MAX, 1000),
+        ):
+            self._socket.setsockopt(option, value)
+        if kind == zmq.ROUTER:
+            # A peer that comes back under its old name replaces the dead connection.
+            self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if kind == zmq.XPUB:
+            # Without VERBOSE only the first of several late joiners is told (measured).
+            self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+
+    def bind(self, endpoint: str) -> str:
+        """Listen; returns the address with the port that was really taken.
+
+        Raises
+        ------
+        PychipError
+            If the address is in use or not of this machine.
+        """
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise PychipError(
+                f"cannot listen on {endpoint}: {error.strerror}; choose another port "
+                "(0 takes a free one) or stop the program that uses it"
+            ) from error
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def connect(self, endpoint: str, identity: str = "") -> None:
+        """Connect; it reconnects by itself for as long as it lives."""
+        if identity:
+            self._socket.setsockopt(zmq.IDENTITY, identity.encode())
+        self._socket.connect(endpoint)
+
+    def subscribe(self, topic: bytes) -> None:
+        """Receive what is published under topics that start with `topic`."""
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+
+    @property
+    def raw(self) -> "zmq.Socket[bytes]":
+        """The socket, for a poller."""
+        return self._socket
+
+    def send(self, message: Message, arrays: Arrays | None = None, to: bytes = b"") -> bool:
+        """Send without waiting; False if the queue is full or the peer is gone.
+
+        Parameters
+        ----------
+        to
+            Receiver on a ROUTER, topic on an XPUB.
+        """
+        frames = codec.encode(message, arrays)
+        if self._kind in (zmq.ROUTER, zmq.XPUB):
+            frames.insert(0, to)
+        try:
+            self._socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return False
+            raise
+        return True
+
+    def send_waiting(self, message: Message, arrays: Arrays | None, timeout_s: float) -> bool:
+        """Send, waiting up to `timeout_s` for room in the queue."""
+        if not self._socket.poll(int(timeout_s * 1000), zmq.POLLOUT):
+            return False
+        return self.send(message, arrays)
+
+    def receive(self, timeout_s: float = 0.0) -> Received | None:
+        """Next good message, or None when `timeout_s` has passed; bad ones are dropped."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            wait = max(deadline - time.monotonic(), 0.0)
+            if not self._socket.poll(int(wait * 1000), zmq.POLLIN):
+                return None
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            lead = b""
+            if self._kind in (zmq.ROUTER, zmq.SUB) and frames:
+                lead = frames.pop(0).bytes
+            try:
+                packet = codec.decode([frame.buffer for frame in frames])
+            except WireError as error:
+                self._drop(error)
+                continue
+            sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)
+            return Received(packet, sender, topic)
+
+    def drain(self, limit: int = 1000) -> Iterator[Received]:
+        """Good messages that are there already, at most `limit`."""
+        for _ in range(limit):
+            received = self.receive(0.0)
+            if received is None:
+                return
+            yield received
+
+    def drop(self, why: str) -> None:
+        """Count a message that is well-formed but makes no sense here."""
+        self._drop(WireError(why))
+
+    def close(self) -> None:
+        """Close at once; unsent messages are discarded."""
+        self._socket.close(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _drop(self, error: WireError) -> None:
+        self.dropped += 1
+        now = time.monotonic()
+        if now - self._said > _DROP_LOG_S:
+            self._said = now
+            logger.warning("dropped a message (%d so far): %s", self.dropped, error)
+
+
+def request(
+    endpoint: str, message: Message, arrays: Arrays | None = None, timeout_s: float = 5.0
+) -> Reply:
+    """Ask the hub for something and wait for its answer.
+
+    Raises
+    ------
+    PychipError
+        If nothing answers in time, or the hub refuses.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        with Channel(context, zmq.DEALER, 4) as channel:
+            channel.connect(endpoint)
+            channel.send_waiting(message, arrays, timeout_s)
+            received = channel.receive(timeout_s)
+    finally:
+        context.term()
+    if received is None or not isinstance(received.packet.message, Reply):
+        raise PychipError(f"no answer from {endpoint} within {timeout_s:g} s; is the run started?")
+    reply = received.packet.message
+    if not reply.ok:
+        raise PychipError(f"refused by {endpoint}: {reply.detail}")
+    return reply
