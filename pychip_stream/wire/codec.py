@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 30
 
 _M = TypeVar("_M", bound=Message)
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)  # type: ignore[arg-type]
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 
 Buffer = bytes | memoryview
 
@@ -36,8 +36,9 @@ class Packet(NamedTuple):
 def encode(
     message: Message, arrays: Mapping[str, npt.NDArray[np.generic]] | None = None
 ) -> list[Buffer]:
-    """Turn a message and its arrays into the frames of a multipart message, without copies
-    of arrays that are already C-ordered and little-endian.
+    """Turn a message and its arrays into the parts of a multipart message.
+
+    Arrays that are C-ordered and little-endian already are not copied.
     """
     buffers: list[Buffer] = []
     described = []
@@ -45,7 +46,7 @@ def encode(
         dtype = array.dtype.newbyteorder("<")
         plain = np.ascontiguousarray(array, dtype=dtype)
         described.append(Array(name, dtype.str, tuple(int(n) for n in array.shape)))
-        buffers.append(memoryview(plain.reshape(-1).view(np.uint8)))
+        buffers.append(plain.reshape(-1).view(np.uint8).data)
     if described:
         message = msgspec.structs.replace(message, arrays=tuple(described))
     return [MAGIC, _encoder.encode(message), *buffers]

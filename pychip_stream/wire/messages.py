@@ -49,7 +49,7 @@ class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
     seen: float = 0.0
 
 
-class Ready(Message):
+class Ready(Message, frozen=True, kw_only=True):
     """Worker → watcher, at least once a second: I live, and can take more frames."""
 
     worker: str
@@ -57,7 +57,7 @@ class Ready(Message):
     held: tuple[int, ...] = ()
 
 
-class Job(Message):
+class Job(Message, frozen=True, kw_only=True):
     """Watcher → worker: this frame is yours until the lease runs out."""
 
     lease: int
@@ -66,21 +66,21 @@ class Job(Message):
     attempt: int = 1
 
 
-class Release(Message):
+class Release(Message, frozen=True, kw_only=True):
     """Worker → watcher: I give this frame back (it changed, or is not whole after all)."""
 
     lease: int
     reason: str
 
 
-class ArchiverBeat(Message):
+class ArchiverBeat(Message, frozen=True, kw_only=True):
     """Archiver → watcher, once a second: this run holds `count` keys."""
 
     run: str
     count: int
 
 
-class KeysWanted(Message):
+class KeysWanted(Message, frozen=True, kw_only=True):
     """Watcher → archiver: tell me the archived keys from number `start` on."""
 
     start: int
@@ -96,7 +96,7 @@ class ArchivedKey(msgspec.Struct, frozen=True, array_like=True):
     failed: bool
 
 
-class Archived(Message):
+class Archived(Message, frozen=True, kw_only=True):
     """Archiver → watcher: these keys, numbered from `start`, are durably on disk."""
 
     run: str
@@ -104,14 +104,14 @@ class Archived(Message):
     keys: tuple[ArchivedKey, ...]
 
 
-class FrameFailed(Message):
+class FrameFailed(Message, frozen=True, kw_only=True):
     """Watcher → archiver: this frame cannot be analysed; record it with its reason."""
 
     frame: FrameRef
     reason: str
 
 
-class Result(Message):
+class Result(Message, frozen=True, kw_only=True):
     """Worker → archiver: what became of a frame.
 
     Arrays (status "ok"): label_map, probabilities, distances, novelty, intervals and, unless
@@ -136,13 +136,13 @@ class Result(Message):
     classified: float = 0.0
 
 
-class Seen(Message):
+class Seen(Message, frozen=True, kw_only=True):
     """Watcher → hub → everybody: the newest complete frame in the folder."""
 
     frame: FrameRef
 
 
-class Live(Message):
+class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
@@ -166,7 +166,7 @@ class Live(Message):
     high: float = 1.0
 
 
-class Status(Message):
+class Status(Message, frozen=True, kw_only=True):
     """Any service → hub → everybody, once a second: how I am.
 
     Attributes
@@ -187,20 +187,20 @@ class Status(Message):
     counters: dict[str, float] = {}
 
 
-class PublishSupport(Message):
+class PublishSupport(Message, frozen=True, kw_only=True):
     """Client → hub: make this the current support set. Array: data (bytes of the file)."""
 
     author: str = ""
 
 
-class Reply(Message):
+class Reply(Message, frozen=True, kw_only=True):
     """Hub → client: whether the request was carried out."""
 
     ok: bool
     detail: str = ""
 
 
-class SupportChanged(Message):
+class SupportChanged(Message, frozen=True, kw_only=True):
     """Hub → everybody, and to each late joiner: the current support set.
 
     Array: data (bytes of the support set file).

@@ -22,7 +22,7 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 class Received(NamedTuple):
-    """A message with who sent it (empty but on routers) and the topic (empty but on subscribers)."""
+    """A message with its sender (on a ROUTER only) and its topic (on a SUB only)."""
 
     packet: codec.Packet
     sender: bytes
