@@ -1,0 +1,6 @@
+"""What the hub publishes under."""
+
+SUPPORT = b"support"
+STATUS = b"status"
+SEEN = b"seen"
+LIVE = b"live"

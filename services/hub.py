@@ -1,0 +1,145 @@
+"""Hub: takes support sets and status from anybody, publishes them and remembers the last.
+
+It keeps the current support set on disk and gives it to every late joiner at once.
+"""
+
+import logging
+import sys
+import time
+
+import zmq
+
+from pychip_stream import lifecycle
+from pychip_stream.archive.supports import (
+    SupportFolder,
+    load_support,
+    support_from_bytes,
+    support_to_bytes,
+)
+from pychip_stream.config import Config
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import SupportError
+from pychip_stream.wire import topics
+from pychip_stream.wire.codec import Packet, bytes_array
+from pychip_stream.wire.messages import (
+    Live,
+    PublishSupport,
+    Reply,
+    Seen,
+    Status,
+    SupportChanged,
+)
+from pychip_stream.wire.sockets import Channel
+
+logger = logging.getLogger(__name__)
+
+
+class Hub:
+    """Last-value switchboard of a run.
+
+    The queue of a subscriber that does not keep up drops its newest messages; nothing that
+    must be kept travels here.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._folder = SupportFolder(config.support.folder)
+        self._retained: dict[bytes, Packet] = {}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._requests = Channel(self._context, zmq.ROUTER, 1000)
+        self._events = Channel(self._context, zmq.XPUB, 200)
+        self._requests.bind(config.wire.endpoint("requests"))
+        self._events.bind(config.wire.endpoint("events"))
+        self._beat = 0.0
+        self._load_current(config)
+
+    def step(self) -> None:
+        """Serve requests and new subscribers."""
+        received = self._requests.receive(0.02)
+        while received is not None:
+            self._serve(received.packet, received.sender)
+            received = self._requests.receive(0.0)
+        self._greet_subscribers()
+        if time.monotonic() - self._beat > 1.0:
+            self._beat = time.monotonic()
+            dropped = float(self._requests.dropped)
+            status = Status(
+                service="hub", instance="hub", state="running", time=time.time(),
+                counters={"dropped": dropped},
+            )  # fmt: skip
+            self._events.send(status, to=topics.STATUS)
+
+    def close(self) -> None:
+        """Close the sockets; the support set is on disk already."""
+        self._requests.close()
+        self._events.close()
+        self._context.term()
+
+    def _serve(self, packet: Packet, sender: bytes) -> None:
+        message = packet.message
+        if isinstance(message, PublishSupport):
+            self._requests.send(self._publish_support(packet), to=sender)
+        elif isinstance(message, Status):
+            self._events.send(message, to=topics.STATUS)
+        elif isinstance(message, Seen):
+            self._retain(topics.SEEN, packet)
+        elif isinstance(message, Live):
+            self._retain(topics.LIVE, packet)
+        else:
+            self._requests.drop(f"{type(message).__name__} is not for the hub")
+
+    def _publish_support(self, packet: Packet) -> Reply:
+        try:
+            data = packet.arrays["data"].tobytes()
+            support = support_from_bytes(data, where="published support set")
+            self._folder.add(support)
+        except KeyError:
+            return Reply(ok=False, detail="the message carries no support set")
+        except (SupportError, OSError) as error:
+            return Reply(ok=False, detail=str(error))
+        self._announce(support.version, support.names, data)
+        logger.info("support set %s: %s", support.version[:8], ", ".join(support.names))
+        return Reply(ok=True, detail=support.version)
+
+    def _announce(self, version: str, names: tuple[str, ...], data: bytes) -> None:
+        message = SupportChanged(version=version, names=names)
+        self._retain(topics.SUPPORT, Packet(message, bytes_array(data)))
+
+    def _retain(self, topic: bytes, packet: Packet) -> None:
+        self._retained[topic] = packet
+        self._events.send(packet.message, packet.arrays, to=topic)
+
+    def _greet_subscribers(self) -> None:
+        """Send the last values to whoever subscribed since (earlier joiners get repeats)."""
+        raw = self._events.raw
+        wanted: set[bytes] = set()
+        while raw.poll(0, zmq.POLLIN):
+            change = raw.recv(zmq.NOBLOCK)
+            if change[:1] == b"\x01":
+                wanted.update(t for t in self._retained if t.startswith(change[1:]))
+        for topic in wanted:
+            packet = self._retained[topic]
+            self._events.send(packet.message, packet.arrays, to=topic)
+
+    def _load_current(self, config: Config) -> None:
+        support = self._stored()
+        if support is None and config.support.initial is not None:
+            support = load_support(config.support.initial)
+            self._folder.add(support)
+        if support is not None:
+            self._announce(support.version, support.names, support_to_bytes(support))
+
+    def _stored(self) -> SupportSet | None:
+        try:
+            return self._folder.current()
+        except SupportError as error:
+            logger.warning("%s; publish a support set to go on", error)
+            return None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the hub of a configuration."""
+    return lifecycle.main("hub", Hub, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
