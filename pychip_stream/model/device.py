@@ -1,0 +1,145 @@
+"""Where the encoder runs and in which precision, chosen by measurement."""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.errors import EncoderError
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+_PROBE = (1, 1, 512, 512)
+_CLEAR_GAIN = 0.9
+"""A lower precision must take less than this share of the time to be worth its rounding."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A device and a precision; moves pixels there and runs networks there."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        return f"{self.device}/{str(self.dtype).removeprefix('torch.')}"
+
+    def prepare(self, network: nn.Module) -> nn.Module:
+        """Return a frozen copy of a network on the device."""
+        moved = copy.deepcopy(network).eval().requires_grad_(False)
+        return cast(nn.Module, moved.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+    def run(self, network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """Run a network on (B, 1, H, W) float32 pixels; the result is float32."""
+        if self.dtype == torch.float32:
+            return network(x)
+        with torch.autocast(self.device.type, self.dtype):
+            return network(x).float()
+
+    def upload(self, norm: Normalization, pixels: npt.NDArray[np.generic]) -> torch.Tensor:
+        """Bring a frame to the device as normalised (H, W) float32.
+
+        A fixed range of narrow integers is applied on the device, so that only the detector's
+        own bytes travel; everything else is normalised before.
+        """
+        narrow = pixels.dtype.kind in "ui" and pixels.dtype.itemsize <= 2
+        if norm.mode != "range" or norm.clahe or not narrow:
+            return torch.from_numpy(norm.apply(pixels)).to(self.device)
+        native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+        if not native.flags.writeable:
+            native = native.copy()
+        plane = torch.from_numpy(native).to(self.device, non_blocking=True).float()
+        return plane.sub_(norm.low).div_(norm.high - norm.low).clamp_(-0.5, 1.5)
+
+
+def choose(network: nn.Module, device: str | None, precision: str | None) -> Placement:
+    """Decide where a network runs; what is not given is measured on this machine.
+
+    Parameters
+    ----------
+    device
+        "cpu", "cuda", "cuda:1", "mps", optionally with "/precision"; None: CUDA, else MPS,
+        else CPU.
+    precision
+        A key of `PRECISIONS`, or None to measure.
+
+    Raises
+    ------
+    EncoderError
+        If the device or precision does not exist here.
+    """
+    if device and "/" in device:
+        device, _, after = device.partition("/")
+        precision = precision or after
+    if precision is not None and precision not in PRECISIONS:
+        raise EncoderError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    where = _device(device)
+    if precision is not None:
+        return Placement(where, PRECISIONS[precision])
+    return _measure(network, where)
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None or name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise EncoderError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0][:100]}); "
+            "choose 'cpu', or leave it out"
+        ) from error
+    return device
+
+
+def _measure(network: nn.Module, device: torch.device) -> Placement:
+    """Time float32 against the machine's other precisions on one small window."""
+    best = Placement(device)
+    if getattr(network, "full_precision", False):
+        return best
+    shortest = seconds(best, network)
+    for dtype in (torch.bfloat16, torch.float16):
+        if dtype == torch.float16 and device.type == "cpu":
+            continue
+        candidate = Placement(device, dtype)
+        try:
+            duration = seconds(candidate, network)
+        except (RuntimeError, NotImplementedError):  # the device lacks this precision
+            continue
+        if duration < shortest * _CLEAR_GAIN:
+            best, shortest = candidate, duration
+    return best
+
+
+def seconds(place: Placement, network: nn.Module, repeats: int = 3) -> float:
+    """Shortest time of a run on one window of 8 × 8 chips, in seconds."""
+    ready = place.prepare(network)
+    x = torch.rand(_PROBE, generator=torch.Generator().manual_seed(0)).to(place.device)
+    durations = []
+    with torch.inference_mode():
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            place.run(cast(Callable[[torch.Tensor], torch.Tensor], ready), x)
+            _wait(place.device)
+            durations.append(time.perf_counter() - start)
+    return min(durations[1:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
