@@ -100,7 +100,7 @@ class DashboardConfig(_Section):
 
 
 class Config(_Section):
-    """One experiment; see configs/example.yaml for every key with its meaning."""
+    """One experiment; `pychip-stream init` writes every key with its meaning."""
 
     watch: WatchConfig
     support: SupportConfig = SupportConfig()

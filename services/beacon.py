@@ -39,7 +39,7 @@ class Beacon:
                 time=time.time(),
                 detail=detail,
                 counters=dict(counters),
-            )  # fmt: skip
+            )
         )
 
     def show(self, message: Message, arrays: Arrays | None = None) -> None:

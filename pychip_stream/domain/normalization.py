@@ -18,14 +18,16 @@ class Normalization:
     mode
         "range": `low`…`high` maps to 0…1 for every frame of a run, so an empty frame stays
         empty. "frame": each frame's own minimum and maximum (the original pyChip's way).
+        "depth": the full scale of 8- and 16-bit frames, other types as "frame"; this is how
+        pyChip made the 8-bit pictures that its support sets consist of.
     low, high
-        Counts that map to 0 and 1 in mode "range".
+        Counts that map to 0 and 1 in mode "range"; not used otherwise.
     clahe
         Contrast-limited adaptive histogram equalisation of the whole frame afterwards
         (clip 2.0, 8 × 8 tiles).
     """
 
-    mode: Literal["range", "frame"] = "range"
+    mode: Literal["range", "frame", "depth"] = "range"
     low: float = 0.0
     high: float = 1.0
     clahe: bool = False
@@ -68,13 +70,7 @@ class Normalization:
 
         NaN becomes 0 and ±inf the limits, so that one hot pixel spoils one pixel.
         """
-        low, high = self.low, self.high
-        if self.mode == "frame":
-            finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-            low = float(finite.min()) if finite.size else 0.0
-            high = float(finite.max()) if finite.size else 1.0
-            if not high > low:
-                high = low + 1.0
+        low, high = self._limits(pixels)
         # The subtraction happens in float64 for wide integers and doubles: 2**31 ± 1 counts
         # would otherwise be one value.
         wide = pixels.dtype.itemsize > 2
@@ -82,6 +78,18 @@ class Normalization:
         out = np.nan_to_num(scaled, nan=0.0, posinf=1.5, neginf=-0.5).astype(np.float32)
         np.clip(out, -0.5, 1.5, out=out)
         return equalize_adaptive(out) if self.clahe else out
+
+    def _limits(self, pixels: npt.NDArray[np.generic]) -> tuple[float, float]:
+        """Find the counts of this frame that map to 0 and 1."""
+        if self.mode == "range":
+            return self.low, self.high
+        if self.mode == "depth" and pixels.dtype in (np.uint8, np.uint16):
+            return 0.0, 255.0 * 256.0 ** (pixels.dtype.itemsize - 1)
+        finite = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+        if not finite.size:
+            return 0.0, 1.0
+        low, high = float(finite.min()), float(finite.max())
+        return low, high if high > low else low + 1.0
 
 
 def equalize_adaptive(

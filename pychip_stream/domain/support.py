@@ -72,7 +72,8 @@ class SupportChip:
     label
         Name of its class.
     pixels
-        (H + 2·margin[0], W + 2·margin[1]) counts before normalisation.
+        (H + 2·margin[0], W + 2·margin[1]) counts before normalisation; where the support set
+        equalises adaptively (CLAHE), which works on whole frames only, float32 values after it.
     source
         Where it came from.
     """
@@ -192,6 +193,11 @@ class SupportSet:
         return {name: found[name] for name in self.names}
 
     @property
+    def chip_normalization(self) -> Normalization:
+        """How the stored chips (not frames) become the encoder's input."""
+        return Normalization("range", 0.0, 1.0) if self.normalization.clahe else self.normalization
+
+    @property
     def version(self) -> str:
         """Hash of everything that was chosen (32 hexadecimal digits)."""
         return content_hash(self)
@@ -228,7 +234,9 @@ class SupportSet:
         size = ChipSize.parse(chip_size)
         grid = Grid.of(frame.shape, size)
         margin = (size.height, size.width)
-        user = _user() if author is None else author
+        scale = normalization or Normalization.from_percentiles(frame.pixels)
+        pixels = scale.apply(frame.pixels) if scale.clahe else frame.pixels
+        user = current_user() if author is None else author
         now = time.time()
         chips = []
         for name, places in picks.items():
@@ -237,14 +245,12 @@ class SupportSet:
                     frame.source, frame.index, int(row), int(column), frame.pixel_size,
                     frame.unit, user, now,
                 )  # fmt: skip
-                chips.append(
-                    SupportChip(name, grid.patch(frame.pixels, row, column, margin), source)
-                )
+                chips.append(SupportChip(name, grid.patch(pixels, row, column, margin), source))
         return cls(
             classes=make_classes(list(picks), colors),
             chips=tuple(chips),
             chip_size=size,
-            normalization=normalization or Normalization.from_percentiles(frame.pixels),
+            normalization=scale,
             margin=margin,
             parent=parent,
             author=user,
@@ -320,8 +326,9 @@ def _check_classes(classes: Sequence[SupportClass], chips: Sequence[SupportChip]
         raise SupportError(f"chips of an undeclared class {sorted(stray)[0]!r}")
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Return the account name, or an empty string where there is none (services, containers)."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no account name: services, some containers
+    except (OSError, KeyError, ImportError):
         return ""

@@ -1,0 +1,56 @@
+"""`init` and `run`: an experiment folder, and the services of its configuration."""
+
+import importlib.resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pychip_stream import config as configuration
+from pychip_stream.cli.output import report, say
+from pychip_stream.cli.session import Session
+from pychip_stream.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="the new experiment folder")],
+    as_json: Json = False,
+) -> None:
+    """Make a new experiment folder with an annotated config."""
+    target = folder / "config.yaml"
+    if target.exists():
+        raise UsageError(f"{target}: exists already; choose another folder or edit that file")
+    (folder / "acquisition").mkdir(parents=True, exist_ok=True)
+    template = importlib.resources.files("pychip_stream.cli").joinpath("template.yaml")
+    target.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+    report(
+        {"folder": str(folder), "config": str(target)},
+        as_json=as_json,
+        text=f"{target}: edit it, then start with `pychip-stream run {target}`",
+    )
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration file")],
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="form of the log on standard error")
+    ] = "text",
+    as_json: Json = False,
+) -> None:
+    """Run the services of a config; Ctrl-C stops them in order."""
+    config = configuration.load(path)
+    if not config.watch.root.is_dir():
+        raise UsageError(
+            f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
+        )
+    session = Session(config, log_format)
+    if config.dashboard.enabled and log_format == "text":
+        say(f"dashboard: {session.address}")
+    session.run()
+    summary = session.summary()
+    failed = summary["failed"]
+    count = len(failed) if isinstance(failed, list) else 0
+    text = f"{summary['run']}: {summary['frames']} frames, {count} failed"
+    report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")

@@ -1,0 +1,156 @@
+"""`support`: make, import, show and publish support sets."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pychip_stream import config as configuration
+from pychip_stream.archive.supports import load_support, save_support, support_to_bytes
+from pychip_stream.cli.output import report
+from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import SupportSet, current_user
+from pychip_stream.errors import UsageError
+from pychip_stream.ingest.readers import read_frame
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.messages import PublishSupport
+from pychip_stream.wire.sockets import request
+from pychip_stream.workflows.chip_import import import_chips
+from pychip_stream.workflows.support_files import finish_support
+from pychip_stream.workflows.support_report import describe
+
+app = typer.Typer(help="Support sets: the few examples that say what the classes are.")
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Preprocess = Annotated[
+    Literal["none", "clahe"],
+    typer.Option(help="clahe: adaptive histogram equalisation of whole frames first"),
+]
+Output = Annotated[Path, typer.Option("-o", "--out", metavar="SET", help="file to write")]
+EncoderName = Annotated[str, typer.Option("--encoder", help="bundled, or a torchvision ResNet")]
+
+
+@app.command("make")
+def make(
+    frame: Annotated[Path, typer.Argument(metavar="FRAME", help="the frame to pick from")],
+    chip_size: Annotated[str, typer.Option(help="N or WxH in pixels, width first")],
+    pick: Annotated[
+        list[str], typer.Option(help="CLASS=ROW,COL[;ROW,COL…]; rows and columns count from 0")
+    ],
+    out: Output,
+    index: Annotated[int, typer.Option(min=0, help="frame within a stack")] = 0,
+    preprocess: Preprocess = "none",
+    note: Annotated[str, typer.Option(help="why this set was made")] = "",
+    encoder: EncoderName = "bundled",
+    as_json: Json = False,
+) -> None:
+    """Make a support set from chips of one frame."""
+    picks = parse_picks(pick)
+    image = read_frame(frame, index)
+    normalization = Normalization.from_percentiles(image.pixels, clahe=preprocess == "clahe")
+    support = SupportSet.from_picks(image, chip_size, picks, normalization=normalization, note=note)
+    _finish(support, encoder, out, as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="DIR/CLASS/*.png|jpg|tif")],
+    out: Output,
+    chip_size: Annotated[str | None, typer.Option(help="N or WxH; default: the pictures'")] = None,
+    preprocess: Preprocess = "none",
+    range_: Annotated[
+        str | None,
+        typer.Option("--range", metavar="LO,HI", help="counts that the chips' 0 and 255 stand for"),
+    ] = None,
+    encoder: EncoderName = "bundled",
+    as_json: Json = False,
+) -> None:
+    """Make a support set from class folders of chip pictures (pyChip's own layout)."""
+    size = ChipSize.parse(chip_size) if chip_size else None
+    support = import_chips(folder, size, _parse_range(range_), clahe=preprocess == "clahe")
+    _finish(support, encoder, out, as_json=as_json)
+
+
+@app.command("show")
+def show(
+    path: Annotated[Path, typer.Argument(metavar="SET")],
+    as_json: Json = False,
+) -> None:
+    """Show classes, counts, provenance, quality and advice."""
+    document, text = describe(load_support(path))
+    report(document, as_json=as_json, text=text)
+
+
+@app.command("publish")
+def publish(
+    path: Annotated[Path, typer.Argument(metavar="SET")],
+    config_path: Annotated[
+        Path, typer.Option("--config", metavar="CONFIG", help="of the run that is going on")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make a support set the current one of a run; it takes effect at the next frame."""
+    config = running_config(config_path)
+    data = support_to_bytes(load_support(path))
+    reply = request(
+        config.wire.endpoint("requests"), PublishSupport(author=current_user()), bytes_array(data)
+    )
+    report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
+
+
+def running_config(path: Path) -> configuration.Config:
+    """Load the configuration of a run that is going on, with the ports that it chose.
+
+    Raises
+    ------
+    UsageError
+        If ports are chosen at the start and no run has been started.
+    """
+    config = configuration.load(path)
+    if config.wire.requests:
+        return config
+    resolved = config.archive.folder / f"{config.archive.name}.resolved.yaml"
+    if not resolved.exists():
+        raise UsageError(f"{path}: no run of this config is going on; start `pychip-stream run`")
+    return configuration.load(resolved)
+
+
+def parse_picks(words: list[str]) -> dict[str, list[tuple[int, int]]]:
+    """Read CLASS=ROW,COL[;ROW,COL…] words; a class may come several times.
+
+    Raises
+    ------
+    UsageError
+        If a word has another form.
+    """
+    picks: dict[str, list[tuple[int, int]]] = {}
+    for word in words:
+        name, equals, places = word.rpartition("=")
+        try:
+            pairs = [tuple(int(n) for n in p.split(",")) for p in places.split(";") if p.strip()]
+        except ValueError:
+            pairs = []
+        if not equals or not name.strip() or not pairs or any(len(p) != 2 for p in pairs):
+            raise UsageError(
+                f"--pick {word!r}: write CLASS=ROW,COL[;ROW,COL…], for example a=0,3;2,5"
+            )
+        picks.setdefault(name.strip(), []).extend((p[0], p[1]) for p in pairs)
+    return picks
+
+
+def _parse_range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--range {text!r}: write LO,HI, for example 0,65535") from error
+    return low, high
+
+
+def _finish(support: SupportSet, encoder: str, out: Path, *, as_json: bool) -> None:
+    embedded, derived = finish_support(support, encoder)
+    save_support(embedded, out, derived)
+    document, text = describe(embedded)
+    report({"support": str(out), **document}, as_json=as_json, text=f"{out}\n{text}")

@@ -1,0 +1,229 @@
+"""Archiver: the only writer of the run archive.
+
+It acknowledges a frame only once it is durably on disk. When the disk cannot be written it
+stops taking results, says so, and goes on when the cause is gone.
+"""
+
+import logging
+import sys
+import time
+
+import numpy as np
+import zmq
+
+from pychip_stream import __version__, lifecycle
+from pychip_stream import config as configuration
+from pychip_stream.archive.records import FrameRecord
+from pychip_stream.archive.supports import support_from_bytes
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.config import Config
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import ArchiveError, SupportError, WireError
+from pychip_stream.wire import topics
+from pychip_stream.wire.messages import (
+    Archived,
+    ArchivedKey,
+    ArchiverBeat,
+    FrameFailed,
+    FrameRef,
+    KeysWanted,
+    Live,
+    SupportChanged,
+)
+from pychip_stream.wire.sockets import Channel
+from pychip_stream.workflows.analysis import failed_record
+from pychip_stream.workflows.translation import to_record
+
+from .beacon import Beacon
+
+logger = logging.getLogger(__name__)
+
+_BEAT_S = 1.0
+_RETRY_S = 1.0
+_KEYS_PER_MESSAGE = 2000
+_RESULTS_PER_STEP = 64
+
+
+class Archiver:
+    """Takes results, writes segments, acknowledges, shows.
+
+    Queues: results wait in ZeroMQ (a few per worker, then the workers wait) and in the
+    unpublished segment, at most `segment_frames` of them.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._writer = RunWriter(
+            config.archive.folder,
+            config.archive.name,
+            segment_frames=config.archive.segment_frames,
+            segment_s=config.archive.segment_s,
+            embeddings=config.archive.embeddings,
+            metadata={"config": configuration.dump(config), "pychip_stream": __version__},
+        )
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._results = Channel(self._context, zmq.ROUTER, 4)
+        self._results.bind(config.wire.endpoint("results"))
+        self._tasks = Channel(self._context, zmq.DEALER, 100)
+        self._tasks.connect(config.wire.endpoint("tasks"))
+        self._events = Channel(self._context, zmq.SUB, 100)
+        self._events.subscribe(topics.SUPPORT)
+        self._events.connect(config.wire.endpoint("events"))
+        self._beacon = Beacon(self._context, config, "archiver", "archiver")
+        self._supports: dict[str, SupportSet] = {}
+        self._trouble = ""
+        self._retry_at = 0.0
+        self._beat_at = 0.0
+        self._duplicates = 0
+
+    def step(self) -> None:
+        """Take what has come, publish what is due."""
+        now = time.monotonic()
+        self._follow_support()
+        self._answer_watcher()
+        if not self._trouble:
+            self._take_results()
+        if now >= self._retry_at and (self._writer.due(now) or self._trouble):
+            self._publish(now)
+        if now - self._beat_at > _BEAT_S:
+            self._beat_at = now
+            self._tasks.send(ArchiverBeat(run=self._writer.run_id, count=len(self._writer.keys)))
+        self._say()
+
+    def close(self) -> None:
+        """Take what the workers have sent, publish, and merge the run into one file."""
+        try:
+            if not self._trouble:
+                self._take_results()
+            path = self._writer.close()
+            logger.info("%s: %d frames", path, len(self._writer.keys))
+        finally:
+            for channel in (self._results, self._tasks, self._events):
+                channel.close()
+            self._beacon.close()
+            self._context.term()
+
+    def _follow_support(self) -> None:
+        for received in self._events.drain(50):
+            message = received.packet.message
+            if not isinstance(message, SupportChanged) or message.version in self._supports:
+                continue
+            try:
+                data = received.packet.arrays["data"].tobytes()
+                self._supports[message.version] = support_from_bytes(data, where="support set")
+                self._writer.add_support(data, message.version)
+            except (SupportError, KeyError) as error:
+                self._events.drop(f"support set cannot be used: {error}")
+
+    def _answer_watcher(self) -> None:
+        for received in self._tasks.drain(200):
+            message = received.packet.message
+            if isinstance(message, KeysWanted):
+                self._acknowledge(message.start)
+            elif isinstance(message, FrameFailed):
+                record = failed_record(message.frame, message.reason, started=time.time())
+                self._append(record)
+            else:
+                self._tasks.drop(f"{type(message).__name__} is not for the archiver")
+
+    def _take_results(self) -> None:
+        timeout_s = 0.02
+        for _ in range(_RESULTS_PER_STEP):
+            received = self._results.receive(timeout_s)
+            if received is None:
+                return
+            timeout_s = 0.0
+            try:
+                record = to_record(received.packet)
+            except WireError as error:
+                self._results.drop(str(error))
+                continue
+            self._append(record)
+            if self._writer.due(time.monotonic()):
+                return
+
+    def _append(self, record: FrameRecord) -> None:
+        if not self._writer.append(record):
+            self._duplicates += 1
+            return
+        self._show(record)
+
+    def _publish(self, now: float) -> None:
+        start = len(self._writer.keys)
+        try:
+            self._writer.publish()
+        except ArchiveError as error:
+            if str(error) != self._trouble:
+                logger.error("%s; the run is paused and goes on when that is mended", error)
+            self._trouble, self._retry_at = str(error), now + _RETRY_S
+            return
+        if self._trouble:
+            logger.info("the archive can be written again")
+        self._trouble = ""
+        self._acknowledge(start)
+
+    def _acknowledge(self, start: int) -> None:
+        """Send the keys from number `start` on; a lost message is asked for again."""
+        keys = self._writer.keys
+        for first in range(start, len(keys), _KEYS_PER_MESSAGE):
+            part = tuple(
+                ArchivedKey(k.path, k.index, k.size, k.mtime_ns, k.status == "failed")
+                for k in keys[first : first + _KEYS_PER_MESSAGE]
+            )
+            if not self._tasks.send(Archived(run=self._writer.run_id, start=first, keys=part)):
+                return
+
+    def _show(self, record: FrameRecord) -> None:
+        result = record.result
+        support = self._supports.get(result.support_version) if result else None
+        norm = support.normalization if support else None
+        live = Live(
+            frame=FrameRef(
+                path=record.path,
+                index=record.index,
+                size=record.size,
+                mtime_ns=record.mtime_ns,
+                time=record.exposed,
+                seen=record.seen,
+            ),
+            names=result.names if result else (),
+            colors=tuple(c.color for c in support.classes) if support else (),
+            support_version=result.support_version if result else "",
+            chip_size=record.chip_size,
+            shape=record.shape,
+            status=record.status,
+            reason=record.reason,
+            pixel_size=record.pixel_size,
+            unit=record.unit,
+            read=record.read,
+            classified=record.classified,
+            received=time.time(),
+            low=norm.low if norm else 0.0,
+            high=norm.high if norm else 1.0,
+        )
+        arrays: dict[str, np.typing.NDArray[np.generic]] = {}
+        if result is not None:
+            arrays = {
+                "label_map": result.label_map,
+                "confidence": np.rint(result.confidence * 255).astype(np.uint8),
+                "intervals": result.intervals,
+            }
+        self._beacon.show(live, arrays)
+
+    def _say(self) -> None:
+        counters = {
+            "archived": float(len(self._writer.keys)),
+            "pending": float(self._writer.pending_count),
+            "duplicates": float(self._duplicates),
+            "dropped": float(self._results.dropped + self._tasks.dropped),
+        }
+        self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the archiver of a configuration."""
+    return lifecycle.main("archiver", Archiver, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

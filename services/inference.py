@@ -1,0 +1,179 @@
+"""Inference: pulls frames from the watcher, classifies them, sends results to the archiver."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import zmq
+
+from pychip_stream import config as configuration
+from pychip_stream import lifecycle, logs
+from pychip_stream.archive.supports import support_from_bytes
+from pychip_stream.config import Config
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import FrameIncompleteError, SupportError
+from pychip_stream.wire import topics
+from pychip_stream.wire.messages import Job, Ready, Release, SupportChanged
+from pychip_stream.wire.sockets import Channel
+from pychip_stream.workflows.analysis import Analyst, open_encoder
+from pychip_stream.workflows.translation import to_message
+
+from .beacon import Beacon
+
+logger = logging.getLogger(__name__)
+
+_READY_S = 1.0
+_SMOOTHING = 0.2
+
+
+class Worker:
+    """One inference worker.
+
+    Queues: at most `credit` jobs wait here, since that is what it asks for. When the archiver
+    does not take results, the worker waits with the one in hand and asks for no more.
+    """
+
+    def __init__(self, config: Config, instance: str) -> None:
+        self._config = config
+        self.name = f"worker-{instance}"
+        # A new process under the old name makes the watcher hand out its frames again at once.
+        self._incarnation = f"{self.name}:{os.getpid()}:{time.time_ns()}"
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._tasks = Channel(self._context, zmq.DEALER, 100)
+        self._tasks.connect(config.wire.endpoint("tasks"), identity=self.name)
+        self._results = Channel(self._context, zmq.DEALER, 4)
+        self._results.connect(config.wire.endpoint("results"), identity=self.name)
+        self._events = Channel(self._context, zmq.SUB, 100)
+        self._events.subscribe(topics.SUPPORT)
+        self._events.connect(config.wire.endpoint("events"))
+        self._beacon = Beacon(self._context, config, "inference", self.name)
+        self._say("starting", "loading the encoder")
+        self._encoder = open_encoder(config.encoder)
+        self._analyst: Analyst | None = None
+        self._trouble = "waiting for a support set"
+        self._jobs: deque[Job] = deque()
+        self._ready_at = 0.0
+        self._done = 0
+        self._chips_per_s = 0.0
+        logger.info("encoder %s on %s", self._encoder.name, self._encoder.device)
+
+    def step(self) -> None:
+        """Follow the support set, take jobs, classify one frame."""
+        self._follow_support()
+        self._take_jobs(0.0 if self._jobs else 0.02)
+        if self._jobs and self._analyst is not None:
+            self._work(self._jobs[0], self._analyst)
+        if self._analyst is None:
+            self._say("waiting", self._trouble)
+        else:
+            self._say("running", "")
+
+    def close(self) -> None:
+        """Give back what was not begun."""
+        for job in self._jobs:
+            self._tasks.send(Release(lease=job.lease, reason="the worker was stopped"))
+        if self._jobs:
+            time.sleep(0.05)  # LINGER is 0; let the releases leave
+        for channel in (self._tasks, self._results, self._events):
+            channel.close()
+        self._beacon.close()
+        self._context.term()
+
+    def _follow_support(self) -> None:
+        newest: SupportSet | None = None
+        for received in self._events.drain(50):
+            if not isinstance(received.packet.message, SupportChanged):
+                continue
+            try:
+                newest = support_from_bytes(
+                    received.packet.arrays["data"].tobytes(), where="published support set"
+                )
+            except (SupportError, KeyError) as error:
+                self._events.drop(f"support set cannot be used: {error}")
+        if newest is None:
+            return
+        if self._analyst is not None and newest.version == self._analyst.support.version:
+            return
+        try:
+            self._analyst = Analyst.of(
+                newest,
+                self._encoder,
+                self._config.classify,
+                embeddings=self._config.archive.embeddings,
+                max_bytes=int(self._config.watch.max_frame_mb * 2**20),
+            )
+        except SupportError as error:
+            self._trouble = str(error)
+            logger.error("support set %s is not used: %s", newest.version[:8], error)
+            return
+        logger.info("support set %s: %s", newest.version[:8], ", ".join(newest.names))
+
+    def _take_jobs(self, timeout_s: float) -> None:
+        received = self._tasks.receive(timeout_s)
+        while received is not None:
+            if isinstance(received.packet.message, Job):
+                self._jobs.append(received.packet.message)
+            else:
+                self._tasks.drop(f"{type(received.packet.message).__name__} is not for a worker")
+            received = self._tasks.receive(0.0)
+        if time.monotonic() - self._ready_at > _READY_S:
+            self._ready()
+
+    def _ready(self) -> None:
+        """Say what is held and how much more can be taken."""
+        self._ready_at = time.monotonic()
+        credit = self._config.inference.credit - len(self._jobs) if self._analyst else 0
+        held = tuple(job.lease for job in self._jobs)
+        self._tasks.send(Ready(worker=self._incarnation, credit=max(credit, 0), held=held))
+
+    def _work(self, job: Job, analyst: Analyst) -> None:
+        begun = time.perf_counter()
+        try:
+            record = analyst.analyse(self._config.watch.root, job.frame)
+        except FrameIncompleteError as error:
+            self._tasks.send(Release(lease=job.lease, reason=str(error)))
+            self._finish(job)
+            return
+        message, arrays = to_message(record, self.name)
+        if record.result is not None:
+            rate = record.result.label_map.size / (time.perf_counter() - begun)
+            self._chips_per_s += (rate - self._chips_per_s) * (_SMOOTHING if self._done else 1.0)
+        else:
+            logger.warning("%s: %s", record.path, record.reason)
+        if not self._results.send_waiting(message, arrays, 1.0):
+            self._say("waiting", "the archiver does not take results")
+            return  # the job stays at the head and is done again
+        self._done += 1
+        self._finish(job)
+
+    def _finish(self, job: Job) -> None:
+        self._jobs.remove(job)
+        self._ready()
+
+    def _say(self, state: str, detail: str) -> None:
+        counters = (
+            {"done": float(self._done), "chips_per_s": self._chips_per_s, "queue": len(self._jobs)}
+            if state != "starting"
+            else {}
+        )
+        self._beacon.status(state, counters, detail)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run an inference worker of a configuration."""
+    parser = argparse.ArgumentParser(prog="python -m pychip_stream.services.inference")
+    parser.add_argument("config", type=Path, help="configuration with every port given")
+    parser.add_argument("--instance", default="1", help="name of this worker among several")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    options = parser.parse_args(argv)
+    logs.configure("inference", style=options.log_format)
+    stop = lifecycle.stop_event()
+    return lifecycle.run(lambda: Worker(configuration.load(options.config), options.instance), stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
