@@ -1,0 +1,16 @@
+"""What all tests share."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real micrographs and formats, where they are at hand."""
+    if not SHARED.is_dir():
+        pytest.skip("the real data (../shared/data) are not here")
+    return SHARED

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pychip_stream import config as configuration
+from pychip_stream.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "pychip_stream/cli/template.yaml"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_every_example_can_be_loaded(path):
+    assert configuration.load(path).watch.root.is_absolute()
+
+
+def test_the_template_shows_every_key_with_its_default():
+    template = yaml.safe_load(EXAMPLES[-1].read_text(encoding="utf-8"))
+    defaults = configuration.Config(watch={"root": "acquisition"}).model_dump(mode="json")
+    assert template == defaults
+
+
+def test_every_problem_is_listed_with_its_key(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("watch: {quiet_s: -1, rot: x}\nwire: {tasks: 99999}\nspam: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(path)
+    keys = {problem.split(":")[0] for problem in caught.value.problems}
+    assert keys == {"watch.root", "watch.quiet_s", "watch.rot", "wire.tasks", "spam"}
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["", "just words", "a: [", "- 1\n- 2", "\xff"])
+def test_what_is_no_config_is_an_error(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError):
+        configuration.load(path)
+
+
+def test_a_missing_config_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        configuration.load(tmp_path / "none.yaml")
+
+
+def test_what_is_dumped_can_be_loaded(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("watch: {root: acquisition}\narchive: {name: abc}\n")
+    config = configuration.load(path)
+    copy = tmp_path / "elsewhere" / "copy.yaml"
+    copy.parent.mkdir()
+    copy.write_text(configuration.dump(config))
+    assert configuration.load(copy) == config
+    assert config.watch.root == tmp_path / "acquisition"
