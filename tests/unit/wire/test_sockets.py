@@ -56,9 +56,11 @@ def test_a_full_queue_is_said_instead_of_growing(context):
 def test_a_port_in_use_is_one_clear_line(context, pair):
     router, _ = pair
     address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
-    with Channel(context, zmq.ROUTER, 1) as second:
-        with pytest.raises(PychipError, match="cannot listen"):
-            second.bind(address)
+    with (
+        Channel(context, zmq.ROUTER, 1) as second,
+        pytest.raises(PychipError, match="cannot listen"),
+    ):
+        second.bind(address)
 
 
 def test_a_request_that_nobody_answers_ends():

@@ -1,0 +1,18 @@
+"""Fixtures of the system tests."""
+
+import pytest
+from helpers import Stack
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """Make stacks; whatever is left of them is killed at the end."""
+    made = []
+
+    def make(support=None, **sections):
+        made.append(Stack(tmp_path / f"experiment-{len(made)}", support, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill_all()

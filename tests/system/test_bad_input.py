@@ -1,0 +1,166 @@
+"""Bad input: one clear line and the right exit code, or a failed frame while the run goes on."""
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import tifffile
+from helpers import call, call_json
+from PIL import Image
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 4000, (128, 128)).astype(np.uint16)
+    pixels[:, :64] //= 8
+    tifffile.imwrite(folder / "good.tif", pixels)
+    tifffile.imwrite(folder / "tiny.tif", pixels[:8, :8])
+    (folder / "text.png").write_text("not a picture")
+    whole = (folder / "good.tif").read_bytes()
+    (folder / "half.tif").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty").mkdir()
+    picks = ("--pick", "dark=0,0;1,1;2,0", "--pick", "bright=0,3;1,2;3,3")
+    call_json(
+        "support", "make", folder / "good.tif", "--chip-size", 32, *picks, "-o", folder / "s.h5"
+    )
+    return folder
+
+
+def refused(code, *words, cwd, says):
+    got, out, err = call(*words, cwd=cwd)
+    assert got == code, err
+    assert out == ""
+    assert "Traceback" not in err
+    lines = [line for line in err.strip().splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, err
+    assert says in err, err
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "says"),
+    [
+        (2, "run nothing.yaml", "nothing.yaml"),
+        (2, "run bad.yaml", "watch.rot"),
+        (2, "run nofolder.yaml", "no such folder"),
+        (2, "classify nowhere --support s.h5 --out r.h5", "nowhere"),
+        (2, "classify empty --support s.h5 --out r.h5", "no frames"),
+        (1, "classify good.tif --support text.png --out r.h5", "text.png"),
+        (1, "classify good.tif --support missing.h5 --out r.h5", "missing.h5"),
+        (2, "classify good.tif --support s.h5 --out r.h5 --cluster tcp://x", "not there yet"),
+        (2, "classify good.tif", "--support"),
+        (1, "export text.png --csv x.csv", "text.png"),
+        (1, "export missing.h5 --csv x.csv", "missing.h5"),
+        (2, "export s.h5", "--csv"),
+        (2, "export s.h5 --mp4 x.mp4", "not there yet"),
+        (1, "export s.h5 --csv x.csv", "s.h5"),
+        (2, "support make good.tif --chip-size 0 --pick a=0,0 -o o.h5", "chip size"),
+        (2, "support make good.tif --chip-size 32 --pick a=9,9 --pick b=0,0 -o o.h5", "outside"),
+        (2, "support make good.tif --chip-size 32 --pick a -o o.h5", "CLASS=ROW,COL"),
+        (1, "support make good.tif --chip-size 32 --pick a=0,0 -o o.h5", "two classes"),
+        (1, "support make tiny.tif --chip-size 32 --pick a=0,0 --pick b=0,0 -o o.h5", "smaller"),
+        (1, "support make text.png --chip-size 32 --pick a=0,0 --pick b=0,1 -o o.h5", "text.png"),
+        (1, "support import empty -o o.h5", "no class folders"),
+        (1, "support import nowhere -o o.h5", "nowhere"),
+        (2, "support import empty -o o.h5 --range x", "LO,HI"),
+        (1, "support show text.png", "text.png"),
+        (2, "support publish s.h5 --config good.yaml", "no run"),
+        (2, "init .", "exists already"),
+        (2, "grid good.tif", "not there yet"),
+        (2, "rescore r.h5 --support s.h5", "not there yet"),
+        (2, "doctor", "not there yet"),
+        (2, "bench --quick", "not there yet"),
+        (2, "spam", "spam"),
+        (2, "demo --frames 0", "--frames"),
+        (2, "demo --out empty/..", "not an empty folder"),
+    ],
+)
+def test_one_line_and_the_right_exit_code(files, code, words, says):
+    (files / "bad.yaml").write_text("watch: {rot: x, quiet_s: -1}\n")
+    (files / "nofolder.yaml").write_text("watch: {root: nowhere}\n")
+    (files / "good.yaml").write_text("watch: {root: empty}\n")
+    (files / "config.yaml").touch()
+    refused(code, *words.split(), cwd=files, says=says)
+
+
+def test_every_problem_of_a_config_is_listed(files):
+    (files / "bad.yaml").write_text("watch: {rot: x, quiet_s: -1}\nspam: 1\n")
+    _, _, err = call("run", "bad.yaml", cwd=files)
+    for key in ("watch.root", "watch.rot", "watch.quiet_s", "spam"):
+        assert key in err
+
+
+def test_debug_shows_where(files):
+    code, _, err = call("--debug", "support", "show", "text.png", cwd=files)
+    assert code == 1
+    assert "Traceback" in err
+
+
+def test_bad_frames_among_good_ones_cost_themselves_alone(files, tmp_path):
+    names = ("good.tif", "tiny.tif", "text.png", "half.tif")
+    document = call_json(
+        "classify", *(files / n for n in names), "--support", files / "s.h5",
+        "--out", tmp_path / "run.h5",
+    )  # fmt: skip
+    assert [row["path"] for row in document["fractions"]] == ["good.tif"]
+    assert {row["path"] for row in document["failed"]} == set(names[1:])
+    assert all(row["reason"] for row in document["failed"])
+
+
+def test_nothing_but_bad_frames_is_a_failure(files, tmp_path):
+    words = (
+        "classify",
+        files / "text.png",
+        "--support",
+        files / "s.h5",
+        "--out",
+        tmp_path / "r.h5",
+    )
+    code, out, err = call(*words, "--json")
+    assert code == 1
+    assert json.loads(out)["failed"][0]["path"] == "text.png"
+    assert "none of the frames" in err
+
+
+@pytest.mark.slow
+def test_bad_frames_do_not_stop_a_run(files, shared_data, stack):
+    run = stack(files / "s.h5", watch={"incomplete_s": 2.0, "quiet_s": 0.3}).start()
+    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
+    (run.root / "text.png").write_text("not a picture")
+    shutil.copy(files / "tiny.tif", run.root)
+    shutil.copy(shared_data / "dm" / "DMReader_EELS_STO.dm4", run.root)  # a spectrum
+    shutil.copy(files / "half.tif", run.root)
+    shutil.copy(files / "good.tif", run.root)
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(run.root / "black.jpg")
+    bad = {"text.png", "tiny.tif", "DMReader_EELS_STO.dm4"}
+    run.wait_archived(5)
+    run.listen_for(lambda: run.monitor.counter("incomplete") >= 1, "the half file is reported")
+    with (run.root / "half.tif").open("wb") as file:  # it is completed after all
+        file.write((files / "good.tif").read_bytes())
+    run.wait_archived(6)
+    code, document = run.stop()
+    assert code == 0
+    assert {row["path"] for row in document["failed"]} == bad
+    assert document["frames"] == 6
+    reasons = {row["path"]: row["reason"] for row in document["failed"]}
+    assert "smaller than one chip" in reasons["tiny.tif"]
+    assert "spectrum" in reasons["DMReader_EELS_STO.dm4"].lower()
+
+
+@pytest.mark.slow
+def test_a_port_in_use_ends_the_run_with_a_reason(files, stack):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = stack(files / "s.h5", wire={"events": port})
+        code, out, err = call("run", run.config_path)
+    assert code == 1
+    assert out == ""
+    assert f"127.0.0.1:{port}" in err
+    assert "hub cannot run" in err

@@ -1,0 +1,92 @@
+"""Any process may be killed at any moment; every frame is archived exactly once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import COMMAND, call_json, wait_for
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="uses SIGKILL"),
+]
+
+FRAMES = 60
+SERVICES = ("services.watcher", "services.inference", "services.archiver", "services.hub")
+
+
+@pytest.fixture
+def experiment(tmp_path, stack):
+    first = tmp_path / "first"
+    call_json(
+        "simulate", first, "--frames", 1, "--rate", 100, "--size", "128x128", "--format", "tiff"
+    )
+    frame = next(first.rglob("*.tif*"))
+    picks = ("--pick", "a=0,0;1,1;2,0", "--pick", "b=3,3;2,2;0,3")
+    call_json("support", "make", frame, "--chip-size", 32, *picks, "-o", tmp_path / "s.h5")
+    return stack(tmp_path / "s.h5")
+
+
+def check(run, code, document, count):
+    assert code == 0
+    with run.run() as archive:
+        table = archive.frames
+    keys = list(zip(table["path"], table["index"], strict=True))
+    on_disk = {
+        p.relative_to(run.root).as_posix()
+        for p in run.root.rglob("*")
+        if p.suffix in (".dm4", ".tif", ".tiff")
+    }
+    assert len(keys) == len(set(keys)) == count
+    assert {path for path, _ in keys} == on_disk
+    assert set(table["status"]) == {"ok"}
+    assert (document["frames"], document["failed"]) == (count, [])
+
+
+def test_services_killed_while_frames_arrive(experiment):
+    rng = random.Random(0)
+    run = experiment.start()
+    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
+    words = ["simulate", str(run.root), "--frames", str(FRAMES), "--rate", "6", "--size", "128x128"]
+    with subprocess.Popen([COMMAND, *words], stderr=subprocess.DEVNULL) as microscope:
+        kills = 0
+        while microscope.poll() is None:
+            run.monitor.listen(rng.uniform(0.1, 0.8))
+            victim = run.service(SERVICES[kills % len(SERVICES)])
+            if victim is not None and time.time() - victim.create_time() > 2.0:
+                victim.kill()
+                kills += 1
+    assert kills >= 4
+    run.wait_archived(FRAMES, timeout_s=120)
+    check(run, *run.stop(), FRAMES)
+
+
+def test_the_whole_run_killed_and_started_again(experiment):
+    run = experiment.start()
+    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
+    call_json("simulate", run.root, "--frames", 20, "--rate", 50, "--size", "128x128")
+    run.wait_archived(8)
+    children = run.children()
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    # Services that lose their parent stop by themselves.
+    wait_for(
+        lambda: not any(c.is_running() and c.status() != "zombie" for c in children), "no orphan"
+    )
+    run.monitor.close()
+    run.start()
+    run.wait_archived(20)
+    check(run, *run.stop(), 20)
+
+
+def test_stopping_is_quick_and_complete(experiment):
+    run = experiment.start()
+    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
+    call_json("simulate", run.root, "--frames", 3, "--rate", 50, "--size", "128x128")
+    run.wait_archived(3)
+    check(run, *run.stop(signal.SIGTERM, timeout_s=15), 3)

@@ -1,0 +1,119 @@
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from pychip_stream import config as configuration
+from pychip_stream.cli import supervisor as module
+from pychip_stream.cli.supervisor import Child, Supervisor
+from pychip_stream.errors import PychipError
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def supervisor(tmp_path, lines, monkeypatch):
+    monkeypatch.setattr(module, "_BACK_OFF_S", (0.01, 0.02))
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    made = Supervisor(config, lambda name, line: lines.append((name, line)))
+    made.children.clear()
+    yield made
+    made.stop()
+
+
+def child(name, code):
+    return Child(name, (sys.executable, "-c", code))
+
+
+def until(condition, step=lambda: None, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        step()
+        threading.Event().wait(0.01)
+
+
+def test_ports_are_chosen_and_the_services_are_told(tmp_path):
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    made = Supervisor(config, lambda *_: None)
+    wire = made.config.wire
+    ports = {wire.tasks, wire.results, wire.requests, wire.events, made.config.dashboard.port}
+    assert len(ports) == 5
+    assert 0 not in ports
+    resolved = configuration.load(tmp_path / "runs" / "run.resolved.yaml")
+    assert resolved == made.config
+    names = [c.name for c in made.children]
+    assert names == ["hub", "archiver", "inference", "watcher", "dashboard"]
+
+
+def test_what_dies_is_started_again(supervisor):
+    victim = child("victim", "import time; time.sleep(60)")
+    supervisor.children.append(victim)
+    supervisor.start()
+    first = victim.process
+    first.kill()
+    until(lambda: victim.process is not None and victim.process is not first, supervisor.step)
+    assert victim.process.poll() is None
+
+
+def test_what_cannot_live_ends_the_run(supervisor):
+    supervisor.children.append(child("doomed", "raise SystemExit(1)"))
+    supervisor.start()
+    with pytest.raises(PychipError, match="doomed cannot run"):
+        until(lambda: False, supervisor.step)
+
+
+def test_a_refused_configuration_is_not_tried_again(supervisor):
+    refused = child("refused", "raise SystemExit(2)")
+    supervisor.children.append(refused)
+    supervisor.start()
+    with pytest.raises(PychipError, match="exit code 2, 1 in a row"):
+        until(lambda: False, supervisor.step)
+
+
+def test_lines_carry_their_service(supervisor, lines):
+    supervisor.children.append(
+        child(
+            "talker", "import sys,time; print('hello', file=sys.stderr, flush=True); time.sleep(60)"
+        )
+    )
+    supervisor.start()
+    until(lambda: lines == [("talker", "hello")])
+
+
+def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
+    code = (
+        "import signal,sys,time\n"
+        "def bye(*_):\n    print('bye', file=sys.stderr, flush=True); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, bye); print('up', file=sys.stderr, flush=True)\n"
+        "time.sleep(60)"
+    )
+    for name in ("hub", "archiver", "inference-1", "inference-2", "watcher"):
+        supervisor.children.append(child(name, code))
+    supervisor.start()
+    until(lambda: len(lines) == 5)
+    processes = [psutil.Process(c.process.pid) for c in supervisor.children]
+    supervisor.stop()
+    byes = [name for name, line in lines if line == "bye"]
+    assert byes == ["watcher", "inference-1", "inference-2", "archiver", "hub"]
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-Break cannot be ignored this way")
+def test_what_does_not_stop_is_killed(supervisor, lines, monkeypatch):
+    monkeypatch.setattr(module, "_STOP_S", 0.3)
+    deaf = child(
+        "deaf",
+        "import signal,sys,time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print('up', file=sys.stderr, flush=True); time.sleep(60)",
+    )
+    supervisor.children.append(deaf)
+    supervisor.start()
+    until(lambda: lines)
+    supervisor.stop()
+    assert deaf.exit_code == -9
