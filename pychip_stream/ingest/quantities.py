@@ -1,0 +1,141 @@
+"""Quantities: pixel sizes, units and times as the formats write them, made comparable."""
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+_LENGTHS_NM = {
+    "pm": 1e-3,
+    "a": 0.1,
+    "å": 0.1,
+    "angstrom": 0.1,
+    "angstroms": 0.1,
+    "ångström": 0.1,
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "nanometre": 1.0,
+    "um": 1e3,
+    "micron": 1e3,
+    "microns": 1e3,
+    "micrometer": 1e3,
+    "micrometre": 1e3,
+    "mm": 1e6,
+    "cm": 1e7,
+    "m": 1e9,
+    "meter": 1e9,
+    "metre": 1e9,
+    "inch": 2.54e7,
+}
+_RECIPROCAL = re.compile(r"^(?:1/(?P<a>.+)|(?P<b>.+?)\^?(?:-1|⁻¹))$")
+_NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
+_FILETIME_EPOCH_S = 11_644_473_600
+_DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d")
+_CLOCKS = ("%I:%M:%S %p", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M")
+
+
+def pixel_size(size: Any, unit: Any) -> tuple[float | None, str | None]:
+    """Bring a pixel size to nm (or 1/nm), where the unit is a length (or a reciprocal one).
+
+    Parameters
+    ----------
+    size
+        Edge of a pixel; anything that is not a finite positive number counts as unknown.
+    unit
+        As the file says it; one that is neither stays as it is.
+
+    Returns
+    -------
+    Size and unit, both None where the file does not say.
+    """
+    try:
+        number = abs(float(size))
+    except (TypeError, ValueError, OverflowError):
+        return None, None
+    text = str(unit or "").replace("\0", "").strip().replace("µ", "u").replace("μ", "u")
+    if not math.isfinite(number) or number <= 0 or text.lower() in _NOT_UNITS:
+        return None, None
+    # "A" and "M" differ from "a" and "m" in SI, but no microscope counts in ampere or mega.
+    factor = _LENGTHS_NM.get(text.lower())
+    if factor is not None:
+        return _positive(number * factor, "nm")
+    match = _RECIPROCAL.match(text)
+    base = _LENGTHS_NM.get((match["a"] or match["b"]).strip().lower()) if match else None
+    if base is not None:
+        return _positive(number / base, "1/nm")
+    if not text.isprintable():
+        return None, None
+    return number, text[:16]
+
+
+def _positive(number: float, unit: str) -> tuple[float | None, str | None]:
+    if not math.isfinite(number) or number <= 0:
+        return None, None
+    return float(f"{number:.12g}"), unit
+
+
+def seconds(value: Any) -> float | None:
+    """Read an exposure in seconds; None if it is not a finite positive number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and 0 < number < 1e9 else None
+
+
+def from_filetime(value: Any) -> float | None:
+    """Seconds since 1970 of a Windows file time (units of 100 ns since 1601, UTC)."""
+    try:
+        stamp = float(value) / 1e7 - _FILETIME_EPOCH_S
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return _plausible(stamp)
+
+
+def from_unix(value: Any) -> float | None:
+    """Check seconds since 1970 that a file gives as such."""
+    try:
+        return _plausible(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def from_text(text: Any) -> float | None:
+    """Seconds since 1970 of an ISO 8601 or TIFF date; without a zone it is this computer's."""
+    cleaned = str(text or "").replace("\0", "").strip()
+    exif = re.match(r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)$", cleaned)
+    if exif:
+        cleaned = f"{exif[1]}-{exif[2]}-{exif[3]} {exif[4]}"
+    # Some instruments write seven decimals, which fromisoformat does not take.
+    cleaned = re.sub(r"(\.\d{6})\d+", r"\1", cleaned)
+    try:
+        return _plausible(datetime.fromisoformat(cleaned).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def from_date_and_clock(date: Any, clock: Any) -> float | None:
+    """Seconds since 1970 of DigitalMicrograph's two strings, in this computer's zone."""
+    day = _first(str(date or "").strip(), _DATES)
+    hour = _first(str(clock or "").strip(), _CLOCKS)
+    if day is None or hour is None:
+        return None
+    try:
+        return _plausible(datetime.combine(day.date(), hour.time()).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _first(text: str, patterns: Iterable[str]) -> datetime | None:
+    for pattern in patterns:
+        try:
+            return datetime.strptime(text, pattern)  # noqa: DTZ007  (zone: see the callers)
+        except ValueError:
+            continue
+    return None
+
+
+def _plausible(stamp: float) -> float | None:
+    """Drop times before 1980 or after 2200: a clock that was never set tells nothing."""
+    return stamp if math.isfinite(stamp) and 315_532_800 < stamp < 7_258_118_400 else None
