@@ -107,7 +107,9 @@ class Supervisor:
             self._stop(child)
 
     def _start(self, child: Child) -> None:
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+        flags = 0
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP
         child.process = subprocess.Popen(
             child.command,
             stdin=subprocess.DEVNULL,

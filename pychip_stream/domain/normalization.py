@@ -73,8 +73,9 @@ class Normalization:
         low, high = self._limits(pixels)
         # The subtraction happens in float64 for wide integers and doubles: 2**31 ± 1 counts
         # would otherwise be one value.
-        wide = pixels.dtype.itemsize > 2
-        scaled = (pixels.astype(np.float64 if wide else np.float32) - low) / (high - low)
+        kind = np.float64 if pixels.dtype.itemsize > 2 else np.float32
+        values: npt.NDArray[np.floating] = pixels.astype(kind)
+        scaled = (values - low) / (high - low)
         out = np.nan_to_num(scaled, nan=0.0, posinf=1.5, neginf=-0.5).astype(np.float32)
         np.clip(out, -0.5, 1.5, out=out)
         return equalize_adaptive(out) if self.clahe else out

@@ -276,7 +276,7 @@ def make_classes(
 
 
 def content_hash(support: SupportSet) -> str:
-    """Hash what was chosen; derived numbers (embeddings) stay out, their encoder counts."""
+    """Hash what was chosen; what an encoder made of it stays out (results name both)."""
     digest = hashlib.blake2b(digest_size=16)
 
     def add(*values: object) -> None:
@@ -288,14 +288,13 @@ def content_hash(support: SupportSet) -> str:
     add("support set 1", support.chip_size.width, support.chip_size.height, support.margin)
     add(norm.mode, float(norm.low), float(norm.high), norm.clahe)
     add(support.parent, support.author, support.note, float(support.created))
-    add(support.embedding.encoder_hash if support.embedding else None)
     for cls in support.classes:
         add(cls.name, cls.color)
     for chip in support.chips:
         s = chip.source
         add(chip.label, s.path, s.index, s.row, s.column, s.pixel_size, s.unit, s.user, s.time)
         add(chip.pixels.dtype.newbyteorder("<").str, chip.pixels.shape)
-        digest.update(np.ascontiguousarray(chip.pixels, chip.pixels.dtype.newbyteorder("<")))
+        digest.update(chip.pixels.astype(chip.pixels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportChip, SupportSet, make_classes
+from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet, make_classes
 from pychip_stream.errors import SupportError, UsageError
 
 PICKS = {"alpha": [(0, 0), (0, 1)], "beta": [(1, 1)]}
@@ -47,6 +47,12 @@ def test_changing_anything_makes_a_new_version(support):
     assert len(versions) == len(changed) + 1
     assert replace(support).version == support.version
     assert replace(support, reference=None).version == support.version
+
+
+def test_what_an_encoder_made_of_it_is_not_part_of_the_identity(support):
+    cells = np.zeros((3, 16, 2), np.float32)
+    embedding = SupportEmbedding("filters", "abc", cells, cells[:, 0])
+    assert support.with_embedding(embedding).version == support.version
 
 
 @pytest.mark.parametrize(
