@@ -17,8 +17,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameIncompleteError, SupportError
 from pychip_stream.wire import topics
-from pychip_stream.wire.messages import Job, Ready, Release, SupportChanged
-from pychip_stream.wire.sockets import Channel
+from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
+from pychip_stream.wire.sockets import Arrays, Channel
 from pychip_stream.workflows.analysis import Analyst, open_encoder
 from pychip_stream.workflows.translation import to_message
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _READY_S = 1.0
 _SMOOTHING = 0.2
+_DELIVER_S = 0.2
 
 
 class Worker:
@@ -56,6 +57,7 @@ class Worker:
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
         self._jobs: deque[Job] = deque()
+        self._outbox: tuple[Result, Arrays] | None = None
         self._ready_at = 0.0
         self._done = 0
         self._chips_per_s = 0.0
@@ -65,9 +67,13 @@ class Worker:
         """Follow the support set, take jobs, classify one frame."""
         self._follow_support()
         self._take_jobs(0.0 if self._jobs else 0.02)
-        if self._jobs and self._analyst is not None:
+        if self._outbox is not None:
+            self._deliver(*self._outbox)
+        elif self._jobs and self._analyst is not None:
             self._work(self._jobs[0], self._analyst)
-        if self._analyst is None:
+        if self._outbox is not None:
+            self._say("waiting", "the archiver does not take results")
+        elif self._analyst is None:
             self._say("waiting", self._trouble)
         else:
             self._say("running", "")
@@ -138,17 +144,21 @@ class Worker:
             self._tasks.send(Release(lease=job.lease, reason=str(error)))
             self._finish(job)
             return
-        message, arrays = to_message(record, self.name)
         if record.result is not None:
             rate = record.result.label_map.size / (time.perf_counter() - begun)
             self._chips_per_s += (rate - self._chips_per_s) * (_SMOOTHING if self._done else 1.0)
         else:
             logger.warning("%s: %s", record.path, record.reason)
-        if not self._results.send_waiting(message, arrays, 1.0):
-            self._say("waiting", "the archiver does not take results")
-            return  # the job stays at the head and is done again
-        self._done += 1
-        self._finish(job)
+        self._deliver(*to_message(record, self.name))
+
+    def _deliver(self, message: Result, arrays: Arrays) -> None:
+        """Send the result of the first job, or keep it for the next step."""
+        if self._results.send_waiting(message, arrays, _DELIVER_S):
+            self._outbox = None
+            self._done += 1
+            self._finish(self._jobs[0])
+        else:
+            self._outbox = (message, arrays)
 
     def _finish(self, job: Job) -> None:
         self._jobs.remove(job)
