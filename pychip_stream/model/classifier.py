@@ -1,0 +1,288 @@
+"""Classifier: a support set, fitted; from a frame to labels, fractions and their intervals."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.support import SupportEmbedding, SupportSet
+from pychip_stream.errors import SupportError, UsageError
+from pychip_stream.model import calibration, discriminant
+from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples, HeldOut
+from pychip_stream.model.embedding import embed_support
+from pychip_stream.model.intervals import fit_ensemble
+from pychip_stream.model.novelty import Novelty, fit_novelty
+from pychip_stream.model.ports import Encoder
+from pychip_stream.model.scoring import Scorer
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["auto", "lda", "euclidean"]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A fitted support set; immutable and cheap to apply.
+
+    Attributes
+    ----------
+    support
+        What it was fitted to, with its embedding.
+    support_version
+        Version of the support set that was given, before any new embedding.
+    method
+        "lda" or "euclidean": what was asked for, or what cross-validation chose.
+    shrinkage
+        Of the shared covariance towards the identity, 0…1; 1 is Euclidean.
+    temperature
+        Divides the logits; fitted on held-out examples.
+    examples
+        Standardised cells and labels.
+    held_out
+        The examples as rules that did not know them see them; one set of logits.
+    warnings
+        What is odd about the support set, one line each.
+    """
+
+    support: SupportSet = field(repr=False)
+    support_version: str
+    method: str
+    shrinkage: float
+    temperature: float
+    examples: Examples = field(repr=False)
+    rule: Discriminant = field(repr=False)
+    novelty: Novelty = field(repr=False)
+    held_out: HeldOut = field(repr=False)
+    scorer: Scorer = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    encoder: Encoder | None = field(default=None, repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        support: SupportSet,
+        encoder: Encoder | None = None,
+        *,
+        method: Method = "auto",
+        sensitivity: float = 1.0,
+        seed: int = 0,
+    ) -> "Classifier":
+        """Fit prototypes, shrinkage, temperature, novelty and the bootstrap.
+
+        Parameters
+        ----------
+        encoder
+            Embeds the examples where that was not done or was done by another encoder, and the
+            frames given to `predict`. None: the support set must carry its embedding, and
+            embeddings are given to `score`.
+        method
+            "auto" chooses the shrinkage by cross-validation over the examples, Euclidean
+            prototypes included; "lda" leaves those out; "euclidean" is pyChip's way.
+        sensitivity
+            Factor on novelty: larger rejects more chips as unknown.
+        seed
+            Of the resampling.
+
+        Raises
+        ------
+        SupportError
+            If the set has no embedding and there is no encoder, or its embedding is damaged.
+        UsageError
+            If `method` or `sensitivity` is impossible.
+        """
+        if not (np.isfinite(sensitivity) and sensitivity > 0):
+            raise UsageError(f"sensitivity {sensitivity!r}: write a number above 0")
+        embedded = _embedded(support, encoder)
+        embedding = embedded.embedding
+        assert embedding is not None
+        examples, background = standardised(embedded, embedding)
+        candidates = _candidates(examples, method)
+        held_out = discriminant.hold_out(examples, candidates, seed=seed)
+        chosen, temperature = calibration.choose_shrinkage(held_out)
+        rule = discriminant.fit(examples, candidates[chosen])
+        novelty = fit_novelty(examples, background)
+        ensemble = fit_ensemble(examples, rule, candidates[chosen], temperature, seed=seed)
+        scale = (embedding.mean, embedding.deviation)
+        return cls(
+            support=embedded,
+            support_version=support.version,
+            method="euclidean" if candidates[chosen] >= 1.0 else "lda",
+            shrinkage=candidates[chosen],
+            temperature=temperature,
+            examples=examples,
+            rule=rule,
+            novelty=novelty,
+            held_out=held_out.only(chosen),
+            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble),
+            warnings=tuple(_warnings(embedded, examples)),
+            encoder=encoder,
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names, without "unknown"."""
+        return self.support.names
+
+    @property
+    def sensitivity(self) -> float:
+        """Factor on novelty."""
+        return self.scorer.sensitivity
+
+    def predict(self, frame: Frame | npt.NDArray[np.generic], reject: bool = True) -> FrameResult:
+        """Embed a frame with the encoder of the fit and classify its chips.
+
+        Raises
+        ------
+        UsageError
+            If the classifier was fitted without an encoder.
+        FrameError
+            If not even one chip fits on the frame.
+        """
+        if self.encoder is None:
+            raise UsageError(
+                "this classifier was fitted without an encoder; give embeddings to score()"
+            )
+        size, normalization = self.support.chip_size, self.support.normalization
+        return self.score(self.encoder.embed(frame, size, normalization), reject=reject)
+
+    def score(self, embeddings: npt.NDArray[np.floating], reject: bool = True) -> FrameResult:
+        """Classify the chips of a frame from their embeddings; closed form, no network.
+
+        Parameters
+        ----------
+        embeddings
+            (rows, columns, D), not standardised. A chip with a non-finite component counts as
+            unlike everything.
+        reject
+            Whether chips with a novelty above 1 become "unknown".
+
+        Raises
+        ------
+        SupportError
+            If D is not that of the support set's encoder, or there is no chip.
+        """
+        shape = embeddings.shape[:2]
+        scores = self.scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=reject)
+        return FrameResult(
+            names=self.names,
+            label_map=scores.labels.reshape(shape),
+            probabilities=scores.probabilities.reshape(*shape, -1),
+            distances=scores.distances.reshape(*shape, -1),
+            novelty=scores.novelty.reshape(shape),
+            intervals=scores.intervals,
+            support_version=self.support_version,
+        )
+
+    def derived(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Numbers that follow from the support set, to be stored beside it.
+
+        Returns
+        -------
+        prototypes (K, D) in standardised components; weights (D, K) and offsets (K,) of the
+        logits, temperature applied; mean and deviation (D,); temperature, shrinkage and
+        novelty_threshold, each ().
+        """
+        return {
+            "prototypes": self.rule.prototypes.astype(np.float32),
+            "weights": self.scorer.weights,
+            "offsets": self.scorer.offsets,
+            "mean": self.scorer.mean,
+            "deviation": self.scorer.deviation,
+            "temperature": np.asarray(self.temperature),
+            "shrinkage": np.asarray(self.shrinkage),
+            "novelty_threshold": np.asarray(self.novelty.threshold / self.sensitivity),
+        }
+
+
+def standardised(
+    support: SupportSet, embedding: SupportEmbedding
+) -> tuple[Examples, npt.NDArray[np.float64]]:
+    """Examples and (m, D) background in units of the support frame's mean and deviation.
+
+    Raises
+    ------
+    SupportError
+        If the embedding does not belong to the chips or is not finite.
+    """
+    cells, background = embedding.cells, embedding.background
+    if cells.ndim != 3 or len(cells) != len(support.chips):
+        raise SupportError(
+            f"the embedding holds {len(cells)} chips, the support set {len(support.chips)}; "
+            "embed it again"
+        )
+    if background.ndim != 2 or background.shape[1:] != cells.shape[2:] or len(background) == 0:
+        raise SupportError("the embedding of the support frame is missing; embed the set again")
+    if not (np.isfinite(cells).all() and np.isfinite(background).all()):
+        raise SupportError("the embedding holds values that are not finite; embed the set again")
+    mean = embedding.mean.astype(np.float64)
+    deviation = embedding.deviation.astype(np.float64)
+    return (
+        Examples((cells - mean) / deviation, support.label_indices),
+        (background - mean) / deviation,
+    )
+
+
+def _embedded(support: SupportSet, encoder: Encoder | None) -> SupportSet:
+    """Return the set with an embedding by `encoder`, made again where another one made it."""
+    if encoder is None:
+        if support.embedding is None:
+            raise SupportError(
+                "the support set was never embedded; give an encoder, which will do it"
+            )
+        return support
+    if support.embedding is None:
+        return embed_support(support, encoder)
+    if support.embedding.encoder_hash != encoder.weights_hash:
+        logger.warning(
+            "support set %s was made with encoder %s (%s), this is %s (%s): its chips are "
+            "embedded again",
+            support.version[:8], support.embedding.encoder_name,
+            support.embedding.encoder_hash[:8], encoder.name, encoder.weights_hash[:8],
+        )  # fmt: skip
+        return embed_support(support, encoder)
+    return support
+
+
+def _candidates(examples: Examples, method: Method) -> tuple[float, ...]:
+    """Shrinkages to choose from; the first is the default."""
+    if method == "euclidean":
+        return (1.0,)
+    if method not in ("auto", "lda"):
+        raise UsageError(f'method {method!r}: write "auto", "lda" or "euclidean"')
+    analytic = discriminant.analytic_shrinkage(examples)
+    others = [s for s in SHRINKAGES if s < 1.0 or method == "auto"]
+    return (analytic, *(s for s in others if abs(s - analytic) > 1e-9))
+
+
+def _warnings(support: SupportSet, examples: Examples) -> list[str]:
+    """Say what makes the numbers of this set less certain than they look."""
+    out = []
+    single = [name for name, count in support.counts.items() if count == 1]
+    if single:
+        out.append(
+            f"only one example of {', '.join(map(repr, single))}: its spread is borrowed from "
+            "the other classes; add at least one more"
+        )
+    if not np.ptp(examples.chips, axis=0).max() > 1e-9:
+        out.append("all examples look the same to the encoder; the labels mean nothing")
+        return out
+    out.extend(_twins(support, examples))
+    return out
+
+
+def _twins(support: SupportSet, examples: Examples) -> list[str]:
+    """Warn of one chip given as an example of two classes."""
+    out = []
+    _, first, group = np.unique(
+        np.round(examples.chips, 6), axis=0, return_index=True, return_inverse=True
+    )
+    for number in range(len(first)):
+        names = {support.chips[i].label for i in np.flatnonzero(group.ravel() == number)}
+        if len(names) > 1:
+            pair = " and ".join(repr(name) for name in sorted(names))
+            out.append(f"the same chip is an example of {pair}; remove it from one of them")
+    return out

@@ -1,0 +1,151 @@
+"""Support embedding: what an encoder makes of the example chips and of their frame."""
+
+import logging
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.chips import CELLS, ChipSize, Grid
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet
+from pychip_stream.errors import EncoderError, FrameError
+from pychip_stream.model.ports import Encoder
+
+logger = logging.getLogger(__name__)
+
+BACKGROUND_CHIPS = 1024
+"""At most this many chips of the support frame are kept as its background."""
+
+Float32 = npt.NDArray[np.float32]
+
+
+def embed_support(support: SupportSet, encoder: Encoder, *, seed: int = 0) -> SupportSet:
+    """Let an encoder see the examples, with the surroundings they were picked from.
+
+    Chips of the reference frame, while it is at hand, are embedded within the whole frame, as
+    the chips of later frames will be. Others are embedded within the margin that was kept
+    with them, or mirrored where there is none.
+
+    Parameters
+    ----------
+    seed
+        Chooses the background chips where the frame has more than `BACKGROUND_CHIPS`.
+
+    Returns
+    -------
+    The same set with its `embedding`.
+
+    Raises
+    ------
+    EncoderError
+        If the encoder returns what is not finite or of an unexpected shape.
+    """
+    dense = _dense(support, encoder)
+    cells: list[Float32] = []
+    surroundings: list[Float32] = []
+    for chip in support.chips:
+        place = _place(chip, support, dense)
+        if dense is not None and place is not None:
+            cells.append(dense[place])
+            continue
+        patch = _embed_patch(chip, support, encoder)
+        cells.append(patch[1, 1])
+        # Mirrored surroundings repeat the chip and say nothing about the frame.
+        own = patch if min(support.margin) > 0 else patch[1:2, 1:2]
+        surroundings.append(own.mean(axis=2).reshape(-1, own.shape[-1]))
+    if dense is not None:
+        surroundings.append(dense.mean(axis=2).reshape(-1, dense.shape[-1]))
+    background = _sample(np.concatenate(surroundings), seed)
+    stacked = np.stack(cells)
+    _check(stacked, background, encoder)
+    return support.with_embedding(
+        SupportEmbedding(encoder.name, encoder.weights_hash, stacked, background)
+    )
+
+
+def centred_patch(
+    pixels: npt.NDArray[np.generic], margin: tuple[int, int], size: ChipSize
+) -> npt.NDArray[np.generic]:
+    """Give a chip a margin of exactly one chip on every side, mirrored where it has less.
+
+    Parameters
+    ----------
+    pixels
+        (height + 2·margin[0], width + 2·margin[1]) chip with its surroundings.
+    margin
+        Pixels of surroundings above/below and left/right.
+
+    Returns
+    -------
+    (3·height, 3·width), dtype of `pixels`.
+    """
+    wanted = (size.height, size.width)
+    cut = tuple(
+        slice(max(m - w, 0), None if m <= w else w - m) for m, w in zip(margin, wanted, strict=True)
+    )
+    inner = pixels[cut]
+    missing = [max(w - m, 0) for m, w in zip(margin, wanted, strict=True)]
+    return np.pad(inner, [(n, n) for n in missing], mode="symmetric")
+
+
+def _dense(support: SupportSet, encoder: Encoder) -> Float32 | None:
+    """(rows, columns, CELLS², D) of the reference frame, or None without one."""
+    if support.reference is None:
+        return None
+    try:
+        return encoder.embed_cells(support.reference, support.chip_size, support.normalization)
+    except FrameError as error:
+        logger.warning("reference frame not used: %s", error)
+        return None
+
+
+def _place(chip: SupportChip, support: SupportSet, dense: Float32 | None) -> tuple[int, int] | None:
+    """Grid position of a chip on the reference frame, or None if it is not from there."""
+    frame, source = support.reference, chip.source
+    if frame is None or dense is None or source.row is None or source.column is None:
+        return None
+    if (source.path, source.index) != (frame.source, frame.index):
+        return None
+    if not (source.row < dense.shape[0] and source.column < dense.shape[1]):
+        return None
+    return (source.row, source.column) if _same_pixels(chip, support, frame) else None
+
+
+def _same_pixels(chip: SupportChip, support: SupportSet, frame: Frame) -> bool:
+    """Whether the frame still shows at that place what the chip shows.
+
+    Frames without a file name all look alike, so the place alone proves nothing.
+    """
+    if support.normalization.clahe:
+        return True  # the chip holds equalised values, the frame counts
+    size, (above, left) = support.chip_size, support.margin
+    inner = chip.pixels[above : above + size.height, left : left + size.width]
+    grid = Grid.of(frame.shape, size)
+    row, column = chip.source.row, chip.source.column
+    assert row is not None and column is not None
+    return np.array_equal(grid.patch(frame.pixels, row, column, (0, 0)), inner)
+
+
+def _embed_patch(chip: SupportChip, support: SupportSet, encoder: Encoder) -> Float32:
+    """(3, 3, CELLS², D) embeddings of a chip and its eight neighbours."""
+    patch = centred_patch(chip.pixels, support.margin, support.chip_size)
+    return encoder.embed_cells(patch, support.chip_size, support.chip_normalization)
+
+
+def _sample(background: Float32, seed: int) -> Float32:
+    if len(background) <= BACKGROUND_CHIPS:
+        return np.ascontiguousarray(background, dtype=np.float32)
+    chosen = np.random.default_rng(seed).choice(len(background), BACKGROUND_CHIPS, replace=False)
+    return np.ascontiguousarray(background[np.sort(chosen)], dtype=np.float32)
+
+
+def _check(cells: Float32, background: Float32, encoder: Encoder) -> None:
+    if cells.shape[1:] != (CELLS * CELLS, encoder.dim):
+        raise EncoderError(
+            f"encoder {encoder.name!r} returned cells of shape {cells.shape[1:]} where "
+            f"{(CELLS * CELLS, encoder.dim)} are expected; its code and weights do not fit"
+        )
+    if not (np.isfinite(cells).all() and np.isfinite(background).all()):
+        raise EncoderError(
+            f"encoder {encoder.name!r} returned values that are not finite; try another precision"
+        )

@@ -1,0 +1,259 @@
+"""Intervals: what a phase fraction may be, given what is uncertain about it.
+
+Of one frame: which chips served as examples (bootstrap over them), what the classifier
+confuses (its calibrated probabilities), and where "unknown" begins. A fully tiled frame has no
+sampling error, so no term goes with the square root of its number of chips. Of a specimen seen
+in independent fields, and of the mean over a time series, see `field_interval` and
+`series_interval`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from pychip_stream.domain.results import Fraction
+from pychip_stream.model.discriminant import (
+    Discriminant,
+    Examples,
+    Float,
+    linear_rule,
+    prototypes,
+    within_covariance,
+)
+
+LEVEL = 0.95
+REPLICATES = 48
+SAMPLED_CHIPS = 1024
+"""Chips of a frame that the replicates look at; they only measure a spread."""
+_TEMPERATURE_SPREAD = 0.35
+_THRESHOLD_SPREAD = 0.08
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Rules refitted to resampled examples, stacked so that one product scores them all.
+
+    Attributes
+    ----------
+    weights, offsets
+        (B·K, D) and (B·K, 1) float32; logits already divided by each replicate's temperature.
+    thresholds
+        (B,) float32 novelty beyond which each replicate rejects.
+    classes
+        K.
+    """
+
+    weights: Float32 = field(repr=False)
+    offsets: Float32 = field(repr=False)
+    thresholds: Float32 = field(repr=False)
+    classes: int
+
+
+def fit_ensemble(
+    examples: Examples,
+    rule: Discriminant,
+    shrinkage: float,
+    temperature: float,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Ensemble:
+    """Refit the rule to resampled examples.
+
+    Each class is resampled with replacement. The mean of n resampled examples scatters less
+    than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of the normal to
+    Student's t in the tails; the deviation of every resampled prototype is widened by both. A
+    class with a single example borrows the scatter of the others.
+    """
+    rng = np.random.default_rng(seed)
+    counts = examples.counts
+    classes, dim = len(counts), examples.cells.shape[-1]
+    weights = np.empty((replicates, classes, dim), np.float32)
+    offsets = np.empty((replicates, classes, 1), np.float32)
+    temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * rng.standard_normal(replicates))
+    for number in range(replicates):
+        share = _resample(examples.labels, counts, rng)
+        moved = _moved_prototypes(examples, rule.prototypes, share, rng)
+        one = linear_rule(moved, within_covariance(examples, share), shrinkage)
+        weights[number] = one.weights.T / temperatures[number]
+        offsets[number] = one.offsets[:, None] / temperatures[number]
+    thresholds = np.exp(_THRESHOLD_SPREAD * rng.standard_normal(replicates))
+    return Ensemble(
+        weights.reshape(-1, dim), offsets.reshape(-1, 1), thresholds.astype(np.float32), classes
+    )
+
+
+def frame_intervals(
+    ensemble: Ensemble,
+    chips: Float32,
+    labels: npt.NDArray[np.integer],
+    novelty: Float32,
+    *,
+    reject: bool,
+) -> Float:
+    """Fractions of a frame with their intervals.
+
+    Parameters
+    ----------
+    chips
+        (n, D) standardised embeddings.
+    labels
+        (n,) class indices; K means unknown.
+    novelty
+        (n,) above 1 means unknown.
+
+    Returns
+    -------
+    (K + 1, 3) rows of value, low, high; the value is the share of chips with that label.
+    """
+    classes = ensemble.classes
+    value = np.bincount(labels, minlength=classes + 1) / len(labels)
+    step = -(-len(chips) // SAMPLED_CHIPS)
+    drawn = _replicate_fractions(ensemble, chips[::step], novelty[::step], reject=reject)
+    tail = 50 * (1 - LEVEL)
+    low, high = np.percentile(drawn, (tail, 100 - tail), axis=0)
+    return np.stack(
+        [value, np.clip(np.minimum(low, value), 0, 1), np.clip(np.maximum(high, value), 0, 1)],
+        axis=1,
+    )
+
+
+def _replicate_fractions(
+    ensemble: Ensemble, chips: Float32, novelty: Float32, *, reject: bool
+) -> Float:
+    """(B, K + 1) fractions that each replicate expects."""
+    count = len(ensemble.thresholds)
+    logits = (ensemble.weights @ chips.T + ensemble.offsets).reshape(count, ensemble.classes, -1)
+    logits -= logits.max(axis=1, keepdims=True)
+    odds = np.exp(logits, out=logits)
+    odds /= odds.sum(axis=1, keepdims=True)
+    if reject:
+        odds *= novelty <= ensemble.thresholds[:, None, None]
+    known = odds.mean(axis=2, dtype=np.float64)
+    return np.concatenate([known, np.maximum(1.0 - known.sum(axis=1, keepdims=True), 0)], axis=1)
+
+
+def _resample(
+    labels: npt.NDArray[np.intp], counts: npt.NDArray[np.intp], rng: np.random.Generator
+) -> Float:
+    """(N,) how often each example was drawn, class by class."""
+    share = np.zeros(len(labels))
+    for cls, count in enumerate(counts):
+        members = np.flatnonzero(labels == cls)
+        share[members] = np.bincount(rng.integers(count, size=count), minlength=count)
+    return share
+
+
+def _moved_prototypes(
+    examples: Examples, centre: Float, share: Float, rng: np.random.Generator
+) -> Float:
+    """(K, D) prototypes of the resampled examples, with their scatter widened."""
+    moved = prototypes(examples, share)
+    residual = examples.chips - centre[examples.labels]
+    many = np.flatnonzero(examples.counts[examples.labels] > 1)
+    for cls, count in enumerate(examples.counts):
+        if count > 1:
+            moved[cls] = centre[cls] + widening(int(count)) * (moved[cls] - centre[cls])
+        elif len(many):
+            moved[cls] = centre[cls] + widening(2) * residual[rng.choice(many)]
+        else:
+            own = examples.cells[examples.labels == cls][0]
+            moved[cls] = own[rng.integers(len(own))]
+    return moved
+
+
+def widening(count: int) -> float:
+    """Factor from the scatter of a bootstrap mean of `count` values to a t-interval's."""
+    degrees = max(count - 1, 1)
+    tail = float(stats.t.ppf(0.5 + LEVEL / 2, degrees) / stats.norm.ppf(0.5 + LEVEL / 2))
+    return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
+
+
+def field_interval(fractions: npt.ArrayLike, level: float = LEVEL) -> Fraction:
+    """Mean fraction of a specimen from independent fields: mean ± t·s/√n (ASTM E562).
+
+    Parameters
+    ----------
+    fractions
+        (n,) fraction of each field; non-finite ones are left out.
+
+    Returns
+    -------
+    With one field the interval is 0…1: it says nothing about the specimen.
+
+    Raises
+    ------
+    ValueError
+        Without any finite fraction.
+    """
+    values = _finite(fractions)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Fraction(mean, 0.0, 1.0)
+    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1)) * float(
+        values.std(ddof=1) / np.sqrt(len(values))
+    )
+    return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))
+
+
+def series_interval(
+    fractions: npt.ArrayLike,
+    level: float = LEVEL,
+    *,
+    block: int | None = None,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> Fraction:
+    """Mean fraction over a time series of one field, by circular block bootstrap.
+
+    Neighbouring frames are alike, so √n would promise too much; blocks of frames are resampled
+    instead (Politis & Romano 1992).
+
+    Parameters
+    ----------
+    fractions
+        (n,) in time order; non-finite ones are left out.
+    block
+        Frames per block; None takes the larger of n^(1/3) and the lag at which the
+        autocorrelation has fallen below 1/e, doubled.
+
+    Raises
+    ------
+    ValueError
+        Without any finite fraction.
+    """
+    values = _finite(fractions)
+    count, mean = len(values), float(values.mean())
+    if count < 3:
+        return Fraction(mean, 0.0, 1.0)
+    length = min(max(block or _block_length(values), 1), count)
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(count, size=(replicates, -(-count // length), 1))
+    places = ((starts + np.arange(length)) % count).reshape(replicates, -1)[:, :count]
+    means = values[places].mean(axis=1)
+    low, high = np.quantile(means, (0.5 - level / 2, 0.5 + level / 2))
+    return Fraction(mean, float(min(low, mean)), float(max(high, mean)))
+
+
+def _block_length(values: Float) -> int:
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    default = round(float(len(values)) ** (1 / 3))
+    if not power > 0:
+        return int(default)
+    lag = 1
+    while lag < len(values) // 2 and float(centred[lag:] @ centred[:-lag]) / power > np.exp(-1):
+        lag += 1
+    return int(max(default, 2 * lag if lag > 1 else 1))
+
+
+def _finite(fractions: npt.ArrayLike) -> Float:
+    values = np.asarray(fractions, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise ValueError("no finite fraction to average")
+    return values

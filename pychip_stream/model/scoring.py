@@ -1,0 +1,138 @@
+"""Scoring: the part of a classifier that runs for every frame, a few matrix products."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.errors import SupportError
+from pychip_stream.model.discriminant import Discriminant
+from pychip_stream.model.intervals import Ensemble, frame_intervals
+from pychip_stream.model.novelty import Novelty
+
+Float32 = npt.NDArray[np.float32]
+
+_FARTHEST = 1e4
+"""Standardised components are limited to this, so that squares stay finite in float32."""
+_BROKEN = np.float32(1e6)
+"""Novelty of a chip whose embedding is not finite."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The chips of a frame, n = rows × columns, in row order.
+
+    Attributes
+    ----------
+    labels
+        (n,) uint8 class indices; K means unknown.
+    probabilities, distances
+        (n, K) float32.
+    novelty
+        (n,) float32, above 1 means unlike the examples.
+    intervals
+        (K + 1, 3) fraction, low, high.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    probabilities: Float32
+    distances: Float32
+    novelty: Float32
+    intervals: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Fitted arrays in the precision and layout that the hot path wants.
+
+    Attributes
+    ----------
+    mean, deviation
+        (D,) of the support frame.
+    weights, offsets
+        (D, K) and (K,): logits already divided by the temperature.
+    novelty
+        Whitening (float32) and threshold.
+    sensitivity
+        Factor on novelty.
+    ensemble
+        Replicates for the intervals.
+    """
+
+    mean: Float32 = field(repr=False)
+    deviation: Float32 = field(repr=False)
+    weights: Float32 = field(repr=False)
+    offsets: Float32 = field(repr=False)
+    novelty: Novelty = field(repr=False)
+    sensitivity: float
+    ensemble: Ensemble = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        scale: tuple[Float32, Float32],
+        rule: Discriminant,
+        temperature: float,
+        novelty: Novelty,
+        sensitivity: float,
+        ensemble: Ensemble,
+    ) -> "Scorer":
+        """Bring fitted parts into float32; `scale` is mean and deviation."""
+        return cls(
+            mean=scale[0].astype(np.float32),
+            deviation=scale[1].astype(np.float32),
+            weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
+            offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
+            novelty=novelty.in_single_precision(),
+            sensitivity=sensitivity,
+            ensemble=ensemble,
+        )
+
+    def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
+        """Classify (n, D) embeddings, not standardised.
+
+        Raises
+        ------
+        SupportError
+            If D is not that of the examples.
+        """
+        chips, broken = self._standardise(embeddings)
+        logits = chips @ self.weights + self.offsets
+        whitening = self.novelty.whitening
+        distances = whitening.distances(chips)
+        unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
+        novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
+        novelty[broken] = _BROKEN
+        labels = logits.argmax(axis=1).astype(np.uint8)
+        if reject:
+            labels[novelty > 1.0] = self.weights.shape[1]
+        return Scores(
+            labels=labels,
+            probabilities=softmax(logits),
+            distances=(distances / np.float32(self.novelty.spread)).astype(np.float32),
+            novelty=novelty,
+            intervals=frame_intervals(self.ensemble, chips, labels, novelty, reject=reject),
+        )
+
+    def _standardise(
+        self, embeddings: npt.NDArray[np.floating]
+    ) -> tuple[Float32, npt.NDArray[np.bool_]]:
+        """Standardised chips, and which of them are not finite (those become zero)."""
+        if embeddings.ndim != 2 or embeddings.shape[1] != len(self.mean):
+            raise SupportError(
+                f"embeddings of shape {embeddings.shape} do not fit the support set, whose "
+                f"encoder gives {len(self.mean)} components; embed both with one encoder"
+            )
+        if len(embeddings) == 0:
+            raise SupportError("a frame without chips cannot be classified")
+        chips = (embeddings.astype(np.float32, copy=False) - self.mean) / self.deviation
+        broken = ~np.isfinite(chips).all(axis=1)
+        chips[broken] = 0.0
+        np.clip(chips, -_FARTHEST, _FARTHEST, out=chips)
+        return chips, broken
+
+
+def softmax(logits: Float32) -> Float32:
+    """(n, K) logits to probabilities that sum to 1."""
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
