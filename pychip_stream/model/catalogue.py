@@ -1,12 +1,15 @@
 """Which encoders there are, and where their weights come from."""
 
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import nn
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model import checkpoint, resnet
 from pychip_stream.model.filterbank import FilterBank
+from pychip_stream.model.network import CellNet, Design
 
 BUNDLED = Path(__file__).parent / "weights" / "bundled.pt"
 """The package's own trained weights."""
@@ -41,10 +44,33 @@ def _filters() -> tuple[nn.Module, str]:
 
 
 def _from_file(path: Path) -> tuple[nn.Module, str]:
-    state, _ = checkpoint.read(path)
+    state, metadata = checkpoint.read(path)
+    if metadata.get("architecture") == "cells":
+        return _cells(path, state, metadata)
     name = resnet.guess_name(state)
     if name is None:
         raise EncoderError(
             f"{path}: the tensors fit none of the known networks ({', '.join(resnet.NAMES)})"
         )
     return resnet.load(name, path)
+
+
+def _cells(
+    path: Path, state: dict[str, torch.Tensor], metadata: dict[str, Any]
+) -> tuple[nn.Module, str]:
+    """Build the package's own network, ready for inference."""
+    try:
+        network = CellNet(Design.parse(metadata["design"]))
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise EncoderError(
+            f"{path}: weights and design do not fit together ({str(error).splitlines()[0][:100]}); "
+            "the file was written by another version"
+        ) from error
+    absent = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if absent or unexpected:
+        raise EncoderError(
+            f"{path}: tensors do not fit this version (first: {[*absent, *unexpected][0]}); "
+            "export the weights again"
+        )
+    return network.eval().folded(), checkpoint.weights_hash(network.version, state)

@@ -1,0 +1,1 @@
+"""How the package's own encoder is made: procedural micrographs, few-shot episodes, export."""

@@ -1,0 +1,186 @@
+"""The training loop: resumable, seeded, with a log of the curve."""
+
+import copy
+import csv
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pychip_stream.model.network import CellNet, Design
+from training.episodes import Outcome, draw, score
+from training.scenes import Rng
+from training.stream import Pool
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a run, apart from the code."""
+
+    minutes: float = 60.0
+    seed: int = 1
+    threads: int = 1
+    workers: int = 1
+    size: int = 384
+    batch: int = 4
+    rate: float = 2e-3
+    decay: float = 0.02
+    average: float = 0.998
+
+
+class Run:
+    """One training run in a folder that it can be resumed from."""
+
+    def __init__(self, folder: Path, settings: Settings, design: Design) -> None:
+        torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        self.folder, self.settings = folder, settings
+        self.network = CellNet(design).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.temperatures = torch.nn.Parameter(torch.tensor([-1.0, 1.0]))
+        self.average = copy.deepcopy(self.network).eval()
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": list(self.network.parameters())},
+                {"params": [self.temperatures], "weight_decay": 0.0},
+            ],
+            lr=settings.rate,
+            weight_decay=settings.decay,
+        )
+        self.step, self.elapsed = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "last.pt").exists():
+            self._resume()
+
+    @property
+    def progress(self) -> float:
+        """Share of the time that is used, 0…1."""
+        return min(self.elapsed / (60 * self.settings.minutes), 1.0)
+
+    def train(self) -> None:
+        """Train until the time is used up."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, self.step])
+        pool = Pool(s.size, s.seed * 7919 + self.step, s.workers)
+        logger.info("waiting for the first scenes")
+        pool.fill(64)
+        scenes, losses, saved = 64, [], time.monotonic()
+        try:
+            while self.progress < 1:
+                start = time.monotonic()
+                scenes += pool.fill(1)
+                losses.append(self._step(pool, rng))
+                self.elapsed += time.monotonic() - start
+                if self.step % 100 == 0:
+                    self._log(losses[-100:], scenes)
+                if time.monotonic() - saved > 60:
+                    self.save()
+                    saved = time.monotonic()
+        finally:
+            self.save()
+            pool.close()
+
+    def _step(self, pool: Pool, rng: Rng) -> tuple[float, float, float]:
+        """One batch of episodes; returns loss and the two accuracies."""
+        batch = []
+        while len(batch) < self.settings.batch:
+            a, shares_a, b, shares_b = pool.draw(rng)
+            inner = slice(2, -2)  # outermost cells lack their surroundings
+            episode = draw(shares_a[:, inner, inner], shares_b[:, inner, inner], rng)
+            if episode is not None:
+                batch.append((a, b, episode))
+        images = np.stack([x for a, b, _ in batch for x in (a, b)])[:, None]
+        rate = self._rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.network(torch.from_numpy(images))
+        features = features.float()[..., 2:-2, 2:-2]
+        outcomes: list[Outcome] = [
+            score(episode, features[2 * i], features[2 * i + 1], self.temperatures)
+            for i, (_, _, episode) in enumerate(batch)
+        ]
+        loss = torch.stack([o.loss for o in outcomes]).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self._follow()
+        self.step += 1
+        return (
+            float(loss.detach()),
+            float(np.nanmean([o.own for o in outcomes])),
+            float(np.nanmean([o.other for o in outcomes])),
+        )
+
+    def _rate(self) -> float:
+        warm = min((self.step + 1) / 200, 1.0)
+        return (
+            self.settings.rate
+            * warm
+            * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.progress)))
+        )
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average of the weights."""
+        keep = min(self.settings.average, 1 - 1 / (self.step + 10))
+        for mine, theirs in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+    def _log(self, recent: list[tuple[float, float, float]], scenes: int) -> None:
+        loss, own, other = np.nanmean(recent, axis=0)
+        row = [self.step, round(self.elapsed), scenes, f"{loss:.4f}", f"{own:.4f}", f"{other:.4f}"]
+        path = self.folder / "curve.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["step", "seconds", "pairs", "loss", "own", "other"])
+            writer.writerow(row)
+        logger.info(
+            "step %d (%.0f %%): loss %.3f, own scene %.3f, other scene %.3f",
+            self.step, 100 * self.progress, loss, own, other,
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Write everything that resuming needs, then put it in place."""
+        tree = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "temperatures": self.temperatures.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "settings": asdict(self.settings),
+            "design": self.network.design.as_dict(),
+        }
+        part = self.folder / "last.part"
+        torch.save(tree, part)
+        part.replace(self.folder / "last.pt")
+        (self.folder / "settings.json").write_text(
+            json.dumps({"settings": tree["settings"], "design": tree["design"]}, indent=1)
+        )
+
+    def _resume(self) -> None:
+        tree: dict[str, Any] = torch.load(self.folder / "last.pt", weights_only=True)
+        self.network.load_state_dict(tree["network"])
+        self.average.load_state_dict(tree["average"])
+        self.temperatures.data.copy_(tree["temperatures"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.step, self.elapsed = tree["step"], tree["elapsed"]
+        logger.info("resumed at step %d", self.step)
