@@ -61,4 +61,4 @@ class Detector:
         counts = electrons * (self.sensitivity * np.float32(self.counts_per_electron))
         counts += self.offset
         counts += self.readout * rng.standard_normal(intensity.shape, dtype=np.float32)
-        return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+        return np.asarray(np.clip(np.rint(counts), 0, 65535), np.uint16)

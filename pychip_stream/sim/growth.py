@@ -81,7 +81,7 @@ def _distance(nucleus: Nucleus, y: Field, x: Field, roundness: float) -> Field:
         angle = nucleus.angle + 2.0 * np.pi * facet / nucleus.facets
         np.maximum(flat, np.float32(np.cos(angle)) * dx + np.float32(np.sin(angle)) * dy, out=flat)
     round_ = np.hypot(dy, dx)
-    return ((1.0 - roundness) * flat + roundness * round_).astype(np.float32)
+    return np.asarray((1.0 - roundness) * flat + roundness * round_, np.float32)
 
 
 def level_for_share(

@@ -56,7 +56,7 @@ def newphase(rng: np.random.Generator, canvas: Canvas) -> Scene:
 
 
 def amorphisation(rng: np.random.Generator, canvas: Canvas) -> Scene:
-    """The beam destroys a crystal: the rim advances and patches form until they meet."""
+    """Let the beam destroy a crystal: the rim advances, patches form until they meet."""
     ground = Ground.with_edge(rng, canvas, vacuum=0.15, rim=0.15)
     seen = ground.crystal & canvas.inside
     patches = smooth_noise(rng, canvas.shape, 24.0 * canvas.scale)

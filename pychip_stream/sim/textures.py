@@ -113,7 +113,7 @@ class Lattice:
             total += np.float32(weight) * np.cos(across)
         total /= np.float32(np.sqrt(0.5 * np.sum(np.square(self.weights))))
         envelope = 1.0 + 0.18 * np.clip(smooth_noise(rng, shape, 60.0), -2.0, 2.0)
-        return (total * envelope).astype(np.float32)
+        return np.asarray(total * envelope, np.float32)
 
 
 def fresnel_fringes(inside: npt.NDArray[np.bool_], period: float = 5.0) -> Field:

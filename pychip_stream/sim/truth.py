@@ -1,9 +1,16 @@
 """Truth: what is really in each chip, and the record of it beside the frames."""
 
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.errors import UsageError
 
 
 def class_shares(
@@ -22,12 +29,13 @@ def class_shares(
         grid.rows, chip_size.height, grid.columns, chip_size.width
     )
     counts = [np.count_nonzero(chips == number, axis=(1, 3)) for number in range(classes)]
-    return np.stack(counts, axis=-1) / (chip_size.height * chip_size.width)
+    pixels = chip_size.height * chip_size.width
+    return np.asarray(np.stack(counts, axis=-1) / pixels, np.float64)
 
 
 def majority_labels(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     """(rows, columns) uint8 class with the largest share; of equal ones the first."""
-    return np.argmax(shares, axis=-1).astype(np.uint8)
+    return np.asarray(np.argmax(shares, axis=-1), np.uint8)
 
 
 def clean_chips(share: npt.NDArray[np.float64], coverage: float) -> list[tuple[int, int]]:
@@ -51,3 +59,81 @@ def spread_out(
         gaps = np.sum((points[:, None] - points[chosen][None]) ** 2, axis=-1).min(axis=1)
         chosen.append(int(rng.choice(len(points), p=gaps / gaps.sum())))
     return [places[index] for index in chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class TruthRow:
+    """What is true of one frame.
+
+    Attributes
+    ----------
+    frame
+        Number of the frame in its run, from 0.
+    index
+        Position within its file, from 0.
+    path
+        Of its file, relative to the acquisition folder, with forward slashes.
+    time_s
+        Seconds since the start of the run.
+    fractions
+        Share of every class among the pixels that the chips cover, in order of the names.
+    """
+
+    frame: int
+    index: int
+    path: str
+    time_s: float
+    fractions: tuple[float, ...]
+
+
+class TruthLog:
+    """A table of the truth that grows row by row while somebody reads it.
+
+    Parameters
+    ----------
+    path
+        CSV file: frame, index, path, time_s, and a column per class. An existing one with
+        the same columns is continued.
+
+    Raises
+    ------
+    UsageError
+        If it exists with other columns.
+
+    Notes
+    -----
+    Every row is one unbuffered write at the end of the file, so a reader never sees half a row
+    followed by another; the file is closed in between, so that its folder can be moved.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._path = path
+        header = _csv_line(["frame", "index", "path", "time_s", *names])
+        try:
+            with path.open("rb") as file:
+                found = file.readline()
+        except FileNotFoundError:
+            found = b""
+        if found and found != header:
+            raise UsageError(
+                f"{path}: holds the truth of another kind of run; choose another folder"
+            )
+        if not found:
+            self._append(header)
+
+    def add(self, row: TruthRow) -> None:
+        """Append the truth of one frame; readers see it at once."""
+        numbers = [f"{share:.8f}" for share in row.fractions]
+        self._append(
+            _csv_line([str(row.frame), str(row.index), row.path, f"{row.time_s:.6f}", *numbers])
+        )
+
+    def _append(self, line: bytes) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            file.write(line)
+
+
+def _csv_line(cells: Sequence[str]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue().encode()
