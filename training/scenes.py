@@ -5,16 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
 
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.model.resample import axis_filter, window
 from training.textures import (
+    Component,
     Image,
     Rng,
     Texture,
     drift,
     neighbour,
     render,
+    sample_component,
     sample_texture,
     smooth_noise,
 )
@@ -43,6 +47,12 @@ class Specimen:
         Width of the interfaces in pixels.
     rim
         Brightness of the interfaces (edge effect), may be negative.
+    rim_width
+        Its reach in pixels.
+    common
+        What all phases have (pores, scratches, polishing marks) and that tells nothing.
+    drift
+        How much a phase differs from place to place; 1 is a little.
     """
 
     phases: tuple[Texture, ...]
@@ -52,6 +62,8 @@ class Specimen:
     softness: float
     rim: float
     rim_width: float
+    common: tuple[Component, ...]
+    drift: float
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Instrument:
-    """How the specimen is seen."""
+    """How the specimen is seen; `zoom` is the enlargement of chips smaller than 64 px."""
 
     gamma: float
     blur: float
@@ -74,6 +86,7 @@ class Instrument:
     gradient: float
     lines: float
     scratches: int
+    zoom: float
 
 
 def sample_specimen(rng: Rng) -> Specimen:
@@ -86,7 +99,7 @@ def sample_specimen(rng: Rng) -> Specimen:
             neighbour(phases[int(rng.integers(len(phases)))], rng) if hard else sample_texture(rng)
         )
     classes = list(range(count))
-    if rng.uniform() < 0.3:
+    if rng.uniform() < 0.4:
         phases.append(sample_texture(rng))
         classes.append(int(rng.integers(count)))
     order = rng.permutation(len(phases))
@@ -98,6 +111,8 @@ def sample_specimen(rng: Rng) -> Specimen:
         softness=float(rng.uniform(0.3, 4)),
         rim=float(rng.normal(0, 0.12)) if rng.uniform() < 0.5 else 0.0,
         rim_width=float(rng.uniform(1, 8)),
+        common=(sample_component(rng),) if rng.uniform() < 0.35 else (),
+        drift=float(rng.exponential(1.5)),
     )
 
 
@@ -106,12 +121,13 @@ def sample_instrument(rng: Rng) -> Instrument:
     return Instrument(
         gamma=float(np.exp(rng.normal(0, 0.2))),
         blur=float(max(rng.normal(0.3, 0.6), 0)),
-        dose=float(np.exp(rng.uniform(np.log(30), np.log(5000)))),
-        readout=float(np.exp(rng.uniform(np.log(0.002), np.log(0.06)))),
+        dose=float(np.exp(rng.uniform(np.log(50), np.log(20000)))),
+        readout=float(np.exp(rng.uniform(np.log(0.001), np.log(0.05)))),
         grain=float(rng.choice((0.0, 0.6, 1.2), p=(0.5, 0.3, 0.2))),
         gradient=float(rng.uniform(0, 0.15)) if rng.uniform() < 0.6 else 0.0,
         lines=float(rng.exponential(0.006)) if rng.uniform() < 0.3 else 0.0,
         scratches=int(rng.poisson(1.5)) if rng.uniform() < 0.3 else 0,
+        zoom=float(rng.choice((1.0, 1.5, 2.0), p=(0.6, 0.15, 0.25))),
     )
 
 
@@ -126,6 +142,7 @@ def vary(instrument: Instrument, rng: Rng) -> Instrument:
         gradient=instrument.gradient * float(rng.uniform(0.3, 1.5)),
         lines=instrument.lines,
         scratches=instrument.scratches,
+        zoom=instrument.zoom,
     )
 
 
@@ -167,19 +184,24 @@ def make_scene(specimen: Specimen, instrument: Instrument, size: int, rng: Rng) 
     for number, texture in enumerate(specimen.phases):
         mask = (phase == number).astype(np.float32)
         soft = ndimage.gaussian_filter(mask, specimen.softness)
-        image += soft * render(drift(texture, rng), size, rng)
+        image += soft * render(drift(texture, rng, specimen.drift), size, rng)
         if specimen.rim:
             wide = ndimage.gaussian_filter(mask, specimen.rim_width)
             edge += 4 * wide * (1 - wide)
     image += specimen.rim * edge
+    for component in specimen.common:
+        image += render(Texture(0.0, (component,)), size, rng)
     labels = classes[phase]
     shares = np.stack([labels == k for k in range(classes.max() + 1)]).astype(np.float32)
     return np.concatenate([observe(image, instrument, rng)[None], shares])
 
 
 def observe(specimen: Image, instrument: Instrument, rng: Rng) -> Image:
-    """Image a specimen: shading, blur, dose, readout noise, scan lines, scratches."""
-    size = specimen.shape[0]
+    """Image a specimen: shading, blur, dose, readout noise, scan lines, scratches, zoom."""
+    full = specimen.shape[0]
+    size = round(full / instrument.zoom)
+    if size != full:
+        specimen = resized(specimen, size)
     image = np.clip(specimen, 0, None) ** instrument.gamma
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
     if instrument.gradient:
@@ -199,7 +221,15 @@ def observe(specimen: Image, instrument: Instrument, rng: Rng) -> Image:
     image = image + noise * deviation
     if instrument.lines:
         image = image + rng.normal(0, instrument.lines, (size, 1)).astype(np.float32)
-    return np.asarray(image, dtype=np.float32)
+    return resized(np.asarray(image, dtype=np.float32), full)
+
+
+def resized(image: Image, size: int) -> Image:
+    """Resample a square image as the encoder does."""
+    if image.shape[0] == size:
+        return image
+    axis = axis_filter(image.shape[0], image.shape[0], size, 0, size)
+    return np.asarray(window(torch.from_numpy(image), axis, axis).numpy())
 
 
 def make_pair(size: int, rng: Rng) -> tuple[Scene, Scene] | None:

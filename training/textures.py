@@ -200,19 +200,19 @@ def neighbour(texture: Texture, rng: Rng) -> Texture:
     return changed
 
 
-def drift(texture: Texture, rng: Rng) -> Texture:
+def drift(texture: Texture, rng: Rng, strength: float = 1.0) -> Texture:
     """Return the same phase somewhere else: small changes of everything."""
 
     def move(c: Component) -> Component:
         return replace(
             c,
-            amplitude=c.amplitude * float(np.exp(rng.normal(0, 0.08))),
-            scale=c.scale * float(np.exp(rng.normal(0, 0.04))),
-            angle=c.angle + float(rng.normal(0, 0.05)),
-            shape=float(np.clip(c.shape + rng.normal(0, 0.03), 0, 1)),
+            amplitude=c.amplitude * float(np.exp(rng.normal(0, 0.08 * strength))),
+            scale=c.scale * float(np.exp(rng.normal(0, 0.04 * strength))),
+            angle=c.angle + float(rng.normal(0, 0.05 * strength)),
+            shape=float(np.clip(c.shape + rng.normal(0, 0.03 * strength), 0, 1)),
         )
 
-    mean = float(texture.mean + rng.normal(0, 0.012))
+    mean = float(texture.mean + rng.normal(0, 0.012 * strength))
     return Texture(mean, tuple(move(c) for c in texture.components))
 
 

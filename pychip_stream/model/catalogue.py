@@ -23,12 +23,12 @@ def find(name: str, weights: Path | None) -> tuple[nn.Module, str]:
     EncoderError
         If the name is unknown, or the weights are missing or do not fit.
     """
-    if name in ("bundled", "filters") and weights is None:
+    if name == "bundled":
+        return _from_file(weights or BUNDLED)
+    if name == "filters" and weights is None:
         return _filters()
     if name in resnet.NAMES:
         return resnet.load(name, weights)
-    if name == "bundled" and weights is not None:
-        return _from_file(weights)
     path = Path(name)
     if weights is None and (path.is_file() or path.suffix):
         return _from_file(path)

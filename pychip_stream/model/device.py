@@ -35,16 +35,20 @@ class Placement:
         return f"{self.device}/{str(self.dtype).removeprefix('torch.')}"
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """Return a frozen copy of a network on the device."""
-        moved = copy.deepcopy(network).eval().requires_grad_(False)
-        return cast(nn.Module, moved.to(self.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
+        """Return a frozen copy of a network on the device.
+
+        Only convolutions take the lower precision: normalisations and what the networks
+        compute from intensities stay in float32.
+        """
+        moved = copy.deepcopy(network).eval().requires_grad_(False).to(self.device)
+        for module in moved.modules():
+            if isinstance(module, nn.Conv2d):
+                module.to(self.dtype)
+        return cast(nn.Module, moved.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def run(self, network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         """Run a network on (B, 1, H, W) float32 pixels; the result is float32."""
-        if self.dtype == torch.float32:
-            return network(x)
-        with torch.autocast(self.device.type, self.dtype):
-            return network(x).float()
+        return network(x).float()
 
     def upload(self, norm: Normalization, pixels: npt.NDArray[np.generic]) -> torch.Tensor:
         """Bring a frame to the device as normalised (H, W) float32.

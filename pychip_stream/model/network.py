@@ -44,7 +44,7 @@ class Design:
     stem: tuple[int, int, int] = (32, 32, 48)
     down: int = 48
     middle: int = 64
-    deep: int = 112
+    deep: int = 128
     dim: int = 96
 
     @classmethod
@@ -103,7 +103,7 @@ class CellNet(nn.Module):
 
         Returns
         -------
-        (B, dim, H / 16, W / 16) in the precision of the weights.
+        (B, dim, H / 16, W / 16) in the precision of the convolutions.
         """
         half = _halved(x)
         block = _halved(half)
@@ -138,7 +138,8 @@ class CellNet(nn.Module):
         ready = copy.deepcopy(self).eval()
         for module in ready.modules():
             if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Conv2d):
-                module[0] = fuse_conv_bn_eval(module[0], module[1])
+                norm = cast(nn.BatchNorm2d, module[1])
+                module[0] = fuse_conv_bn_eval(module[0], norm)
                 module[1] = nn.Identity()
         for stem in ready.stems:
             weight = cast(torch.Tensor, stem.weight).data

@@ -54,10 +54,11 @@ class DenseResNet(nn.Module):
         spread = (F.avg_pool2d(x.square(), _CELL) - mean.square()).clamp_min(0)
         wide = F.avg_pool2d(F.pad(mean, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         parts = [mean, spread.sqrt(), mean - wide]
-        h = self.stem(((x - _MEAN) / _DEVIATION).expand(-1, 3, -1, -1))
+        first = cast(nn.Conv2d, self.stem[0])
+        h = self.stem(((x - _MEAN) / _DEVIATION).to(first.weight.dtype).expand(-1, 3, -1, -1))
         for depth, layer in enumerate(self.layers):
             h = layer(h)
-            parts.append(F.avg_pool2d(h, 4 >> depth) if depth < 2 else h)
+            parts.append((F.avg_pool2d(h, 4 >> depth) if depth < 2 else h).float())
         return torch.cat(parts, dim=1)
 
 
