@@ -24,7 +24,7 @@ from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.sim.specimen import Experiment
-from pychip_stream.sim.truth import mean_absolute_error
+from pychip_stream.workflows.accuracy import mean_absolute_error
 
 CHIP_SIZE = ChipSize(32, 32)
 _PICKS_PER_CLASS = 6

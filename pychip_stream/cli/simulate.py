@@ -1,0 +1,1 @@
+"""`simulate`: the practice microscope on the command line."""
