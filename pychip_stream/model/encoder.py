@@ -81,6 +81,26 @@ class Encoder:
         self._place = place
         self._lock = threading.Lock()
 
+    @property
+    def torch_device(self) -> torch.device:
+        """The device as torch names it."""
+        return self._place.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the convolutions."""
+        return self._place.dtype
+
+    @property
+    def margin(self) -> int:
+        """Pixels of surroundings, on the encoder's scale, around every window."""
+        return self._network.margin
+
+    def run_network(self, windows: torch.Tensor) -> torch.Tensor:
+        """Run the bare network on (B, 1, H, W) float32 windows on the device."""
+        with torch.inference_mode():
+            return self._place.run(self._network, windows)
+
     def embed(
         self,
         image: Frame | npt.NDArray[np.generic],
