@@ -75,7 +75,7 @@ def choose(network: nn.Module, device: str | None, precision: str | None) -> Pla
         "cpu", "cuda", "cuda:1", "mps", optionally with "/precision"; None: CUDA, else MPS,
         else CPU.
     precision
-        A key of `PRECISIONS`, or None to measure.
+        A key of `PRECISIONS`, or None to measure. Networks that need it stay in float32.
 
     Raises
     ------
@@ -88,6 +88,8 @@ def choose(network: nn.Module, device: str | None, precision: str | None) -> Pla
     if precision is not None and precision not in PRECISIONS:
         raise EncoderError(f"precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     where = _device(device)
+    if getattr(network, "full_precision", False):
+        return Placement(where)
     if precision is not None:
         return Placement(where, PRECISIONS[precision])
     return _measure(network, where)
@@ -112,8 +114,6 @@ def _device(name: str | None) -> torch.device:
 def _measure(network: nn.Module, device: torch.device) -> Placement:
     """Time float32 against the machine's other precisions on one small window."""
     best = Placement(device)
-    if getattr(network, "full_precision", False):
-        return best
     shortest = seconds(best, network)
     for dtype in (torch.bfloat16, torch.float16):
         if dtype == torch.float16 and device.type == "cpu":

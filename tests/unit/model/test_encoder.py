@@ -153,5 +153,7 @@ def test_an_unknown_precision():
 
 def test_device_and_precision_are_said(encoder):
     assert encoder.device == "cpu/float32"
-    assert load_encoder("filters", device="cpu/bfloat16").device == "cpu/bfloat16"
+    assert load_encoder("bundled", device="cpu/bfloat16").device == "cpu/bfloat16"
+    assert load_encoder("filters", device="cpu/bfloat16").device == "cpu/float32"
+    assert load_encoder("bundled", device="cpu").device in ("cpu/float32", "cpu/bfloat16")
     assert torch.is_grad_enabled()

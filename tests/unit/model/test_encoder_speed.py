@@ -29,6 +29,6 @@ def test_ratios_are_what_their_parts_say(monkeypatch):
         found["chips_per_s"] / found["resnet18_64_per_s"]
     )
     assert found["ratio_paper"] == pytest.approx(found["chips_per_s"] / found["paper_per_s"])
-    assert 0 < found["gemm_share"]
+    assert found["gemm_share"] > 0
     assert set(found["frames_per_s"]) == {"512/32", "512/64", "1024/32", "1024/64"}
     assert torch.is_grad_enabled()
