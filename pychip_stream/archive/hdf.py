@@ -1,0 +1,239 @@
+"""HDF5 helpers: text and arrays in and out, with foreign and hostile files refused."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+KIND = "pychip_stream"
+"""Root attribute that says what a file is: "run", "segment", "live", "scoring", "support set"."""
+LAYOUT_ATTRIBUTE = "pychip_stream_layout"
+LAYOUT = 1
+"""Version of the layout that this package writes; it reads this one and older ones."""
+
+MAX_DATASET_BYTES = 1 << 30
+"""Small things (tables, support sets) that claim to be larger are damaged or hostile."""
+
+_LIBVER = ("earliest", "v110")
+
+
+class UnusableFileError(Exception):
+    """A file that is not what it should be; the message lacks the file's name."""
+
+
+def new_image() -> h5py.File:
+    """Open an empty HDF5 file in memory; `image` gives its bytes."""
+    return h5py.File("image", "w", driver="core", backing_store=False, libver=_LIBVER)
+
+
+def image(file: h5py.File) -> bytes:
+    """Bytes of an open file in memory."""
+    file.flush()
+    return bytes(file.id.get_file_image())
+
+
+def new_file(path: Path) -> h5py.File:
+    """Create a file on disk (for what is too large to be built in memory)."""
+    return h5py.File(path, "w", libver=_LIBVER, rdcc_nbytes=8 << 20, locking=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open a file to read it, without locks, so that no reader ever stops a writer.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there (any more).
+    OSError
+        With an errno, if the system cannot read it.
+    UnusableFileError
+        If it is not HDF5 or is damaged.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise _explained(error, path) from error
+    try:
+        yield file
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+    except OSError as error:
+        if error.errno is None:
+            raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+        raise
+    finally:
+        file.close()
+
+
+@contextmanager
+def reading_bytes(data: bytes) -> Iterator[h5py.File]:
+    """Open an HDF5 file that is held in memory.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is not HDF5 or is damaged.
+    """
+    try:
+        file = h5py.File(h5py.h5f.open_file_image(data))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnusableFileError("is not an HDF5 file") from error
+    try:
+        yield file
+    except (KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
+        raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+    finally:
+        file.close()
+
+
+def _explained(error: OSError, path: Path) -> Exception:
+    """Tell a file that is gone or unreadable from one that is not HDF5."""
+    if path.is_dir():
+        return OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as plain:
+        return plain
+    if head != b"\x89HDF\r\n\x1a\n":
+        return UnusableFileError("is not an HDF5 file")
+    return UnusableFileError(f"is damaged or was cut short ({one_line(error)})")
+
+
+def mark(file: h5py.File, kind: str) -> None:
+    """Say in the root's attributes what a file is, in which layout."""
+    file.attrs[KIND] = kind
+    file.attrs[LAYOUT_ATTRIBUTE] = LAYOUT
+
+
+def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
+    """Kind of a file, which must be one of `kinds`.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is something else or was written by a newer version.
+    """
+    found = attribute_text(file, KIND)
+    if not found:
+        raise UnusableFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
+    layout = file.attrs.get(LAYOUT_ATTRIBUTE, 0)
+    if not isinstance(layout, (int, np.integer)) or int(layout) > LAYOUT:
+        raise UnusableFileError(
+            f"was written by a newer pychip-stream (layout {layout}, this version reads up to "
+            f"{LAYOUT}); update pychip-stream"
+        )
+    if found not in kinds:
+        raise UnusableFileError(f"is a {found}, not a {kinds[0]}")
+    return found
+
+
+def attribute_text(node: Any, name: str) -> str:
+    """Text attribute of a group or dataset; empty where it is missing."""
+    value = node.attrs.get(name, "")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def write_text(group: h5py.Group, name: str, text: str) -> h5py.Dataset:
+    """Write one string as a scalar UTF-8 dataset."""
+    data = encode(text)
+    dtype = h5py.string_dtype("utf-8", max(len(data), 1))
+    return group.create_dataset(name, data=np.array(data, dtype=dtype), dtype=dtype)
+
+
+def read_text(group: h5py.Group, name: str) -> str:
+    """Read one string."""
+    dataset = plain(group, name)
+    value = dataset[()]
+    return decode(value if isinstance(value, bytes) else bytes(value))
+
+
+def write_texts(group: h5py.Group, name: str, texts: Array, **options: Any) -> h5py.Dataset:
+    """Write (n,) bytes (UTF-8) as fixed-length strings."""
+    width = max(texts.dtype.itemsize, 1)
+    dtype = h5py.string_dtype("utf-8", width)
+    return group.create_dataset(name, data=texts.astype(dtype), dtype=dtype, **options)
+
+
+def texts(values: Sequence[str]) -> Array:
+    """(n,) fixed-length bytes of strings, in UTF-8."""
+    encoded = [encode(v) for v in values]
+    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+
+
+def strings(values: Array) -> list[str]:
+    """Strings of fixed-length bytes; repeated values are decoded once."""
+    known: dict[bytes, str] = {}
+    out = []
+    for value in values.tolist():
+        text = known.get(value)
+        if text is None:
+            text = known[value] = decode(value)
+        out.append(text)
+    return out
+
+
+def encode(text: str) -> bytes:
+    """UTF-8, where file names that are no text keep their bytes."""
+    return text.encode("utf-8", "surrogateescape" if _has_only_escapes(text) else "replace")
+
+
+def decode(data: bytes) -> str:
+    """Undo `encode`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _has_only_escapes(text: str) -> bool:
+    return not any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in text)
+
+
+def plain(group: h5py.Group, name: str, limit: int = MAX_DATASET_BYTES) -> h5py.Dataset:
+    """Dataset of this very file, of bounded size.
+
+    Links into other files, external storage and virtual datasets would let a foreign file
+    read something else on this computer.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is missing or refused.
+    """
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise UnusableFileError(f"{dataset.name} is not stored in the file")
+    if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
+        raise UnusableFileError(f"{dataset.name} has an impossible type or size")
+    return dataset
+
+
+def subgroup(group: h5py.Group, name: str) -> h5py.Group:
+    """Group of this very file.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is missing or a link elsewhere.
+    """
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
+    found = group[name]
+    if not isinstance(found, h5py.Group):
+        raise UnusableFileError(f"{found.name} is not a group")
+    return found
+
+
+def one_line(error: BaseException) -> str:
+    """Message of an error on one line."""
+    text = " ".join(str(error.args[0] if error.args else error).split())
+    return text[:200] or type(error).__name__

@@ -1,0 +1,118 @@
+"""Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
+
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.hdf import Array
+
+ENTRY = "entry"
+FRAMES = "frames"
+SCORINGS = "scorings"
+SUPERSEDED = "superseded"
+EMBEDDINGS = "embeddings"
+SUPPORTS = "support_sets"
+SESSIONS = "sessions"
+ACQUIRED = "acquired"
+"""Scoring that was made while the run went on."""
+
+NO_CHIP = 255
+"""In label maps: beyond this frame's grid. 0 is unknown, n the n-th class."""
+
+Table = dict[str, Array]
+
+
+class Column(NamedTuple):
+    """A column of the frame table.
+
+    Attributes
+    ----------
+    dtype
+        NumPy type; "S" means UTF-8 text as wide as its longest value.
+    unit, meaning
+        For people; written as attributes.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("sequence", "i8", "", "number in order of archiving; identifies the frame in its run"),
+    Column("path", "S", "", "file, relative to the acquisition folder"),
+    Column("index", "i4", "", "position within the file, from 0"),
+    Column("revision", "i4", "", "1, or higher where the file was changed and analysed again"),
+    Column("size", "i8", "byte", "size of the file when it was read"),
+    Column("mtime_ns", "i8", "ns", "modification time of the file since 1970"),
+    Column("content_hash", "S", "", "hash of the bytes that were read"),
+    Column("time", "f8", "s", "when the frame was taken, as well as is known, since 1970"),
+    Column("exposed", "f8", "s", "time of exposure since 1970 as the file says"),
+    Column("seen", "f8", "s", "when the file was first seen, since 1970"),
+    Column("read", "f8", "s", "when it was read, since 1970"),
+    Column("classified", "f8", "s", "when it was classified, since 1970"),
+    Column("archived", "f8", "s", "when it was written here, since 1970"),
+    Column("pixel_size", "f8", "", "edge of a pixel in the unit of the column unit; NaN unknown"),
+    Column("unit", "S", "", "unit of pixel_size"),
+    Column("height", "i4", "pixel", "of the frame"),
+    Column("width", "i4", "pixel", "of the frame"),
+    Column("chip_height", "i4", "pixel", "of a chip"),
+    Column("chip_width", "i4", "pixel", "of a chip"),
+    Column("rows", "i4", "", "of chips"),
+    Column("columns", "i4", "", "of chips"),
+    Column("status", "S", "", "ok or failed"),
+    Column("reason", "S", "", "why it failed"),
+    Column("support_version", "S", "", "support set it was classified with while acquiring"),
+    Column("encoder_hash", "S", "", "hash of the encoder's weights"),
+    Column("intensity_mean", "f8", "count", "mean of the frame"),
+    Column("intensity_p1", "f8", "count", "1st percentile of the frame"),
+    Column("intensity_p99", "f8", "count", "99th percentile of the frame"),
+    Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
+)
+
+
+def write_table(group: h5py.Group, table: Table) -> None:
+    """Write the columns of a frame table, each a dataset of n values."""
+    group.attrs["NX_class"] = "NXcollection"
+    count = len(table["sequence"])
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+    packed = options if count >= 1024 else {}
+    for column in COLUMNS:
+        values = table[column.name]
+        if column.dtype == "S":
+            dataset = hdf.write_texts(group, column.name, values, **packed)
+        else:
+            dataset = group.create_dataset(column.name, data=values, **packed)
+        dataset.attrs["long_name"] = column.meaning
+        if column.unit:
+            dataset.attrs["units"] = column.unit
+
+
+def read_table(group: h5py.Group) -> Table:
+    """Read a frame table; columns that an older layout lacks get empty values."""
+    count = hdf.plain(group, "sequence").shape[0]
+    table: Table = {}
+    for column in COLUMNS:
+        if column.name in group:
+            values = hdf.plain(group, column.name)[:]
+            if values.shape != (count,):
+                raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
+        else:
+            values = np.zeros(count, "S1" if column.dtype == "S" else column.dtype)
+        table[column.name] = values
+    return table
+
+
+def join_tables(tables: list[Table]) -> Table:
+    """One table under the other."""
+    if not tables:
+        return {c.name: np.zeros(0, "S1" if c.dtype == "S" else c.dtype) for c in COLUMNS}
+    return {c.name: np.concatenate([t[c.name] for t in tables]) for c in COLUMNS}
+
+
+def take(table: Table, rows: Array) -> Table:
+    """Rows of a table."""
+    return {name: values[rows] for name, values in table.items()}

@@ -1,0 +1,109 @@
+"""Lock: one archiver per run, let go by the system when the process dies."""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from pychip_stream.archive.durable import reason
+from pychip_stream.errors import ArchiveError
+
+logger = logging.getLogger(__name__)
+
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+_ATTEMPTS = 20
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class RunLock:
+    """Exclusive use of a run, until `release` or the end of the process.
+
+    Raises
+    ------
+    ArchiveError
+        If somebody else writes this run, or the lock file cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = self._take()
+
+    def _take(self) -> int:
+        for _ in range(_ATTEMPTS):
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise ArchiveError(
+                    f"{self._path}: cannot be made ({reason(error)}); the archive needs a folder "
+                    "that can be written"
+                ) from error
+            if not self._lock(descriptor):
+                os.close(descriptor)
+                raise ArchiveError(
+                    f"{self._path}: another archiver writes this run; stop it, or choose another "
+                    "`archive.name`"
+                )
+            if self._is_current(descriptor):
+                return descriptor
+            os.close(descriptor)  # its last holder has just removed it
+        raise ArchiveError(f"{self._path}: comes and goes; try again")
+
+    def _lock(self, descriptor: int) -> bool:
+        try:
+            _try_lock(descriptor)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                logger.warning(
+                    "%s: this file system has no locks; make sure that only one archiver "
+                    "writes this run", self._path,
+                )  # fmt: skip
+                return True
+            return False
+        return True
+
+    def _is_current(self, descriptor: int) -> bool:
+        mine = os.fstat(descriptor)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
+
+    def release(self) -> None:
+        """Let the run go; may be called twice."""
+        if self._descriptor < 0:
+            return
+        if sys.platform != "win32":
+            # While it is still locked, so that nobody locks a file that is about to go.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = -1
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()

@@ -1,0 +1,283 @@
+"""Results of many frames as arrays, and how they lie in HDF5.
+
+Grids may differ from frame to frame: label maps are stacked with a margin of `NO_CHIP`, what is
+kept per chip lies flat, frame after frame in row order, with the first chip of each frame in
+`offset`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.support import UNKNOWN
+
+PER_CLASS = ("probabilities", "distances")
+"""(chips, classes without unknown) float16 each."""
+_PACKED: dict[str, Any] = {
+    "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
+}  # fmt: skip
+_CHUNK_BYTES = 1 << 16
+
+Put = Callable[[h5py.Dataset, slice, Array], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRows:
+    """Where the chips of m frames lie; common to results and embeddings.
+
+    Attributes
+    ----------
+    sequence
+        (m,) int64, which frame.
+    rows, columns
+        (m,) int32 grids.
+    offset
+        (m,) int64 first chip of each frame in the flat arrays.
+    """
+
+    sequence: Array
+    rows: Array
+    columns: Array
+    offset: Array
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def chips(self) -> Array:
+        """(m,) number of chips of each frame."""
+        return np.asarray(self.rows.astype(np.int64) * self.columns)
+
+    @classmethod
+    def of(cls, sequence: Sequence[int] | Array, grids: Sequence[tuple[int, int]]) -> "FrameRows":
+        """Lay frames one after the other."""
+        shape = np.array(grids, np.int32).reshape(-1, 2)
+        chips = shape.astype(np.int64).prod(axis=1)
+        offset = np.concatenate([[0], np.cumsum(chips)[:-1]]) if len(chips) else chips
+        return cls(np.asarray(sequence, np.int64), shape[:, 0], shape[:, 1], offset)
+
+    def write(self, group: h5py.Group) -> None:
+        """Write the four columns."""
+        meanings = ("frame, by its sequence number", "of chips", "of chips", "first chip")
+        for name, meaning in zip(("sequence", "rows", "columns", "offset"), meanings, strict=True):
+            group.create_dataset(name, data=getattr(self, name)).attrs["long_name"] = meaning
+
+    @classmethod
+    def read(cls, group: h5py.Group) -> "FrameRows":
+        """Read the four columns."""
+        found = cls(*(hdf.plain(group, n)[:] for n in ("sequence", "rows", "columns", "offset")))
+        if len({len(found.sequence), len(found.rows), len(found.columns), len(found.offset)}) > 1:
+            raise UnusableFileError(f"has columns of different lengths in {group.name}")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Results of m frames with U class names, unknown first.
+
+    Attributes
+    ----------
+    class_names
+        U names; label n of the stack is class_names[n].
+    frames
+        Which frames, and where their chips are.
+    label_map
+        (m, R, C) uint8, `NO_CHIP` beyond a frame's grid.
+    intervals
+        (m, U, 3) float64 fraction, low, high; NaN for classes that the frame's support set
+        does not have.
+    chips
+        probabilities and distances (chips, U - 1), novelty (chips,), all float16; NaN as above.
+        May be empty.
+    """
+
+    class_names: tuple[str, ...]
+    frames: FrameRows
+    label_map: Array = field(repr=False)
+    intervals: Array = field(repr=False)
+    chips: dict[str, Array] = field(repr=False)
+
+
+def pack(
+    results: Sequence[FrameResult], sequence: Sequence[int], class_names: tuple[str, ...]
+) -> Results:
+    """Stack the results of frames.
+
+    Parameters
+    ----------
+    class_names
+        Unknown first, then every class of every result.
+    """
+    grids = [r.label_map.shape for r in results]
+    frames = FrameRows.of(sequence, [(int(g[0]), int(g[1])) for g in grids])
+    height = int(frames.rows.max(initial=1))
+    width = int(frames.columns.max(initial=1))
+    labels = np.full((len(results), height, width), NO_CHIP, np.uint8)
+    intervals = np.full((len(results), len(class_names), 3), np.nan)
+    total, classes = int(frames.chips.sum()), len(class_names) - 1
+    chips: dict[str, Array] = {
+        name: np.full((total, classes), np.nan, np.float16) for name in PER_CLASS
+    }
+    chips["novelty"] = np.zeros(total, np.float16)
+    for number, result in enumerate(results):
+        codes = _codes(result.names, class_names)
+        rows, columns = result.label_map.shape
+        labels[number, :rows, :columns] = codes[result.label_map]
+        intervals[number, codes] = result.intervals
+        span = slice(int(frames.offset[number]), int(frames.offset[number]) + rows * columns)
+        for name in PER_CLASS:
+            flat = getattr(result, name).reshape(rows * columns, -1)
+            chips[name][span][:, codes[:-1] - 1] = _half(flat)
+        chips["novelty"][span] = _half(result.novelty.reshape(-1))
+    return Results(class_names, frames, labels, intervals, chips)
+
+
+def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str, ...]:
+    """Class names in the order in which they first appeared; unknown is the first."""
+    names = dict.fromkeys(known or (UNKNOWN,))
+    for result in results:
+        names.update(dict.fromkeys(result.names))
+    return tuple(names)
+
+
+def _codes(names: Sequence[str], class_names: tuple[str, ...]) -> Array:
+    """Return the stored code of each class of a result, and last that of unknown."""
+    order = {name: code for code, name in enumerate(class_names)}
+    return np.array([*(order[name] for name in names), 0], np.uint8)
+
+
+def _half(values: Array) -> Array:
+    """float16 without overflow to infinity."""
+    if values.dtype == np.float16:
+        return values
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(values, -limit, limit).astype(np.float16)
+
+
+def store(dataset: h5py.Dataset, rows: slice, values: Array) -> None:
+    """Write rows of a dataset."""
+    if len(values):
+        dataset[rows] = values
+
+
+class ResultsSink:
+    """Datasets for the results of a known number of frames, filled piece by piece.
+
+    Parameters
+    ----------
+    group
+        Empty; gets the datasets.
+    class_names
+        Unknown first.
+    frames
+        Of everything that will be written.
+    grid
+        (R, C) of the label stack.
+    kept
+        Which of the per-chip arrays there will be.
+    put
+        Writes rows of a dataset.
+    """
+
+    def __init__(
+        self,
+        group: h5py.Group,
+        class_names: tuple[str, ...],
+        frames: FrameRows,
+        grid: tuple[int, int],
+        kept: Iterable[str],
+        put: Put = store,
+    ) -> None:
+        self._put = put
+        count, total, classes = len(frames), int(frames.chips.sum()), len(class_names)
+        hdf.write_texts(group, "class_names", hdf.texts(class_names))
+        frames.write(group)
+        per_chunk = max(1, min(count, _CHUNK_BYTES // (grid[0] * grid[1])))
+        self._labels = group.create_dataset(
+            "label_map", (count, *grid), np.uint8, chunks=(per_chunk, *grid), fillvalue=NO_CHIP,
+            compression="gzip", compression_opts=1, fletcher32=True,
+        )  # fmt: skip
+        self._labels.attrs["long_name"] = "index into class_names; 255: no chip there"
+        self._intervals = group.create_dataset(
+            "intervals", (count, classes, 3), np.float64, fillvalue=np.nan,
+            chunks=(min(count, 1024), classes, 3), **_PACKED,
+        )  # fmt: skip
+        self._intervals.attrs["long_name"] = "fraction, low, high (95 %) of each of class_names"
+        self._chips: dict[str, h5py.Dataset] = {}
+        for name in kept:
+            tail = () if name == "novelty" else (classes - 1,)
+            rows = max(1, min(total, _CHUNK_BYTES // (2 * max(int(np.prod(tail)), 1))))
+            self._chips[name] = group.create_dataset(
+                name, (total, *tail), np.float16, chunks=(rows, *(max(t, 1) for t in tail)),
+                fillvalue=np.nan, **_PACKED,
+            )  # fmt: skip
+
+    def write(self, piece: Results, frame: int, chip: int) -> None:
+        """Write results whose first frame and chip have these numbers in the whole.
+
+        Grid, class names and per-chip arrays are those of the whole.
+        """
+        frames = slice(frame, frame + len(piece.frames))
+        self._put(self._labels, frames, piece.label_map)
+        self._put(self._intervals, frames, piece.intervals)
+        for name, dataset in self._chips.items():
+            self._put(dataset, slice(chip, chip + len(piece.chips[name])), piece.chips[name])
+
+
+def write_results(group: h5py.Group, results: Results) -> None:
+    """Write results into an empty group."""
+    sink = ResultsSink(
+        group, results.class_names, results.frames, results.label_map.shape[1:], results.chips
+    )
+    sink.write(results, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Embeddings of m frames by one encoder.
+
+    Attributes
+    ----------
+    encoder_hash
+        Of its weights.
+    frames
+        Which frames, and where their chips are.
+    values
+        (chips, D) float16.
+    """
+
+    encoder_hash: str
+    frames: FrameRows
+    values: Array = field(repr=False)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Embeddings of one key may lie in one dataset."""
+        return self.encoder_hash, int(self.values.shape[1])
+
+
+def create_embeddings(
+    group: h5py.Group, encoder_hash: str, frames: FrameRows, dimension: int
+) -> h5py.Dataset:
+    """Make the (chips, D) dataset of one encoder in an empty group.
+
+    Not compressed: half-precision noise hardly shrinks (benchmarks/archive.py).
+    """
+    group.attrs["NX_class"] = "NXcollection"
+    hdf.write_text(group, "encoder_hash", encoder_hash)
+    frames.write(group)
+    total = int(frames.chips.sum())
+    rows = max(1, min(total, 4 * _CHUNK_BYTES // (2 * max(dimension, 1))))
+    values = group.create_dataset(
+        "values", (total, dimension), np.float16, chunks=(rows, max(dimension, 1)),
+        fletcher32=True,
+    )  # fmt: skip
+    values.attrs["long_name"] = "one embedding per chip, frame after frame in row order"
+    return values

@@ -1,0 +1,323 @@
+"""Run writer: the only one that writes a run; what it has acknowledged is on disk, whole."""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.compaction import compact, superfluous
+from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.lock import RunLock
+from pychip_stream.archive.merge import merge
+from pychip_stream.archive.parts import part_of
+from pychip_stream.archive.places import RunPlaces, Span
+from pychip_stream.archive.records import FrameId, FrameRecord
+from pychip_stream.archive.results import registry
+from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.segment import Block, Header, Session, block_of, segment_image
+from pychip_stream.errors import ArchiveError
+
+logger = logging.getLogger(__name__)
+
+_MAX_PENDING_BYTES = 256 << 20
+
+
+class _Batch(NamedTuple):
+    """Frames on their way to the disk; kept as they are until they have arrived."""
+
+    ids: list[FrameId]
+    header: Header
+    block: Block
+    image: bytes
+
+
+class RunWriter:
+    """Archives frames as immutable segments and merges them into one file at the end.
+
+    Parameters
+    ----------
+    folder, name
+        The run is FOLDER/NAME.h5 once it is closed. One that exists is continued.
+    segment_frames, segment_s
+        A segment is due with this many frames, or when its first frame has waited this long.
+    embeddings
+        Whether embeddings are kept.
+    metadata
+        Texts that describe this start of the archiver (config, versions, root, …).
+    disk
+        For tests.
+
+    Raises
+    ------
+    ArchiveError
+        If another archiver writes this run, or what is there cannot be continued.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        segment_frames: int = 64,
+        segment_s: float = 5.0,
+        embeddings: bool = True,
+        metadata: Mapping[str, str] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        self._places = RunPlaces(Path(folder), name)
+        self._disk = disk or Disk()
+        self._segment_frames = segment_frames
+        self._segment_s = segment_s
+        self._embeddings = embeddings
+        self._pending: list[FrameRecord] = []
+        self._pending_bytes = 0
+        self._pending_since = 0.0
+        self._batch: _Batch | None = None
+        self._supports: dict[str, bytes] = {}
+        self._keys: list[FrameId] = []
+        self._revisions: dict[tuple[str, int], tuple[tuple[int, int], ...]] = {}
+        self._files = FileCatalog(self._places)
+        try:
+            self._places.segments.mkdir(parents=True, exist_ok=True)
+            self._lock = RunLock(self._places.lock)
+        except OSError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: cannot be made ({reason(error)})"
+            ) from error
+        try:
+            self._load(dict(metadata or {}))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def run_id(self) -> str:
+        """Identifies the run, also over restarts."""
+        return self._run_id
+
+    @property
+    def path(self) -> Path:
+        """The archive once it is closed."""
+        return self._places.closed
+
+    @property
+    def keys(self) -> list[FrameId]:
+        """Every archived revision in order of archiving; the order never changes."""
+        return self._keys
+
+    @property
+    def pending_count(self) -> int:
+        """Frames that are not on disk yet."""
+        return len(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether the pending frames make a whole segment."""
+        return (
+            len(self._pending) >= self._segment_frames or self._pending_bytes >= _MAX_PENDING_BYTES
+        )
+
+    def due(self, now: float | None = None) -> bool:
+        """Whether a segment should be published.
+
+        Parameters
+        ----------
+        now
+            On the clock of `time.monotonic`.
+        """
+        if not self._pending:
+            return False
+        now = time.monotonic() if now is None else now
+        return self.full or now - self._pending_since >= self._segment_s
+
+    def append(self, record: FrameRecord) -> bool:
+        """Take a frame; False where this revision of it is archived or pending already."""
+        key, stat = (record.path, record.index), (record.size, record.mtime_ns)
+        known = self._revisions.get(key, ())
+        if stat in known:
+            return False
+        self._revisions[key] = (*known, stat)
+        if not self._pending:
+            self._pending_since = time.monotonic()
+        self._pending.append(record)
+        if record.embeddings is not None and self._embeddings:
+            self._pending_bytes += record.embeddings.nbytes
+        return True
+
+    def add_support(self, data: bytes, version: str) -> None:
+        """Keep a support set with the run; it is written before the next segment."""
+        if not self._places.support(version).exists() and version not in self._stored_supports():
+            self._supports[version] = data
+
+    def publish(self) -> list[FrameId]:
+        """Write the pending frames as a segment; returns the keys that are now on disk.
+
+        Raises
+        ------
+        ArchiveError
+            If that fails. The frames stay pending and it can be tried again.
+        """
+        if not self._pending:
+            return []
+        batch = self._batch or self._make_batch()
+        self._batch = batch
+        span = Span(batch.header.first, batch.header.last)
+        path = self._places.segment(span)
+        try:
+            self._write_supports()
+            self._write_segment(path, batch.image)
+        except OSError as error:
+            raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
+        self._batch = None
+        count = len(batch.ids)
+        del self._pending[:count]
+        self._pending_bytes = sum(
+            r.embeddings.nbytes for r in self._pending if r.embeddings is not None
+        )
+        self._pending_since = time.monotonic()
+        self._keys.extend(batch.ids)
+        self._next = span.last + 1
+        self._adopt(path, batch)
+        return batch.ids
+
+    def close(self) -> Path:
+        """Publish, merge the run into one file, and let it go.
+
+        A run without frames leaves no file.
+
+        Raises
+        ------
+        ArchiveError
+            If that fails; everything acknowledged stays on disk in the segments, and `close`
+            can be tried again.
+        """
+        self.publish()
+        try:
+            catalog = self._files.refresh()
+            if any(p.kind == "segment" for p in catalog.parts) or catalog.scorings:
+                self._merge(catalog)
+            self._disk.remove(self._places.segments)
+            self._disk.remove(self._places.live)
+            for version in catalog.scorings:
+                self._disk.remove(self._places.scoring(version))
+            with suppress(OSError):
+                self._places.scorings.rmdir()
+        except OSError as error:
+            raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+        self.release()
+        return self.path
+
+    def release(self) -> None:
+        """Let the run go as it is, without merging; pending frames are lost."""
+        self._lock.release()
+
+    def _load(self, metadata: dict[str, str]) -> None:
+        for path in self._places.temporaries():
+            self._disk.remove(path)
+        catalog = self._files.refresh()
+        if self._set_aside():
+            catalog = self._files.refresh()
+        ids = {part.header.run_id for part in catalog.parts}
+        if len(ids) > 1:
+            raise ArchiveError(
+                f"{self._places.segments}: holds segments of another run than "
+                f"{self._places.closed.name}; move one of them away"
+            )
+        self._run_id = ids.pop() if ids else uuid.uuid4().hex
+        for span in superfluous(self._places, catalog):
+            self._disk.remove(self._places.segment(span))
+        table = catalog.table
+        texts = (hdf.strings(table[name]) for name in ("path", "status"))
+        numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
+        for frame, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
+            self._keys.append(FrameId(frame, index, size, mtime_ns, status))
+            known = self._revisions.get((frame, index), ())
+            self._revisions[frame, index] = (*known, (size, mtime_ns))
+        self._sequence = int(table["sequence"].max(initial=-1)) + 1
+        self._next = max([0, *(p.header.last for p in catalog.parts)]) + 1
+        self._class_names = catalog.class_names(layout.ACQUIRED)
+        sessions = [s.number for part in catalog.parts for s in part.header.sessions]
+        self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
+        self._catalog = catalog
+
+    def _set_aside(self) -> bool:
+        """Rename damaged segments; their frames are to be done again."""
+        damaged = [p for p in self._files.damaged if Span.parse(p.name) is not None]
+        for path in damaged:
+            logger.error(
+                "%s: %s; set aside as %s.damaged, its frames will be analysed again",
+                path, self._files.damaged.pop(path), path.name,
+            )  # fmt: skip
+            self._disk.replace(path, path.with_name(path.name + ".damaged"))
+        return bool(damaged)
+
+    def _make_batch(self) -> _Batch:
+        records = list(self._pending)
+        results = [r.result for r in records if r.result is not None]
+        self._class_names = registry(self._class_names, results)
+        revisions = []
+        for r in records:
+            stats = self._revisions[r.path, r.index]
+            revisions.append(stats.index((r.size, r.mtime_ns)) + 1)
+        block = block_of(
+            records, revisions, self._sequence, self._session.number, self._class_names,
+            embeddings=self._embeddings,
+        )  # fmt: skip
+        self._sequence += len(records)
+        header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
+        return _Batch([r.id for r in records], header, block, segment_image(header, block))
+
+    def _write_segment(self, path: Path, image: bytes) -> None:
+        temporary = temporary_name(path)
+        self._disk.write(temporary, image)
+        try:
+            self._disk.publish(temporary, path)
+        except FileExistsError as error:
+            self._disk.remove(temporary)
+            # An earlier attempt may have come this far before something failed.
+            if path.read_bytes() != image:
+                raise ArchiveError(
+                    f"{path}: was written by another archiver; stop one of them"
+                ) from error
+            self._disk.sync_folder(path.parent)
+        except OSError:
+            self._disk.remove(temporary)
+            raise
+
+    def _write_supports(self) -> None:
+        for version in list(self._supports):
+            self._disk.save(self._places.support(version), self._supports[version])
+            del self._supports[version]
+
+    def _stored_supports(self) -> set[str]:
+        return {version for part in self._catalog.parts for version in part.supports}
+
+    def _adopt(self, path: Path, batch: _Batch) -> None:
+        """Count the new segment; tidying up may fail without any harm."""
+        try:
+            self._files.adopt(part_of(path, batch.header, batch.block))
+            self._catalog = compact(self._places, self._files, self._disk)
+        except (OSError, ArchiveError, UnusableFileError) as error:
+            logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
+
+    def _merge(self, catalog: Catalog) -> None:
+        temporary = temporary_name(self._places.closed)
+        supports = {v: self._places.support(v) for v in self._places.support_versions()}
+        try:
+            merge(catalog, temporary, supports, default_scoring(catalog))
+            descriptor = os.open(temporary, os.O_RDWR)
+            try:
+                self._disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            self._disk.replace(temporary, self._places.closed)
+        except BaseException:
+            self._disk.remove(temporary)
+            raise
