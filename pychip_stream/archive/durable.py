@@ -23,8 +23,8 @@ _HELD_S = 2.0
 class Disk:
     """Writes, publishes and removes files."""
 
-    def write(self, path: Path, data: bytes | memoryview) -> None:
-        """Write a (temporary) file and wait until it is on disk.
+    def write(self, path: Path, data: bytes | memoryview, *, sync: bool = True) -> None:
+        """Write a (temporary) file and, with `sync`, wait until it is on disk.
 
         Raises
         ------
@@ -36,7 +36,8 @@ class Disk:
                 rest = memoryview(data)
                 while rest:
                     rest = rest[self.write_some(file.fileno(), rest) :]
-                self.sync(file.fileno())
+                if sync:
+                    self.sync(file.fileno())
         except OSError:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -49,6 +50,20 @@ class Disk:
     def sync(self, descriptor: int) -> None:
         """Wait until a file's data are on disk."""
         os.fsync(descriptor)
+
+    def sync_file(self, path: Path) -> None:
+        """Wait until a file that another library wrote is on disk.
+
+        Raises
+        ------
+        OSError
+            If that fails.
+        """
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            self.sync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def publish(self, temporary: Path, final: Path) -> None:
         """Give a synced file its name; never overwrites.

@@ -106,8 +106,8 @@ def export_png(
     """
     folder = Path(folder)
     chosen = range(run.count) if frames is None else frames
-    table, provenance = run.fractions, run.frames
-    provenance = provenance[provenance["frame"] >= 0].set_index("frame").to_dict("index")
+    table, frames_table = run.fractions, run.frames
+    provenance = frames_table[frames_table["frame"] >= 0].set_index("frame").to_dict("index")
     scales: dict[str, Normalization | None] = {}
     written: list[Path] = []
     for done, number in enumerate(chosen):

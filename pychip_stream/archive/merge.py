@@ -1,18 +1,20 @@
 """Merging: several files of a run into one, in order of time, checked before it counts."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
-import xxhash
+import pandas as pd
 
-from pychip_stream.archive import hdf, layout
+from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog
 from pychip_stream.archive.gather import Selection, gather_embeddings, gather_results
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.ledger import Ledger
 from pychip_stream.archive.parts import Part, ResultsIndex
 from pychip_stream.archive.results import (
     Embeddings,
@@ -22,35 +24,14 @@ from pychip_stream.archive.results import (
 )
 from pychip_stream.archive.segment import Block, Header, start_file
 from pychip_stream.archive.supports import GROUP
+from pychip_stream.archive.tables import intervals
 from pychip_stream.errors import ArchiveError
 
 _PIECE_BYTES = 48 << 20
 _SPARE_BYTES = 8 << 20
+_CLASSES = ("class_names", "class_colors")
 
-
-class Ledger:
-    """Remembers what was written where, to compare it with what can be read."""
-
-    def __init__(self) -> None:
-        self._entries: list[tuple[str, slice, int]] = []
-
-    def put(self, dataset: h5py.Dataset, rows: slice, values: Array) -> None:
-        """Write rows of a dataset and remember them."""
-        if len(values):
-            dataset[rows] = values
-            self._entries.append((dataset.name, rows, _digest(values)))
-
-    def check(self, file: h5py.File) -> None:
-        """Read everything again.
-
-        Raises
-        ------
-        UnusableFileError
-            If something is not what was written.
-        """
-        for name, rows, digest in self._entries:
-            if _digest(file[name][rows]) != digest:
-                raise UnusableFileError(f"{name} is not what was written")
+logger = logging.getLogger(__name__)
 
 
 def block_of_parts(catalog: Catalog) -> Block:
@@ -102,14 +83,15 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     ledger = Ledger()
     with hdf.new_file(target) as file:
         entry = start_file(file, "run", header)
+        nexus.describe_entry(entry, table["time"][catalog.classified])
         layout.write_table(entry.create_group(layout.FRAMES), ordered)
-        _write_scorings(entry, catalog, current, ledger, default)
+        _copy_supports(entry, catalog, supports)
+        _write_scorings(entry, catalog, ledger, default)
         if len(replaced):
             selection, _ = catalog.results(ACQUIRED, replaced)
             group = _collection(entry, layout.SUPERSEDED)
             _write_results(group, selection, catalog.class_names(ACQUIRED), ledger)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), ledger)
-        _copy_supports(entry, catalog, supports)
         file.flush()
     _verify(target, ordered, ledger)
     return header
@@ -128,17 +110,40 @@ def merged_header(parts: Sequence[Part]) -> Header:
     )
 
 
-def _write_scorings(
-    entry: h5py.Group, catalog: Catalog, sequence: Array, ledger: Ledger, default: str
-) -> None:
+def _write_scorings(entry: h5py.Group, catalog: Catalog, ledger: Ledger, default: str) -> None:
     group = _collection(entry, layout.SCORINGS)
-    names = catalog.scoring_names
-    group.attrs["default"] = default if default in names else ACQUIRED
-    for name in names:
-        selection, _ = catalog.results(name, sequence)
+    group.attrs["default"] = default
+    table, rows = catalog.table, catalog.classified
+    for name in catalog.scoring_names:
+        selection, present = catalog.results(name, table["sequence"][rows])
         if len(selection):
-            target = _collection(group, name)
-            _write_results(target, selection, catalog.class_names(name), ledger)
+            target, class_names = _collection(group, name), catalog.class_names(name)
+            _write_results(target, selection, class_names, ledger)
+            colors = _colors(entry, table["support_version"][rows][::-1], name)
+            curve = nexus.Curve(
+                table["time"][rows[present]], intervals(selection, class_names), class_names, colors
+            )
+            fractions = target.create_group(layout.FRACTIONS)
+            nexus.write_curve(fractions, curve)
+            nexus.write_label_view(
+                target.create_group(layout.LABEL_MAPS), target["label_map"], fractions["time"],
+                class_names,
+            )  # fmt: skip
+            target.attrs["default"] = layout.FRACTIONS
+    if default in group:
+        nexus.show(entry, group[default])
+
+
+def _colors(entry: h5py.Group, newest_first: Array, scoring: str) -> dict[str, str]:
+    """Colours of the classes: those of the newest support set that has them."""
+    used = hdf.strings(pd.unique(newest_first.astype(object)))
+    colors: dict[str, str] = {}
+    supports = entry[layout.SUPPORTS]
+    for version in (scoring, *used, *supports):
+        if version in supports:
+            names, values = (hdf.strings(supports[version][n][:]) for n in _CLASSES)
+            colors = dict(zip(names, values, strict=True)) | colors
+    return colors
 
 
 def _write_results(
@@ -174,8 +179,11 @@ def _write_embeddings(entry: h5py.Group, catalog: Catalog, sequence: Array, ledg
 def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, Path]) -> None:
     group = _collection(entry, layout.SUPPORTS)
     for version, path in supports.items():
-        with hdf.reading(path) as source:
-            source.copy(source[GROUP], group, version)
+        try:
+            with hdf.reading(path) as source:
+                source.copy(source[GROUP], group, version)
+        except UnusableFileError as error:
+            logger.error("%s: %s; the run is kept without it", path, error)
     for part in (*catalog.parts, *catalog.scorings.values()):
         missing = [version for version in part.supports if version not in group]
         if missing:
@@ -229,7 +237,3 @@ def _verify(path: Path, table: Table, ledger: Ledger) -> None:
             f"{path}: {error}; the merged archive is not used and the segments stay, look after "
             "the disk"
         ) from error
-
-
-def _digest(values: Array) -> int:
-    return int(xxhash.xxh3_64_intdigest(np.ascontiguousarray(values).view(np.uint8).data))

@@ -110,26 +110,23 @@ def read_part(path: Path, kinds: Sequence[str] = KINDS) -> Part:
         If the system cannot read it.
     """
     with hdf.reading(path) as file:
-        kind = hdf.check_mark(file, kinds)
-        entry = hdf.subgroup(file, layout.ENTRY)
-        scorings: dict[str, ResultsIndex] = {}
-        group = hdf.subgroup(entry, layout.SCORINGS)
-        for name in group:
-            scorings[name] = _read_results(hdf.subgroup(group, name))
-        has_frames = layout.FRAMES in entry
-        table = layout.read_table(entry[layout.FRAMES]) if has_frames else layout.join_tables([])
-        superseded = layout.SUPERSEDED in entry
-        return Part(
-            path=path,
-            kind=kind,
-            header=_read_header(entry),
-            table=table,
-            scorings=scorings,
-            superseded=_read_results(entry[layout.SUPERSEDED]) if superseded else None,
-            embeddings=tuple(_read_embeddings(entry)),
-            supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
-            default=hdf.attribute_text(group, "default"),
-        )
+        return _read(file, path, kinds)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the bytes of a segment are a segment, however they were read before.
+
+    Raises
+    ------
+    OSError
+        If the system cannot read them.
+    """
+    try:
+        with hdf.reading_bytes(path.read_bytes()) as file:
+            _read(file, path, KINDS)
+    except UnusableFileError:
+        return False
+    return True
 
 
 def part_of(path: Path, header: Header, block: Block) -> Part:
@@ -149,6 +146,25 @@ def part_of(path: Path, header: Header, block: Block) -> Part:
         for number, one in enumerate(block.embeddings)
     )  # fmt: skip
     return Part(path, "segment", header, block.table, scorings, embeddings=embeddings)
+
+
+def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
+    kind = hdf.check_mark(file, kinds)
+    entry = hdf.subgroup(file, layout.ENTRY)
+    group = hdf.subgroup(entry, layout.SCORINGS)
+    has_frames = layout.FRAMES in entry
+    superseded = layout.SUPERSEDED in entry
+    return Part(
+        path=path,
+        kind=kind,
+        header=_read_header(entry),
+        table=layout.read_table(entry[layout.FRAMES]) if has_frames else layout.join_tables([]),
+        scorings={name: _read_results(hdf.subgroup(group, name)) for name in group},
+        superseded=_read_results(entry[layout.SUPERSEDED]) if superseded else None,
+        embeddings=tuple(_read_embeddings(entry)),
+        supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
+        default=hdf.attribute_text(group, "default"),
+    )
 
 
 def _read_header(entry: h5py.Group) -> Header:

@@ -106,7 +106,10 @@ class Results:
 
 
 def pack(
-    results: Sequence[FrameResult], sequence: Sequence[int], class_names: tuple[str, ...]
+    results: Sequence[FrameResult],
+    sequence: Sequence[int] | Array,
+    class_names: tuple[str, ...],
+    grid: tuple[int, int] | None = None,
 ) -> Results:
     """Stack the results of frames.
 
@@ -114,12 +117,13 @@ def pack(
     ----------
     class_names
         Unknown first, then every class of every result.
+    grid
+        (R, C) of the label stack; default: of the largest of these frames.
     """
     grids = [r.label_map.shape for r in results]
     frames = FrameRows.of(sequence, [(int(g[0]), int(g[1])) for g in grids])
-    height = int(frames.rows.max(initial=1))
-    width = int(frames.columns.max(initial=1))
-    labels = np.full((len(results), height, width), NO_CHIP, np.uint8)
+    grid = grid or (int(frames.rows.max(initial=1)), int(frames.columns.max(initial=1)))
+    labels = np.full((len(results), *grid), NO_CHIP, np.uint8)
     intervals = np.full((len(results), len(class_names), 3), np.nan)
     total, classes = int(frames.chips.sum()), len(class_names) - 1
     chips: dict[str, Array] = {

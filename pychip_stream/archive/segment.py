@@ -1,8 +1,12 @@
 """Segments: immutable files of some frames each, built in memory."""
 
+import json
+import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 
 import h5py
 import numpy as np
@@ -163,6 +167,15 @@ def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
         for key, text in session.metadata.items():
             hdf.write_text(group, _plain_name(key), text)
     return entry
+
+
+def installed_versions() -> str:
+    """Versions of everything that bears on the numbers, as JSON."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("pychip-stream", "numpy", "h5py", "torch", "torchvision", "scikit-learn"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return json.dumps(found)
 
 
 def _plain_name(key: str) -> str:

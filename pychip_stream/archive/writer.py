@@ -1,27 +1,32 @@
 """Run writer: the only one that writes a run; what it has acknowledged is on disk, whole."""
 
 import logging
-import os
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.catalog import FileCatalog
+from pychip_stream.archive.closing import merge_run, set_aside
 from pychip_stream.archive.compaction import compact, superfluous
 from pychip_stream.archive.durable import Disk, reason, temporary_name
 from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.live import LiveView
 from pychip_stream.archive.lock import RunLock
-from pychip_stream.archive.merge import merge
 from pychip_stream.archive.parts import part_of
 from pychip_stream.archive.places import RunPlaces, Span
 from pychip_stream.archive.records import FrameId, FrameRecord
 from pychip_stream.archive.results import registry
-from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.segment import Block, Header, Session, block_of, segment_image
+from pychip_stream.archive.segment import (
+    Block,
+    Header,
+    Session,
+    block_of,
+    installed_versions,
+    segment_image,
+)
 from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
@@ -84,15 +89,18 @@ class RunWriter:
         self._keys: list[FrameId] = []
         self._revisions: dict[tuple[str, int], tuple[tuple[int, int], ...]] = {}
         self._files = FileCatalog(self._places)
+        self._live = LiveView(self._places, self._files, self._disk)
         try:
-            self._places.segments.mkdir(parents=True, exist_ok=True)
-            self._lock = RunLock(self._places.lock)
+            self._places.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ArchiveError(
-                f"{self._places.segments}: cannot be made ({reason(error)})"
-            ) from error
+            raise ArchiveError(f"{folder}: cannot be made ({reason(error)})") from error
+        self._lock = RunLock(self._places.lock)
         try:
-            self._load(dict(metadata or {}))
+            self._load({"versions": installed_versions(), **(metadata or {})})
+        except OSError as error:
+            self._lock.release()
+            where = error.filename or self._places.segments
+            raise ArchiveError(f"{where}: cannot be used ({reason(error)})") from error
         except BaseException:
             self._lock.release()
             raise
@@ -133,6 +141,7 @@ class RunWriter:
             On the clock of `time.monotonic`.
         """
         if not self._pending:
+            self._live.catch_up()
             return False
         now = time.monotonic() if now is None else now
         return self.full or now - self._pending_since >= self._segment_s
@@ -200,15 +209,7 @@ class RunWriter:
         """
         self.publish()
         try:
-            catalog = self._files.refresh()
-            if any(p.kind == "segment" for p in catalog.parts) or catalog.scorings:
-                self._merge(catalog)
-            self._disk.remove(self._places.segments)
-            self._disk.remove(self._places.live)
-            for version in catalog.scorings:
-                self._disk.remove(self._places.scoring(version))
-            with suppress(OSError):
-                self._places.scorings.rmdir()
+            merge_run(self._places, self._files, self._disk)
         except OSError as error:
             raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
         self.release()
@@ -219,10 +220,11 @@ class RunWriter:
         self._lock.release()
 
     def _load(self, metadata: dict[str, str]) -> None:
+        self._places.segments.mkdir(exist_ok=True)
         for path in self._places.temporaries():
             self._disk.remove(path)
         catalog = self._files.refresh()
-        if self._set_aside():
+        if set_aside(self._files, self._disk):
             catalog = self._files.refresh()
         ids = {part.header.run_id for part in catalog.parts}
         if len(ids) > 1:
@@ -246,17 +248,6 @@ class RunWriter:
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
         self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
         self._catalog = catalog
-
-    def _set_aside(self) -> bool:
-        """Rename damaged segments; their frames are to be done again."""
-        damaged = [p for p in self._files.damaged if Span.parse(p.name) is not None]
-        for path in damaged:
-            logger.error(
-                "%s: %s; set aside as %s.damaged, its frames will be analysed again",
-                path, self._files.damaged.pop(path), path.name,
-            )  # fmt: skip
-            self._disk.replace(path, path.with_name(path.name + ".damaged"))
-        return bool(damaged)
 
     def _make_batch(self) -> _Batch:
         records = list(self._pending)
@@ -303,21 +294,8 @@ class RunWriter:
         """Count the new segment; tidying up may fail without any harm."""
         try:
             self._files.adopt(part_of(path, batch.header, batch.block))
+            before = len(self._catalog.parts)
             self._catalog = compact(self._places, self._files, self._disk)
+            self._live.changed(moved=len(self._catalog.parts) != before + 1)
         except (OSError, ArchiveError, UnusableFileError) as error:
             logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
-
-    def _merge(self, catalog: Catalog) -> None:
-        temporary = temporary_name(self._places.closed)
-        supports = {v: self._places.support(v) for v in self._places.support_versions()}
-        try:
-            merge(catalog, temporary, supports, default_scoring(catalog))
-            descriptor = os.open(temporary, os.O_RDWR)
-            try:
-                self._disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._disk.replace(temporary, self._places.closed)
-        except BaseException:
-            self._disk.remove(temporary)
-            raise

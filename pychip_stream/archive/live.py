@@ -1,0 +1,125 @@
+"""Live view: one file that shows a growing run to programs that know nothing of segments.
+
+The curve is copied into it, the label maps are a virtual dataset over the segments. It is made
+anew now and then and replaced in one step; nothing depends on it.
+"""
+
+import logging
+import time
+
+import h5py
+import numpy as np
+
+from pychip_stream.archive import hdf, layout, nexus
+from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.gather import Selection
+from pychip_stream.archive.merge import merged_header
+from pychip_stream.archive.parts import ResultsIndex
+from pychip_stream.archive.places import RunPlaces
+from pychip_stream.archive.results import FrameRows
+from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.segment import start_file
+from pychip_stream.archive.tables import intervals
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 2.0
+SHARE = 0.005
+"""Part of the time that may be spent on the view, however long the run has become."""
+MAX_STRETCHES = 4096
+"""A run whose frames came in a wilder order is shown without its label maps."""
+
+
+class LiveView:
+    """Keeps RUN.live.h5 up to date, within a fixed share of the time."""
+
+    def __init__(self, places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
+        self._places = places
+        self._files = files
+        self._disk = disk
+        self._next = 0.0
+        self._stale = False
+
+    def changed(self, *, moved: bool) -> None:
+        """Note a new segment; `moved`: older ones went into another file."""
+        self._stale = True
+        if moved:
+            self._next = 0.0
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make the view anew if it is old and that may cost something again."""
+        start = time.monotonic()
+        if not self._stale or start < self._next:
+            return
+        self._stale = False
+        temporary = temporary_name(self._places.live)
+        try:
+            self._disk.write(temporary, live_image(self._files.refresh()), sync=False)
+            self._disk.replace(temporary, self._places.live)
+        except OSError as error:
+            # On Windows a viewer that has it open is in the way.
+            logger.debug("%s: not renewed (%s)", self._places.live, reason(error))
+            self._disk.remove(temporary)
+        cost = time.monotonic() - start
+        self._next = start + max(PAUSE_S, cost / SHARE)
+
+
+def live_image(catalog: Catalog) -> bytes:
+    """Bytes of the view of a run."""
+    scoring = default_scoring(catalog)
+    names = catalog.class_names(scoring)
+    table = catalog.table
+    selection, present = catalog.results(scoring, table["sequence"][catalog.classified])
+    rows = catalog.classified[present]
+    with hdf.new_image() as file:
+        entry = start_file(file, "live", merged_header(catalog.parts))
+        nexus.describe_entry(entry, table["time"][rows])
+        frames = entry.create_group(layout.FRAMES)
+        frames.attrs["NX_class"] = "NXcollection"
+        hdf.write_texts(frames, "path", table["path"][rows])
+        for name in ("sequence", "index"):
+            frames.create_dataset(name, data=table[name][rows])
+        group = entry.create_group(layout.FRACTIONS)
+        curve = nexus.Curve(table["time"][rows], intervals(selection, names), names, {})
+        nexus.write_curve(group, curve)
+        entry.attrs["default"] = layout.FRACTIONS
+        stack = _label_stack(catalog.places, selection, names)
+        if stack is not None:
+            labels = entry.create_group(layout.LABEL_MAPS)
+            nexus.write_label_view(labels, stack, group["time"], names)
+        return hdf.image(file)
+
+
+def _label_stack(
+    places: RunPlaces, selection: Selection, names: tuple[str, ...]
+) -> h5py.VirtualLayout | None:
+    """Stack over the files of the run; None where it cannot be had without copying."""
+    stretches = list(selection.stretches())
+    if not stretches or len(stretches) > MAX_STRETCHES:
+        return None
+    held = [source.held for source in selection.sources]
+    grids = [_grid(h.frames) for h in held]
+    used = np.unique(selection.source).tolist()
+    shape = tuple(max(grids[n][axis] for n in used) for axis in (0, 1))
+    layout_ = h5py.VirtualLayout((len(selection), *shape), np.uint8)
+    sources: dict[int, h5py.VirtualSource] = {}
+    for stretch in stretches:
+        number = stretch.source
+        one = held[number]
+        if not isinstance(one, ResultsIndex) or one.class_names != names[: len(one.class_names)]:
+            return None  # its labels have other numbers
+        if number not in sources:
+            path = selection.sources[number].part.path.relative_to(places.folder).as_posix()
+            sources[number] = h5py.VirtualSource(
+                path, f"{one.where}/label_map", (len(one.frames), *grids[number]), np.uint8
+            )
+        height, width = grids[number]
+        span = slice(stretch.at, stretch.at + stretch.stop - stretch.start)
+        layout_[span, :height, :width] = sources[number][stretch.start : stretch.stop]
+    return layout_
+
+
+def _grid(frames: FrameRows) -> tuple[int, int]:
+    return int(frames.rows.max(initial=1)), int(frames.columns.max(initial=1))

@@ -1,0 +1,147 @@
+"""NeXus views: what viewers show at once, the phase fractions over time and the label maps.
+
+NXdata groups beside the arrays that the package itself reads; see the NeXus manual, "NXdata" and
+"NXdata facilitates the automatic plotting of data".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from pychip_stream import __version__
+from pychip_stream.archive import hdf
+from pychip_stream.archive.hdf import Array
+
+_SUFFIXES = ("_errors", "_low", "_high")
+_TAKEN = {"time", "class_names", "class_colors"}
+
+
+class Curve(NamedTuple):
+    """The fractions of n frames in order of time.
+
+    Attributes
+    ----------
+    time
+        (n,) seconds since 1970.
+    intervals
+        (n, U, 3) fraction, low, high of each of `class_names`.
+    class_names
+        Unknown first.
+    colors
+        Of the classes and unknown, where known.
+    """
+
+    time: Array
+    intervals: Array
+    class_names: tuple[str, ...]
+    colors: Mapping[str, str]
+
+
+def describe_entry(entry: h5py.Group, time: Array) -> None:
+    """Say which program wrote the entry and when the frames were taken."""
+    program = hdf.write_text(entry, "program_name", "pychip-stream")
+    program.attrs["version"] = __version__
+    if len(time):
+        hdf.write_text(entry, "start_time", iso(float(time.min())))
+        hdf.write_text(entry, "end_time", iso(float(time.max())))
+
+
+def write_curve(group: h5py.Group, curve: Curve) -> None:
+    """Write an NXdata with a signal per class and for unknown, each with its errors.
+
+    NAME_errors is half the width of the 95 % interval from NAME_low to NAME_high.
+    """
+    group.attrs["NX_class"] = "NXdata"
+    start = float(curve.time[0]) if len(curve.time) else 0.0
+    time = group.create_dataset("time", data=curve.time - start)
+    time.attrs["units"] = "s"
+    time.attrs["long_name"] = "time (s)"
+    if len(curve.time):
+        time.attrs["start"] = iso(start)
+    codes = [*range(1, len(curve.class_names)), 0]
+    names = dataset_names([curve.class_names[code] for code in codes])
+    for code, name in zip(codes, names, strict=True):
+        value, low, high = (np.ascontiguousarray(curve.intervals[:, code, n]) for n in range(3))
+        for suffix, data in zip(
+            ("", *_SUFFIXES), (value, (high - low) / 2, low, high), strict=True
+        ):
+            dataset = group.create_dataset(f"{name}{suffix}", data=data)
+            dataset.attrs["units"] = ""
+            label = {"_errors": ", half width of 95 % interval", "_low": ", low", "_high": ", high"}
+            dataset.attrs["long_name"] = curve.class_names[code] + label.get(suffix, "")
+        color = curve.colors.get(curve.class_names[code])
+        if color:
+            group[name].attrs["color"] = color
+    group.attrs["signal"] = names[0]
+    group.attrs["auxiliary_signals"] = np.array(names[1:], h5py.string_dtype())
+    group.attrs["axes"] = np.array(["time"], h5py.string_dtype())
+    group.attrs["title"] = "Phase fractions"
+
+
+def write_label_view(
+    group: h5py.Group, labels: h5py.Dataset | h5py.VirtualLayout, time: h5py.Dataset,
+    class_names: Sequence[str],
+) -> None:  # fmt: skip
+    """Write an NXdata with the label maps as an image stack over time.
+
+    Parameters
+    ----------
+    labels
+        The stack, which is linked; or where a virtual one comes from.
+    """
+    group.attrs["NX_class"] = "NXdata"
+    if isinstance(labels, h5py.VirtualLayout):
+        stack = group.create_virtual_dataset("label_map", labels, fillvalue=255)
+    else:
+        group["label_map"] = stack = labels
+        stack.attrs["target"] = labels.name
+    stack.attrs["interpretation"] = "image"
+    stack.attrs["long_name"] = "label: " + ", ".join(
+        f"{code} {name}" for code, name in enumerate(class_names)
+    )
+    group["time"] = time
+    for axis, name in enumerate(("row", "column"), start=1):
+        values = group.create_dataset(name, data=np.arange(stack.shape[axis], dtype=np.int32))
+        values.attrs["long_name"] = f"{name} of chips"
+    hdf.write_texts(group, "class_names", hdf.texts(class_names))
+    group.attrs["signal"] = "label_map"
+    group.attrs["axes"] = np.array(["time", "row", "column"], h5py.string_dtype())
+    group.attrs["title"] = "Label maps"
+
+
+def show(entry: h5py.Group, scoring: h5py.Group) -> None:
+    """Make the views of a scoring those of the entry."""
+    for name in ("fractions", "label_maps"):
+        if name in scoring:
+            entry[name] = scoring[name]
+            scoring[name].attrs["target"] = f"{scoring.name}/{name}"
+            entry.attrs.setdefault("default", name)
+
+
+def dataset_names(class_names: Sequence[str]) -> list[str]:
+    """Names that NeXus allows, as near to those of the classes as possible, no two alike."""
+    chosen: list[str] = []
+    used = set(_TAKEN)
+    for number, name in enumerate(class_names, start=1):
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[:60]
+        if not re.search(r"[A-Za-z0-9]", plain):
+            plain = f"class_{number}"
+        candidate, counter = plain, 1
+        while used & {candidate, *(candidate + s for s in _SUFFIXES)}:
+            counter += 1
+            candidate = f"{plain}_{counter}"
+        used |= {candidate, *(candidate + s for s in _SUFFIXES)}
+        chosen.append(candidate)
+    return chosen
+
+
+def iso(seconds: float) -> str:
+    """Time since 1970 as ISO 8601 in UTC."""
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""
