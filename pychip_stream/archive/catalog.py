@@ -12,7 +12,7 @@ from pychip_stream.archive.durable import reason
 from pychip_stream.archive.gather import Selection, Source, select
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
-from pychip_stream.archive.parts import KINDS, Part, read_part
+from pychip_stream.archive.parts import KINDS, Part, read_full_table, read_part
 from pychip_stream.archive.places import RunPlaces, covering
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -132,10 +132,20 @@ class Catalog:
 
     @cached_property
     def table(self) -> Table:
-        """Frame table of everything that was archived, in order of archiving."""
-        table = layout.join_tables([p.table for p in self.parts])
-        order = np.argsort(table["sequence"], kind="stable")
-        return table if (np.diff(order) == 1).all() else layout.take(table, order)
+        """Core columns of everything that was archived, in order of archiving."""
+        return layout.join_tables([p.table for p in self.parts], layout.CORE)
+
+    def full_table(self) -> Table:
+        """Read every column; the rows are those of `table`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file was merged into another meanwhile.
+        UnusableFileError
+            If one is damaged.
+        """
+        return layout.join_tables([read_full_table(p.path) for p in self.parts])
 
     @cached_property
     def order(self) -> Array:

@@ -6,6 +6,8 @@ not depend on the length of the run.
 """
 
 import time
+from collections import deque
+from pathlib import Path
 
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.durable import Disk, temporary_name
@@ -21,35 +23,62 @@ GRACE_S = 30.0
 """Readers that have just listed the narrow files get this long to read them."""
 
 
-def compact(places: RunPlaces, files: FileCatalog, disk: Disk) -> Catalog:
-    """Join the newest segments where enough of one width have come together.
+class Compactor:
+    """Knows the segments of a run and joins the newest ones where enough have come together.
 
-    Returns
-    -------
-    The run as it is now.
+    Parameters
+    ----------
+    parts
+        Files of the run at the start; kept up to date in `parts`.
     """
-    catalog = files.refresh()
-    group = _ready(catalog.parts)
-    while group:
-        block = block_of_parts(Catalog(places, group))
+
+    def __init__(
+        self, places: RunPlaces, files: FileCatalog, disk: Disk, parts: list[Part]
+    ) -> None:
+        self._places = places
+        self._files = files
+        self._disk = disk
+        self._leaving: deque[tuple[float, Path]] = deque()
+        self.parts = list(parts)
+
+    def add(self, part: Part) -> bool:
+        """Count a new segment; whether older ones went into another file.
+
+        Raises
+        ------
+        OSError
+            If the joined file cannot be written; nothing is lost.
+        """
+        self._files.adopt(part)
+        self.parts.append(part)
+        self._remove_old()
+        moved = False
+        while group := _ready(self.parts):
+            joined = self._join(group)
+            first = self.parts.index(group[0])
+            self.parts[first : first + len(group)] = [joined]
+            self._leaving.extend((time.monotonic(), old.path) for old in group)
+            moved = True
+        return moved
+
+    def _join(self, group: list[Part]) -> Part:
+        block = block_of_parts(Catalog(self._places, group))
         header = merged_header(group)
-        path = places.segment(Span(header.first, header.last))
+        path = self._places.segment(Span(header.first, header.last))
         temporary = temporary_name(path)
         try:
-            disk.write(temporary, segment_image(header, block))
-            disk.publish(temporary, path)
+            self._disk.write(temporary, segment_image(header, block))
+            self._disk.publish(temporary, path)
         except OSError:
-            disk.remove(temporary)
+            self._disk.remove(temporary)
             raise
-        files.adopt(part_of(path, header, block))
-        catalog = files.refresh()
-        group = _ready(catalog.parts)
-    now = time.time()
-    for span in superfluous(places, catalog):
-        path = places.segment(span)
-        if now - path.stat().st_mtime > GRACE_S:
-            disk.remove(path)
-    return catalog
+        part = part_of(path, header, block)
+        self._files.adopt(part)
+        return part
+
+    def _remove_old(self) -> None:
+        while self._leaving and time.monotonic() - self._leaving[0][0] > GRACE_S:
+            self._disk.remove(self._leaving.popleft()[1])
 
 
 def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
@@ -65,18 +94,12 @@ def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
 
 
 def _ready(parts: list[Part]) -> list[Part]:
-    """Return the newest FAN_IN segments of one width, if they may be joined."""
-    newest: list[Part] = []
-    for part in reversed(parts):
-        width = part.header.last - part.header.first
-        if part.kind != "segment" or (
-            newest and width != newest[-1].header.last - newest[-1].header.first
-        ):
-            break
-        newest.append(part)
-    if len(newest) < FAN_IN:
+    """Return the newest FAN_IN segments, if they are of one width and not too large."""
+    group = parts[-FAN_IN:]
+    if len(group) < FAN_IN or any(part.kind != "segment" for part in group):
         return []
-    group = newest[::-1][:FAN_IN]
-    frames = sum(map(len, group))
-    size = sum(p.path.stat().st_size for p in group)
-    return group if frames <= MAX_FRAMES and size <= MAX_BYTES else []
+    if len({part.header.last - part.header.first for part in group}) > 1:
+        return []
+    if sum(map(len, group)) > MAX_FRAMES:
+        return []
+    return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []

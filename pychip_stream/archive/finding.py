@@ -12,6 +12,7 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.durable import reason
 from pychip_stream.archive.gather import Selection, gather_embeddings, gather_results
 from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.layout import Table
 from pychip_stream.archive.results import FrameRows, Results
 from pychip_stream.archive.support_group import read_support
 from pychip_stream.archive.supports import GROUP
@@ -41,6 +42,15 @@ class Finder:
     def selection(self, scoring: str, sequence: Array) -> tuple[Selection, Array]:
         """Where the results of frames are, and for which of `sequence` there are any."""
         return self.catalog.results(scoring, sequence)
+
+    def table(self, sequence: Array) -> Table:
+        """Read every column of the frame table, of these frames."""
+
+        def read() -> Table:
+            table = self.catalog.full_table()
+            return layout.take(table, np.searchsorted(table["sequence"], sequence))
+
+        return self._reading(read)
 
     def results(
         self, scoring: str, sequence: Array, class_names: tuple[str, ...], kept: Sequence[str]

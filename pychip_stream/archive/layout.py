@@ -1,5 +1,6 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import h5py
@@ -76,6 +77,11 @@ COLUMNS = (
 )
 
 
+CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
+"""Columns that everything needs; the others are read when they are asked for."""
+ALL = tuple(column.name for column in COLUMNS)
+
+
 def write_table(group: h5py.Group, table: Table) -> None:
     """Write the columns of a frame table, each a dataset of n values."""
     group.attrs["NX_class"] = "NXcollection"
@@ -93,11 +99,13 @@ def write_table(group: h5py.Group, table: Table) -> None:
             dataset.attrs["units"] = column.unit
 
 
-def read_table(group: h5py.Group) -> Table:
-    """Read a frame table; columns that an older layout lacks get empty values."""
+def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
+    """Read columns of a frame table; those that an older layout lacks get empty values."""
     count = hdf.plain(group, "sequence").shape[0]
     table: Table = {}
     for column in COLUMNS:
+        if column.name not in names:
+            continue
         if column.name in group:
             values = hdf.plain(group, column.name)[:]
             if values.shape != (count,):
@@ -108,13 +116,14 @@ def read_table(group: h5py.Group) -> Table:
     return table
 
 
-def join_tables(tables: list[Table]) -> Table:
-    """One table under the other."""
-    if not tables:
-        return {c.name: np.zeros(0, "S1" if c.dtype == "S" else c.dtype) for c in COLUMNS}
-    return {c.name: np.concatenate([t[c.name] for t in tables]) for c in COLUMNS}
+def join_tables(tables: Sequence[Table], names: Sequence[str] = ALL) -> Table:
+    """Put tables under each other, in order of archiving."""
+    empty = {c.name: np.zeros(0, "S1" if c.dtype == "S" else c.dtype) for c in COLUMNS}
+    table = {n: np.concatenate([t[n] for t in tables]) if tables else empty[n] for n in names}
+    order = np.argsort(table["sequence"], kind="stable")
+    return table if (np.diff(order) == 1).all() else take(table, order)
 
 
 def take(table: Table, rows: Array) -> Table:
-    """Rows of a table."""
+    """Return rows of a table."""
     return {name: values[rows] for name, values in table.items()}

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 def block_of_parts(catalog: Catalog) -> Block:
     """Join the segments of a catalog in memory, in order of time; nothing is left out."""
-    table = catalog.table
+    table = catalog.full_table()
     order = np.lexsort((table["index"], table["path"], table["time"]))
     good = table["sequence"][order[table["status"][order] == b"ok"]]
     names = catalog.class_names(ACQUIRED)
@@ -75,7 +75,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     """
     _check_space(catalog, target)
     header = merged_header(catalog.parts)
-    table = catalog.table
+    table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
     current = table["sequence"][catalog.classified]
     replaced = table["sequence"][old[table["status"][old] == b"ok"]]

@@ -69,7 +69,7 @@ class Part:
     header
         What it says about the run.
     table
-        Frame table; empty for a scoring.
+        Core columns of the frame table; empty for a scoring.
     scorings
         By name.
     superseded
@@ -129,6 +129,12 @@ def is_whole(path: Path) -> bool:
     return True
 
 
+def read_full_table(path: Path) -> Table:
+    """Read every column of the frame table of a file; raises as `read_part`."""
+    with hdf.reading(path) as file:
+        return layout.read_table(file[layout.ENTRY][layout.FRAMES])
+
+
 def part_of(path: Path, header: Header, block: Block) -> Part:
     """Return what `read_part` would, for a segment that was just written."""
     results = block.results
@@ -145,20 +151,23 @@ def part_of(path: Path, header: Header, block: Block) -> Part:
         )
         for number, one in enumerate(block.embeddings)
     )  # fmt: skip
-    return Part(path, "segment", header, block.table, scorings, embeddings=embeddings)
+    table = {name: block.table[name] for name in layout.CORE}
+    return Part(path, "segment", header, table, scorings, embeddings=embeddings)
 
 
 def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
     kind = hdf.check_mark(file, kinds)
     entry = hdf.subgroup(file, layout.ENTRY)
     group = hdf.subgroup(entry, layout.SCORINGS)
-    has_frames = layout.FRAMES in entry
+    table = layout.join_tables([], layout.CORE)
+    if layout.FRAMES in entry:
+        table = layout.read_table(hdf.subgroup(entry, layout.FRAMES), layout.CORE)
     superseded = layout.SUPERSEDED in entry
     return Part(
         path=path,
         kind=kind,
         header=_read_header(entry),
-        table=layout.read_table(entry[layout.FRAMES]) if has_frames else layout.join_tables([]),
+        table=table,
         scorings={name: _read_results(hdf.subgroup(group, name)) for name in group},
         superseded=_read_results(entry[layout.SUPERSEDED]) if superseded else None,
         embeddings=tuple(_read_embeddings(entry)),

@@ -201,7 +201,8 @@ class Run:
 
         `frame` is the frame number, -1 for failed ones; docs/archive.md describes the others.
         """
-        return tables.frame_table(self._catalog)
+        table = self._finder.table(self._catalog.table["sequence"])
+        return tables.frame_table(self._catalog, table)
 
     @property
     def failed(self) -> pd.DataFrame:

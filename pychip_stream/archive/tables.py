@@ -7,7 +7,7 @@ from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.catalog import Catalog
 from pychip_stream.archive.gather import Selection, translation
 from pychip_stream.archive.hdf import Array
-from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.archive.layout import NO_CHIP, Table
 from pychip_stream.archive.parts import ResultsIndex
 
 _FIXED = frozenset({"frame", "index", "path", "time_s", "row", "column", "label", "confidence"})
@@ -66,9 +66,15 @@ def fraction_table(
     return pd.DataFrame(columns)
 
 
-def frame_table(catalog: Catalog) -> pd.DataFrame:
-    """Everything known of each frame, also of failed ones, in order of time."""
-    order, table = catalog.order, catalog.table
+def frame_table(catalog: Catalog, table: Table) -> pd.DataFrame:
+    """Tell everything that is known of each frame, also of failed ones, in order of time.
+
+    Parameters
+    ----------
+    table
+        All columns of the rows of the catalog.
+    """
+    order = catalog.order
     number = np.full(len(table["sequence"]), -1, np.int64)
     number[catalog.classified] = np.arange(len(catalog.classified))
     columns: dict[str, object] = {"frame": number[order], "time_s": seconds(catalog)[order]}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.closing import merge_run, set_aside
-from pychip_stream.archive.compaction import compact, superfluous
+from pychip_stream.archive.compaction import Compactor, superfluous
 from pychip_stream.archive.durable import Disk, reason, temporary_name
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.live import LiveView
@@ -81,6 +81,7 @@ class RunWriter:
         self._segment_frames = segment_frames
         self._segment_s = segment_s
         self._embeddings = embeddings
+        self._untidy = ""
         self._pending: list[FrameRecord] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
@@ -235,7 +236,7 @@ class RunWriter:
         self._run_id = ids.pop() if ids else uuid.uuid4().hex
         for span in superfluous(self._places, catalog):
             self._disk.remove(self._places.segment(span))
-        table = catalog.table
+        table = catalog.full_table()
         texts = (hdf.strings(table[name]) for name in ("path", "status"))
         numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
         for frame, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
@@ -247,7 +248,7 @@ class RunWriter:
         self._class_names = catalog.class_names(layout.ACQUIRED)
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
         self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
-        self._catalog = catalog
+        self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
 
     def _make_batch(self) -> _Batch:
         records = list(self._pending)
@@ -288,14 +289,14 @@ class RunWriter:
             del self._supports[version]
 
     def _stored_supports(self) -> set[str]:
-        return {version for part in self._catalog.parts for version in part.supports}
+        return {version for part in self._compactor.parts for version in part.supports}
 
     def _adopt(self, path: Path, batch: _Batch) -> None:
         """Count the new segment; tidying up may fail without any harm."""
+        part = part_of(path, batch.header, batch.block)
         try:
-            self._files.adopt(part_of(path, batch.header, batch.block))
-            before = len(self._catalog.parts)
-            self._catalog = compact(self._places, self._files, self._disk)
-            self._live.changed(moved=len(self._catalog.parts) != before + 1)
-        except (OSError, ArchiveError, UnusableFileError) as error:
-            logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
+            self._live.changed(moved=self._compactor.add(part))
+        except (OSError, UnusableFileError) as error:
+            if str(error) != self._untidy:
+                logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
+            self._untidy = str(error)
