@@ -126,7 +126,10 @@ class _FileDM(fileDM):  # type: ignore[misc]
         self._position = int(offset) + (self._position if from_what == 1 else 0)
 
     def fromfile(
-        self, fid: Any, dtype: npt.DTypeLike, count: int  # noqa: ARG002
+        self,
+        fid: Any,  # noqa: ARG002
+        dtype: npt.DTypeLike,
+        count: int,
     ) -> npt.NDArray[Any]:
         size = np.dtype(dtype).itemsize * int(count)
         view = self._source.view_at(self._position, size)
@@ -232,5 +235,3 @@ def _time(tree: DmTree, path: str) -> float | None:
         if stamp is not None:
             return stamp
     return quantities.from_text(values.get(f"{path}.ImageTags.Timestamp"))
-
-

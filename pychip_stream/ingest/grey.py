@@ -42,7 +42,7 @@ def from_palette(indices: npt.NDArray[Any], colormap: npt.NDArray[Any]) -> npt.N
     -------
     (H, W) uint16; uint8 where the palette has only 256 levels.
     """
-    table = np.asarray(colormap, np.uint16)
+    table: npt.NDArray[Any] = np.asarray(colormap, np.uint16)
     if not (table & 0xFF).any():  # 8-bit colours moved up
         table = table >> 8
     elif np.array_equal(table >> 8, table & 0xFF):  # 8-bit colours times 257
@@ -64,7 +64,7 @@ def from_cmyk(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def inverted(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
     """Turn "white is zero" around, within the `bits` that the file uses."""
     if pixels.dtype.kind == "b":
-        return np.logical_not(pixels)
+        return np.asarray(np.logical_not(pixels))
     if pixels.dtype.kind == "u":
         top = pixels.dtype.type((1 << min(bits, 8 * pixels.dtype.itemsize)) - 1)
         return np.asarray(top - pixels)
@@ -76,10 +76,10 @@ def inverted(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
 def _back(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Round to the dtype the colours came in."""
     if dtype.kind == "f":
-        return values.astype(dtype)
+        return np.asarray(values.astype(dtype))
     limits = np.iinfo(dtype)
     top = float(limits.max)
     rounded = np.clip(np.rint(values), float(limits.min), top)
     if dtype.itemsize == 8:  # 2**63 - 1 is no float64
         rounded = np.minimum(rounded, np.nextafter(top, 0.0))
-    return rounded.astype(dtype)
+    return np.asarray(rounded.astype(dtype))

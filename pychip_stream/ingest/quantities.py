@@ -130,7 +130,7 @@ def from_date_and_clock(date: Any, clock: Any) -> float | None:
 def _first(text: str, patterns: Iterable[str]) -> datetime | None:
     for pattern in patterns:
         try:
-            return datetime.strptime(text, pattern)  # noqa: DTZ007  (zone: see the callers)
+            return datetime.strptime(text, pattern)
         except ValueError:
             continue
     return None

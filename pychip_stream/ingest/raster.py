@@ -23,6 +23,16 @@ _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _EXIF_TIME = (36867, 306)
 _16_BIT_COLOURS = {2, 4, 6}
+_CONVERTED = {
+    "1": "L",
+    "LA": "L",
+    "CMYK": "L",
+    "P": "RGB",
+    "PA": "RGB",
+    "RGBA": "RGB",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +96,14 @@ def examine_jpeg(source: Source) -> Structure:
     FrameError
         If it is damaged.
     """
-    at, found = 2, None
-    while True:
-        marker = source.bytes_at(at, 2)
-        if marker[0] != 0xFF:
-            if marker == b"\0\0":
-                raise FrameIncompleteError(f"{source.name}: has zeros where a JPEG marker must be")
-            raise FrameError(f"{source.name}: has a damaged JPEG marker at byte {at}")
-        if marker[1] == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker[1] in _NO_LENGTH:
-            at += 2
-            continue
-        length = int.from_bytes(source.bytes_at(at + 2, 2), "big")
-        if length < 2:
-            raise FrameError(f"{source.name}: has a damaged JPEG segment at byte {at}")
-        if marker[1] in _SOF:
+    at, found, marker = 2, None, 0
+    while marker != 0xDA:  # start of the pixels
+        marker, length = _jpeg_segment(source, at)
+        if marker in _SOF:
             body = source.bytes_at(at + 5, 4)
-            found = _Raster(
-                int.from_bytes(body[2:], "big"), int.from_bytes(body[:2], "big"), "JPEG"
-            )
-        at += 2 + length
-        if marker[1] == 0xDA:
-            break
+            width, height = int.from_bytes(body[2:], "big"), int.from_bytes(body[:2], "big")
+            found = _Raster(width, height, "JPEG")
+        at += length
     if found is None:
         raise FrameError(f"{source.name}: has JPEG pixels without a header; it is damaged")
     start = max(at, source.size - _TAIL)
@@ -118,6 +112,23 @@ def examine_jpeg(source: Source) -> Structure:
             f"{source.name}: has no JPEG end marker; it is still being written or was cut off"
         )
     return _structure(source, found)
+
+
+def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
+    """Marker and whole length of the segment at a position."""
+    lead, marker = source.bytes_at(at, 2)
+    if lead != 0xFF:
+        if lead == marker == 0:
+            raise FrameIncompleteError(f"{source.name}: has zeros where a JPEG marker must be")
+        raise FrameError(f"{source.name}: has a damaged JPEG marker at byte {at}")
+    if marker == 0xFF:  # a fill byte
+        return marker, 1
+    if marker in _NO_LENGTH:
+        return marker, 2
+    length = int.from_bytes(source.bytes_at(at + 2, 2), "big")
+    if length < 2:
+        raise FrameError(f"{source.name}: has a damaged JPEG segment at byte {at}")
+    return marker, 2 + length
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
@@ -153,14 +164,11 @@ def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], float | 
             if image.size != (raster.width, raster.height):
                 raise FrameError(f"{source.name}: has two sizes; it is damaged")
             exif = image.getexif() if raster.kind == "JPEG" else {}
-            time = next((t for tag in _EXIF_TIME if (t := quantities.from_text(exif.get(tag)))), None)
-            if image.mode in ("P", "PA", "RGBA", "RGBX", "YCbCr"):
-                image = image.convert("RGB")
-            elif image.mode == "CMYK":
-                image = image.convert("L")
-            elif image.mode in ("1", "LA"):
-                image = image.convert("L")
-            return _grey(np.array(image)), time
+            time = next(
+                (t for tag in _EXIF_TIME if (t := quantities.from_text(exif.get(tag)))), None
+            )
+            mode = _CONVERTED.get(image.mode)
+            return _grey(np.array(image.convert(mode) if mode else image)), time
 
 
 def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -20,7 +20,7 @@ from pychip_stream.ingest.structure import Structure
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dm3", ".dm4", ".dm5", ".mrc", ".ser", ".emd"}
 )
-"""File name endings that may hold frames, in lower case; dm5 is taken up to say that it is refused."""
+"""Endings of names that may hold frames, in lower case; dm5 only to say that it is refused."""
 
 MAX_BYTES = 2 << 30
 """Memory that one frame may need unless a configuration says otherwise."""
@@ -57,7 +57,7 @@ _BY_HEAD: tuple[tuple[Callable[[bytes], bool], _Format], ...] = (
 
 def is_frame_name(name: str) -> bool:
     """Whether a file of this name may hold frames; hidden and temporary files do not."""
-    return not name.startswith((".", "~")) and Path(name).suffix.lower() in SUFFIXES
+    return name[name.rfind(".") :].lower() in SUFFIXES and not name.startswith((".", "~"))
 
 
 def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:

@@ -86,7 +86,7 @@ class Source:
 
     def view_at(self, offset: int, count: int) -> memoryview:
         """Return `count` bytes from `offset` without copying what is in memory already."""
-        if self._data is not None and 0 <= offset and offset + count <= self.size:
+        if self._data is not None and offset >= 0 and offset + count <= self.size:
             return memoryview(self._data)[offset : offset + count]
         return memoryview(self.bytes_at(offset, count))
 

@@ -167,7 +167,7 @@ def _to_grey(name: str, entry: tifffile.TiffPage, pixels: npt.NDArray[Any]) -> n
 
 def _bits(entry: tifffile.TiffPage) -> int:
     bits = entry.bitspersample
-    return int(bits[0] if isinstance(bits, tuple) else bits)
+    return int(np.ravel(bits)[0])
 
 
 def _imagej_planes(page: Page) -> int:

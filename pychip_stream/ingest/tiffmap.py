@@ -129,7 +129,9 @@ class TiffMap:
 
     def _chain(self, offset: int) -> list[Page]:
         if offset == 0:
-            raise FrameIncompleteError(f"{self._source.name}: its page directory is not written yet")
+            raise FrameIncompleteError(
+                f"{self._source.name}: its page directory is not written yet"
+            )
         pages: list[Page] = []
         seen: set[int] = set()
         while offset:
@@ -218,7 +220,7 @@ def _check_segments(source: Source, page: Page) -> None:
 
 
 def _segments_needed(page: Page) -> int:
-    """Strips or tiles that cover a page."""
+    """Count the strips or tiles that cover a page."""
     if page.tiled:
         wide, high = page.value(TILE_WIDTH, 0), page.value(TILE_LENGTH, 0)
         if wide <= 0 or high <= 0:

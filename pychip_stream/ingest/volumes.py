@@ -218,7 +218,7 @@ def _emd_meta(
     try:
         with _quiet():
             return _velox_meta(source, path) if flavour == "velox" else _berkeley_meta(source, path)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return None, None, None, None
 
 
