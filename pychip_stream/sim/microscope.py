@@ -1,5 +1,6 @@
 """The practice microscope: takes the frames of an experiment and stores them at a rate."""
 
+import itertools
 import re
 import threading
 import time
@@ -13,7 +14,7 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 from pychip_stream.sim.files import FORMATS, Exposure, encode, insitu_path
 from pychip_stream.sim.specimen import Experiment, SimulatedFrame
-from pychip_stream.sim.storage import Delivery, Storage
+from pychip_stream.sim.storage import Delivery, MakeStorage, Storage, play
 from pychip_stream.sim.truth import TruthLog, TruthRow
 
 TRUTH_NAME = "truth.csv"
@@ -35,7 +36,7 @@ class Microscope:
     formats
         One of "dm4", "tiff", "png", or several that take turns.
     name
-        Of the series; default: the scenario.
+        Of the series; default: the scenario, with a number where it is taken.
     stack
         Frames per file (not for png).
     chip_size
@@ -45,8 +46,7 @@ class Microscope:
     started
         Time of the first frame in seconds since 1970; default: when `run` is called.
     storage
-        Given the acquisition folder and the truth's log, how files are put there; default:
-        without faults.
+        How files are put into the acquisition folder; default: without faults.
 
     Raises
     ------
@@ -66,9 +66,9 @@ class Microscope:
         chip_size: ChipSize = ChipSize(32, 32),  # noqa: B008  (frozen)
         truth_maps: bool = False,
         started: float | None = None,
-        storage: Callable[[Path, TruthLog], Storage] = Storage,
+        storage: MakeStorage = Storage,
     ) -> None:
-        self.name = name or experiment.scenario
+        self.name = name or _free_name(out, experiment.scenario)
         check_formats(formats, stack)
         if not 0 < rate_hz <= 10_000:
             raise UsageError(f"rate {rate_hz:g}: choose frames per second above 0, up to 10000")
@@ -82,6 +82,11 @@ class Microscope:
         self._experiment.true_fractions(0, chip_size)  # a chip must fit
         out.mkdir(parents=True, exist_ok=True)
         self._storage = storage(out, TruthLog(out / TRUTH_NAME, experiment.names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names, in the order of the columns of the truth."""
+        return self._experiment.names
 
     def run(
         self,
@@ -104,16 +109,15 @@ class Microscope:
         OSError
             If the folder cannot be written.
         """
-        stop = stop or threading.Event()
         taken = 0
-        try:
-            for delivery in paced(self.deliveries(), stop, self._due):
-                self._storage.put(delivery)
-                taken += len(delivery.rows)
-                if on_file is not None:
-                    on_file(delivery)
-        finally:
-            self._storage.finish()
+
+        def count(delivery: Delivery) -> None:
+            nonlocal taken
+            taken += len(delivery.rows)
+            if on_file is not None:
+                on_file(delivery)
+
+        play(self.deliveries(), self._storage, stop or threading.Event(), count)
         return taken
 
     def deliveries(self) -> Iterator[Delivery]:
@@ -126,35 +130,37 @@ class Microscope:
             second = moment
             kind = self._formats[number % len(self._formats)]
             path = insitu_path(self.name, second, within, kind)
-            yield self._delivery(number, first, path, kind, started)
+            yield self._delivery(number, first, path, started)
 
-    def _delivery(self, number: int, first: int, path: str, kind: str, started: float) -> Delivery:
-        stop = min(first + self._stack, len(self._experiment))
-        frames = [self._experiment.frame(i) for i in range(first, stop)]
+    def _delivery(self, number: int, first: int, path: str, started: float) -> Delivery:
+        numbers = range(first, min(first + self._stack, len(self._experiment)))
+        frames = [self._experiment.frame(i) for i in numbers]
         rows = tuple(
-            TruthRow(i, i - first, path, i / self._rate, self._fractions(i))
-            for i in range(first, stop)
+            TruthRow(i, i - first, path, i / self._rate, self._fractions(i)) for i in numbers
         )
         if self._maps is not None:
-            for row, frame in zip(rows, frames, strict=True):
-                _save_map(self._maps / f"frame_{row.frame:06}.png", frame)
-        pixels = np.stack([frame.pixels for frame in frames])
+            for i, frame in zip(numbers, frames, strict=True):
+                _save_map(self._maps / f"frame_{i:06}.png", frame)
         exposure = Exposure(
             pixel_size_nm=frames[0].pixel_size_nm,
             time=started + first / self._rate,
             exposure_s=1.0 / self._rate,
             interval_s=1.0 / self._rate,
         )
-        title = path.rpartition("/")[2].rpartition(".")[0]
-        data = encode(kind, pixels if self._stack > 1 else pixels[0], exposure, title)
-        return Delivery(number, path, data, rows)
+        stem, _, kind = path.rpartition("/")[2].rpartition(".")
+        pixels = np.stack([frame.pixels for frame in frames])
+        pixels = pixels if self._stack > 1 else pixels[0]
+        return Delivery(
+            number,
+            path,
+            data=encode(kind, pixels, exposure, stem),
+            rows=rows,
+            due_s=rows[-1].time_s,
+            draft=lambda: encode(kind, pixels // 2, exposure, stem),
+        )
 
     def _fractions(self, i: int) -> tuple[float, ...]:
         return tuple(self._experiment.true_fractions(i, self._chip_size).values())
-
-    def _due(self, delivery: Delivery) -> float:
-        """Seconds after the start at which a file is to be written."""
-        return delivery.rows[-1].time_s
 
 
 def check_formats(formats: Sequence[str], stack: int) -> None:
@@ -176,21 +182,10 @@ def check_formats(formats: Sequence[str], stack: int) -> None:
         raise UsageError("png holds single frames only; choose dm4 or tiff for stacks")
 
 
-def paced(
-    deliveries: Iterator[Delivery], stop: threading.Event, due: Callable[[Delivery], float]
-) -> Iterator[Delivery]:
-    """Hold each file back until it is due; late ones go at once.
-
-    Parameters
-    ----------
-    due
-        Seconds after the first file was asked for.
-    """
-    start = time.monotonic()
-    for delivery in deliveries:
-        if stop.wait(max(0.0, start + due(delivery) - time.monotonic())):
-            return
-        yield delivery
+def _free_name(out: Path, name: str) -> str:
+    """Choose the first of NAME, NAME-2, NAME-3, … that is no series yet."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if not (out / one).exists())
 
 
 def _save_map(path: Path, frame: SimulatedFrame) -> None:

@@ -1,5 +1,8 @@
 """Storage: puts finished exposures into the acquisition folder as a microscope does."""
 
+import threading
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +26,18 @@ class Delivery:
         What the file holds in the end.
     rows
         Truth of the frames in it; empty where nobody knows it.
+    due_s
+        When it is to be written, in seconds after the start of the run.
+    draft
+        Makes another valid file of the same kind, for a file that is first written wrong.
     """
 
     number: int
     path: str
     data: bytes = field(repr=False)
     rows: tuple[TruthRow, ...] = ()
+    due_s: float = 0.0
+    draft: Callable[[], bytes] | None = field(default=None, repr=False)
 
 
 class Storage:
@@ -57,14 +66,49 @@ class Storage:
         self.note(delivery)
         write_pieces(self.root / delivery.path, delivery.data)
 
-    def finish(self) -> None:
-        """Wait for whatever is still being written."""
+    def finish(self, *, hurry: bool = False) -> None:
+        """Wait for what is still being written; `hurry` leaves out every pause.
+
+        Raises
+        ------
+        OSError
+            If something could not be written meanwhile.
+        """
 
     def note(self, delivery: Delivery) -> None:
         """Write down the truth of a file's frames."""
         if self._truth is not None:
             for row in delivery.rows:
                 self._truth.add(row)
+
+
+MakeStorage = Callable[[Path, TruthLog | None], Storage]
+"""Makes the storage of an acquisition folder, given where to note the truth."""
+
+
+def play(
+    deliveries: Iterable[Delivery],
+    storage: Storage,
+    stop: threading.Event,
+    on_file: Callable[[Delivery], None] | None = None,
+) -> None:
+    """Store files when they are due, until `stop` is set; late ones go at once.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    start = time.monotonic()
+    try:
+        for delivery in deliveries:
+            if stop.wait(max(0.0, start + delivery.due_s - time.monotonic())):
+                break
+            storage.put(delivery)
+            if on_file is not None:
+                on_file(delivery)
+    finally:
+        storage.finish(hurry=stop.is_set())
 
 
 def write_pieces(path: Path, data: bytes) -> None:

@@ -134,7 +134,7 @@ def fresnel_fringes(inside: npt.NDArray[np.bool_], period: float = 5.0) -> Field
     # Fringes of a straight edge follow the Fresnel integrals: phase ∝ distance².
     wave = np.cos(np.pi * ((out / period) ** 2 / 2.0 - 0.25)) * np.exp(-out / (2.0 * period))
     rim = -np.exp(-depth / (0.5 * period))
-    return np.where(inside, 0.8 * rim, wave).astype(np.float32)
+    return np.asarray(np.where(inside, 0.8 * rim, wave), np.float32)
 
 
 def blend(fields: Sequence[Field], which: npt.NDArray[np.uint8]) -> Field:
