@@ -31,8 +31,7 @@ from pychip_stream.wire.messages import (
     SupportChanged,
 )
 from pychip_stream.wire.sockets import Channel
-from pychip_stream.workflows.analysis import failed_record
-from pychip_stream.workflows.translation import to_record
+from pychip_stream.workflows.translation import failed_record, to_record
 
 from .beacon import Beacon
 

@@ -77,6 +77,8 @@ class Watcher:
             received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
             self._sight(sighting)
+        for path in self._watch.vanished():
+            self._ledger.forget(path)
         for lease in self._ledger.expire(now):
             logger.warning("%s: its worker went silent; handing it out again", lease.path)
         self._quarantine()
@@ -97,7 +99,7 @@ class Watcher:
         if isinstance(message, Ready):
             peer = self._workers.setdefault(sender, _Peer())
             peer.credit, peer.heard = message.credit, now
-            self._ledger.renew(message.worker, now)
+            self._ledger.renew(message.worker, now, message.held)
         elif isinstance(message, Release):
             self._ledger.release(message.lease, message.reason)
         elif isinstance(message, ArchiverBeat):

@@ -19,6 +19,7 @@ from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
+from pychip_stream.workflows.translation import failed_record
 
 logger = logging.getLogger(__name__)
 
@@ -137,22 +138,6 @@ class Analyst:
             encoder_hash=self.encoder.weights_hash,
             intensity=_intensity(frame),
         )
-
-
-def failed_record(ref: FrameRef, reason: str, *, started: float) -> FrameRecord:
-    """Record of a frame that could not be analysed."""
-    return FrameRecord(
-        path=ref.path,
-        index=ref.index,
-        size=ref.size,
-        mtime_ns=ref.mtime_ns,
-        exposed=ref.time,
-        seen=ref.seen,
-        read=started,
-        classified=time.time(),
-        status="failed",
-        reason=" ".join(reason.split()),
-    )
 
 
 def open_encoder(config: EncoderConfig) -> Encoder:

@@ -9,7 +9,8 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
 from pychip_stream.ingest.readers import SUFFIXES, frame_count
 from pychip_stream.wire.messages import FrameRef
-from pychip_stream.workflows.analysis import Analyst, failed_record
+from pychip_stream.workflows.analysis import Analyst
+from pychip_stream.workflows.translation import failed_record
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Translation between the record that is archived and the message that carries it there."""
 
+import time
+
 import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
@@ -10,6 +12,22 @@ from pychip_stream.wire.messages import FrameRef, Result
 from pychip_stream.wire.sockets import Arrays
 
 _NARROW = ("probabilities", "distances", "novelty")
+
+
+def failed_record(ref: FrameRef, reason: str, *, started: float) -> FrameRecord:
+    """Record of a frame that could not be analysed."""
+    return FrameRecord(
+        path=ref.path,
+        index=ref.index,
+        size=ref.size,
+        mtime_ns=ref.mtime_ns,
+        exposed=ref.time,
+        seen=ref.seen,
+        read=started,
+        classified=time.time(),
+        status="failed",
+        reason=" ".join(reason.split()),
+    )
 
 
 def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
@@ -85,7 +103,7 @@ def to_record(packet: Packet) -> FrameRecord:
         chip_size=message.chip_size,
         status="ok" if result is not None else "failed",
         reason=message.reason,
-        embeddings=embeddings,
+        embeddings=None if embeddings is None else embeddings.astype(np.float16, copy=False),
         result=result,
         encoder_hash=message.encoder_hash,
         intensity=message.intensity,
