@@ -22,6 +22,7 @@ from pychip_stream.errors import SupportError
 from pychip_stream.wire import topics
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.messages import (
+    Alert,
     Live,
     PublishSupport,
     Reply,
@@ -33,6 +34,8 @@ from pychip_stream.wire.sockets import Channel
 
 logger = logging.getLogger(__name__)
 
+_MOST_RETAINED = 1000
+
 
 class Hub:
     """Last-value switchboard of a run.
@@ -43,7 +46,7 @@ class Hub:
 
     def __init__(self, config: Config) -> None:
         self._folder = SupportFolder(config.support.folder)
-        self._retained: dict[bytes, Packet] = {}
+        self._retained: dict[tuple[bytes, str], Packet] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._requests = Channel(self._context, zmq.ROUTER, 1000)
         self._events = Channel(self._context, zmq.XPUB, 200)
@@ -84,6 +87,8 @@ class Hub:
             self._retain(topics.SEEN, packet)
         elif isinstance(message, Live):
             self._retain(topics.LIVE, packet)
+        elif isinstance(message, Alert):
+            self._retain(topics.ALERT, packet, message.rule)
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 
@@ -104,21 +109,26 @@ class Hub:
         message = SupportChanged(version=version, names=names)
         self._retain(topics.SUPPORT, Packet(message, bytes_array(data)))
 
-    def _retain(self, topic: bytes, packet: Packet) -> None:
-        self._retained[topic] = packet
+    def _retain(self, topic: bytes, packet: Packet, which: str = "") -> None:
+        """Publish, and keep for late joiners: the last of each topic, of alerts of each rule."""
+        key = (topic, which)
+        if key not in self._retained and len(self._retained) >= _MOST_RETAINED:
+            self._requests.drop(f"more than {_MOST_RETAINED} values to remember")
+            return
+        self._retained[key] = packet
         self._events.send(packet.message, packet.arrays, to=topic)
 
     def _greet_subscribers(self) -> None:
         """Send the last values to whoever subscribed since (earlier joiners get repeats)."""
         raw = self._events.raw
-        wanted: set[bytes] = set()
+        wanted: set[tuple[bytes, str]] = set()
         while raw.poll(0, zmq.POLLIN):
             change = raw.recv(zmq.NOBLOCK)
             if change[:1] == b"\x01":
-                wanted.update(t for t in self._retained if t.startswith(change[1:]))
-        for topic in wanted:
-            packet = self._retained[topic]
-            self._events.send(packet.message, packet.arrays, to=topic)
+                wanted.update(key for key in self._retained if key[0].startswith(change[1:]))
+        for key in sorted(wanted):
+            packet = self._retained[key]
+            self._events.send(packet.message, packet.arrays, to=key[0])
 
     def _load_current(self, config: Config) -> None:
         support = self._stored()

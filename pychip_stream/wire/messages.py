@@ -4,6 +4,7 @@ Each struct is one message; its docstring says who sends it to whom. Arrays trav
 header as raw buffers and are described by `Array` entries (see `codec`).
 """
 
+import math
 from typing import TypeAlias
 
 import msgspec
@@ -187,6 +188,47 @@ class Status(Message, frozen=True, kw_only=True):
     counters: dict[str, float] = {}
 
 
+class Alert(Message, frozen=True, kw_only=True):
+    """Sentinel → hub → everybody and → archiver, once when a rule fires and once when it clears.
+
+    Attributes
+    ----------
+    id
+        Identifies this firing or clearing; a repeat carries the same.
+    rule
+        Name of the rule; the newest alert of each rule is its present state.
+    level
+        "info", "warning" or "critical".
+    state
+        "on" when the rule fires, "off" when it clears.
+    reason
+        One line for people: what was seen, the limit, for how long.
+    quantity, value, limit
+        What was measured, its value and the limit that counts (NaN where there is none).
+    time
+        Seconds since 1970.
+    path
+        Newest frame at that moment, relative to the acquisition root.
+    dry_run
+        The rule is on trial: nothing but this message came of it.
+    banner
+        The rule asks to be shown on the operator's page.
+    """
+
+    id: str
+    rule: str
+    level: str
+    state: str
+    reason: str
+    time: float
+    quantity: str = ""
+    value: float = math.nan
+    limit: float = math.nan
+    path: str = ""
+    dry_run: bool = False
+    banner: bool = True
+
+
 class PublishSupport(Message, frozen=True, kw_only=True):
     """Client → hub: make this the current support set. Array: data (bytes of the file)."""
 
@@ -222,6 +264,7 @@ AnyMessage: TypeAlias = (
     | Seen
     | Live
     | Status
+    | Alert
     | PublishSupport
     | Reply
     | SupportChanged
