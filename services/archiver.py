@@ -20,6 +20,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
@@ -30,10 +32,7 @@ from pychip_stream.wire.messages import (
     Live,
     SupportChanged,
 )
-from pychip_stream.wire.sockets import Channel
 from pychip_stream.workflows.translation import failed_record, to_record
-
-from .beacon import Beacon
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +59,11 @@ class Archiver:
             embeddings=config.archive.embeddings,
             metadata={"config": configuration.dump(config), "pychip_stream": __version__},
         )
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._results = Channel(self._context, zmq.ROUTER, 4)
-        self._results.bind(config.wire.endpoint("results"))
-        self._tasks = Channel(self._context, zmq.DEALER, 100)
-        self._tasks.connect(config.wire.endpoint("tasks"))
-        self._events = Channel(self._context, zmq.SUB, 100)
-        self._events.subscribe(topics.SUPPORT)
-        self._events.connect(config.wire.endpoint("events"))
-        self._beacon = Beacon(self._context, config, "archiver", "archiver")
+        self._endpoints = Endpoints(config.wire)
+        self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
+        self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100)
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._beacon = Beacon(self._endpoints, "archiver", "archiver")
         self._supports: dict[str, SupportSet] = {}
         self._trouble = ""
         self._retry_at = 0.0
@@ -97,10 +92,8 @@ class Archiver:
             path = self._writer.close()
             logger.info("%s: %d frames", path, len(self._writer.keys))
         finally:
-            for channel in (self._results, self._tasks, self._events):
-                channel.close()
             self._beacon.close()
-            self._context.term()
+            self._endpoints.close()
 
     def _follow_support(self) -> None:
         for received in self._events.drain(50):

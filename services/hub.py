@@ -21,6 +21,7 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
 from pychip_stream.wire import topics
 from pychip_stream.wire.codec import Packet, bytes_array
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Alert,
     Live,
@@ -30,11 +31,11 @@ from pychip_stream.wire.messages import (
     Status,
     SupportChanged,
 )
-from pychip_stream.wire.sockets import Channel
 
 logger = logging.getLogger(__name__)
 
 _MOST_RETAINED = 1000
+_REQUESTS_PER_STEP = 500
 
 
 class Hub:
@@ -47,20 +48,21 @@ class Hub:
     def __init__(self, config: Config) -> None:
         self._folder = SupportFolder(config.support.folder)
         self._retained: dict[tuple[bytes, str], Packet] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._requests = Channel(self._context, zmq.ROUTER, 1000)
-        self._events = Channel(self._context, zmq.XPUB, 200)
-        self._requests.bind(config.wire.endpoint("requests"))
-        self._events.bind(config.wire.endpoint("events"))
+        self._endpoints = Endpoints(config.wire)
+        self._requests = self._endpoints.listen("requests", zmq.ROUTER, 200)
+        self._events = self._endpoints.listen("events", zmq.XPUB, 200)
         self._beat = 0.0
         self._load_current(config)
 
     def step(self) -> None:
         """Serve requests and new subscribers."""
         received = self._requests.receive(0.02)
-        while received is not None:
+        for _ in range(_REQUESTS_PER_STEP):
+            if received is None:
+                break
             self._serve(received.packet, received.sender)
             received = self._requests.receive(0.0)
+        self._endpoints.check()
         self._greet_subscribers()
         if time.monotonic() - self._beat > 1.0:
             self._beat = time.monotonic()
@@ -73,9 +75,7 @@ class Hub:
 
     def close(self) -> None:
         """Close the sockets; the support set is on disk already."""
-        self._requests.close()
-        self._events.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _serve(self, packet: Packet, sender: bytes) -> None:
         message = packet.message

@@ -17,18 +17,20 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameIncompleteError, SupportError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
-from pychip_stream.wire.sockets import Arrays, Channel
+from pychip_stream.wire.sockets import Arrays
 from pychip_stream.workflows.analysis import Analyst, open_encoder
 from pychip_stream.workflows.translation import to_message
-
-from .beacon import Beacon
 
 logger = logging.getLogger(__name__)
 
 _READY_S = 1.0
 _SMOOTHING = 0.2
 _DELIVER_S = 0.2
+_PATIENCE_S = 120.0
+"""A frame may take this long before the worker counts as stalled."""
 
 
 class Worker:
@@ -43,15 +45,11 @@ class Worker:
         self.name = f"worker-{instance}"
         # A new process under the old name makes the watcher hand out its frames again at once.
         self._incarnation = f"{self.name}:{os.getpid()}:{time.time_ns()}"
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._tasks = Channel(self._context, zmq.DEALER, 100)
-        self._tasks.connect(config.wire.endpoint("tasks"), identity=self.name)
-        self._results = Channel(self._context, zmq.DEALER, 4)
-        self._results.connect(config.wire.endpoint("results"), identity=self.name)
-        self._events = Channel(self._context, zmq.SUB, 100)
-        self._events.subscribe(topics.SUPPORT)
-        self._events.connect(config.wire.endpoint("events"))
-        self._beacon = Beacon(self._context, config, "inference", self.name)
+        self._endpoints = Endpoints(config.wire)
+        self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100, identity=self.name)
+        self._results = self._endpoints.reach("results", zmq.DEALER, 4, identity=self.name)
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._encoder = open_encoder(config.encoder)
         self._analyst: Analyst | None = None
@@ -84,10 +82,8 @@ class Worker:
             self._tasks.send(Release(lease=job.lease, reason="the worker was stopped"))
         if self._jobs:
             time.sleep(0.05)  # LINGER is 0; let the releases leave
-        for channel in (self._tasks, self._results, self._events):
-            channel.close()
         self._beacon.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _follow_support(self) -> None:
         newest: SupportSet | None = None

@@ -15,6 +15,8 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.watch import FolderWatch, Sighting
+from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
@@ -26,9 +28,7 @@ from pychip_stream.wire.messages import (
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Channel, Received
-
-from .beacon import Beacon
+from pychip_stream.wire.sockets import Received
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +54,9 @@ class Watcher:
     def __init__(self, config: Config) -> None:
         self._watch = FolderWatch(config.watch)
         self._ledger = Ledger()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._tasks = Channel(self._context, zmq.ROUTER, 1000)
-        self._tasks.bind(config.wire.endpoint("tasks"))
-        self._beacon = Beacon(self._context, config, "watcher", "watcher")
+        self._endpoints = Endpoints(config.wire)
+        self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
+        self._beacon = Beacon(self._endpoints, "watcher", "watcher")
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
         self._run = ""
@@ -90,9 +89,8 @@ class Watcher:
     def close(self) -> None:
         """Stop watching."""
         self._watch.stop()
-        self._tasks.close()
         self._beacon.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _take(self, received: Received, now: float) -> None:
         message, sender = received.packet.message, received.sender

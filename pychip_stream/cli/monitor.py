@@ -9,8 +9,8 @@ import zmq
 from pychip_stream.config import Config
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.wire import topics
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Live, Status
-from pychip_stream.wire.sockets import Channel
 
 _SILENT_S = 5.0
 _RATE_WINDOW_S = 10.0
@@ -20,11 +20,10 @@ class Monitor:
     """Listens to the hub; all values are those last heard."""
 
     def __init__(self, config: Config) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._channel = Channel(self._context, zmq.SUB, 1000)
-        for topic in (topics.STATUS, topics.LIVE):
-            self._channel.subscribe(topic)
-        self._channel.connect(config.wire.endpoint("events"))
+        self._endpoints = Endpoints(config.wire)
+        self._channel = self._endpoints.reach(
+            "events", zmq.SUB, 1000, topics=[topics.STATUS, topics.LIVE, topics.SEEN, topics.ALERT]
+        )
         self.statuses: dict[str, Status] = {}
         self.heard: dict[str, float] = {}
         self.newest: Live | None = None
@@ -99,5 +98,4 @@ class Monitor:
 
     def close(self) -> None:
         """Stop listening."""
-        self._channel.close()
-        self._context.term()
+        self._endpoints.close()

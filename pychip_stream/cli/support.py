@@ -14,8 +14,8 @@ from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import UsageError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.wire.sockets import request
 from pychip_stream.workflows.chip_import import import_chips
 from pychip_stream.workflows.support_files import finish_support
 from pychip_stream.workflows.support_report import describe
@@ -93,9 +93,7 @@ def publish(
     """Make a support set the current one of a run; it takes effect at the next frame."""
     config = running_config(config_path)
     data = support_to_bytes(load_support(path))
-    reply = request(
-        config.wire.endpoint("requests"), PublishSupport(author=current_user()), bytes_array(data)
-    )
+    reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
 
 
