@@ -115,14 +115,15 @@ class Worker:
         logger.info("support set %s: %s", newest.version[:8], ", ".join(newest.names))
 
     def _take_jobs(self, timeout_s: float) -> None:
-        received = self._tasks.receive(timeout_s)
+        received, before = self._tasks.receive(timeout_s), len(self._jobs)
         while received is not None:
             if isinstance(received.packet.message, Job):
                 self._jobs.append(received.packet.message)
             else:
                 self._tasks.drop(f"{type(received.packet.message).__name__} is not for a worker")
             received = self._tasks.receive(0.0)
-        if time.monotonic() - self._ready_at > _READY_S:
+        # Said before the work begins, so that a frame that kills this process is known.
+        if len(self._jobs) > before or time.monotonic() - self._ready_at > _READY_S:
             self._ready()
 
     def _ready(self) -> None:
@@ -158,7 +159,8 @@ class Worker:
 
     def _finish(self, job: Job) -> None:
         self._jobs.remove(job)
-        self._ready()
+        self._ready_at = 0.0
+        self._take_jobs(0.0)  # first, so that what waits in the socket is named too
 
     def _say(self, state: str, detail: str) -> None:
         counters = (

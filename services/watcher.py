@@ -34,12 +34,15 @@ logger = logging.getLogger(__name__)
 
 _RESEND_S = 2.0
 _FORGET_WORKER_S = 30.0
+_LEASE_S = 120.0
+_GRACE_S = 2.0
 
 
 class _Peer:
     """A worker as the watcher sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, incarnation: str) -> None:
+        self.incarnation = incarnation
         self.credit = 0
         self.heard = 0.0
 
@@ -53,7 +56,11 @@ class Watcher:
 
     def __init__(self, config: Config) -> None:
         self._watch = FolderWatch(config.watch)
-        self._ledger = Ledger()
+        self._ledger = Ledger(
+            max_attempts=config.inference.attempts,
+            lease_s=_LEASE_S,
+            grace_s=config.archive.segment_s + _GRACE_S,
+        )
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         self._beacon = Beacon(self._endpoints, "watcher", "watcher")
@@ -95,9 +102,7 @@ class Watcher:
     def _take(self, received: Received, now: float) -> None:
         message, sender = received.packet.message, received.sender
         if isinstance(message, Ready):
-            peer = self._workers.setdefault(sender, _Peer())
-            peer.credit, peer.heard = message.credit, now
-            self._ledger.renew(message.worker, now, message.held)
+            self._hear(message, sender, now)
         elif isinstance(message, Release):
             self._ledger.release(message.lease, message.reason)
         elif isinstance(message, ArchiverBeat):
@@ -107,12 +112,26 @@ class Watcher:
         else:
             self._tasks.drop(f"{type(message).__name__} is not for the watcher")
 
+    def _hear(self, ready: Ready, sender: bytes, now: float) -> None:
+        peer = self._workers.get(sender)
+        if peer is None:
+            peer = self._workers[sender] = _Peer(ready.worker)
+        elif peer.incarnation != ready.worker:
+            for lease in self._ledger.ended(peer.incarnation, now):
+                logger.warning("%s: its worker died; handing it out again", lease.path)
+            peer.incarnation = ready.worker
+        peer.heard = now
+        self._ledger.renew(ready.worker, now, ready.held)
+        # What is on its way to the worker is not in its account yet.
+        peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
+
     def _follow_archiver(self, beat: ArchiverBeat, sender: bytes) -> None:
         """Notice a new archiver or run; ask for what is missing from our copy of its keys."""
         if sender != self._archiver or beat.run != self._run or beat.count < self._known:
             if beat.run != self._run or beat.count < self._known:
                 self._known = 0
             self._archiver, self._run = sender, beat.run
+            self._ledger.archiver_changed(time.monotonic())
         if self._known < beat.count:
             self._tasks.send(KeysWanted(start=self._known), to=sender)
         else:
@@ -162,10 +181,10 @@ class Watcher:
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
             if now - peer.heard > _FORGET_WORKER_S:
-                del self._workers[identity]
+                peer.credit = 0  # its leases run out by themselves
                 continue
             while peer.credit > 0:
-                lease = self._ledger.lease(identity.decode(errors="replace"), now)
+                lease = self._ledger.lease(peer.incarnation, now)
                 if lease is None:
                     return
                 ref = FrameRef(
@@ -179,7 +198,7 @@ class Watcher:
                 job = Job(lease=lease.lease, frame=ref, newest=lease.newest, attempt=lease.attempt)
                 if not self._tasks.send(job, to=identity):
                     self._ledger.release(lease.lease, "the worker is gone")
-                    del self._workers[identity]
+                    peer.credit = 0
                     break
                 peer.credit -= 1
 
@@ -191,6 +210,10 @@ class Watcher:
         for failure in list(self._failures.values())[:200]:
             self._tasks.send(failure, to=self._archiver)
 
+    def _live_workers(self) -> int:
+        now = time.monotonic()
+        return sum(now - peer.heard <= _FORGET_WORKER_S for peer in self._workers.values())
+
     def _say(self) -> None:
         ledger, health = self._ledger, self._watch.health()
         counters = {
@@ -201,7 +224,7 @@ class Watcher:
             "leased": float(ledger.leased_count),
             "incomplete": float(len(health.incomplete)),
             "missing": float(health.missing_count),
-            "workers": float(len(self._workers)),
+            "workers": float(self._live_workers()),
             "dropped": float(self._tasks.dropped),
         }
         if not health.root_reachable:

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 30.0
+_TRAVEL_S = 5.0
 
 
 class Sighted(Protocol):
@@ -107,11 +108,18 @@ class _Task:
 
 @dataclass(slots=True)
 class _Out:
-    """A lease that is out."""
+    """A lease that is out.
+
+    `named`: its worker has said that it has it. `done`: it has it no more, so that the result
+    is on its way to the archive or lost.
+    """
 
     lease: Lease
     task: _Task
+    issued: float
     until: float
+    named: bool = False
+    done: bool = False
 
 
 class Ledger:
@@ -125,11 +133,15 @@ class Ledger:
         A frame whose worker went silent this often is quarantined.
     lease_s
         A lease lasts this long unless it is renewed.
+    grace_s
+        How long a result may take to the archive; after that the frames of a worker or an
+        archiver that died meanwhile are handed out again.
     """
 
-    def __init__(self, max_attempts: int = 3, lease_s: float = 60.0) -> None:
+    def __init__(self, max_attempts: int = 3, lease_s: float = 60.0, grace_s: float = 10.0) -> None:
         self._max_attempts = max_attempts
         self._lease_s = lease_s
+        self._grace_s = grace_s
         self._now = float("-inf")
         self._tasks: dict[Revision, _Task] = {}
         self._current: dict[str, tuple[int, int, int]] = {}
@@ -254,7 +266,7 @@ class Ledger:
         task.waiting, task.lease = False, self._number
         self._waiting -= 1
         lease = self._lease_of(task, worker, self._number, task.attempts + 1, newest)
-        self._out[self._number] = _Out(lease, task, now + self._lease_s)
+        self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
         self._held.setdefault(worker, set()).add(self._number)
         return lease
 
@@ -279,15 +291,60 @@ class Ledger:
         Parameters
         ----------
         held
-            Numbers of the leases it says it has. One that it does not name (its result may have
-            been lost on the way) is not prolonged, and goes back without blame when it runs
-            out. None: all of them.
+            Numbers of the leases it says it has. One that it does not name any more (its result
+            may have been lost on the way) is not prolonged, and goes back without blame when it
+            runs out; one that it never named was lost on the way to it and waits again after a
+            few seconds. None: all of them.
         """
         self._pass(now)
         self._heard[worker] = max(self._heard.get(worker, now), now)
-        for number in self._held.get(worker, ()):
+        for number in list(self._held.get(worker, ())):
+            out = self._out[number]
             if held is None or number in held:
-                self._out[number].until = now + self._lease_s
+                out.until = now + self._lease_s
+                out.named = held is not None
+            elif out.named:
+                out.done = True
+            elif now - out.issued > _TRAVEL_S:
+                self._take_back(number)
+                if out.task.current:
+                    self._wait(out.task)
+
+    def travelling_count(self, worker: str) -> int:
+        """Leases that a worker was sent and has not named yet."""
+        outs = (self._out[number] for number in self._held.get(worker, ()))
+        return sum(not out.named for out in outs)
+
+    def ended(self, worker: str, now: float) -> list[Lease]:
+        """Take back the frames of a worker that is known to have died.
+
+        The first that it was not done with counts as an attempt: workers take their frames in
+        order. The others wait again; what it was done with waits for its result a little longer.
+
+        Returns
+        -------
+        The leases taken back.
+        """
+        self._pass(now)
+        self._heard.pop(worker, None)
+        taken, blamed = [], False
+        for number in sorted(self._held.get(worker, ())):
+            out = self._out[number]
+            if out.done:
+                out.until = min(out.until, now + self._grace_s)
+                continue
+            self._take_back(number)
+            taken.append(out.lease)
+            if out.task.current:
+                self._blame(out, died=not blamed)
+            blamed = True
+        return taken
+
+    def archiver_changed(self, now: float) -> None:
+        """Note that results on their way may have been lost with an archiver."""
+        for out in self._out.values():
+            if out.done:
+                out.until = min(out.until, now + self._grace_s)
 
     def expire(self, now: float) -> list[Lease]:
         """Take back the leases that have run out.
@@ -308,7 +365,8 @@ class Ledger:
                 continue
             leases.append(out.lease)
             if out.task.current:
-                self._blame(out, now)
+                silent = self._heard.get(out.lease.worker, float("-inf")) + self._lease_s <= now
+                self._blame(out, died=silent and not out.done)
         if expired:
             self._heard = {w: t for w, t in self._heard.items() if w in self._held or t > now - 60}
         return leases
@@ -318,10 +376,9 @@ class Ledger:
         taken, self._quarantined = self._quarantined, []
         return taken
 
-    def _blame(self, out: _Out, now: float) -> None:
+    def _blame(self, out: _Out, *, died: bool) -> None:
         task, worker = out.task, out.lease.worker
-        if self._heard.get(worker, float("-inf")) + self._lease_s <= now:
-            task.attempts += 1
+        task.attempts += died
         if task.attempts < self._max_attempts:
             self._wait(task)
             return
