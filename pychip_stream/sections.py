@@ -24,9 +24,13 @@ class MachineConfig(Section):
         None, description="services that `run` starts here; none: all of them"
     )
 
-    def runs(self, service: ServiceName) -> bool:
-        """Whether `run` starts a service on this machine."""
-        return self.services is None or service in self.services
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]{0,40}$", description="tells its workers from those of others"
+    )
+
+    def instance(self, number: int) -> str:
+        """Name of the worker `number`, from 0, on this machine."""
+        return f"{self.name}-{number + 1}" if self.name else str(number + 1)
 
 
 class SupervisionConfig(Section):

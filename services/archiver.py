@@ -32,6 +32,7 @@ from pychip_stream.wire.messages import (
     Live,
     SupportChanged,
 )
+from pychip_stream.workflows.health import LatencySplit
 from pychip_stream.workflows.translation import failed_record, to_record
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,9 @@ class Archiver:
         self._retry_at = 0.0
         self._beat_at = 0.0
         self._duplicates = 0
+        self._latency = LatencySplit()
+        self._latency_counters: dict[str, float] = {}
+        self._waiting: list[FrameRecord] = []
 
     def step(self) -> None:
         """Take what has come, publish what is due."""
@@ -138,6 +142,7 @@ class Archiver:
         if not self._writer.append(record):
             self._duplicates += 1
             return
+        self._waiting.append(record)
         self._show(record)
 
     def _publish(self, now: float) -> None:
@@ -152,7 +157,26 @@ class Archiver:
         if self._trouble:
             logger.info("the archive can be written again")
         self._trouble = ""
+        self._note_latency()
         self._acknowledge(start)
+
+    def _note_latency(self) -> None:
+        """Note how long the frames took that are on disk now."""
+        archived = time.time()
+        done = len(self._waiting) - self._writer.pending_count
+        for record in self._waiting[:done]:
+            if record.status == "ok":
+                self._latency.add_stages(
+                    (
+                        ("written", record.mtime_ns * 1e-9),
+                        ("seen", record.seen),
+                        ("read", record.read),
+                        ("classified", record.classified),
+                        ("archived", archived),
+                    )
+                )
+        del self._waiting[:done]
+        self._latency_counters = self._latency.counters()
 
     def _acknowledge(self, start: int) -> None:
         """Send the keys from number `start` on; a lost message is asked for again."""
@@ -190,6 +214,7 @@ class Archiver:
             read=record.read,
             classified=record.classified,
             received=time.time(),
+            intensity=record.intensity[0] if np.isfinite(record.intensity[0]) else 0.0,
             low=norm.low if norm else 0.0,
             high=norm.high if norm else 1.0,
         )
@@ -208,6 +233,7 @@ class Archiver:
             "pending": float(self._writer.pending_count),
             "duplicates": float(self._duplicates),
             "dropped": float(self._results.dropped + self._tasks.dropped),
+            **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
 

@@ -147,7 +147,7 @@ class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
-    intervals (K + 1, 3) float64.
+    intervals (K + 1, 3) float64. `intensity` is the mean of the frame in counts.
     """
 
     frame: FrameRef
@@ -163,6 +163,7 @@ class Live(Message, frozen=True, kw_only=True):
     read: float = 0.0
     classified: float = 0.0
     received: float = 0.0
+    intensity: float = 0.0
     low: float = 0.0
     high: float = 1.0
 
@@ -173,11 +174,12 @@ class Status(Message, frozen=True, kw_only=True):
     Attributes
     ----------
     state
-        "starting", "running", "waiting", "paused", "stopping" or "failed".
+        "starting", "running", "waiting", "paused", "stopping", "stalled" or "failed".
     detail
         What is being waited for or what is wrong, for people.
     counters
-        Numbers by name (frames seen, archived, behind, chips_per_s, …).
+        Numbers by name (frames seen, archived, behind, chips_per_s, latency.read.p95, …; seconds
+        where they are times). docs/operate.md lists them.
     """
 
     service: str
