@@ -8,13 +8,15 @@ repeats nothing.
 import logging
 import sys
 import time
+from collections import deque
 
 import zmq
 
 from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.ingest.ledger import Ledger
-from pychip_stream.ingest.watch import FolderWatch, Sighting
+from pychip_stream.ingest.outbox import Sighting
+from pychip_stream.ingest.watch import FolderWatch
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
@@ -36,13 +38,14 @@ _RESEND_S = 2.0
 _FORGET_WORKER_S = 30.0
 _LEASE_S = 120.0
 _GRACE_S = 2.0
+_FAILURES_PER_STEP = 100
 
 
 class _Peer:
-    """A worker as the watcher sees it."""
+    """A worker as the watcher sees it; `name` is unique to one life of its process."""
 
-    def __init__(self, incarnation: str) -> None:
-        self.incarnation = incarnation
+    def __init__(self) -> None:
+        self.name = ""
         self.credit = 0
         self.heard = 0.0
 
@@ -55,12 +58,9 @@ class Watcher:
     """
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._watch = FolderWatch(config.watch)
-        self._ledger = Ledger(
-            max_attempts=config.inference.attempts,
-            lease_s=_LEASE_S,
-            grace_s=config.archive.segment_s + _GRACE_S,
-        )
+        self._ledger = _new_ledger(self._config)
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         self._beacon = Beacon(self._endpoints, "watcher", "watcher")
@@ -69,8 +69,10 @@ class Watcher:
         self._run = ""
         self._known = 0
         self._synced = False
-        self._failures: dict[tuple[str, int], FrameFailed] = {}
-        self._resent = 0.0
+        self._failures: dict[tuple[str, int, int, int], FrameFailed] = {}
+        self._unsent: deque[FrameFailed] = deque()
+        self._resend_at = 0.0
+        self._given_back = ""
         self._newest: FrameRef | None = None
         self._watch.start()
 
@@ -102,9 +104,9 @@ class Watcher:
     def _take(self, received: Received, now: float) -> None:
         message, sender = received.packet.message, received.sender
         if isinstance(message, Ready):
-            self._hear(message, sender, now)
+            self._take_ready(message, sender, now)
         elif isinstance(message, Release):
-            self._ledger.release(message.lease, message.reason)
+            self._take_release(message)
         elif isinstance(message, ArchiverBeat):
             self._follow_archiver(message, sender)
         elif isinstance(message, Archived):
@@ -112,37 +114,55 @@ class Watcher:
         else:
             self._tasks.drop(f"{type(message).__name__} is not for the watcher")
 
-    def _hear(self, ready: Ready, sender: bytes, now: float) -> None:
-        peer = self._workers.get(sender)
-        if peer is None:
-            peer = self._workers[sender] = _Peer(ready.worker)
-        elif peer.incarnation != ready.worker:
-            for lease in self._ledger.ended(peer.incarnation, now):
+    def _take_ready(self, ready: Ready, sender: bytes, now: float) -> None:
+        peer = self._workers.setdefault(sender, _Peer())
+        if peer.name and peer.name != ready.worker:
+            for lease in self._ledger.lost(peer.name, now):
                 logger.warning("%s: its worker died; handing it out again", lease.path)
-            peer.incarnation = ready.worker
-        peer.heard = now
+        peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
         # What is on its way to the worker is not in its account yet.
         peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
 
+    def _take_release(self, release: Release) -> None:
+        """Take a frame back; whether its file has changed or is gone is for the watch to see."""
+        lease = self._ledger.release(release.lease, release.reason)
+        if lease is not None:
+            logger.info("%s is given back: %s", lease.path, release.reason)
+            self._given_back = release.reason
+            self._watch.look_at(lease.path)
+
     def _follow_archiver(self, beat: ArchiverBeat, sender: bytes) -> None:
         """Notice a new archiver or run; ask for what is missing from our copy of its keys."""
-        if sender != self._archiver or beat.run != self._run or beat.count < self._known:
-            if beat.run != self._run or beat.count < self._known:
-                self._known = 0
-            self._archiver, self._run = sender, beat.run
+        if beat.run != self._run or beat.count < self._known:
+            if self._known:
+                self._start_over()
+            self._known = 0
+        if sender != self._archiver:
             self._ledger.archiver_changed(time.monotonic())
+        self._archiver, self._run = sender, beat.run
         if self._known < beat.count:
             self._tasks.send(KeysWanted(start=self._known), to=sender)
         else:
             self._synced = True
+
+    def _start_over(self) -> None:
+        """Forget everything: the archive is another one, and what it lacks is to be done again."""
+        logger.warning("the archive is another one than before; looking at all frames anew")
+        self._watch.stop()
+        self._watch = FolderWatch(self._config.watch)
+        self._watch.start()
+        self._ledger = _new_ledger(self._config)
+        self._failures.clear()
+        self._unsent.clear()
+        self._synced = False
 
     def _learn(self, archived: Archived) -> None:
         if archived.run != self._run or archived.start > self._known:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
             self._ledger.archived(key.path, key.index, key.size, key.mtime_ns, failed=key.failed)
-            self._failures.pop((key.path, key.index), None)
+            self._failures.pop((key.path, key.index, key.size, key.mtime_ns), None)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
@@ -163,8 +183,9 @@ class Watcher:
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
         logger.warning("%s: %s", ref.path, reason)
-        self._failures[(ref.path, ref.index)] = FrameFailed(frame=ref, reason=reason)
-        self._resent = 0.0
+        failure = FrameFailed(frame=ref, reason=reason)
+        self._failures[(ref.path, ref.index, ref.size, ref.mtime_ns)] = failure
+        self._unsent.append(failure)
 
     def _quarantine(self) -> None:
         for lost in self._ledger.quarantined():
@@ -184,7 +205,7 @@ class Watcher:
                 peer.credit = 0  # its leases run out by themselves
                 continue
             while peer.credit > 0:
-                lease = self._ledger.lease(peer.incarnation, now)
+                lease = self._ledger.lease(peer.name, now)
                 if lease is None:
                     return
                 ref = FrameRef(
@@ -203,12 +224,14 @@ class Watcher:
                 peer.credit -= 1
 
     def _send_failures(self, now: float) -> None:
-        """Tell the archiver of failed frames until their keys come back archived."""
-        if not self._failures or now - self._resent < _RESEND_S:
-            return
-        self._resent = now
-        for failure in list(self._failures.values())[:200]:
-            self._tasks.send(failure, to=self._archiver)
+        """Tell the archiver of failed frames, again and again until their keys come back."""
+        if not self._unsent and now >= self._resend_at:
+            self._unsent.extend(self._failures.values())
+        for _ in range(min(len(self._unsent), _FAILURES_PER_STEP)):
+            if not self._tasks.send(self._unsent[0], to=self._archiver):
+                break
+            self._unsent.popleft()
+            self._resend_at = now + _RESEND_S
 
     def _live_workers(self) -> int:
         now = time.monotonic()
@@ -222,17 +245,37 @@ class Watcher:
             "failed": float(ledger.failed_count),
             "behind": float(ledger.behind_count),
             "leased": float(ledger.leased_count),
-            "incomplete": float(len(health.incomplete)),
+            "resting": float(ledger.resting_count),
+            "settling": float(health.pending_count),
+            "incomplete": float(health.incomplete_count),
             "missing": float(health.missing_count),
             "workers": float(self._live_workers()),
+            "events": float(health.observer_alive),
             "dropped": float(self._tasks.dropped),
         }
+        if ledger.newest_result is not None:
+            counters["newest_age_s"] = max(0.0, time.time() - ledger.newest_result)
         if not health.root_reachable:
             self._beacon.status("paused", counters, health.detail)
         elif not self._synced:
             self._beacon.status("waiting", counters, "waiting for the archiver")
         else:
-            self._beacon.status("running", counters, health.detail)
+            self._beacon.status("running", counters, health.detail or self._resting())
+
+    def _resting(self) -> str:
+        """Say why frames are not handed out, if workers gave them back."""
+        count = self._ledger.resting_count
+        return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
+
+
+def _new_ledger(config: Config) -> Ledger:
+    """Make a ledger whose lease numbers no worker can have from an earlier one."""
+    return Ledger(
+        config.inference.attempts,
+        _LEASE_S,
+        grace_s=config.archive.segment_s + _GRACE_S,
+        first_lease=time.time_ns() // 1000,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,7 +41,7 @@ def test_a_poison_frame_does_not_take_its_neighbour_along():
             if lease.path == "poison":
                 break
             ledger.archived(lease.path, 0, 1, 1)
-        ledger.ended(f"w:{life}", life + 0.5)
+        ledger.lost(f"w:{life}", life + 0.5)
         given_up += ledger.quarantined()
     assert [lease.path for lease in given_up] == ["poison"]
     assert given_up[0].attempt == 3
@@ -50,18 +50,9 @@ def test_a_poison_frame_does_not_take_its_neighbour_along():
 
 def test_the_frames_of_a_dead_worker_wait_again_at_once(ledger):
     take(ledger, "w:1", 0.0)
-    assert len(ledger.ended("w:1", 1.0)) == 2
+    assert len(ledger.lost("w:1", 1.0)) == 2
     assert ledger.leased_count == 0
     assert ledger.lease("w:2", 1.0) is not None
-
-
-def test_what_was_finished_waits_for_its_result(ledger):
-    first, second = take(ledger, "w:1", 0.0)
-    ledger.renew("w:1", 1.0, [second.lease])  # the first is on its way to the archive
-    assert [lease.path for lease in ledger.ended("w:1", 2.0)] == [second.path]
-    assert ledger.expire(6.0) == []
-    assert [lease.path for lease in ledger.expire(7.5)] == [first.path]
-    assert ledger.quarantined() == []
 
 
 def test_results_lost_with_an_archiver_are_done_again_soon(ledger):
