@@ -11,7 +11,7 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream import __version__, lifecycle
+from pychip_stream import __version__, lifecycle, logs
 from pychip_stream import config as configuration
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.archive.supports import support_from_bytes
@@ -134,7 +134,8 @@ class Archiver:
             except WireError as error:
                 self._results.drop(str(error))
                 continue
-            self._append(record)
+            with logs.about(record.path):
+                self._append(record)
             if self._writer.due(time.monotonic()):
                 return
 

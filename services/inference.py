@@ -10,7 +10,6 @@ from pathlib import Path
 
 import zmq
 
-from pychip_stream import config as configuration
 from pychip_stream import lifecycle, logs
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.config import Config
@@ -68,7 +67,8 @@ class Worker:
         if self._outbox is not None:
             self._deliver(*self._outbox)
         elif self._jobs and self._analyst is not None:
-            self._work(self._jobs[0], self._analyst)
+            with logs.about(self._jobs[0].frame.path):
+                self._work(self._jobs[0], self._analyst)
         if self._outbox is not None:
             self._say("waiting", "the archiver does not take results")
         elif self._analyst is None:
@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logs.configure("inference", style=options.log_format)
     stop = lifecycle.stop_event()
-    return lifecycle.run(lambda: Worker(configuration.load(options.config), options.instance), stop)
+    return lifecycle.run(lambda: Worker(lifecycle.load(options.config), options.instance), stop)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,10 @@ class Watcher:
         peer = self._workers.setdefault(sender, _Peer())
         if peer.name and peer.name != ready.worker:
             for lease in self._ledger.lost(peer.name, now):
-                logger.warning("%s: its worker died; handing it out again", lease.path)
+                logger.warning(
+                    "%s: its worker died; handing it out again", lease.path,
+                    extra={"frame": lease.path},
+                )  # fmt: skip
         peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
         # What is on its way to the worker is not in its account yet.
@@ -128,7 +131,9 @@ class Watcher:
         """Take a frame back; whether its file has changed or is gone is for the watch to see."""
         lease = self._ledger.release(release.lease, release.reason)
         if lease is not None:
-            logger.info("%s is given back: %s", lease.path, release.reason)
+            logger.info(
+                "%s is given back: %s", lease.path, release.reason, extra={"frame": lease.path}
+            )
             self._given_back = release.reason
             self._watch.look_at(lease.path)
 
@@ -182,7 +187,7 @@ class Watcher:
             self._beacon.show(Seen(frame=ref))
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
-        logger.warning("%s: %s", ref.path, reason)
+        logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
         failure = FrameFailed(frame=ref, reason=reason)
         self._failures[(ref.path, ref.index, ref.size, ref.mtime_ns)] = failure
         self._unsent.append(failure)

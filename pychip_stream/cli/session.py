@@ -33,6 +33,7 @@ class Session:
     def __init__(self, config: Config, log_format: logs.LogFormat = "text") -> None:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
+        logs.set_run(config.archive.name)
         self.stop = lifecycle.stop_event()
         self.supervisor = Supervisor(config, self._service_line, log_format)
         self.config = self.supervisor.config
@@ -96,8 +97,20 @@ class Session:
     def _service_line(self, name: str, line: str) -> None:
         with self._print_lock:
             if self._json_logs and not line.startswith("{"):
-                line = json.dumps({"service": name, "message": line})
+                line = json.dumps(self._entry(name, line), ensure_ascii=False)
             say(line if self._json_logs else f"{name:<10} {line}")
+
+    def _entry(self, name: str, line: str) -> dict[str, object]:
+        """Dress a line that is no record (a crash's last words, the status line)."""
+        run = self.config.archive.name
+        return {
+            "time": round(time.time(), 3),
+            "level": "info" if name == "run" else "error",
+            "service": name,
+            "run": run,
+            "frame": None,
+            "message": line,
+        }
 
     def _print_changed(self, line: str, *, force: bool = False) -> None:
         text, at = self._printed

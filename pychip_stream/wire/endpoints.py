@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Self
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from pychip_stream.config import PortName, WireConfig
 from pychip_stream.errors import PychipError
@@ -131,6 +130,8 @@ class _Guard:
     """Lets in those whose public key lies in the folder of the allowed ones."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: Path) -> None:
+        from zmq.auth.thread import ThreadAuthenticator  # loads slowly; most runs have no keys
+
         self._allowed = allowed
         self._authenticator = ThreadAuthenticator(context, log=logger)
         self._authenticator.start()
