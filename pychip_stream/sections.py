@@ -97,7 +97,7 @@ class AlertConfig(Section):
         (), description="programs (full paths) that rules may start; no others"
     )
     webhooks: tuple[str, ...] = Field(
-        (), description="beginnings of addresses that rules may call; no others"
+        (), description="beginnings (http://HOST/…) of addresses that rules may call; no others"
     )
     rules: tuple[AlertRule, ...] = ()
 
@@ -106,6 +106,9 @@ class AlertConfig(Section):
         names = [rule.name for rule in self.rules]
         if len(set(names)) < len(names):
             raise ValueError("two rules have the same name")
+        for address in self.webhooks:
+            if not address.startswith(("http://", "https://")) or address.count("/") < 3:
+                raise ValueError(f"webhooks: {address!r} is no http(s)://HOST/… address")
         for rule in self.rules:
             if rule.command is not None and (
                 not rule.command or rule.command[0] not in self.commands

@@ -13,6 +13,7 @@ import zmq
 
 from pychip_stream import __version__, lifecycle, logs
 from pychip_stream import config as configuration
+from pychip_stream.archive.alerts import AlertRow
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
@@ -23,6 +24,7 @@ from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
+    Alert,
     Archived,
     ArchivedKey,
     ArchiverBeat,
@@ -30,6 +32,7 @@ from pychip_stream.wire.messages import (
     FrameRef,
     KeysWanted,
     Live,
+    Reply,
     SupportChanged,
 )
 from pychip_stream.workflows.health import LatencySplit
@@ -129,6 +132,9 @@ class Archiver:
             if received is None:
                 return
             timeout_s = 0.0
+            if isinstance(received.packet.message, Alert):
+                self._keep_alert(received.packet.message, received.sender)
+                continue
             try:
                 record = to_record(received.packet)
             except WireError as error:
@@ -138,6 +144,29 @@ class Archiver:
                 self._append(record)
             if self._writer.due(time.monotonic()):
                 return
+
+    def _keep_alert(self, alert: Alert, sender: bytes) -> None:
+        """Acknowledge an alert once it is on disk; it is sent again until then."""
+        try:
+            self._writer.add_alert(
+                AlertRow(
+                    id=alert.id,
+                    rule=alert.rule,
+                    level=alert.level,
+                    state=alert.state,
+                    quantity=alert.quantity,
+                    value=alert.value,
+                    limit=alert.limit,
+                    reason=alert.reason,
+                    time=alert.time,
+                    path=alert.path,
+                    dry_run=alert.dry_run,
+                )
+            )
+        except ArchiveError as error:
+            logger.error("alert %s: %s", alert.rule, error)
+            return
+        self._results.send(Reply(ok=True, detail=alert.id), to=sender)
 
     def _append(self, record: FrameRecord) -> None:
         if not self._writer.append(record):

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from pychip_stream.archive import hdf, tables
+from pychip_stream.archive.alerts import alert_table, read_alerts
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.finding import Finder, flat_grid
 from pychip_stream.archive.layout import ACQUIRED
@@ -320,6 +321,11 @@ class Run:
     def support_versions(self) -> tuple[str, ...]:
         """Versions of the support sets that the run holds."""
         return tuple(self._finder.support_versions())
+
+    @property
+    def alerts(self) -> pd.DataFrame:
+        """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
+        return alert_table(read_alerts(self._catalog.places))
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -120,6 +120,13 @@ class AlertEngine:
         """Rules that are on."""
         return tuple(rule for rule, state in self._states.items() if state.on)
 
+    def restore(self, names: Iterable[str], now: float) -> None:
+        """Take the named rules for on, as they were in an earlier life."""
+        wanted = set(names)
+        for rule, state in self._states.items():
+            if rule.name in wanted and not state.on:
+                state.on, state.began = True, now
+
     def look(self, values: Mapping[tuple[Quantity, str], float], now: float) -> list[Firing]:
         """Judge new values.
 

@@ -59,7 +59,9 @@ class RunHealth:
             if message.service == "watcher":
                 self._archived.append((now, self.counter("archived")))
         elif isinstance(message, Seen):
-            self._seen_at = now
+            # The first may be a repeat for late joiners, of a frame that is older.
+            age = max(time.time() - message.frame.seen, 0.0) if self._seen_at is None else 0.0
+            self._seen_at = now - age
         elif isinstance(message, Alert):
             self.alerts[message.rule] = message
         elif isinstance(message, Live):
