@@ -5,7 +5,6 @@ It keeps the current support set on disk and gives it to every late joiner at on
 
 import logging
 import sys
-import time
 
 import zmq
 
@@ -20,6 +19,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
@@ -51,7 +51,7 @@ class Hub:
         self._endpoints = Endpoints(config.wire)
         self._requests = self._endpoints.listen("requests", zmq.ROUTER, 200)
         self._events = self._endpoints.listen("events", zmq.XPUB, 200)
-        self._beat = 0.0
+        self._beacon = Beacon(self._endpoints, "hub", "hub")
         self._load_current(config)
 
     def step(self) -> None:
@@ -64,17 +64,11 @@ class Hub:
             received = self._requests.receive(0.0)
         self._endpoints.check()
         self._greet_subscribers()
-        if time.monotonic() - self._beat > 1.0:
-            self._beat = time.monotonic()
-            dropped = float(self._requests.dropped)
-            status = Status(
-                service="hub", instance="hub", state="running", time=time.time(),
-                counters={"dropped": dropped},
-            )  # fmt: skip
-            self._events.send(status, to=topics.STATUS)
+        self._beacon.status("running", {"dropped": float(self._requests.dropped)})
 
     def close(self) -> None:
         """Close the sockets; the support set is on disk already."""
+        self._beacon.close()
         self._endpoints.close()
 
     def _serve(self, packet: Packet, sender: bytes) -> None:

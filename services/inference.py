@@ -15,6 +15,7 @@ from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameIncompleteError, SupportError
+from pychip_stream.model.device import memory_in_use
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
@@ -163,11 +164,15 @@ class Worker:
         self._take_jobs(0.0)  # first, so that what waits in the socket is named too
 
     def _say(self, state: str, detail: str) -> None:
-        counters = (
-            {"done": float(self._done), "chips_per_s": self._chips_per_s, "queue": len(self._jobs)}
-            if state != "starting"
-            else {}
-        )
+        counters = {}
+        if state != "starting":
+            counters = {
+                "done": float(self._done),
+                "chips_per_s": self._chips_per_s,
+                "queue": float(len(self._jobs)),
+                "dropped": float(self._tasks.dropped + self._events.dropped),
+                **memory_in_use(self._encoder.device),
+            }
         self._beacon.status(state, counters, detail)
 
 

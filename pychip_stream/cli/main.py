@@ -20,7 +20,9 @@ _HOMES = {
     "export": "analyze",
     "grid": "later",
     "rescore": "later",
-    "doctor": "later",
+    "status": "status",
+    "keys": "keys",
+    "doctor": "doctor",
     "bench": "later",
 }
 """Module of each command: a function of its name, or a group `app`."""

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pychip_stream import config as configuration
 from pychip_stream.archive.supports import load_support, save_support, support_to_bytes
 from pychip_stream.cli.output import report
+from pychip_stream.cli.running import running_config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet, current_user
@@ -95,23 +95,6 @@ def publish(
     data = support_to_bytes(load_support(path))
     reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
-
-
-def running_config(path: Path) -> configuration.Config:
-    """Load the configuration of a run that is going on, with the ports that it chose.
-
-    Raises
-    ------
-    UsageError
-        If ports are chosen at the start and no run has been started.
-    """
-    config = configuration.load(path)
-    if config.wire.requests:
-        return config
-    resolved = config.archive.folder / f"{config.archive.name}.resolved.yaml"
-    if not resolved.exists():
-        raise UsageError(f"{path}: no run of this config is going on; start `pychip-stream run`")
-    return configuration.load(resolved)
 
 
 def parse_picks(words: list[str]) -> dict[str, list[tuple[int, int]]]:

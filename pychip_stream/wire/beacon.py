@@ -1,10 +1,12 @@
 """Beacon: a service's line to the hub, for its heartbeat and what it has to show."""
 
+import sys
 import threading
 import time
 from collections.abc import Mapping
 
 import msgspec
+import psutil
 import zmq
 
 from pychip_stream.wire.endpoints import Endpoints
@@ -34,6 +36,7 @@ class Beacon:
         self._service, self._instance, self._patience_s = service, instance, patience_s
         self._channel = endpoints.reach("requests", zmq.DEALER, 20)
         self._heart = endpoints.reach("requests", zmq.DEALER, 4)
+        self._process = psutil.Process()
         self._lock = threading.Lock()
         self._told: tuple[str, str, dict[str, float]] | None = None
         self._told_at = time.monotonic()
@@ -76,7 +79,7 @@ class Beacon:
             state=state,
             time=time.time(),
             detail=detail,
-            counters={**counters, "busy_s": round(busy_s, 1)},
+            counters={**counters, "busy_s": round(busy_s, 1), **self._burden()},
         )
         if state in ("starting", "stopping"):
             return status
@@ -87,3 +90,25 @@ class Beacon:
         if busy_s > PATIENCE_S and not detail:
             return msgspec.structs.replace(status, detail=f"busy for {busy_s:.0f} s")
         return status
+
+    def _burden(self) -> dict[str, float]:
+        """Measure what this process takes of the machine."""
+        process = self._process
+        try:
+            with process.oneshot():
+                times = process.cpu_times()
+                handles = _handles(process)
+                return {
+                    "rss_mb": round(process.memory_info().rss / 2**20, 1),
+                    "cpu_s": round(times.user + times.system, 2),
+                    "handles": float(handles),
+                }
+        except psutil.Error:
+            return {}
+
+
+def _handles(process: psutil.Process) -> int:
+    """Open files, sockets and the like."""
+    if sys.platform == "win32":
+        return process.num_handles()
+    return process.num_fds()
