@@ -5,6 +5,7 @@ killed about as often; the supervisor, with everything under it, once in a hundr
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -29,18 +30,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--rate", type=float, default=4.0, help="frames per second")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        run = Stack(Path(folder) / "run", chaos.make_support(Path(folder)), **chaos.SECTIONS)
-        try:
-            outcome = chaos.rage(
-                run, options.kills, WEIGHTS, options.rate, options.seed,
-                supervisors=options.kills // 100, say=lambda text: print(text, flush=True),
-            )  # fmt: skip
-        except BaseException:
-            print("\n".join(run.log[-60:]), file=sys.stderr)
-            raise
-        finally:
-            run.kill_all()
+    folder = Path(tempfile.mkdtemp(prefix="pychip-faults-"))
+    run = Stack(folder / "run", chaos.make_support(folder), **chaos.SECTIONS)
+    try:
+        outcome = chaos.rage(
+            run, options.kills, WEIGHTS, options.rate, options.seed,
+            supervisors=options.kills // 100, say=lambda text: print(text, flush=True),
+        )  # fmt: skip
+    except BaseException:
+        (folder / "log.txt").write_text("\n".join(run.log))
+        print(f"failed; everything is left in {folder}", file=sys.stderr)
+        raise
+    finally:
+        run.kill_all()
+    shutil.rmtree(folder)
     print(f"seed {options.seed}, {time.strftime('%Y-%m-%d')}\n{outcome.table()}")
     return 0 if outcome.clean else 1
 

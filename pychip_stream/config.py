@@ -81,6 +81,9 @@ class InferenceConfig(Section):
 
     workers: int = Field(1, ge=1, le=64)
     credit: int = Field(2, ge=1, le=64, description="frames a worker holds at once")
+    frames: Literal["path", "pixels"] = Field(
+        "path", description='"pixels" for workers that do not see the acquisition folder'
+    )
     attempts: int = Field(
         3, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
     )

@@ -11,10 +11,12 @@ from pathlib import Path
 import zmq
 
 from pychip_stream import lifecycle, logs
+from pychip_stream.archive.records import FrameRecord
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameIncompleteError, SupportError
+from pychip_stream.errors import FrameError, FrameIncompleteError, SupportError
 from pychip_stream.model.device import memory_in_use
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
@@ -22,7 +24,7 @@ from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
 from pychip_stream.wire.sockets import Arrays
 from pychip_stream.workflows.analysis import Analyst, open_encoder
-from pychip_stream.workflows.translation import to_message
+from pychip_stream.workflows.translation import failed_record, to_message
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Worker:
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
         self._jobs: deque[Job] = deque()
+        self._pixels: dict[int, Arrays] = {}
         self._outbox: tuple[Result, Arrays] | None = None
         self._ready_at = 0.0
         self._done = 0
@@ -118,8 +121,11 @@ class Worker:
     def _take_jobs(self, timeout_s: float) -> None:
         received, before = self._tasks.receive(timeout_s), len(self._jobs)
         while received is not None:
-            if isinstance(received.packet.message, Job):
-                self._jobs.append(received.packet.message)
+            job = received.packet.message
+            if isinstance(job, Job):
+                self._jobs.append(job)
+                if job.image is not None:
+                    self._pixels[job.lease] = received.packet.arrays
             else:
                 self._tasks.drop(f"{type(received.packet.message).__name__} is not for a worker")
             received = self._tasks.receive(0.0)
@@ -137,7 +143,7 @@ class Worker:
     def _work(self, job: Job, analyst: Analyst) -> None:
         begun = time.perf_counter()
         try:
-            record = analyst.analyse(self._config.watch.root, job.frame)
+            record = self._analyse(job, analyst)
         except FrameIncompleteError as error:
             self._tasks.send(Release(lease=job.lease, reason=str(error)))
             self._finish(job)
@@ -148,6 +154,25 @@ class Worker:
         else:
             logger.warning("%s: %s", record.path, record.reason)
         self._deliver(*to_message(record, self.name))
+
+    def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
+        if job.image is None:
+            return analyst.analyse(self._config.watch.root, job.frame)
+        image, arrays = job.image, self._pixels.get(job.lease, {})
+        try:
+            frame = Frame(
+                arrays["pixels"],
+                pixel_size=image.pixel_size,
+                unit=image.unit,
+                time=image.time,
+                exposure_s=image.exposure_s,
+                source=job.frame.path,
+                index=job.frame.index,
+            )
+        except (KeyError, FrameError) as error:
+            reason = f"{job.frame.path}: its pixels did not arrive ({error})"
+            return failed_record(job.frame, reason, started=time.time())
+        return analyst.analyse_frame(frame, image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
         """Send the result of the first job, or keep it for the next step."""
@@ -160,6 +185,7 @@ class Worker:
 
     def _finish(self, job: Job) -> None:
         self._jobs.remove(job)
+        self._pixels.pop(job.lease, None)
         self._ready_at = 0.0
         self._take_jobs(0.0)  # first, so that what waits in the socket is named too
 

@@ -14,6 +14,7 @@ import zmq
 
 from pychip_stream import lifecycle
 from pychip_stream.config import Config
+from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.outbox import Sighting
 from pychip_stream.ingest.watch import FolderWatch
@@ -30,7 +31,8 @@ from pychip_stream.wire.messages import (
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Received
+from pychip_stream.wire.sockets import Arrays, Received
+from pychip_stream.workflows.delivery import with_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -222,11 +224,28 @@ class Watcher:
                     seen=lease.seen,
                 )
                 job = Job(lease=lease.lease, frame=ref, newest=lease.newest, attempt=lease.attempt)
-                if not self._tasks.send(job, to=identity):
-                    self._ledger.release(lease.lease, "the worker is gone")
+                if not self._send_job(job, identity):
                     peer.credit = 0
                     break
                 peer.credit -= 1
+
+    def _send_job(self, job: Job, identity: bytes) -> bool:
+        """Send a job, with its pixels where workers do not see the folder; False: no worker."""
+        arrays: Arrays = {}
+        if self._config.inference.frames == "pixels":
+            try:
+                job, arrays = with_pixels(job, self._config.watch)
+            except FrameIncompleteError as error:
+                self._ledger.release(job.lease, str(error))
+                return True
+            except (FrameError, MemoryError) as error:
+                self._ledger.release(job.lease, "")
+                self._fail(job.frame, str(error) or "too little memory to read it")
+                return True
+        if self._tasks.send(job, arrays, to=identity):
+            return True
+        self._ledger.release(job.lease, "the worker is gone")
+        return False
 
     def _send_failures(self, now: float) -> None:
         """Tell the archiver of failed frames, again and again until their keys come back."""

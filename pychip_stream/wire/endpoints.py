@@ -11,6 +11,7 @@ import zmq
 
 from pychip_stream.config import PortName, WireConfig
 from pychip_stream.errors import PychipError
+from pychip_stream.wire import codec
 from pychip_stream.wire.keys import Keys
 from pychip_stream.wire.messages import Message, Reply
 from pychip_stream.wire.sockets import Arrays, Channel
@@ -20,11 +21,11 @@ logger = logging.getLogger(__name__)
 DOMAIN = "pychip-stream"
 LARGEST: dict[PortName, int] = {
     "tasks": 8 << 20,
-    "results": 1 << 30,
+    "results": codec.MAX_BYTES,
     "requests": 128 << 20,
-    "events": 128 << 20,
+    "events": 1 << 20,
 }
-"""Bytes of the largest part of a message on each port; more ends the sender's connection."""
+"""Bytes of the largest part that a service takes on each port; more ends the connection."""
 _LOOK_AGAIN_S = 2.0
 
 
@@ -64,7 +65,7 @@ class Endpoints:
         PychipError
             If the address is in use or not of this machine, or a key is missing.
         """
-        channel = self._channel(port, kind, queue)
+        channel = self._channel(kind, queue, LARGEST[port])
         if self._keys is not None:
             if self._guard is None:
                 self._guard = _Guard(self._context, self._keys.allowed)
@@ -82,7 +83,7 @@ class Endpoints:
         topics: Iterable[bytes] = (),
     ) -> Channel:
         """Open a socket to a service; it connects again by itself for as long as it lives."""
-        channel = self._channel(port, kind, queue)
+        channel = self._channel(kind, queue, codec.MAX_BYTES)
         if self._keys is not None:
             self._keys.protect_client(channel.raw)
         for topic in topics:
@@ -109,8 +110,8 @@ class Endpoints:
             self._guard.stop()
         self._context.term()
 
-    def _channel(self, port: PortName, kind: int, queue: int) -> Channel:
-        channel = Channel(self._context, kind, queue, largest=LARGEST[port])
+    def _channel(self, kind: int, queue: int, largest: int) -> Channel:
+        channel = Channel(self._context, kind, queue, largest)
         self._channels.append(channel)
         return channel
 

@@ -109,8 +109,14 @@ def make_keys(folder: Path) -> list[Path]:
     return made
 
 
-def make_client(folder: Path, name: str) -> list[Path]:
+def make_client(folder: Path, name: str, *, services: bool = False) -> list[Path]:
     """Make the keys of another machine, and allow them: FOLDER/NAME/ is to be copied to it.
+
+    Parameters
+    ----------
+    services
+        The machine runs a service that listens (watcher, archiver or hub): it gets the secret
+        key of the services and the list of who is allowed.
 
     Raises
     ------
@@ -134,6 +140,13 @@ def make_client(folder: Path, name: str) -> list[Path]:
         made = _write_pair(target, CLIENT)
         made.append(_write(target / f"{SERVER}{PUBLIC}", _read(server).public))
         made.append(_write(folder / ALLOWED / f"{name}{PUBLIC}", _read(made[0]).public))
+        if services:
+            pair = _read(folder / f"{SERVER}{SECRET}")
+            made.append(_write(target / f"{SERVER}{SECRET}", pair.public, pair.secret))
+            made += [
+                _write(target / ALLOWED / path.name, _read(path).public)
+                for path in sorted((folder / ALLOWED).glob(f"*{PUBLIC}"))
+            ]
     except OSError as error:
         raise PychipError(f"{error.filename or folder}: {error.strerror}") from error
     return made

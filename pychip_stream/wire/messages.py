@@ -58,13 +58,35 @@ class Ready(Message, frozen=True, kw_only=True):
     held: tuple[int, ...] = ()
 
 
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watcher knows of a frame whose pixels it sends along.
+
+    Attributes
+    ----------
+    content_hash
+        Of the file's bytes.
+    pixel_size, unit, time, exposure_s
+        As `domain.frames.Frame` has them.
+    """
+
+    content_hash: str
+    pixel_size: float | None = None
+    unit: str | None = None
+    time: float | None = None
+    exposure_s: float | None = None
+
+
 class Job(Message, frozen=True, kw_only=True):
-    """Watcher → worker: this frame is yours until the lease runs out."""
+    """Watcher → worker: this frame is yours until the lease runs out.
+
+    Array, for workers that do not see the acquisition folder: pixels (H, W), with `image`.
+    """
 
     lease: int
     frame: FrameRef
     newest: bool = False
     attempt: int = 1
+    image: Image | None = None
 
 
 class Release(Message, frozen=True, kw_only=True):

@@ -233,6 +233,7 @@ def restart(run):
     children = run.children()
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
+    run.process.stdout.close()
     wait_for(lambda: not any(alive(c) for c in children), "no orphan", 60)
     run.monitor.close()
     run.start()

@@ -78,7 +78,8 @@ class Stack:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
         wait_for(resolved.exists, "the run has chosen its ports")
         wait_for(lambda: configuration.load(resolved), "the resolved configuration is whole")
         self.resolved = configuration.load(resolved)
@@ -86,8 +87,9 @@ class Stack:
         return self
 
     def _read(self, stream):
-        for line in stream:
-            self.log.append(line.rstrip())
+        with stream:
+            for line in stream:
+                self.log.append(line.rstrip())
 
     def listen_for(self, condition, what, timeout_s=90.0):
         def heard():
@@ -133,10 +135,17 @@ class Stack:
             for one in [*left, self.process]:
                 one.kill()
             raise
-        out = self.process.stdout.read()
+        out = self._finish()
         _, alive = psutil.wait_procs(left, timeout=5)
         assert not alive, alive
         return self.process.returncode, json.loads(out) if out else None
+
+    def _finish(self):
+        """Read what is left, and close the pipes."""
+        with self.process.stdout:
+            out = self.process.stdout.read()
+        self._reader.join(10)
+        return out
 
     def run(self):
         return open_run(self.config.run_path)
@@ -147,5 +156,7 @@ class Stack:
                 child.kill()
             self.process.kill()
             self.process.wait()
+        if self.process is not None and not self.process.stdout.closed:
+            self._finish()
         if self.monitor is not None:
             self.monitor.close()

@@ -61,7 +61,7 @@ def test_no_secret_of_the_services_goes_to_clients(folder):
     assert keys.server.secret is None
     assert keys.server.public == Keys.load(folder).server.public
     config = WireConfig(keys=folder / "microscope")
-    with Endpoints(config) as endpoints, pytest.raises(PychipError, match="server.key_secret"):
+    with Endpoints(config) as endpoints, pytest.raises(PychipError, match=r"server\.key_secret"):
         endpoints.listen("tasks", zmq.ROUTER, 10)
 
 
@@ -134,7 +134,7 @@ def test_nobody_is_let_in_when_the_authenticator_died(served, tmp_path, folder):
 
 def test_a_false_service_is_not_believed(tmp_path, served):
     """A client does not talk to a service whose key is another than the one it knows."""
-    _, channel, config = served
+    _, _channel, config = served
     other = tmp_path / "other"
     make_keys(other)
     theirs = other / "allowed" / "us.key"
