@@ -49,7 +49,7 @@ def make_support(folder):
     tifffile.imwrite(path, patterns()[PATTERNS // 2])
     picks = ("--pick", "stripes=0,0;0,2;1,1", "--pick", "noise=3,0;3,2;2,3")
     target = folder / "support.h5"
-    call_json("support", "make", path, "--chip-size", CHIP, *picks, "-o", target)
+    call_json("support", "make", path, "--chip-size", CHIP, *picks, "-o", target, timeout_s=600)
     return target
 
 

@@ -81,8 +81,10 @@ def test_microscope_and_gpu_machine(stack, tmp_path):
     assert outcome.clean, outcome.table()
 
 
-def test_another_address_without_keys_is_refused(stack):
-    run = stack(wire={"host": "0.0.0.0"})
-    code, out, err = call("run", run.config_path)
+def test_another_address_without_keys_is_refused(tmp_path):
+    (tmp_path / "acquisition").mkdir()
+    config = tmp_path / "config.yaml"
+    config.write_text("watch: {root: acquisition}\nwire: {host: 0.0.0.0}\n")
+    code, out, err = call("run", config)
     assert (code, out) == (2, "")
     assert "needs keys" in err

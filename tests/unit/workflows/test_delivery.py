@@ -1,6 +1,5 @@
 """Paths in messages stay inside the acquisition folder; pixels travel where workers are blind."""
 
-import os
 import sys
 
 import numpy as np
@@ -54,7 +53,7 @@ def test_links_lead_nowhere_else(root, tmp_path):
 def test_a_job_gets_the_pixels_of_its_revision(root):
     pixels = np.arange(48, dtype=np.uint16).reshape(6, 8)
     tifffile.imwrite(root / "c.tif", pixels)
-    stat = os.stat(root / "c.tif")
+    stat = (root / "c.tif").stat()
     ref = FrameRef(path="c.tif", size=stat.st_size, mtime_ns=stat.st_mtime_ns)
     job, arrays = with_pixels(Job(lease=1, frame=ref), WatchConfig(root=root))
     assert np.array_equal(arrays["pixels"], pixels)
