@@ -162,6 +162,7 @@ class Killer:
         self.rng = random.Random(seed)
         self.killed = Counter()
         self._done = {}
+        self._hasty = False
 
     def services(self):
         """Living service processes with their names."""
@@ -186,12 +187,13 @@ class Killer:
 
     def strike(self):
         """Kill one service if one is due; returns whether."""
-        found = list(self.services())
-        ready = [one for one in found if self.awake(one[0], one[2])]
-        if self.rng.random() < self.early:
-            ready = [one for one in found if self._done.get(one[2]) != one[0].pid]
+        ready = [
+            one for one in self.services()
+            if (self._done.get(one[2]) != one[0].pid if self._hasty else self.awake(one[0], one[2]))
+        ]  # fmt: skip
         if not ready:
             return False
+        self._hasty = self.rng.random() < self.early
         child, name, instance = self.rng.choices(ready, [self.weights[n] for _, n, _ in ready])[0]
         self._done[instance] = child.pid
         child.kill()
@@ -221,7 +223,7 @@ def rage(run, kills, weights, rate_hz=4.0, seed=0, supervisors=0, say=lambda _: 
             outcome.kills = killer.killed + Counter(supervisor=outcome.kills["supervisor"])
     finally:
         camera.stop()
-    run.wait_archived(len(camera.written), timeout_s=180)
+    run.wait_archived(len(camera.written), timeout_s=600)
     code, _ = run.stop(timeout_s=120)
     assert code == 0, "\n".join(run.log[-30:])
     outcome.seconds = time.monotonic() - start
@@ -234,7 +236,7 @@ def restart(run):
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
     run.process.stdout.close()
-    wait_for(lambda: not any(alive(c) for c in children), "no orphan", 60)
+    wait_for(lambda: not any(alive(c) for c in children), "no orphan", 240)
     run.monitor.close()
     run.start()
 
