@@ -111,6 +111,7 @@ class Outcome:
     failed: int = 0
     wrong: int = 0
     seconds: float = 0.0
+    reasons: set = field(default_factory=set)
 
     def table(self):
         """Figures as a table for people."""
@@ -120,7 +121,7 @@ class Outcome:
             ("frames", self.frames),
             ("lost", self.lost),
             ("archived twice", self.duplicated),
-            ("recorded as failed", self.failed),
+            ("recorded as failed", f"{self.failed} {'; '.join(sorted(self.reasons)[:5])}".strip()),
             ("with a wrong result", self.wrong),
             ("seconds", round(self.seconds)),
         ]
@@ -140,6 +141,7 @@ def examine(run, written, outcome):
         outcome.lost = len(written.keys() - keys.keys())
         outcome.duplicated = sum(n - 1 for n in keys.values()) + len(keys.keys() - written.keys())
         outcome.failed = int((table["status"] != "ok").sum())
+        outcome.reasons = set(table["reason"][table["status"] != "ok"])
         seen = {}
         for path, frame in zip(table["path"], table["frame"], strict=True):
             if frame < 0 or path not in written:
