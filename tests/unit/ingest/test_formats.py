@@ -63,10 +63,11 @@ def emd(path, stack, step_nm=0.5):
 def velox(path, stack):
     """A Velox EMD file: (H, W, N) and JSON of metadata in columns of bytes."""
     text = (
-        '{"BinaryResult": {"PixelSize": {"width": "2.5e-10", "height": "2.5e-10"},'
-        ' "PixelUnitX": "m", "PixelUnitY": "m"},'
-        ' "Scan": {"FrameTime": "0.5"}, "Acquisition": {"AcquisitionStartDatetime": {"DateTime": "1700000000"}}}'
-    ).encode()
+        b'{"BinaryResult": {"PixelSize": {"width": "2.5e-10", "height": "2.5e-10"},'
+        b' "PixelUnitX": "m", "PixelUnitY": "m"},'
+        b' "Scan": {"FrameTime": "0.5"},'
+        b' "Acquisition": {"AcquisitionStartDatetime": {"DateTime": "1700000000"}}}'
+    )
     with h5py.File(path, "w") as file:
         group = file.create_group("Data/Image/0123abc")
         group["Data"] = np.moveaxis(stack, 0, -1)
