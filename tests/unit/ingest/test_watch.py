@@ -45,7 +45,7 @@ def test_twenty_thousand_files_at_once(root, watch):
     for name in names:
         with open(name, "wb", buffering=0) as file:  # noqa: PTH123  (as fast as possible)
             file.write(TINY)
-    seen.wait(lambda: len(seen.all) >= 20_000, "20,000 sightings", 120)
+    seen.wait(lambda: len(seen.all) >= 20_000, "20,000 sightings", 240)
     seen.wait_passes(2)
     assert len(seen.all) == len(seen.paths) == 20_000
     assert not [s for s in seen.all if s.problem]
