@@ -12,6 +12,7 @@ from pychip_stream.wire.messages import (
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
+    FrameRef,
     Job,
     KeysWanted,
     Ready,
@@ -19,6 +20,7 @@ from pychip_stream.wire.messages import (
     Status,
 )
 from pychip_stream.wire.sockets import Channel
+from services.failures import Failures
 from services.watcher import Watcher
 from tests.unit.ingest.material import FRAME, put
 
@@ -181,7 +183,7 @@ def test_another_archive_means_starting_over(table):
     table.archive(table.take(1)[0].frame)
     table.wait(lambda: table.ledger.behind_count == 0 and table.ledger.archived_count == 1)
     table.keys, table.run = [], "run-2"  # somebody took the archive away
-    table.wait_synced()
+    table.beat()
     table.wait(lambda: table.ledger.behind_count == 1)
     assert table.take(1)[0].frame.path == "a.dm4"
 
@@ -213,6 +215,25 @@ def test_the_failure_of_a_newer_revision_outlives_the_record_of_the_older(table)
     table.wait(lambda: table.failures, "the newer failure is told again")
     table.archive(new, failed=True)
     table.wait(lambda: table.ledger.behind_count == 0)
+
+
+def test_failures_of_earlier_revisions_are_not_told_late():
+    failures = Failures()
+    old, new = FrameRef(path="a", size=1), FrameRef(path="a", size=2)
+    failures.add(old, "cut")
+    assert failures.next(0.0).frame == old
+    failures.supersede(new)
+    assert failures.next(0.0) is None
+    failures.add(new, "damaged")
+    assert failures.next(0.0).frame == new
+    failures.sent(0.0)
+    assert failures.next(1.0) is None
+    assert failures.next(3.0).frame == new
+    failures.recorded(ArchivedKey("a", 0, 1, 0, True))
+    assert failures.next(3.0).frame == new
+    failures.recorded(ArchivedKey("a", 0, 2, 0, True))
+    assert failures.next(9.0) is None
+    assert len(failures) == 0
 
 
 def test_a_frame_deleted_before_it_is_read_is_neither_behind_nor_tried_again(table):
