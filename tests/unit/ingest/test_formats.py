@@ -106,6 +106,18 @@ def test_jpeg_with_the_name_of_a_png(tmp_path):
     assert frame.time is not None
 
 
+def test_pictures_beyond_what_pillow_dares_to_open(tmp_path, monkeypatch):
+    grey = np.full((64, 64), 77, np.uint8)
+    (tmp_path / "a.png").write_bytes(png(RAMP))
+    (tmp_path / "rgb.png").write_bytes(png(np.stack([grey] * 3, -1)))
+    (tmp_path / "a.jpg").write_bytes(jpeg(grey))
+    (tmp_path / "rgb.jpg").write_bytes(jpeg(np.stack([grey] * 3, -1)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert np.array_equal(read_frame(tmp_path / "a.png").pixels, RAMP)
+    for name in ("rgb.png", "a.jpg", "rgb.jpg"):
+        assert np.abs(read_frame(tmp_path / name).pixels.astype(int) - 77).max() <= 1, name
+
+
 @pytest.mark.parametrize("mode", [np.int8, np.int16, np.float32, np.uint16])
 def test_mrc_of_every_mode_is_a_sequence_of_sections(tmp_path, mode):
     stack = np.stack([(RAMP % 100).astype(mode) + mode(n) for n in range(3)])

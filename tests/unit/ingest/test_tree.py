@@ -153,6 +153,32 @@ def test_renamed_deleted_and_replaced_files(tree, tmp_path):
     assert tree.file_count == 2
 
 
+def test_hints_are_followed_at_once(tree, tmp_path):
+    put(tmp_path / "one/a.dm4")
+    look(tree)
+    put(tmp_path / "one/a.dm4", b"longer")
+    put(tmp_path / "one/b.dm4")
+    put(tmp_path / "two/three/c.dm4")
+    put(tmp_path / "two/d.dm4")
+    for path in ("one/a.dm4", "one/b.dm4", "two/three/c.dm4", "nothing.dm4", "two/three"):
+        tree.look_at(path)
+    while tree.explore(1.0):
+        pass
+    changes = tree.take()
+    assert set(changes.found) == {"one/a.dm4", "one/b.dm4", "two/three/c.dm4", "two/d.dm4"}
+    (tmp_path / "one/a.dm4").unlink()
+    (tmp_path / "two").rename(tmp_path / "four")
+    for path in ("one/a.dm4", "two", "four"):
+        tree.look_at(path)
+    while tree.explore(1.0):
+        pass
+    changes = tree.take()
+    assert sorted(changes.gone) == ["one/a.dm4", "two/d.dm4", "two/three/c.dm4"]
+    assert set(changes.found) == {"four/d.dm4", "four/three/c.dm4"}
+    tree.look_at("")
+    assert not tree.take().found
+
+
 def test_a_rewritten_file_is_found_by_looking_at_sizes_now_and_then(tree, tmp_path):
     put(tmp_path / "one/a.dm4")
     look(tree)
