@@ -16,6 +16,7 @@ from pychip_stream.config import Config
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.outbox import Sighting
 from pychip_stream.ingest.watch import FolderWatch
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
@@ -28,7 +29,6 @@ from pychip_stream.wire.messages import (
 )
 from pychip_stream.wire.sockets import Channel, Received
 
-from .beacon import Beacon
 from .failures import Failures
 
 logger = logging.getLogger(__name__)
