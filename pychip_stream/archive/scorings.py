@@ -134,19 +134,15 @@ def _pointer(places: RunPlaces) -> Path:
 
 def _frames(catalog: Catalog, sequence: Array) -> FrameRows:
     """Grids of the frames that a scoring covers."""
-    table = catalog.table
     if not len(sequence):
         raise ArchiveError(f"{catalog.places.closed}: a scoring needs at least one frame")
-    rows = np.searchsorted(table["sequence"], sequence)
-    known = rows < len(table["sequence"])
-    known[known] = table["sequence"][rows[known]] == sequence[known]
-    if not known.all() or (table["status"][rows] != b"ok").any():
+    selection, present = catalog.results(ACQUIRED, sequence)
+    if not present.all():
         raise ArchiveError(
             f"{catalog.places.closed}: has no classified frames of some of these numbers; open it "
             "again and take them from there"
         )
-    grids = list(zip(table["rows"][rows].tolist(), table["columns"][rows].tolist(), strict=True))
-    return FrameRows.of(sequence, grids)
+    return selection.frames
 
 
 def _write(
