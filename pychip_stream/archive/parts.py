@@ -129,10 +129,10 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def read_full_table(path: Path) -> Table:
-    """Read every column of the frame table of a file; raises as `read_part`."""
+def read_full_table(path: Path, names: Sequence[str] = layout.ALL) -> Table:
+    """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(path) as file:
-        return layout.read_table(file[layout.ENTRY][layout.FRAMES])
+        return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)
 
 
 def part_of(path: Path, header: Header, block: Block) -> Part:
