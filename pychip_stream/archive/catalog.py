@@ -185,6 +185,15 @@ class Catalog:
                 names.update(dict.fromkeys(part.scorings[ACQUIRED].class_names))
         return tuple(names)
 
+    def provenance(self, scoring: str) -> str:
+        """Tell how a scoring was made, as JSON; empty where that is not known."""
+        found = [
+            part.scorings[scoring].provenance
+            for part in (*self.parts, *self.scorings.values())
+            if scoring in part.scorings
+        ]
+        return found[-1] if found else ""
+
     def results(self, scoring: str, sequence: Array) -> tuple[Selection, Array]:
         """Find the results of frames: what there is, and for which of `sequence`."""
         sources = self._sources(scoring)

@@ -1,5 +1,6 @@
 """Facts: what a run is, apart from its arrays."""
 
+import json
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -158,6 +159,11 @@ class RunFacts:
     def config(self) -> dict[str, Any]:
         """Configuration of the newest start of the archiver, as far as it was told."""
         return provenance.config(self.metadata)
+
+    @property
+    def scoring_provenance(self) -> dict[str, Any]:
+        """How the scoring that is shown was made; empty for "acquired", see `sessions`."""
+        return dict(json.loads(self._catalog.provenance(self._scoring) or "{}"))
 
     @property
     def root(self) -> Path | None:

@@ -18,6 +18,7 @@ LABEL_MAPS = "label_maps"
 EMBEDDINGS = "embeddings"
 SUPPORTS = "support_sets"
 SESSIONS = "sessions"
+PROVENANCE = "provenance"
 ACQUIRED = "acquired"
 """Scoring that was made while the run went on."""
 
