@@ -175,8 +175,8 @@ class RunFacts:
         return self._catalog.class_names(self._scoring)
 
     @property
-    def _sequence(self) -> npt.NDArray[np.int64]:
-        """(count,) sequence numbers of the classified frames in order of time."""
+    def sequence(self) -> npt.NDArray[np.int64]:
+        """(count,) numbers in order of archiving of the classified frames, in order of time."""
         return np.asarray(self._catalog.table["sequence"][self._catalog.classified])
 
     def _checked(self, frame: int) -> int:

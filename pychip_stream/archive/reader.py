@@ -69,7 +69,7 @@ class Run(RunFacts):
         the frame, or its support set the class. A class called like one of the other columns
         of a table is "class NAME".
         """
-        selection, present = self._finder.selection(self._scoring, self._sequence)
+        selection, present = self._finder.selection(self._scoring, self.sequence)
         return tables.fraction_table(self._catalog, selection, present, self._class_names)
 
     @cached_property
@@ -92,7 +92,7 @@ class Run(RunFacts):
         KeyError
             If there is no such column.
         """
-        table = self._finder.table(self._sequence, names)
+        table = self._finder.table(self.sequence, names)
         return {name: table[name] for name in names}
 
     @property
@@ -163,7 +163,7 @@ class Run(RunFacts):
         ArchiveError
             If the run keeps none of it (`archive.embeddings: false`).
         """
-        sequence = self._sequence[[self._checked(frame)]]
+        sequence = self.sequence[[self._checked(frame)]]
         for encoder in self._catalog.encoders():
             frames, values = self._finder.embeddings(encoder, sequence)
             if len(frames):
@@ -173,21 +173,26 @@ class Run(RunFacts):
     @property
     def embedded(self) -> dict[str, npt.NDArray[np.int64]]:
         """Hash of each encoder and the numbers of the frames with embeddings by it."""
-        return dict(blocks.embedded(self._finder, self._sequence))
+        return dict(blocks.embedded(self._finder, self.sequence))
+
+    @property
+    def covered(self) -> npt.NDArray[np.int64]:
+        """Numbers of the frames that the scoring covers."""
+        return np.flatnonzero(self._finder.selection(self._scoring, self.sequence)[1])
 
     def embedding_blocks(
         self, frames: npt.NDArray[np.int64] | None = None, chips: int = BLOCK_CHIPS
     ) -> Iterator[EmbeddingBlock]:
         """Embeddings of frames (default: all) in order of time, about `chips` at once."""
         wanted = np.arange(self.count) if frames is None else frames
-        yield from blocks.embedding_blocks(self._finder, self._sequence, wanted, chips)
+        yield from blocks.embedding_blocks(self._finder, self.sequence, wanted, chips)
 
     def result_blocks(
         self, kept: tuple[str, ...] = ("probabilities",), chips: int = BLOCK_CHIPS
     ) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
         """Frame numbers and results of all covered frames in order of time, block by block."""
         yield from blocks.result_blocks(
-            self._finder, self._scoring, self._sequence, self._class_names, kept, chips
+            self._finder, self._scoring, self.sequence, self._class_names, kept, chips
         )
 
     def to_xarray(self) -> Any:
@@ -211,7 +216,7 @@ class Run(RunFacts):
         return conversion.to_hyperspy(self)
 
     def _read(self, frame: int, kept: tuple[str, ...]) -> Results:
-        return self._results(self._sequence[[self._checked(frame)]], kept)
+        return self._results(self.sequence[[self._checked(frame)]], kept)
 
     def _results(self, sequence: npt.NDArray[np.int64], kept: tuple[str, ...]) -> Results:
         return self._finder.results(self._scoring, sequence, self._class_names, kept)

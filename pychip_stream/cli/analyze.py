@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
+import yaml
 from rich.progress import Progress
 
 from pychip_stream.archive import export as exports
@@ -43,14 +44,21 @@ def classify(
     batch = Batch.of(paths)
     support_set = load_support(support)
     settings = ClassifyConfig(reject=not no_reject)
-    analyst = Analyst.of(support_set, open_encoder(EncoderConfig(name=encoder)), settings)
+    chosen = EncoderConfig(name=encoder)
+    analyst = Analyst.of(support_set, open_encoder(chosen), settings)
     writer = RunWriter(
         target.parent,
         target.stem,
         segment_frames=64,
         segment_s=5.0,
         embeddings=True,
-        metadata={"root": str(batch.root), "support": str(support)},
+        metadata={
+            "root": str(batch.root),
+            "support": str(support),
+            "config": yaml.safe_dump(
+                {"encoder": chosen.model_dump(mode="json"), "classify": settings.model_dump()}
+            ),
+        },
     )
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("classifying", total=len(batch.paths))

@@ -8,7 +8,6 @@ from pychip_stream.errors import UsageError
 
 _LATER = {
     "grid": "recommended chip size of a frame",
-    "rescore": "label a run again from its stored embeddings",
     "doctor": "what is wrong with this installation or config",
     "bench": "the performance report",
 }
