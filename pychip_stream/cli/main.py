@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from pychip_stream.cli import analyze, demo, experiment, later, rescore, support
+from pychip_stream.cli import analyze, demo, experiment, export, later, rescore, support
 from pychip_stream.cli.output import console, say
 from pychip_stream.cli.simulate import simulate
 from pychip_stream.errors import ConfigError, PychipError
@@ -23,7 +23,7 @@ app.command()(experiment.init)
 app.command()(experiment.run)
 app.command()(simulate)
 app.command()(analyze.classify)
-app.command()(analyze.export)
+app.command()(export.export)
 app.command()(rescore.rescore)
 app.command()(rescore.verify)
 app.add_typer(support.app, name="support")

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from pychip_stream import config as configuration
 from pychip_stream.archive.closing import merge_scorings
 from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.archive.supports import load_support, support_to_bytes
-from pychip_stream.cli.output import console, report, say
+from pychip_stream.cli.output import progress, report, say
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
@@ -62,12 +61,10 @@ def rescore(
         settings = settings.model_copy(update={"reject": False})
 
     def score(*, keep: bool) -> Rescored:
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task("re-scoring", total=None)
+        with progress("re-scoring") as told:
             return rescore_run(
                 path, chosen, encoder_finder(run, encoder), settings, keep=keep,
-                default=not no_default,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                default=not no_default, progress=told,
             )  # fmt: skip
 
     outcome = score(keep=False)
@@ -104,12 +101,10 @@ def verify(
         raise UsageError(
             f"{root or path}: the frames are not there; say with --frames ROOT where they are"
         )
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("verifying", total=None)
+    with progress("verifying") as told:
         outcome = verify_run(
-            run, root, encoder_finder(run, encoder), sample=sample, seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+            run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
+        )
     document = _verification(path, outcome)
     report(document, as_json=as_json, text=_verified_text(path, outcome))
     if not outcome.passed:
