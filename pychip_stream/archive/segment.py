@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -200,6 +201,7 @@ def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
     return entry
 
 
+@lru_cache(maxsize=1)
 def installed_versions() -> str:
     """Versions of this package and of everything it needs, as JSON."""
     found = {"python": platform.python_version(), "platform": platform.platform()}

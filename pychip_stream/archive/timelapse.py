@@ -24,7 +24,7 @@ GIF_FRAMES = 150
 _MP4_EDGE = 640
 _GIF_EDGE = 360
 _MIN_EDGE = 320
-_GIF_COLORS = 128
+_GAP = 12
 _FADED = 0.2
 """How much of the curve's future is left on the picture."""
 
@@ -79,7 +79,7 @@ def export_gif(
     chosen = chosen_frames(run, max_frames)
     film = _Film(run, read_pixels, _GIF_EDGE)
     pictures = (
-        Image.fromarray(p).quantize(_GIF_COLORS, dither=Image.Dither.NONE)
+        Image.fromarray(p).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         for p in film.pictures(chosen, progress)
     )
     with _Finishing(Path(path)) as temporary:
@@ -128,7 +128,9 @@ class _Film:
                 box = (left.width, left.height)
                 names = (*self._run.names, UNKNOWN)
                 panel = curve_panel(self._run.fractions, names, self._run.colors, left.height)
-            yield _even(np.hstack([np.asarray(left), _until(panel, self._time[number])]))
+            curve = _until(panel, self._time[number])
+            gap = np.full((left.height, _GAP, 3), 255, np.uint8)
+            yield _even(np.hstack([np.asarray(left), gap, curve]))
             progress(done + 1, len(chosen))
 
     def _left(self, number: int, box: tuple[int, int] | None) -> Image.Image:
