@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.known import KnownFrames
 from pychip_stream.archive.live import LiveView
 from pychip_stream.archive.lock import RunLock
-from pychip_stream.archive.parts import part_of
+from pychip_stream.archive.parts import part_of, read_part
 from pychip_stream.archive.places import RunPlaces, Span
 from pychip_stream.archive.records import FrameId, FrameRecord
 from pychip_stream.archive.results import registry
@@ -103,6 +104,9 @@ class RunWriter:
             self._lock.release()
             where = error.filename or self._places.segments
             raise ArchiveError(f"{where}: cannot be used ({reason(error)})") from error
+        except UnusableFileError as error:
+            self._lock.release()
+            raise ArchiveError(f"{self._places.segments}: cannot be used ({error})") from error
         except BaseException:
             self._lock.release()
             raise
@@ -211,6 +215,8 @@ class RunWriter:
             merge_run(self._places, self._files, self._disk)
         except OSError as error:
             raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+        except UnusableFileError as error:
+            raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
         self.release()
         return self.path
 
@@ -225,15 +231,16 @@ class RunWriter:
         catalog = self._files.refresh()
         if set_aside(self._files, self._disk):
             catalog = self._files.refresh()
-        ids = {part.header.run_id for part in catalog.parts}
+        leaving = [self._places.segment(span) for span in superfluous(self._places, catalog)]
+        ids = {part.header.run_id for part in catalog.parts} | _run_ids(leaving)
         if len(ids) > 1:
             raise ArchiveError(
                 f"{self._places.segments}: holds segments of another run than "
                 f"{self._places.closed.name}; move one of them away"
             )
         self._run_id = ids.pop() if ids else uuid.uuid4().hex
-        for span in superfluous(self._places, catalog):
-            self._disk.remove(self._places.segment(span))
+        for path in leaving:
+            self._disk.remove(path)
         table = catalog.full_table()
         self._known.read(table)
         self._sequence = int(table["sequence"].max(initial=-1)) + 1
@@ -273,3 +280,12 @@ class RunWriter:
             if str(error) != self._untidy:
                 logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
             self._untidy = str(error)
+
+
+def _run_ids(paths: list[Path]) -> set[str]:
+    """Runs that files belong to, as far as they can be read."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, UnusableFileError):
+            found.add(read_part(path).header.run_id)
+    return found
