@@ -17,9 +17,10 @@ _HOMES = {
     "simulate": "simulate",
     "support": "support",
     "classify": "analyze",
-    "export": "analyze",
+    "export": "export",
+    "rescore": "rescore",
+    "verify": "rescore",
     "grid": "later",
-    "rescore": "later",
     "doctor": "later",
     "bench": "later",
 }

@@ -130,6 +130,7 @@ class Result(Message, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     support_version: str = ""
     encoder_hash: str = ""
+    device: str = ""
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     started: float = 0.0
     read: float = 0.0

@@ -136,6 +136,7 @@ class Analyst:
             embeddings=embeddings.astype(np.float16) if self.embeddings else None,
             result=result,
             encoder_hash=self.encoder.weights_hash,
+            device=self.encoder.device,
             intensity=_intensity(frame),
         )
 

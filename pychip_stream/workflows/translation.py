@@ -53,6 +53,7 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
         names=result.names if result else (),
         support_version=result.support_version if result else "",
         encoder_hash=record.encoder_hash,
+        device=record.device,
         intensity=record.intensity,
         read=record.read,
         classified=record.classified,
@@ -106,6 +107,7 @@ def to_record(packet: Packet) -> FrameRecord:
         embeddings=None if embeddings is None else embeddings.astype(np.float16, copy=False),
         result=result,
         encoder_hash=message.encoder_hash,
+        device=message.device,
         intensity=message.intensity,
     )
 
