@@ -26,7 +26,7 @@ from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.ports import Encoder
 from pychip_stream.sim.specimen import Experiment
-from pychip_stream.sim.truth import class_shares
+from pychip_stream.sim.truth import class_shares, clean_chips, spread_out
 
 CHIP = ChipSize(32, 32)
 FRAMES = 60
@@ -81,9 +81,13 @@ def simulate(scenario: str, seed: int, encoder: Encoder) -> Run:
 
 def draw_support(run: Run, per_class: int, encoder: Encoder, seed: int) -> SupportSet | None:
     """Pick clean chips of the first frame; None if fewer than two classes have any."""
-    picks = Experiment(run.scenario, run.seed, FRAMES).picks(
-        0, CHIP, per_class, np.random.default_rng(seed), CLEAN
-    )
+    rng = np.random.default_rng(seed)
+    clean = [clean_chips(run.shares[0, :, :, k], CLEAN) for k in range(len(run.names))]
+    picks = {
+        name: spread_out(places, per_class, rng)
+        for name, places in zip(run.names, clean, strict=True)
+        if places
+    }
     if len(picks) < 2:
         return None
     support = SupportSet.from_picks(run.first, CHIP, picks)
