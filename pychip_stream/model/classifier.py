@@ -187,6 +187,7 @@ class Classifier:
             novelty=scores.novelty.reshape(shape),
             intervals=scores.intervals,
             support_version=self.support_version,
+            drift=float(scores.shifts.max()),
         )
 
     def derived(self) -> dict[str, npt.NDArray[np.generic]]:

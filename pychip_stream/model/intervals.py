@@ -33,6 +33,8 @@ SAMPLED_CHIPS = 1024
 BORDER = 0.15
 """Standard deviation of a border's place between two prototypes, in units of their distance:
 the share of a chip beyond which it is named after a class is never exactly a half."""
+DRIFTED = 0.35
+"""The same for a class that has moved as far as its border."""
 _TEMPERATURE_SPREAD = 0.35
 _THRESHOLD_SPREAD = 0.2
 
@@ -171,8 +173,7 @@ def _replicate_fractions(
     logits = largest_per_class(
         logits.reshape(count, len(ensemble.owners), -1), ensemble.owners, axis=1
     )
-    # A class that drifted by all of the way to its border has moved half of the gap.
-    place = ensemble.gaps * np.hypot(BORDER, 0.5 * shifts).astype(np.float32)
+    place = ensemble.gaps * np.hypot(BORDER, DRIFTED * shifts).astype(np.float32)
     logits = logits + (ensemble.borders * place)[:, :, None]
     logits -= logits.max(axis=1, keepdims=True)
     odds = np.exp(logits, out=logits)

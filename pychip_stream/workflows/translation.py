@@ -54,6 +54,7 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
         support_version=result.support_version if result else "",
         encoder_hash=record.encoder_hash,
         intensity=record.intensity,
+        drift=result.drift if result else float("nan"),
         read=record.read,
         classified=record.classified,
     )
@@ -136,4 +137,5 @@ def _result(message: Result, arrays: Arrays) -> FrameResult:
         novelty=novelty.astype(np.float32),
         intervals=intervals.astype(np.float64, copy=False),
         support_version=message.support_version,
+        drift=message.drift,
     )
