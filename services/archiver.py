@@ -20,6 +20,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
@@ -32,8 +33,6 @@ from pychip_stream.wire.messages import (
 )
 from pychip_stream.wire.sockets import Channel
 from pychip_stream.workflows.translation import failed_record, to_record
-
-from .beacon import Beacon
 
 logger = logging.getLogger(__name__)
 

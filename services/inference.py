@@ -17,12 +17,11 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameIncompleteError, SupportError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
 from pychip_stream.wire.sockets import Arrays, Channel
 from pychip_stream.workflows.analysis import Analyst, open_encoder
 from pychip_stream.workflows.translation import to_message
-
-from .beacon import Beacon
 
 logger = logging.getLogger(__name__)
 

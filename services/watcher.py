@@ -15,6 +15,7 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.watch import FolderWatch, Sighting
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
@@ -27,8 +28,6 @@ from pychip_stream.wire.messages import (
     Seen,
 )
 from pychip_stream.wire.sockets import Channel, Received
-
-from .beacon import Beacon
 
 logger = logging.getLogger(__name__)
 
