@@ -20,6 +20,7 @@ from pychip_stream.ingest.readers import read_frame
 from pychip_stream.workflows.analysis import Analyst, inside, open_encoder
 from pychip_stream.workflows.classification import Batch
 from pychip_stream.workflows.classification import classify as classify_batch
+from pychip_stream.workflows.summary import write_summary
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
@@ -75,6 +76,9 @@ def export(
     png: Annotated[Path | None, typer.Option(metavar="DIR", help="label maps as pictures")] = None,
     svg: Annotated[Path | None, typer.Option(metavar="F", help="curves and bar chart")] = None,
     mp4: Annotated[Path | None, typer.Option(metavar="F", help="not there yet")] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="F", help="mean fraction of each class, as csv")
+    ] = None,
     frames: Annotated[
         Path | None, typer.Option(metavar="ROOT", help="where the frames are now, for --png")
     ] = None,
@@ -83,8 +87,8 @@ def export(
     """Write what a run holds as csv, png or svg."""
     if mp4 is not None:
         raise UsageError("`--mp4` is not there yet in this version")
-    if not any((csv, chips_csv, png, svg)):
-        raise UsageError("nothing to do; give --csv, --chips-csv, --png or --svg")
+    if not any((csv, chips_csv, png, svg, summary)):
+        raise UsageError("nothing to do; give --csv, --chips-csv, --png, --svg or --summary")
     written: dict[str, object] = {"run": str(path)}
     with open_run(path) as run:
         if csv is not None:
@@ -93,6 +97,9 @@ def export(
         if chips_csv is not None:
             exports.export_chips_csv(run, chips_csv)
             written["chips_csv"] = str(chips_csv)
+        if summary is not None:
+            write_summary(run, summary)
+            written["summary"] = str(summary)
         if svg is not None:
             exports.export_svg(run, svg)
             written["svg"] = str(svg)

@@ -70,9 +70,8 @@ class Monitor:
                 f"the exposure changed by a factor of {factor:.2f} at {where}; the intensity "
                 "range of the support set no longer fits, make a new one"
             )
-        if self._drifted and not drifted or self._exposure != exposure:
-            return tuple(line for line in self.notices if line not in before)
-        return ()
+        changed = (self._drifted and not drifted) or self._exposure != exposure
+        return tuple(line for line in self.notices if line not in before) if changed else ()
 
     def _exposure_factor(self, intensity: Intensity) -> float | None:
         """Factor against the frames before, if everything became brighter or darker by it."""
