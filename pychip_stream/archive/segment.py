@@ -251,6 +251,7 @@ def _table(
         "columns": [g[1] for g in grids],
         "session": [session] * len(records),
     }
+    columns["drift"] = [np.nan if r.result is None else r.result.drift for r in records]
     for number, name in enumerate(("intensity_mean", "intensity_p1", "intensity_p99")):
         columns[name] = [r.intensity[number] for r in records]
     words: dict[str, list[str]] = {

@@ -20,6 +20,7 @@ from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.workflows.analysis import inside
+from pychip_stream.workflows.summary import write_summary
 
 Told = Callable[[int, int], None]
 File = Path | None
@@ -36,6 +37,9 @@ def export(
     svg: Annotated[File, typer.Option(metavar="F", help="curves and bar chart")] = None,
     mp4: Annotated[File, typer.Option(metavar="F", help="overlay beside the curve")] = None,
     gif: Annotated[File, typer.Option(metavar="F", help="the same, smaller")] = None,
+    summary: Annotated[
+        File, typer.Option(metavar="F", help="mean fraction of each class, as csv")
+    ] = None,
     scoring: Annotated[
         str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
     ] = None,
@@ -56,13 +60,13 @@ def export(
     """Write what a run holds as csv, png, svg, mp4, gif or JSON."""
     files = {
         "csv": csv, "chips_csv": chips_csv, "pychip_csv": pychip_csv, "svg": svg, "png": png,
-        "mp4": mp4, "gif": gif,
+        "mp4": mp4, "gif": gif, "summary": summary,
     }  # fmt: skip
     wanted = {kind: file for kind, file in files.items() if file is not None}
     if not wanted and not as_json:
         raise UsageError(
-            "nothing to do; give --csv, --chips-csv, --pychip-csv, --png, --svg, --mp4, --gif "
-            "or --json"
+            "nothing to do; give --csv, --chips-csv, --pychip-csv, --png, --svg, --mp4, --gif, "
+            "--summary or --json"
         )
     run = choose_scoring(open_run(path), scoring)
     film = {k: v for k, v in {"fps": fps, "max_frames": max_frames}.items() if v is not None}
@@ -86,6 +90,7 @@ def _write(
         "chips_csv": lambda: exports.export_chips_csv(run, file, told),
         "pychip_csv": lambda: exports.export_pychip_csv(run, file, told),
         "svg": lambda: exports.export_svg(run, file),
+        "summary": lambda: write_summary(run, file),
         "png": lambda: exports.export_png(run, file, pixels, progress=told),
         "mp4": lambda: timelapse.export_mp4(run, file, pixels, progress=told, **film),  # type: ignore[arg-type]
         "gif": lambda: timelapse.export_gif(run, file, pixels, progress=told, **film),  # type: ignore[arg-type]

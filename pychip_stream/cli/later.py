@@ -21,6 +21,5 @@ def _refusal(name: str, what: str) -> Callable[..., None]:
     return refuse
 
 
-grid = _refusal("grid", "recommended chip size of a frame")
 doctor = _refusal("doctor", "what is wrong with this installation or config")
 bench = _refusal("bench", "the performance report")

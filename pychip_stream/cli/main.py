@@ -20,7 +20,9 @@ _HOMES = {
     "export": "export",
     "rescore": "rescore",
     "verify": "rescore",
-    "grid": "later",
+    "grid": "guide",
+    "suggest": "guide",
+    "audit": "guide",
     "doctor": "later",
     "bench": "later",
 }

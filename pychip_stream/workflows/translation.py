@@ -55,6 +55,7 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
         encoder_hash=record.encoder_hash,
         device=record.device,
         intensity=record.intensity,
+        drift=result.drift if result else float("nan"),
         read=record.read,
         classified=record.classified,
     )
@@ -138,4 +139,5 @@ def _result(message: Result, arrays: Arrays) -> FrameResult:
         novelty=novelty.astype(np.float32),
         intervals=intervals.astype(np.float64, copy=False),
         support_version=message.support_version,
+        drift=message.drift,
     )
