@@ -21,5 +21,4 @@ def _refusal(name: str, what: str) -> Callable[..., None]:
     return refuse
 
 
-doctor = _refusal("doctor", "what is wrong with this installation or config")
 bench = _refusal("bench", "the performance report")

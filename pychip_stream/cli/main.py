@@ -23,7 +23,9 @@ _HOMES = {
     "grid": "guide",
     "suggest": "guide",
     "audit": "guide",
-    "doctor": "later",
+    "status": "status",
+    "keys": "keys",
+    "doctor": "doctor",
     "bench": "later",
 }
 """Module of each command: a function of its name, or a group `app`."""
