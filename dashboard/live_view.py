@@ -188,11 +188,11 @@ def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
     """
     live = shot.live
     moments = [
-        ("written → seen", live.frame.mtime_ns / 1e9, live.frame.seen),
-        ("→ read", live.frame.seen, live.read),
-        ("→ classified", live.read, live.classified),
-        ("→ archiver", live.classified, live.received),
-        ("→ shown", live.received, shown),
+        ("seen", live.frame.mtime_ns / 1e9, live.frame.seen),
+        ("read", live.frame.seen, live.read),
+        ("classified", live.read, live.classified),
+        ("archiver", live.classified, live.received),
+        ("shown", live.received, shown),
     ]
     spans = [(name, max(end - start, 0.0)) for name, start, end in moments if start and end]
     total = sum(span for _, span in spans) or 1.0
