@@ -13,6 +13,7 @@ from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.archive.supports import load_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.output import console, report, say
+from pychip_stream.cli.summary import run_document
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.ingest.readers import read_frame
@@ -100,29 +101,6 @@ def export(
             written["png"] = str(png)
     text = "\n".join(str(v) for k, v in written.items() if k != "run")
     report(written, as_json=as_json, text=text)
-
-
-def run_document(run: Run, path: Path) -> dict[str, object]:
-    """Summarise a run as `classify --json` prints it."""
-    table = run.fractions
-    names = [*run.names, "unknown"]
-    return {
-        "run": str(path),
-        "frames": len(run),
-        "failed": failed_frames(run),
-        "fractions": [
-            {"path": row["path"], "index": int(row["index"]), **{n: float(row[n]) for n in names}}
-            for row in table.to_dict("records")
-        ],
-    }
-
-
-def failed_frames(run: Run) -> list[dict[str, object]]:
-    """Frames of a run that could not be analysed, as [{"path", "index", "reason"}]."""
-    return [
-        {"path": str(row["path"]), "index": int(row["index"]), "reason": str(row["reason"])}
-        for row in run.failed.to_dict("records")
-    ]
 
 
 def frame_source(run: Run, root: Path | None):  # type: ignore[no-untyped-def]

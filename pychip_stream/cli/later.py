@@ -1,34 +1,27 @@
 """Commands of the contract that are not there yet: each says so in one line."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from pychip_stream.errors import UsageError
 
-_LATER = {
-    "grid": "recommended chip size of a frame",
-    "rescore": "label a run again from its stored embeddings",
-    "doctor": "what is wrong with this installation or config",
-    "bench": "the performance report",
-}
+context_settings = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def register(app: typer.Typer) -> None:
-    """Add a command for each name that answers that it is not there yet."""
-    for name, what in _LATER.items():
-        app.command(
-            name,
-            help=f"{what} (not there yet)",
-            context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-        )(_refusal(name))
-
-
-def _refusal(name: str):  # type: ignore[no-untyped-def]
+def _refusal(name: str, what: str) -> Callable[..., None]:
     def refuse(
         words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     ) -> None:
         del words
-        raise UsageError(f"`pychip-stream {name}` is not there yet in this version")
+        raise UsageError(f"`pychip-stream {name}` ({what}) is not there yet in this version")
 
+    refuse.__doc__ = f"{what.capitalize()} (not there yet)."
     return refuse
+
+
+grid = _refusal("grid", "recommended chip size of a frame")
+rescore = _refusal("rescore", "label a run again from its stored embeddings")
+doctor = _refusal("doctor", "what is wrong with this installation or config")
+bench = _refusal("bench", "the performance report")

@@ -1,31 +1,29 @@
-"""The `pychip-stream` command: registers the subcommands and turns errors into exit codes."""
+"""The `pychip-stream` command: loads what was asked for and turns errors into exit codes."""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-import click
 import typer
+from typer.exceptions import TyperException
 
-from pychip_stream.cli import analyze, demo, experiment, later, support
 from pychip_stream.cli.output import console, say
-from pychip_stream.cli.simulate import simulate
 from pychip_stream.errors import ConfigError, PychipError
 
-app = typer.Typer(
-    name="pychip-stream",
-    help="Live phase fractions from electron-microscope frames.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(demo.demo)
-app.command()(experiment.init)
-app.command()(experiment.run)
-app.command()(simulate)
-app.command()(analyze.classify)
-app.command()(analyze.export)
-app.add_typer(support.app, name="support")
-later.register(app)
+_HOMES = {
+    "demo": "demo",
+    "init": "experiment",
+    "run": "experiment",
+    "simulate": "simulate",
+    "support": "support",
+    "classify": "analyze",
+    "export": "analyze",
+    "grid": "later",
+    "rescore": "later",
+    "doctor": "later",
+    "bench": "later",
+}
+"""Module of each command: a function of its name, or a group `app`."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str], *, debug: bool) -> int:
     try:
+        app = _program(words)
         outcome = app(args=words, prog_name="pychip-stream", standalone_mode=False)
-    except (PychipError, click.ClickException, click.Abort, KeyboardInterrupt, OSError) as error:
+    except (PychipError, TyperException, typer.Abort, KeyboardInterrupt, OSError) as error:
         if debug:
             console.print_exception()
         return _explain(error)
@@ -55,6 +54,30 @@ def _run(words: list[str], *, debug: bool) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
+def _program(words: Sequence[str]) -> typer.Typer:
+    """Build the command line; only the module of the command in `words` is loaded.
+
+    Torch and matplotlib take seconds to load, which `init` or a misspelt config need not wait for.
+    """
+    app = typer.Typer(
+        name="pychip-stream",
+        help="Live phase fractions from electron-microscope frames.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # stays a group with a single command, too
+    asked = next((word for word in words if not word.startswith("-")), "")
+    for name in [asked] if asked in _HOMES else _HOMES:
+        module = import_module(f"pychip_stream.cli.{_HOMES[name]}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            settings = getattr(module, "context_settings", None)
+            app.command(name, context_settings=settings)(getattr(module, name))
+    return app
+
+
 def _explain(error: BaseException) -> int:
     """Print an error as one line; returns the exit code."""
     if isinstance(error, ConfigError) and len(error.problems) > 1:
@@ -63,11 +86,10 @@ def _explain(error: BaseException) -> int:
             say(f"  {problem}")
     elif isinstance(error, PychipError):
         say(f"error: {error}")
-    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
-        sys.stderr.write(error.format_message() + "\n")
-        return 2
-    elif isinstance(error, click.ClickException):
-        say(f"error: {' '.join(error.format_message().split())} (--help shows the usage)")
+    elif isinstance(error, TyperException):
+        message = error.format_message()
+        if message:  # none: the help page was shown, since there was no command
+            say(f"error: {message} (--help shows the usage)")
         return 2
     elif isinstance(error, OSError):
         say(f"error: {error.filename or 'input/output'}: {error.strerror or error}")

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from pychip_stream import lifecycle, logs
 from pychip_stream.archive.reader import open_run
-from pychip_stream.cli.analyze import failed_frames
 from pychip_stream.cli.monitor import Monitor
 from pychip_stream.cli.output import console, say
+from pychip_stream.cli.summary import failed_frames
 from pychip_stream.cli.supervisor import Supervisor
 from pychip_stream.config import Config
 

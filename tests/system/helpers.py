@@ -78,7 +78,10 @@ class Stack:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True).start()
+        self._reader = threading.Thread(
+            target=self._read, args=(self.process.stderr,), daemon=True
+        )
+        self._reader.start()
         wait_for(resolved.exists, "the run has chosen its ports")
         wait_for(lambda: configuration.load(resolved), "the resolved configuration is whole")
         self.resolved = configuration.load(resolved)
@@ -86,8 +89,9 @@ class Stack:
         return self
 
     def _read(self, stream):
-        for line in stream:
-            self.log.append(line.rstrip())
+        with stream:
+            for line in stream:
+                self.log.append(line.rstrip())
 
     def listen_for(self, condition, what, timeout_s=90.0):
         def heard():
@@ -133,7 +137,9 @@ class Stack:
             for one in [*left, self.process]:
                 one.kill()
             raise
-        out = self.process.stdout.read()
+        with self.process.stdout as stream:
+            out = stream.read()
+        self._reader.join(10.0)
         _, alive = psutil.wait_procs(left, timeout=5)
         assert not alive, alive
         return self.process.returncode, json.loads(out) if out else None
@@ -146,6 +152,9 @@ class Stack:
             for child in self.children():
                 child.kill()
             self.process.kill()
+        if self.process is not None:
             self.process.wait()
+            self.process.stdout.close()
+            self._reader.join(10.0)
         if self.monitor is not None:
             self.monitor.close()

@@ -138,11 +138,11 @@ def test_bad_frames_do_not_stop_a_run(files, shared_data, stack):
     shutil.copy(files / "good.tif", run.root)
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(run.root / "black.jpg")
     bad = {"text.png", "tiny.tif", "DMReader_EELS_STO.dm4"}
-    run.wait_archived(5)
-    run.listen_for(lambda: run.monitor.counter("incomplete") >= 1, "the half file is reported")
+    run.listen_for(lambda: run.monitor.counter("failed") >= 4, "the half file is reported")
+    run.wait_archived(6)
     with (run.root / "half.tif").open("wb") as file:  # it is completed after all
         file.write((files / "good.tif").read_bytes())
-    run.wait_archived(6)
+    run.wait_archived(7)  # another revision of the same frame
     code, document = run.stop()
     assert code == 0
     assert {row["path"] for row in document["failed"]} == bad

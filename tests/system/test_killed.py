@@ -74,6 +74,7 @@ def test_the_whole_run_killed_and_started_again(experiment):
     children = run.children()
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
+    run.process.stdout.close()
     # Services that lose their parent stop by themselves.
     wait_for(
         lambda: not any(c.is_running() and c.status() != "zombie" for c in children), "no orphan"
