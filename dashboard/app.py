@@ -15,15 +15,17 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
+from .examples_view import ExamplesView
 from .feed import Feed
 from .live_view import LiveView
 from .page import Page
 from .state import RunState
+from .studio import Studio
 from .viewer import Desk, View, Viewer
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView,)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2
@@ -61,7 +63,7 @@ class Dashboard:
 
     def __init__(self, config: Config) -> None:
         address, port = config.dashboard.address, config.dashboard.port
-        self._desk = Desk(config, RunState())
+        self._desk = Desk(config, RunState(), Studio(config))
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -99,6 +101,7 @@ class Dashboard:
     def close(self) -> None:
         """Stop the feed, then the server."""
         self._feed.stop()
+        self._desk.studio.close()
         self._server.stop()
 
     def _page(self) -> Any:

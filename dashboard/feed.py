@@ -22,7 +22,7 @@ from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 from pychip_stream.wire.sockets import Channel, Received
-from pychip_stream.workflows.analysis import inside
+from pychip_stream.workflows.places import inside
 
 from .pictures import to_jpeg
 from .state import RunState, Shot

@@ -260,6 +260,19 @@ class RunState:
         with self._lock:
             return self._history.nearest(moment)
 
+    def newest_key(self) -> tuple[str, int] | None:
+        """Path and index of the newest frame in the folder; None while there is none."""
+        seen, shot = self._seen, self.shot
+        newest = seen
+        if shot is not None and (seen is None or shot.live.frame.time > seen.time):
+            newest = shot.live.frame
+        return None if newest is None else (newest.path, newest.index)
+
+    def key_at(self, number: int) -> tuple[str, int] | None:
+        """Path and index of a frame by its number in order of time; negative from the end."""
+        with self._lock:
+            return self._history.key_at(number)
+
     def truth_of(self, frame: FrameRef) -> dict[str, float]:
         """Return the true fractions of a frame, where a simulation told them."""
         with self._lock:

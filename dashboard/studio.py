@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,14 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportChip, SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
+from pychip_stream.model.quality import Quality, assess
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.messages import PublishSupport
 from pychip_stream.wire.sockets import request
-from pychip_stream.workflows.analysis import inside, open_encoder
 from pychip_stream.workflows.drafting import Choice, RememberingEncoder, Trial, attempt, compose
+from pychip_stream.workflows.places import inside
 
-from .drafts import DraftState, Pick
+from .drafts import Draft, DraftState, Pick
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,15 @@ class Preview:
         None where there are not two classes with chips yet.
     trouble
         Why there is no trial.
+    quality
+        Follows a moment after the labels.
     """
 
     number: int
     key: Key
     trial: Trial | None = field(default=None, repr=False)
     trouble: str = ""
+    quality: Quality | None = None
 
 
 class Studio:
@@ -77,6 +81,17 @@ class Studio:
         self._lock = threading.Lock()
         self._read: OrderedDict[Key, Frame] = OrderedDict()
         self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
+        self._benches: dict[str, Bench] = {}
+
+    def bench(self, user: str, start: SupportSet | None) -> "Bench":
+        """Draft and preview of a user, shared by all tabs; begun from `start` if it is new."""
+        bench = self._benches.get(user)
+        if bench is None:
+            state = DraftState() if start is None else DraftState.of(start)
+            path = draft_path(self._config.support.folder, user)
+            draft = Draft.open(path, state, self.frames.submit)
+            bench = self._benches[user] = Bench(draft, Previewer(self))
+        return bench
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -126,14 +141,23 @@ class Studio:
                     self._loaded.popitem(last=False)
         return known
 
-    def build(self, state: DraftState, author: str = "", note: str = "") -> SupportSet:
-        """Make the support set of a draft, not embedded; classes without chips are left out.
+    def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
+        """Make the support set of a draft; classes without chips are left out.
+
+        Parameters
+        ----------
+        key
+            Frame that is shown.
 
         Raises
         ------
         PychipError
             If that is impossible, or a frame is not there any more.
         """
+        if state.parent is not None and not note:
+            saved = self.support(state.parent)
+            if state == DraftState.of(saved):
+                return saved
         counts = state.counts
         classes = [c for c in state.classes if counts[c.name]]
         return compose(
@@ -141,6 +165,7 @@ class Studio:
             classes,
             [self._choice(pick, state.chip_size) for pick in state.picks],
             self.normalization(state),
+            shown=self.frame(key),
             parent=state.parent,
             author=author,
             note=note,
@@ -163,10 +188,13 @@ class Studio:
         PychipError
             If that is impossible.
         """
-        return self.attempt_set(self.build(state), key)
+        return self.attempt_set(self.build(state, key), key)
 
     def attempt_set(self, support: SupportSet, key: Key) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
+        # The network's library takes seconds to load, and only this page needs it.
+        from pychip_stream.workflows.analysis import open_encoder
+
         if self._encoder is None:
             self._encoder = RememberingEncoder(open_encoder(self._config.encoder))
         return attempt(support, self.frame(key), self._encoder, self._config.classify)
@@ -182,7 +210,7 @@ class Studio:
         empty = [name for name, count in state.counts.items() if not count]
         if empty:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
-        trial = self.attempt_set(self.build(state, author, note), key)
+        trial = self.attempt_set(self.build(state, key, author, note), key)
         save_support(
             trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
         )
@@ -276,7 +304,16 @@ class Previewer:
                     return
                 number, state, key = self._wanted
                 self._wanted = None
-            self.preview = self._make(number, state, key)
+            preview = self.preview = self._make(number, state, key)
+            if self._wanted is None and preview.trial is not None:
+                self.preview = replace(preview, quality=self._judge(preview.trial))
+
+    def _judge(self, trial: Trial) -> Quality | None:
+        try:
+            return assess(trial.support, trial.classifier)
+        except Exception:
+            logger.exception("the quality of a draft could not be judged")
+            return None
 
     def _make(self, number: int, state: DraftState, key: Key) -> Preview:
         filled = [name for name, count in state.counts.items() if count]
@@ -289,6 +326,14 @@ class Previewer:
         except Exception as error:
             logger.exception("the preview failed")
             return Preview(number, key, trouble=f"the preview failed: {error}")
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """What a user works on."""
+
+    draft: Draft
+    previewer: Previewer
 
 
 class Job:

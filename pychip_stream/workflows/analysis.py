@@ -9,7 +9,7 @@ import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import Frame, FrameKey
+from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -19,6 +19,7 @@ from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.translation import failed_record
 
 logger = logging.getLogger(__name__)
@@ -143,22 +144,6 @@ class Analyst:
 def open_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names."""
     return load_encoder(config.name, config.weights, config.device)
-
-
-def inside(root: Path, relative: str) -> Path:
-    """Resolve a path from a message; it must stay inside `root`, also through links.
-
-    Raises
-    ------
-    FrameError
-        If it does not.
-    """
-    FrameKey(relative)
-    base = root.resolve()
-    path = (base / relative).resolve()
-    if not path.is_relative_to(base):
-        raise FrameError(f"{relative}: leads out of the acquisition folder; refused")
-    return path
 
 
 def _intensity(frame: Frame) -> tuple[float, float, float]:

@@ -1,0 +1,390 @@
+"""Examples view: a support set is made by clicking chips, and judged while it grows."""
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.domain.chips import CELLS, ChipSize, Grid
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.errors import PychipError
+
+from .components import ChipCanvas, ClassShelf
+from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from .pictures import to_jpeg
+from .studio import Key, Preview, Studio
+from .versions_panel import VersionsPanel
+from .viewer import Desk, Viewer
+
+logger = logging.getLogger(__name__)
+
+FEWEST, MOST = 2, 10
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    key: Key
+    jpeg: bytes = field(repr=False)
+    shape: tuple[int, int]
+    pixel_size: float | None
+    unit: str | None
+
+
+class ExamplesView:
+    """Choose chips on a frame; see at once what they make of it; save and publish."""
+
+    title = "Examples"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        self._desk = desk
+        self._viewer = viewer
+        self._bench = desk.studio.bench(viewer.user, desk.run.support)
+        self._picture: _Picture | None = None
+        self._loading: tuple[Key, Future[_Picture]] | None = None
+        self._numbers = 0
+        self._echo = 0
+        self._sent_state = 0
+        self._sent_preview: Preview | None = None
+        self._thumbs: Future[dict[str, Any]] | None = None
+        self._said = ""
+        self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
+        self._shelf = ClassShelf(self._on_shelf, sizing_mode="stretch_width")
+        self._versions = VersionsPanel(desk, viewer, self._bench, lambda: self._key)
+        self._make_controls()
+
+    @property
+    def _key(self) -> Key | None:
+        return self._picture.key if self._picture else None
+
+    def _make_controls(self) -> None:
+        size = self._bench.draft.state.chip_size
+        small = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._newest = pmui.Button(label="Take the newest frame", **small)
+        self._newest.on_click(lambda _event: self._take(self._desk.run.newest_key()))
+        self._number = pmui.IntInput(
+            label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
+        )
+        self._number.param.watch(self._on_number, "value")
+        slider = {"start": 2 * CELLS, "end": 256, "step": 1, "width": 190, "margin": (0, 10)}
+        self._width = pmui.IntSlider(label="chip width (px)", value=size.width, **slider)
+        self._height = pmui.IntSlider(label="height (px)", value=size.height, **slider)
+        self._square = pmui.Checkbox(label="square", value=size.width == size.height)
+        self._height.visible = not self._square.value
+        self._square.param.watch(self._on_square, "value")
+        for one in (self._width, self._height):
+            one.param.watch(self._on_grid_move, "value")
+            one.param.watch(self._on_grid, "value_throttled")
+            one.disabled = not self._viewer.operator
+
+    def panel(self) -> Any:
+        """Lay the page out: frame left, classes and versions right."""
+        choose = pn.Row(self._newest, self._number, sizing_mode="stretch_width")
+        grid = pn.Row(
+            self._width, self._height, self._square, sizing_mode="stretch_width",
+            styles={"flex-wrap": "wrap"},
+        )  # fmt: skip
+        right = pn.Column(
+            choose, grid, self._shelf, self._versions.panel(), sizing_mode="stretch_width",
+            styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
+        )  # fmt: skip
+        return side_by_side(self._canvas, right)
+
+    def pull(self, now: float) -> None:
+        """Show what has been read, fitted or changed elsewhere."""
+        if self._picture is None and self._loading is None:
+            self._take(self._desk.run.newest_key())
+        self._show_loaded()
+        self._show_state()
+        self._show_preview()
+        self._versions.pull(now)
+
+    def close(self) -> None:
+        """Leave the draft as it is; it is kept on the server."""
+
+    # -- the frame
+
+    def _take(self, key: Key | None) -> None:
+        if key is None or self._loading is not None:
+            return
+        studio = self._desk.studio
+        scale = studio.normalization
+        state = self._bench.draft.state
+
+        def read() -> _Picture:
+            frame = studio.frame(key)
+            jpeg, _ = to_jpeg(frame.pixels, scale(state))
+            return _Picture(key, jpeg, frame.shape, frame.pixel_size, frame.unit)
+
+        self._loading = key, studio.frames.submit(read)
+
+    def _show_loaded(self) -> None:
+        if self._loading is None or not self._loading[1].done():
+            return
+        (key, future), self._loading = self._loading, None
+        error = future.exception()
+        if error is not None:
+            self._say([["error", str(error)]])
+            if not isinstance(error, PychipError):
+                logger.error("%s cannot be shown", key[0], exc_info=error)
+            return
+        self._picture = future.result()
+        shape = self._picture.shape
+        for slider, length in ((self._width, shape[1]), (self._height, shape[0])):
+            slider.end = max(length // 2, 4 * CELLS)
+        self._send_frame()
+
+    def _send_frame(self) -> None:
+        picture = self._picture
+        if picture is None:
+            return
+        self._numbers += 1
+        state = self._bench.draft.state
+        self._canvas.send(
+            type="frame",
+            seq=self._numbers,
+            jpeg=picture.jpeg,
+            shape=list(picture.shape),
+            chip=[state.chip_size.width, state.chip_size.height],
+            grid=_grid(picture.shape, state.chip_size),
+            labels=None,
+            palette=[],
+            pixel_size=picture.pixel_size,
+            unit=picture.unit,
+            bars=[],
+            caption=picture.key[0] + (f" #{picture.key[1]}" if picture.key[1] else ""),
+            alt=f"frame {picture.key[0]}; click chips to choose examples",
+        )
+        self._sent_state, self._sent_preview = 0, None
+
+    def _on_number(self, event: Any) -> None:
+        self._take(self._desk.run.key_at(int(event.new or 0)))
+
+    # -- the draft
+
+    def _on_canvas(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "ready":
+            self._echo = 0
+            self._send_frame()
+        elif kind in ("pick", "undo"):
+            self._echo = int(message.get("click", 0))
+            self._edit(message)
+
+    def _on_shelf(self, message: dict[str, Any]) -> None:
+        if message["type"] == "ready":
+            self._sent_state = 0
+        else:
+            self._edit(message)
+
+    def _edit(self, message: dict[str, Any]) -> None:
+        """Change the draft as the browser asks; what is impossible is said, not done."""
+        draft = self._bench.draft
+        if not self._viewer.operator:
+            return
+        try:
+            if message["type"] == "undo":
+                draft.undo()
+            else:
+                draft.change(edited(draft.state, message, self._key))
+        except PychipError as error:
+            self._say([["error", str(error)]])
+        except (KeyError, ValueError, TypeError, IndexError):
+            logger.warning("a message of a browser makes no sense: %.200r", message)
+        self._sent_state = 0
+
+    def _on_square(self, event: Any) -> None:
+        self._height.visible = not event.new
+        if event.new:
+            self._height.value = self._width.value
+
+    def _on_grid_move(self, event: Any) -> None:
+        """Draw the grid while the slider moves; the draft follows when it is let go."""
+        if self._square.value and event.obj is self._width:
+            self._height.value = self._width.value
+        if self._picture is not None:
+            size = ChipSize(self._width.value, self._height.value)
+            self._canvas.send(
+                type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
+            )
+
+    def _on_grid(self, _event: Any) -> None:
+        size = ChipSize(self._width.value, self._height.value)
+        draft = self._bench.draft
+        if self._viewer.operator and size != draft.state.chip_size:
+            draft.change(draft.state.resize(size))
+
+    # -- what is shown of it
+
+    def _show_state(self) -> None:
+        draft = self._bench.draft
+        number, state = draft.number, draft.state
+        if self._picture is None:
+            return
+        if number != self._sent_state:
+            self._sent_state = number
+            size = state.chip_size
+            if (self._width.value, self._height.value) != (size.width, size.height):
+                self._square.value = size.width == size.height
+                self._width.value, self._height.value = size.width, size.height
+            key = self._picture.key
+            self._canvas.send(
+                type="picks",
+                classes=[{"name": c.name, "color": c.color} for c in state.classes],
+                picks=[[p.row, p.column, p.label] for p in state.picks if (p.path, p.index) == key],
+                echo=self._echo,
+                locked=not self._viewer.operator,
+            )
+            self._send_shelf()
+        self._bench.previewer.ask(number, state, self._picture.key)
+        if self._thumbs is not None and self._thumbs.done():
+            done, self._thumbs = self._thumbs, None
+            self._shelf.send(**done.result())
+
+    def _send_shelf(self) -> None:
+        """Cut the thumbnails on another thread; frames may have to be read for them."""
+        studio, draft = self._desk.studio, self._bench.draft
+        number, state = draft.number, draft.state
+        odd = odd_chips(self._bench.previewer.preview)
+        locked = not self._viewer.operator
+        self._thumbs = studio.frames.submit(
+            lambda: shelf_message(studio, number, state, odd, locked)
+        )
+
+    def _show_preview(self) -> None:
+        preview = self._bench.previewer.preview
+        if preview is None or preview is self._sent_preview or self._picture is None:
+            return
+        if preview.key != self._picture.key:
+            return
+        self._sent_preview = preview
+        trial = preview.trial
+        if trial is None:
+            self._canvas.send(type="labels", labels=None, bars=[], seq=preview.number)
+            self._say([["", preview.trouble]])
+            return
+        result = trial.result
+        colors = {c.name: c.color for c in trial.support.classes}
+        names = (*result.names, UNKNOWN)
+        palette = [{"name": n, "color": colors.get(n, UNKNOWN_COLOR)} for n in names]
+        self._canvas.send(
+            type="labels",
+            seq=preview.number,
+            labels=result.label_map.tobytes(),
+            grid=list(result.label_map.shape),
+            chip=[trial.support.chip_size.width, trial.support.chip_size.height],
+            palette=palette,
+            bars=[
+                {**entry, "value": f.value, "low": f.low, "high": f.high, "truth": None}
+                for entry, f in zip(palette, result.fractions.values(), strict=True)
+            ],
+        )
+        self._say(quality_lines(preview))
+
+    def _say(self, lines: list[list[str]]) -> None:
+        self._shelf.send(type="notes", lines=lines)
+
+
+def edited(state: Any, message: dict[str, Any], key: Key | None) -> Any:
+    """Return the state of a draft after what a browser asked for.
+
+    Raises
+    ------
+    PychipError
+        If it is impossible; KeyError, ValueError, TypeError: if the message makes no sense.
+    """
+    kind = message["type"]
+    if kind == "pick":
+        if key is None:
+            return state
+        places = [(int(row), int(column)) for row, column in message["chips"]]
+        if any(row < 0 or column < 0 for row, column in places):
+            raise ValueError("negative place")
+        return state.choose(str(message["label"]), *key, places, add=bool(message["add"]))
+    changes = {
+        "add": lambda: state.add_class(),
+        "rename": lambda: state.rename(str(message["old"]), str(message["name"])),
+        "recolor": lambda: state.recolor(str(message["name"]), str(message["color"])),
+        "merge": lambda: state.merge(str(message["source"]), str(message["target"])),
+        "remove": lambda: state.remove_class(str(message["name"])),
+        "drop": lambda: state.drop(int(message["number"])),
+    }
+    return changes[kind]()
+
+
+def shelf_message(
+    studio: Studio, number: int, state: Any, odd: dict[int, str], locked: bool
+) -> dict[str, Any]:
+    """Everything that the shelf shows of a draft."""
+    scale = studio.normalization(state)
+    classes = []
+    for one in state.classes:
+        chips = [
+            {
+                "number": i,
+                "jpeg": studio.thumbnail(pick, state.chip_size, scale),
+                "where": f"row {pick.row}, column {pick.column} of {pick.path}"
+                if pick.row >= 0
+                else "imported chip",
+                "odd": odd.get(i, ""),
+            }
+            for i, pick in enumerate(state.picks)
+            if pick.label == one.name
+        ]
+        classes.append(
+            {
+                "name": one.name,
+                "color": one.color,
+                "count": len(chips),
+                "advice": count_advice(len(chips)),
+                "chips": chips,
+            }
+        )
+    return {"type": "shelf", "number": number, "classes": classes, "locked": locked}
+
+
+def count_advice(count: int) -> str:
+    """Say in a few words whether a class has enough examples."""
+    if count == 0:
+        return "choose 2–10"
+    if count < FEWEST:
+        return "one more at least"
+    if count > MOST:
+        return "more gain little"
+    return "good"
+
+
+def odd_chips(preview: Preview | None) -> dict[int, str]:
+    """Why an example looks like another class, by its number in the draft."""
+    if preview is None or preview.quality is None:
+        return {}
+    found = {}
+    for number, chip in enumerate(getattr(preview.quality, "chips", ())):
+        if chip.taken_for is not None and chip.taken_for != chip.label:
+            found[number] = f"looks like {chip.taken_for}"
+    return found
+
+
+def quality_lines(preview: Preview) -> list[list[str]]:
+    """Say what cross-validation thinks of a draft, as (level, text)."""
+    quality = preview.quality
+    if quality is None:
+        return [["", "judging the examples…"]]
+    lines = []
+    if quality.accuracy is not None:
+        level = "good" if quality.accuracy >= 0.9 else "warning"
+        lines.append([level, f"accuracy {quality.accuracy:.0%}, cross-validated over the examples"])
+    if quality.confusion is not None:
+        own, other, share = quality.confusion
+        lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])
+    return lines + [["", line] for line in quality.advice]
+
+
+def _grid(shape: tuple[int, int], size: ChipSize) -> list[int]:
+    try:
+        grid = Grid.of(shape, size)
+    except PychipError:
+        return [0, 0]
+    return [grid.rows, grid.columns]
