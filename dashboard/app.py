@@ -19,6 +19,7 @@ from .examples_view import ExamplesView
 from .feed import Feed
 from .live_view import LiveView
 from .page import Page
+from .past import PastFrames
 from .state import RunState
 from .studio import Studio
 from .viewer import Desk, View, Viewer
@@ -63,7 +64,8 @@ class Dashboard:
 
     def __init__(self, config: Config) -> None:
         address, port = config.dashboard.address, config.dashboard.port
-        self._desk = Desk(config, RunState(), Studio(config))
+        run, studio = RunState(), Studio(config)
+        self._desk = Desk(config, run, studio, PastFrames(config, run, studio))
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -93,6 +95,11 @@ class Dashboard:
         self._feed = Feed(config, self._desk.run)
         self._feed.start()
         logger.info("dashboard: http://%s:%d/", address, self._server.port)
+
+    @property
+    def port(self) -> int:
+        """Port that is listened on."""
+        return int(self._server.port)
 
     def step(self) -> None:
         """Serve for a moment."""

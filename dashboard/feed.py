@@ -119,6 +119,8 @@ class Feed:
         self._state.record(live, None if intervals is None else intervals.astype(np.float64))
         if live.status != "ok" or "label_map" not in arrays or intervals is None:
             return
+        labels = np.asarray(arrays["label_map"], np.uint8)
+        self._state.remember(Shot(0, live, labels, intervals.astype(np.float64)))
         shown = self._state.shot
         newest = self._newest[0] if self._newest else (shown.live if shown else None)
         if newest is not None and live.frame.time < newest.frame.time:

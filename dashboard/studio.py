@@ -22,7 +22,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportChip, SupportSet
+from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.model.quality import Quality, assess
@@ -171,14 +171,16 @@ class Studio:
             note=note,
         )
 
-    def normalization(self, state: DraftState) -> Normalization | None:
-        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
-        if state.parent is None:
-            return None
+    def scale_of(self, version: str) -> Normalization | None:
+        """Intensity range of a saved version; None where it is not here."""
         try:
-            return self.support(state.parent).normalization
+            return self.support(version).normalization
         except PychipError:
             return None
+
+    def normalization(self, state: DraftState) -> Normalization | None:
+        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
+        return None if state.parent is None else self.scale_of(state.parent)
 
     def attempt(self, state: DraftState, key: Key) -> Trial:
         """Fit a draft and classify a frame with it; only on the thread `fits`.
@@ -242,7 +244,7 @@ class Studio:
             assert choice.frame is not None
             grid = Grid.of(choice.frame.shape, size)
             pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
-            scale = scale or self._scale_of(choice.frame)
+            scale = scale or Normalization.from_percentiles(choice.frame.pixels)
         grey = (scale or Normalization.from_percentiles(pixels)).apply(pixels)
         picture = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
         picture.thumbnail((_THUMB_PX, _THUMB_PX))
@@ -250,20 +252,14 @@ class Studio:
         picture.save(target, "JPEG", quality=80)
         return target.getvalue()
 
-    def _scale_of(self, frame: Frame) -> Normalization:
-        return Normalization.from_percentiles(frame.pixels)
-
     def _choice(self, pick: Pick, size: ChipSize) -> Choice:
         """Where a pick comes from: its frame, or the version it was loaded from."""
         if pick.version:
             support = self.support(pick.version)
             if support.chip_size == size and 0 <= pick.number < len(support.chips):
-                return Choice(pick.label, chip=self._saved(support, pick))
+                return Choice(pick.label, chip=support.chips[pick.number])
         frame = self.frame((pick.path, pick.index))
         return Choice(pick.label, frame, pick.row, pick.column)
-
-    def _saved(self, support: SupportSet, pick: Pick) -> SupportChip:
-        return support.chips[pick.number]
 
 
 class Previewer:

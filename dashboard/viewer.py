@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from pychip_stream.config import Config
 
+from .past import PastFrames
 from .state import RunState
 from .studio import Studio
 
@@ -32,6 +33,7 @@ class Desk:
     config: Config
     run: RunState
     studio: Studio
+    past: PastFrames
 
 
 class View(Protocol):

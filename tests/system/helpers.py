@@ -78,9 +78,7 @@ class Stack:
             text=True,
             start_new_session=True,
         )
-        self._reader = threading.Thread(
-            target=self._read, args=(self.process.stderr,), daemon=True
-        )
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         wait_for(resolved.exists, "the run has chosen its ports")
         wait_for(lambda: configuration.load(resolved), "the resolved configuration is whole")
