@@ -15,6 +15,7 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
+from . import accounts
 from .examples_view import ExamplesView
 from .feed import Feed
 from .live_view import LiveView
@@ -22,7 +23,7 @@ from .page import Page
 from .past import PastFrames
 from .state import RunState
 from .studio import Studio
-from .viewer import Desk, View, Viewer
+from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
@@ -71,18 +72,24 @@ class Dashboard:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         pn.config.respect_explicit_sizing = True
         before = signal.getsignal(signal.SIGINT)
+        options = accounts.server_options(config.dashboard)
         try:
             self._server = pn.serve(
                 self._page,
                 address=address,
                 port=port,
-                websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
+                websocket_origin=[
+                    f"{address}:{port}",
+                    f"localhost:{port}",
+                    *config.dashboard.origins,
+                ],
                 title="pychip-stream",
                 show=False,
                 start=False,
                 verbose=False,
                 unused_session_lifetime_milliseconds=2000,
                 check_unused_sessions_milliseconds=1000,
+                **options,
             )
         except OSError as error:
             raise PychipError(
@@ -119,7 +126,8 @@ class Dashboard:
             )
         self._sessions += 1
         pn.state.on_session_destroyed(self._gone)
-        return Page(self._desk, Viewer(), VIEWS).panel()
+        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
+        return Page(self._desk, who, VIEWS).panel()
 
     def _gone(self, _context: Any) -> None:
         self._sessions -= 1

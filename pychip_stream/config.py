@@ -1,14 +1,22 @@
 """Configuration: what people edit, checked at once and with every problem named."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pychip_stream.errors import ConfigError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 class _Section(BaseModel):
@@ -97,6 +105,28 @@ class DashboardConfig(_Section):
     enabled: bool = True
     address: str = Field("127.0.0.1", description="interface to listen on")
     port: Port = Field(0, description="0: a free one")
+    users: Path | None = Field(
+        None, description='JSON file of {"name": "password"}; with it viewers must log in'
+    )
+    operators: tuple[str, ...] = Field(
+        (), description="users who may change support sets; none named: all who may look"
+    )
+    origins: tuple[str, ...] = Field(
+        (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
+    )
+    trusted_network: bool = Field(
+        False, description="let everybody on the network look and change, without a login"
+    )
+
+    @model_validator(mode="after")
+    def _need_login_beyond_this_machine(self) -> Self:
+        if not (self.users or self.trusted_network or _is_loopback(self.address)):
+            raise ValueError(
+                f"{self.address} can be reached from other machines, which needs a login; set "
+                "dashboard.users, or dashboard.trusted_network if everybody there may change "
+                "the run"
+            )
+        return self
 
 
 class Config(_Section):
@@ -187,5 +217,8 @@ def _resolve(config: Config, base: Path) -> Config:
                 update={"weights": at(encoder.weights) if encoder.weights else None}
             ),
             "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
+            "dashboard": config.dashboard.model_copy(
+                update={"users": at(config.dashboard.users) if config.dashboard.users else None}
+            ),
         }
     )

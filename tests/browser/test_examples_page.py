@@ -70,7 +70,7 @@ def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
     for key in ("ArrowLeft", "ArrowUp", "Space"):
         page.keyboard.press(key)
     wait_data(page, "picked", "v !== String(arg)", before)
-    slider = page.get_by_role("slider").first
+    slider = page.locator(".MuiSlider-root input").first
     slider.focus()
     slider.press("ArrowRight")
     wait_data(page, "grid", "v === '7x7'")
