@@ -108,6 +108,11 @@ class Dashboard:
         """Port that is listened on."""
         return int(self._server.port)
 
+    @property
+    def run(self) -> RunState:
+        """What is known of the run."""
+        return self._desk.run
+
     def step(self) -> None:
         """Serve for a moment."""
         self._server.io_loop.run_sync(_moment)

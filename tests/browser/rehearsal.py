@@ -55,6 +55,7 @@ class Rehearsal:
         self.address = f"http://127.0.0.1:{page}/"
         self.processes = {}
         self.sent = 0
+        self.textures = {}
         self.rng = np.random.default_rng(0)
         self.context = zmq.Context()
         self.channel = Channel(self.context, zmq.DEALER, 1000)
@@ -64,12 +65,15 @@ class Rehearsal:
         for name in names or ("services.hub", "dashboard.app"):
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", f"pychip_stream.{name}", str(self.config_path)],
+                    self.command(name),
                     stdout=log,
                     stderr=log,
                 )
         self.wait_for_page()
         return self
+
+    def command(self, name):
+        return [sys.executable, "-m", f"pychip_stream.{name}", str(self.config_path)]
 
     def wait_for_page(self, timeout_s=60.0):
         deadline = time.monotonic() + timeout_s
@@ -89,7 +93,7 @@ class Rehearsal:
         number = self.sent
         self.sent += 1
         path = self.root / f"frame_{number:05d}.tif"
-        tifffile.imwrite(path, two_textures(self.size, share, self.rng))
+        tifffile.imwrite(path, self.texture(round(share, 1)))
         now = time.time()
         moment = now if moment is None else moment
         ref = FrameRef(
@@ -110,6 +114,11 @@ class Rehearsal:
         self.channel.send(live, {"label_map": labels, "intervals": intervals})
         self.watcher(behind)
         return ref
+
+    def texture(self, share):
+        if share not in self.textures:
+            self.textures[share] = two_textures(self.size, share, self.rng)
+        return self.textures[share]
 
     def watcher(self, behind=0):
         counters = {"seen": self.sent, "archived": self.sent - behind, "behind": behind}
