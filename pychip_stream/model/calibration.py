@@ -11,7 +11,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from pychip_stream.model.discriminant import Float, HeldOut, Index
+from pychip_stream.model.discriminant import Float, Index
+from pychip_stream.model.validation import HeldOut
 
 PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of the temperature about its moment estimate."""
@@ -91,13 +92,16 @@ def choose_shrinkage(held_out: HeldOut) -> tuple[int, float]:
             for logits, t in zip(held_out.logits, temperatures, strict=True)
         ]
     )
-    best = 0
-    for number in np.argsort(losses.mean(axis=1), kind="stable"):
-        gain = losses[0] - losses[number]
-        if gain.mean() > gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain)):
-            best = int(number)
-            break
+    order = np.argsort(losses.mean(axis=1), kind="stable")
+    best = next((int(n) for n in order if clearly_smaller(losses[n], losses[0])), 0)
     return best, temperatures[best]
+
+
+def clearly_smaller(losses: Float, reference: Float) -> bool:
+    """Whether (n,) paired losses are smaller by more than one standard error."""
+    gain = reference - losses
+    error = gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain))
+    return bool(gain.mean() > error)
 
 
 def calibration_error(

@@ -18,6 +18,8 @@ from pychip_stream.model.discriminant import (
     Discriminant,
     Examples,
     Float,
+    Index,
+    largest_per_class,
     linear_rule,
     prototypes,
     within_covariance,
@@ -40,17 +42,22 @@ class Ensemble:
     Attributes
     ----------
     weights, offsets
-        (B·K, D) and (B·K, 1) float32; logits already divided by each replicate's temperature.
+        (B·P, D) and (B·P, 1) float32; logits already divided by each replicate's temperature.
     thresholds
         (B,) float32 novelty beyond which each replicate rejects.
-    classes
-        K.
+    owners
+        (P,) class of every prototype.
     """
 
     weights: Float32 = field(repr=False)
     offsets: Float32 = field(repr=False)
     thresholds: Float32 = field(repr=False)
-    classes: int
+    owners: Index = field(repr=False)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, K."""
+        return int(self.owners[-1]) + 1
 
 
 def fit_ensemble(
@@ -64,26 +71,26 @@ def fit_ensemble(
 ) -> Ensemble:
     """Refit the rule to resampled examples.
 
-    Each class is resampled with replacement. The mean of n resampled examples scatters less
-    than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of the normal to
-    Student's t in the tails; the deviation of every resampled prototype is widened by both. A
-    class with a single example borrows the scatter of the others.
+    Each class (or blob of one) is resampled with replacement. The mean of n resampled examples
+    scatters less than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of
+    the normal to Student's t in the tails; the deviation of every resampled prototype is widened
+    by both. A class with a single example borrows the scatter of the others.
     """
     rng = np.random.default_rng(seed)
-    counts = examples.counts
-    classes, dim = len(counts), examples.cells.shape[-1]
-    weights = np.empty((replicates, classes, dim), np.float32)
-    offsets = np.empty((replicates, classes, 1), np.float32)
+    counts, owners = np.bincount(examples.members), examples.owners
+    dim = examples.cells.shape[-1]
+    weights = np.empty((replicates, len(owners), dim), np.float32)
+    offsets = np.empty((replicates, len(owners), 1), np.float32)
     temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * rng.standard_normal(replicates))
     for number in range(replicates):
-        share = _resample(examples.labels, counts, rng)
+        share = _resample(examples.members, counts, rng)
         moved = _moved_prototypes(examples, rule.prototypes, share, rng)
-        one = linear_rule(moved, within_covariance(examples, share), shrinkage)
+        one = linear_rule(moved, within_covariance(examples, share), shrinkage, owners)
         weights[number] = one.weights.T / temperatures[number]
         offsets[number] = one.offsets[:, None] / temperatures[number]
     thresholds = np.exp(_THRESHOLD_SPREAD * rng.standard_normal(replicates))
     return Ensemble(
-        weights.reshape(-1, dim), offsets.reshape(-1, 1), thresholds.astype(np.float32), classes
+        weights.reshape(-1, dim), offsets.reshape(-1, 1), thresholds.astype(np.float32), owners
     )
 
 
@@ -127,7 +134,10 @@ def _replicate_fractions(
 ) -> Float:
     """(B, K + 1) fractions that each replicate expects."""
     count = len(ensemble.thresholds)
-    logits = (ensemble.weights @ chips.T + ensemble.offsets).reshape(count, ensemble.classes, -1)
+    logits = ensemble.weights @ chips.T + ensemble.offsets
+    logits = largest_per_class(
+        logits.reshape(count, len(ensemble.owners), -1), ensemble.owners, axis=1
+    )
     logits -= logits.max(axis=1, keepdims=True)
     odds = np.exp(logits, out=logits)
     odds /= odds.sum(axis=1, keepdims=True)
@@ -151,17 +161,19 @@ def _resample(
 def _moved_prototypes(
     examples: Examples, centre: Float, share: Float, rng: np.random.Generator
 ) -> Float:
-    """(K, D) prototypes of the resampled examples, with their scatter widened."""
+    """(P, D) prototypes of the resampled examples, with their scatter widened."""
     moved = prototypes(examples, share)
-    residual = examples.chips - centre[examples.labels]
-    many = np.flatnonzero(examples.counts[examples.labels] > 1)
-    for cls, count in enumerate(examples.counts):
+    members = examples.members
+    counts = np.bincount(members)
+    residual = examples.chips - centre[members]
+    many = np.flatnonzero(counts[members] > 1)
+    for cls, count in enumerate(counts):
         if count > 1:
             moved[cls] = centre[cls] + widening(int(count)) * (moved[cls] - centre[cls])
         elif len(many):
             moved[cls] = centre[cls] + widening(2) * residual[rng.choice(many)]
         else:
-            own = examples.cells[examples.labels == cls][0]
+            own = examples.cells[members == cls][0]
             moved[cls] = own[rng.integers(len(own))]
     return moved
 

@@ -39,14 +39,14 @@ class Whitening:
     matrix
         (D, D): whitened = standardised chips @ matrix.
     prototypes
-        (K, D) whitened class means.
+        (P, D) whitened prototypes.
     """
 
     matrix: Floating = field(repr=False)
     prototypes: Floating = field(repr=False)
 
     def distances(self, chips: Floating) -> Floating:
-        """(n, D) standardised chips to (n, K) distances to the prototypes."""
+        """(n, D) standardised chips to (n, P) distances to the prototypes."""
         flat = chips @ self.matrix
         centre = self.prototypes
         squared = (
@@ -112,7 +112,7 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
 def _robust(examples: Examples, background: Float) -> Whitening:
     """Whitening from examples and the typical part of the background."""
     centre = prototypes(examples)
-    known = examples.chips - centre[examples.labels]
+    known = examples.chips - centre[examples.members]
     within = (examples.cells - examples.chips[:, None, :]).reshape(-1, centre.shape[1])
     per_chip = examples.cells.shape[1]
     # Until the background has spoken, the scatter of cells stands in for that of chips.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.errors import SupportError
-from pychip_stream.model.discriminant import Discriminant
+from pychip_stream.model.discriminant import Discriminant, Index, largest_per_class
 from pychip_stream.model.intervals import Ensemble, frame_intervals
 from pychip_stream.model.novelty import Novelty
 
@@ -50,7 +50,9 @@ class Scorer:
     mean, deviation
         (D,) of the support frame.
     weights, offsets
-        (D, K) and (K,): logits already divided by the temperature.
+        (D, P) and (P,): logits already divided by the temperature.
+    owners
+        (P,) class of every prototype.
     novelty
         Whitening (float32) and threshold.
     sensitivity
@@ -63,6 +65,7 @@ class Scorer:
     deviation: Float32 = field(repr=False)
     weights: Float32 = field(repr=False)
     offsets: Float32 = field(repr=False)
+    owners: Index = field(repr=False)
     novelty: Novelty = field(repr=False)
     sensitivity: float
     ensemble: Ensemble = field(repr=False)
@@ -83,6 +86,7 @@ class Scorer:
             deviation=scale[1].astype(np.float32),
             weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
             offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
+            owners=rule.owners,
             novelty=novelty.in_single_precision(),
             sensitivity=sensitivity,
             ensemble=ensemble,
@@ -97,19 +101,20 @@ class Scorer:
             If D is not that of the examples.
         """
         chips, broken = self._standardise(embeddings)
-        logits = chips @ self.weights + self.offsets
+        logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
         whitening = self.novelty.whitening
         distances = whitening.distances(chips)
+        nearest = -largest_per_class(-distances, self.owners)
         unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
         novelty[broken] = _BROKEN
         labels = logits.argmax(axis=1).astype(np.uint8)
         if reject:
-            labels[novelty > 1.0] = self.weights.shape[1]
+            labels[novelty > 1.0] = logits.shape[1]
         return Scores(
             labels=labels,
             probabilities=softmax(logits),
-            distances=(distances / np.float32(self.novelty.spread)).astype(np.float32),
+            distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
             intervals=frame_intervals(self.ensemble, chips, labels, novelty, reject=reject),
         )
