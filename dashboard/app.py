@@ -21,6 +21,7 @@ from .feed import Feed
 from .live_view import LiveView
 from .page import Page
 from .past import PastFrames
+from .previews import Benches
 from .state import RunState
 from .studio import Studio
 from .viewer import Desk, View
@@ -66,7 +67,9 @@ class Dashboard:
     def __init__(self, config: Config) -> None:
         address, port = config.dashboard.address, config.dashboard.port
         run, studio = RunState(), Studio(config)
-        self._desk = Desk(config, run, studio, PastFrames(config, run, studio))
+        self._desk = Desk(
+            config, run, studio, PastFrames(config, run, studio), Benches(config, studio)
+        )
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)

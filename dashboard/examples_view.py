@@ -11,17 +11,18 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
 from pychip_stream.errors import PychipError
+from pychip_stream.model.guidance import GridAdvice
 
 from .components import ChipCanvas, ClassShelf
+from .example_texts import edited, odd_chips, quality_lines, shelf_message
 from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
 from .pictures import to_jpeg
-from .studio import Key, Preview, Studio
+from .previews import Preview
+from .studio import Key
 from .versions_panel import VersionsPanel
 from .viewer import Desk, Viewer
 
 logger = logging.getLogger(__name__)
-
-FEWEST, MOST = 2, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class ExamplesView:
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._desk = desk
         self._viewer = viewer
-        self._bench = desk.studio.bench(viewer.user, desk.run.support)
+        self._bench = desk.benches.of(viewer.user, desk.run.support)
         self._picture: _Picture | None = None
         self._loading: tuple[Key, Future[_Picture]] | None = None
         self._numbers = 0
@@ -74,6 +75,14 @@ class ExamplesView:
         self._square = pmui.Checkbox(label="square", value=size.width == size.height)
         self._height.visible = not self._square.value
         self._square.param.watch(self._on_square, "value")
+        self._advice = pn.pane.Str("", margin=(4, 4), sizing_mode="stretch_width")
+        self._recommended: Future[GridAdvice] | None = None
+        self._use = pmui.Button(
+            label="Use the recommended size", variant="outlined", visible=False, **small
+        )
+        self._use.on_click(lambda _event: self._use_recommended())
+        self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
+        self._hints.param.watch(lambda _event: self._send_hints(), "value")
         for one in (self._width, self._height):
             one.param.watch(self._on_grid_move, "value")
             one.param.watch(self._on_grid, "value_throttled")
@@ -86,8 +95,10 @@ class ExamplesView:
             self._width, self._height, self._square, sizing_mode="stretch_width",
             styles={"flex-wrap": "wrap"},
         )  # fmt: skip
+        advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
         right = pn.Column(
-            choose, grid, self._shelf, self._versions.panel(), sizing_mode="stretch_width",
+            choose, grid, advice, self._shelf, self._hints, self._versions.panel(),
+            sizing_mode="stretch_width",
             styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
         )  # fmt: skip
         return side_by_side(self._canvas, right)
@@ -97,6 +108,7 @@ class ExamplesView:
         if self._picture is None and self._loading is None:
             self._take(self._desk.run.newest_key())
         self._show_loaded()
+        self._show_advice()
         self._show_state()
         self._show_preview()
         self._versions.pull(now)
@@ -132,6 +144,8 @@ class ExamplesView:
             return
         self._picture = future.result()
         shape = self._picture.shape
+        studio = self._desk.studio
+        self._recommended = studio.frames.submit(lambda: studio.advise(key))
         for slider, length in ((self._width, shape[1]), (self._height, shape[0])):
             slider.end = max(length // 2, 4 * CELLS)
         self._send_frame()
@@ -158,6 +172,31 @@ class ExamplesView:
             alt=f"frame {picture.key[0]}; click chips to choose examples",
         )
         self._sent_state, self._sent_preview = 0, None
+
+    def _show_advice(self) -> None:
+        if self._recommended is None or not self._recommended.done():
+            return
+        if self._recommended.exception() is not None:
+            logger.warning("no chip size is recommended: %s", self._recommended.exception())
+            self._recommended = None
+            return
+        advice = self._recommended.result()
+        text = "\n".join((f"{advice.chip_size} px: {advice.reason}", *advice.warnings))
+        if text != self._advice.object:
+            self._advice.object, self._use.visible = text, self._viewer.operator
+
+    def _use_recommended(self) -> None:
+        if self._recommended is not None and self._recommended.done():
+            size = self._recommended.result().size
+            self._bench.draft.change(self._bench.draft.state.resize(size))
+
+    def _send_hints(self) -> None:
+        preview = self._bench.previewer.preview
+        shown = preview is not None and self._hints.value and preview.key == self._key
+        chips = preview.suggestions if preview is not None and shown else ()
+        self._canvas.send(
+            type="highlights", chips=[[s.row, s.column, s.kind, s.reason] for s in chips]
+        )
 
     def _on_number(self, event: Any) -> None:
         self._take(self._desk.run.key_at(int(event.new or 0)))
@@ -282,104 +321,12 @@ class ExamplesView:
             ],
         )
         self._say(quality_lines(preview))
+        self._send_hints()
+        if preview.quality is not None:
+            self._send_shelf()
 
     def _say(self, lines: list[list[str]]) -> None:
         self._shelf.send(type="notes", lines=lines)
-
-
-def edited(state: Any, message: dict[str, Any], key: Key | None) -> Any:
-    """Return the state of a draft after what a browser asked for.
-
-    Raises
-    ------
-    PychipError
-        If it is impossible; KeyError, ValueError, TypeError: if the message makes no sense.
-    """
-    kind = message["type"]
-    if kind == "pick":
-        if key is None:
-            return state
-        places = [(int(row), int(column)) for row, column in message["chips"]]
-        if any(row < 0 or column < 0 for row, column in places):
-            raise ValueError("negative place")
-        return state.choose(str(message["label"]), *key, places, add=bool(message["add"]))
-    changes = {
-        "add": lambda: state.add_class(),
-        "rename": lambda: state.rename(str(message["old"]), str(message["name"])),
-        "recolor": lambda: state.recolor(str(message["name"]), str(message["color"])),
-        "merge": lambda: state.merge(str(message["source"]), str(message["target"])),
-        "remove": lambda: state.remove_class(str(message["name"])),
-        "drop": lambda: state.drop(int(message["number"])),
-    }
-    return changes[kind]()
-
-
-def shelf_message(
-    studio: Studio, number: int, state: Any, odd: dict[int, str], locked: bool
-) -> dict[str, Any]:
-    """Everything that the shelf shows of a draft."""
-    scale = studio.normalization(state)
-    classes = []
-    for one in state.classes:
-        chips = [
-            {
-                "number": i,
-                "jpeg": studio.thumbnail(pick, state.chip_size, scale),
-                "where": f"row {pick.row}, column {pick.column} of {pick.path}"
-                if pick.row >= 0
-                else "imported chip",
-                "odd": odd.get(i, ""),
-            }
-            for i, pick in enumerate(state.picks)
-            if pick.label == one.name
-        ]
-        classes.append(
-            {
-                "name": one.name,
-                "color": one.color,
-                "count": len(chips),
-                "advice": count_advice(len(chips)),
-                "chips": chips,
-            }
-        )
-    return {"type": "shelf", "number": number, "classes": classes, "locked": locked}
-
-
-def count_advice(count: int) -> str:
-    """Say in a few words whether a class has enough examples."""
-    if count == 0:
-        return "choose 2–10"
-    if count < FEWEST:
-        return "one more at least"
-    if count > MOST:
-        return "more gain little"
-    return "good"
-
-
-def odd_chips(preview: Preview | None) -> dict[int, str]:
-    """Why an example looks like another class, by its number in the draft."""
-    if preview is None or preview.quality is None:
-        return {}
-    found = {}
-    for number, chip in enumerate(getattr(preview.quality, "chips", ())):
-        if chip.taken_for is not None and chip.taken_for != chip.label:
-            found[number] = f"looks like {chip.taken_for}"
-    return found
-
-
-def quality_lines(preview: Preview) -> list[list[str]]:
-    """Say what cross-validation thinks of a draft, as (level, text)."""
-    quality = preview.quality
-    if quality is None:
-        return [["", "judging the examples…"]]
-    lines = []
-    if quality.accuracy is not None:
-        level = "good" if quality.accuracy >= 0.9 else "warning"
-        lines.append([level, f"accuracy {quality.accuracy:.0%}, cross-validated over the examples"])
-    if quality.confusion is not None:
-        own, other, share = quality.confusion
-        lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])
-    return lines + [["", line] for line in quality.advice]
 
 
 def _grid(shape: tuple[int, int], size: ChipSize) -> list[int]:

@@ -4,10 +4,7 @@ import io
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -25,45 +22,20 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
-from pychip_stream.model.quality import Quality, assess
+from pychip_stream.model.guidance import GridAdvice, recommend_grid
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.messages import PublishSupport
 from pychip_stream.wire.sockets import request
 from pychip_stream.workflows.drafting import Choice, RememberingEncoder, Trial, attempt, compose
 from pychip_stream.workflows.places import inside
 
-from .drafts import Draft, DraftState, Pick
+from .drafts import DraftState, Pick
 
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, int]
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
-
-
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """What a draft makes of the frame that is shown.
-
-    Attributes
-    ----------
-    number
-        Of the draft's state.
-    key
-        Of the frame.
-    trial
-        None where there are not two classes with chips yet.
-    trouble
-        Why there is no trial.
-    quality
-        Follows a moment after the labels.
-    """
-
-    number: int
-    key: Key
-    trial: Trial | None = field(default=None, repr=False)
-    trouble: str = ""
-    quality: Quality | None = None
 
 
 class Studio:
@@ -81,17 +53,6 @@ class Studio:
         self._lock = threading.Lock()
         self._read: OrderedDict[Key, Frame] = OrderedDict()
         self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
-        self._benches: dict[str, Bench] = {}
-
-    def bench(self, user: str, start: SupportSet | None) -> "Bench":
-        """Draft and preview of a user, shared by all tabs; begun from `start` if it is new."""
-        bench = self._benches.get(user)
-        if bench is None:
-            state = DraftState() if start is None else DraftState.of(start)
-            path = draft_path(self._config.support.folder, user)
-            draft = Draft.open(path, state, self.frames.submit)
-            bench = self._benches[user] = Bench(draft, Previewer(self))
-        return bench
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -122,6 +83,16 @@ class Studio:
             while len(self._read) > _FRAMES_KEPT:
                 self._read.popitem(last=False)
         return frame
+
+    def advise(self, key: Key) -> GridAdvice:
+        """Recommend a chip size for a frame.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+        return recommend_grid(self.frame(key))
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered.
@@ -260,115 +231,3 @@ class Studio:
                 return Choice(pick.label, chip=support.chips[pick.number])
         frame = self.frame((pick.path, pick.index))
         return Choice(pick.label, frame, pick.row, pick.column)
-
-
-class Previewer:
-    """Keeps the preview of one draft fresh: one fit at a time, the newest state next."""
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._lock = threading.Lock()
-        self._wanted: tuple[int, DraftState, Key] | None = None
-        self._busy = False
-        self.preview: Preview | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a newer preview is being made."""
-        return self._busy
-
-    def ask(self, number: int, state: DraftState, key: Key) -> None:
-        """Ask for the preview of a state on a frame; asking again for the same costs nothing."""
-        with self._lock:
-            have = self.preview
-            if (
-                self._wanted is None
-                and have is not None
-                and (have.number, have.key) == (number, key)
-            ):
-                return
-            self._wanted = (number, state, key)
-            if not self._busy:
-                self._busy = True
-                self._studio.fits.submit(self._work)
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if self._wanted is None:
-                    self._busy = False
-                    return
-                number, state, key = self._wanted
-                self._wanted = None
-            preview = self.preview = self._make(number, state, key)
-            if self._wanted is None and preview.trial is not None:
-                self.preview = replace(preview, quality=self._judge(preview.trial))
-
-    def _judge(self, trial: Trial) -> Quality | None:
-        try:
-            return assess(trial.support, trial.classifier)
-        except Exception:
-            logger.exception("the quality of a draft could not be judged")
-            return None
-
-    def _make(self, number: int, state: DraftState, key: Key) -> Preview:
-        filled = [name for name, count in state.counts.items() if count]
-        if len(filled) < 2:
-            return Preview(number, key, trouble="choose chips of at least two classes")
-        try:
-            return Preview(number, key, self._studio.attempt(state, key))
-        except PychipError as error:
-            return Preview(number, key, trouble=str(error))
-        except Exception as error:
-            logger.exception("the preview failed")
-            return Preview(number, key, trouble=f"the preview failed: {error}")
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """What a user works on."""
-
-    draft: Draft
-    previewer: Previewer
-
-
-class Job:
-    """Work in the background with progress, for one viewer's eyes."""
-
-    def __init__(self, pool: ThreadPoolExecutor, what: str, work: Callable[["Job"], str]) -> None:
-        self.what = what
-        self.done = 0
-        self.total = 0
-        self.cancelled = threading.Event()
-        self._future: Future[str] = pool.submit(work, self)
-
-    def progress(self, done: int, total: int) -> None:
-        """Note how far it is.
-
-        Raises
-        ------
-        PychipError
-            If it was cancelled.
-        """
-        self.done, self.total = done, total
-        if self.cancelled.is_set():
-            raise PychipError("cancelled")
-
-    def outcome(self) -> tuple[bool, str] | None:
-        """Whether it succeeded, and what it says; None while it runs."""
-        if not self._future.done():
-            return None
-        if self._future.cancelled():
-            return False, "cancelled"
-        error = self._future.exception()
-        if error is None:
-            return True, self._future.result()
-        if not isinstance(error, PychipError):
-            logger.error("%s failed", self.what, exc_info=error)
-        return False, str(error)
-
-
-def draft_path(folder: Path, user: str) -> Path:
-    """File that keeps the draft of a user."""
-    safe = "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in user)
-    return folder / "drafts" / f"{safe or 'everybody'}.json"

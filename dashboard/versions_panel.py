@@ -12,8 +12,10 @@ from pychip_stream.errors import PychipError
 from pychip_stream.workflows.drafting import agreement
 
 from .drafts import DraftState
+from .jobs import Job
 from .layout import SMALL_BUTTONS
-from .studio import Bench, Job, Key
+from .previews import Bench
+from .studio import Key
 from .viewer import Desk, Viewer
 
 _LIST_S = 2.0

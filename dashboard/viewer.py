@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from pychip_stream.config import Config
 
 from .past import PastFrames
+from .previews import Benches
 from .state import RunState
 from .studio import Studio
 
@@ -34,6 +35,7 @@ class Desk:
     run: RunState
     studio: Studio
     past: PastFrames
+    benches: Benches
 
 
 class View(Protocol):

@@ -3,7 +3,7 @@
 import pytest
 
 from dashboard.drafts import Draft, DraftState
-from dashboard.examples_view import edited
+from dashboard.example_texts import edited
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 
