@@ -1,6 +1,7 @@
 """Examples view: a support set is made by clicking chips, and judged while it grows."""
 
 import logging
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ from .versions_panel import VersionsPanel
 from .viewer import Desk, Viewer
 
 logger = logging.getLogger(__name__)
+
+_REST_S = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class ExamplesView:
         self._loading: tuple[Key, Future[_Picture]] | None = None
         self._numbers = 0
         self._echo = 0
+        self._moved_at: float | None = None
         self._sent_state = 0
         self._sent_preview: Preview | None = None
         self._thumbs: Future[dict[str, Any]] | None = None
@@ -85,7 +89,6 @@ class ExamplesView:
         self._hints.param.watch(lambda _event: self._send_hints(), "value")
         for one in (self._width, self._height):
             one.param.watch(self._on_grid_move, "value")
-            one.param.watch(self._on_grid, "value_throttled")
             one.disabled = not self._viewer.operator
 
     def panel(self) -> Any:
@@ -109,6 +112,7 @@ class ExamplesView:
             self._take(self._desk.run.newest_key())
         self._show_loaded()
         self._show_advice()
+        self._settle_grid(now)
         self._show_state()
         self._show_preview()
         self._versions.pull(now)
@@ -243,13 +247,20 @@ class ExamplesView:
         """Draw the grid while the slider moves; the draft follows when it is let go."""
         if self._square.value and event.obj is self._width:
             self._height.value = self._width.value
+        size = ChipSize(self._width.value, self._height.value)
+        if size == self._bench.draft.state.chip_size:
+            return
+        self._moved_at = time.monotonic()
         if self._picture is not None:
-            size = ChipSize(self._width.value, self._height.value)
             self._canvas.send(
                 type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
             )
 
-    def _on_grid(self, _event: Any) -> None:
+    def _settle_grid(self, now: float) -> None:
+        """Let the draft follow once the sliders have come to rest."""
+        if self._moved_at is None or now - self._moved_at < _REST_S:
+            return
+        self._moved_at = None
         size = ChipSize(self._width.value, self._height.value)
         draft = self._bench.draft
         if self._viewer.operator and size != draft.state.chip_size:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from chromium import CHROMIUM, FLAGS
 from helpers import Stack
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
+
+expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items):

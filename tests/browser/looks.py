@@ -23,10 +23,12 @@ def data(page, key):
     return page.locator(".chipwrap").get_attribute(f"data-{key}")
 
 
-def wait_data(page, key, test, arg=None):
+def wait_data(page, key, test, arg=None, timeout=60_000):
     """Wait until what the canvas tells of itself passes a test (a JavaScript expression)."""
     page.wait_for_function(
-        f"arg => {{ const v = ({FIND})('.chipwrap')?.dataset.{key}; return {test}; }}", arg=arg
+        f"arg => {{ const v = ({FIND})('.chipwrap')?.dataset.{key}; return {test}; }}",
+        arg=arg,
+        timeout=timeout,
     )
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from helpers import wait_for
 from looks import Chips, data, wait_data
 from playwright.sync_api import expect
 from rehearsal import Rehearsal
@@ -74,3 +75,5 @@ def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
     slider.focus()
     slider.press("ArrowRight")
     wait_data(page, "grid", "v === '7x7'")
+    kept = run.config.support.folder / "drafts" / "everybody.json"
+    wait_for(lambda: '"chip_size": [65, 65]' in kept.read_text(), "the draft follows")

@@ -105,5 +105,5 @@ def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
     expect(page.get_by_text("Connection lost")).to_be_visible()
     run.start("dashboard.app")
     expect(page.locator(".chipwrap[data-seq]")).to_be_visible(timeout=60_000)
-    expect(page.get_by_text("Connection lost")).to_be_hidden()
+    expect(page.get_by_text("Connection lost")).to_be_hidden(timeout=60_000)
     visit.complaints[:] = [c for c in visit.complaints if "ERR_CONNECTION" not in c]
