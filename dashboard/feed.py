@@ -6,7 +6,6 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import zmq
@@ -15,7 +14,6 @@ from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.archive.tables import column_name
 from pychip_stream.config import Config
-from pychip_stream.domain.frames import FrameKey
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
@@ -25,6 +23,7 @@ from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 from pychip_stream.wire.sockets import Channel, Received
+from pychip_stream.workflows.places import inside
 
 from .pictures import to_jpeg
 from .state import RunState, Shot
@@ -118,6 +117,8 @@ class Feed:
         self._state.record(live, None if intervals is None else intervals.astype(np.float64))
         if live.status != "ok" or "label_map" not in arrays or intervals is None:
             return
+        labels = np.asarray(arrays["label_map"], np.uint8)
+        self._state.remember(Shot(0, live, labels, intervals.astype(np.float64)))
         shown = self._state.shot
         newest = self._newest[0] if self._newest else (shown.live if shown else None)
         if newest is not None and live.frame.time < newest.frame.time:
@@ -146,10 +147,9 @@ class Feed:
     def _picture(self, live: Live) -> bytes:
         """JPEG of the frame, or nothing where the file is gone or unreadable by now."""
         try:
-            key = FrameKey(live.frame.path, live.frame.index)
+            path = inside(self._config.watch.root, live.frame.path)
             limit = int(self._config.watch.max_frame_mb * 2**20)
-            path = Path(self._config.watch.root, key.path)
-            frame = read_frame(path, key.index, max_bytes=limit)
+            frame = read_frame(path, live.frame.index, max_bytes=limit)
         except FrameError as error:
             logger.info("%s: no picture (%s)", live.frame.path, error)
             return b""

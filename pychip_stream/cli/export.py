@@ -19,7 +19,7 @@ from pychip_stream.cli.summary import failed_frames
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.ingest.readers import read_frame
-from pychip_stream.workflows.analysis import inside
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.summary import write_summary
 
 Told = Callable[[int, int], None]

@@ -20,7 +20,7 @@ from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.monitor import Monitor
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
-from pychip_stream.workflows.delivery import inside as inside
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.translation import failed_record
 
 logger = logging.getLogger(__name__)

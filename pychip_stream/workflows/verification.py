@@ -12,8 +12,8 @@ from pychip_stream.config import ClassifyConfig
 from pychip_stream.errors import ArchiveError, FrameError
 from pychip_stream.ingest.readers import read_checked
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.workflows.analysis import inside
 from pychip_stream.workflows.comparability import Conditions, EncoderFinder, adapt, conditions
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.rescoring import classify_settings
 
 AGREEMENT = 0.99
