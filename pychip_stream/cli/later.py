@@ -10,7 +10,6 @@ _LATER = {
     "grid": "recommended chip size of a frame",
     "rescore": "label a run again from its stored embeddings",
     "doctor": "what is wrong with this installation or config",
-    "bench": "the performance report",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 import typer
 
-from pychip_stream.cli import analyze, demo, experiment, later, support
+from pychip_stream.cli import analyze, bench, demo, experiment, later, support
 from pychip_stream.cli.output import console, say
 from pychip_stream.cli.simulate import simulate
 from pychip_stream.errors import ConfigError, PychipError
@@ -24,6 +24,7 @@ app.command()(experiment.run)
 app.command()(simulate)
 app.command()(analyze.classify)
 app.command()(analyze.export)
+app.command()(bench.bench)
 app.add_typer(support.app, name="support")
 later.register(app)
 

@@ -74,7 +74,6 @@ def refused(code, *words, cwd, says):
         (2, "grid good.tif", "not there yet"),
         (2, "rescore r.h5 --support s.h5", "not there yet"),
         (2, "doctor", "not there yet"),
-        (2, "bench --quick", "not there yet"),
         (2, "spam", "spam"),
         (2, "demo --frames 0", "--frames"),
         (2, "demo --out empty/..", "not an empty folder"),
