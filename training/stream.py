@@ -57,9 +57,13 @@ class Pool:
         taken = 0
         while True:
             try:
-                pair = self._incoming.get(block=len(self._pairs) < least, timeout=120)
+                pair = self._incoming.get(block=len(self._pairs) < least, timeout=10)
             except queue.Empty:
-                return taken
+                if len(self._pairs) >= least:
+                    return taken
+                if not any(worker.is_alive() for worker in self._workers):
+                    raise RuntimeError("the processes that draw scenes have ended") from None
+                continue
             taken += 1
             if len(self._pairs) < self._capacity:
                 self._pairs.append(pair)

@@ -15,6 +15,9 @@ from pychip_stream.model.discriminant import Float, HeldOut, Index
 
 PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of the temperature about its moment estimate."""
+CLEARLY = 4.0
+"""Standard errors by which a shrinkage must beat the analytic one. With one (a usual rule) the
+choice from ten to twenty examples cost 0.02 to 0.03 of accuracy on real micrographs."""
 _BOUNDS = (np.log(1e-4), np.log(1e6))
 
 
@@ -75,8 +78,8 @@ def log_losses(logits: Float, labels: Index, temperature: float) -> Float:
 def choose_shrinkage(held_out: HeldOut) -> tuple[int, float]:
     """Pick the candidate with the smallest held-out loss.
 
-    The first candidate is the default: another one must beat it by more than one standard
-    error of the paired difference, since the choice itself is made from very few chips.
+    The first candidate is the default: another one must beat it by more than `CLEARLY`
+    standard errors of the paired difference, since the choice is made from very few chips.
 
     Returns
     -------
@@ -94,7 +97,8 @@ def choose_shrinkage(held_out: HeldOut) -> tuple[int, float]:
     best = 0
     for number in np.argsort(losses.mean(axis=1), kind="stable"):
         gain = losses[0] - losses[number]
-        if gain.mean() > gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain)):
+        error = gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain))
+        if gain.mean() > CLEARLY * error:
             best = int(number)
             break
     return best, temperatures[best]
