@@ -26,7 +26,7 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import (
     SupportChip,
@@ -130,11 +130,11 @@ def lda(own: Sample, picked: Labels, chips: Array) -> Labels:
 def package(own: Sample, picked: Labels, chips: Array) -> Labels:
     """Classify as the installed package does, without rejection."""
     names = [str(c) for c in own.labels[picked]]
-    blank = np.zeros((1, 1), np.uint8)
+    blank = np.zeros((CELLS, CELLS), np.uint8)
     support = SupportSet(
         classes=make_classes(sorted(set(names))),
         chips=tuple(SupportChip(name, blank) for name in names),
-        chip_size=ChipSize(1, 1),
+        chip_size=ChipSize(CELLS, CELLS),
         normalization=Normalization("range", 0.0, 1.0),
         embedding=SupportEmbedding(
             "any", "any", own.cells[picked].astype(np.float32), own.chips.astype(np.float32)
