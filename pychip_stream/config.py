@@ -130,6 +130,28 @@ class DashboardConfig(Section):
     enabled: bool = True
     address: str = Field("127.0.0.1", description="interface to listen on")
     port: Port = Field(0, description="0: a free one")
+    users: Path | None = Field(
+        None, description='JSON file of {"name": "password"}; with it viewers must log in'
+    )
+    operators: tuple[str, ...] = Field(
+        (), description="users who may change support sets; none named: all who may look"
+    )
+    origins: tuple[str, ...] = Field(
+        (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
+    )
+    trusted_network: bool = Field(
+        False, description="let everybody on the network look and change, without a login"
+    )
+
+    @model_validator(mode="after")
+    def _need_login_beyond_this_machine(self) -> Self:
+        if not (self.users or self.trusted_network or is_loopback(self.address)):
+            raise ValueError(
+                f"{self.address} can be reached from other machines, which needs a login; set "
+                "dashboard.users, or dashboard.trusted_network if everybody there may change "
+                "the run"
+            )
+        return self
 
 
 class Config(Section):
@@ -229,5 +251,8 @@ def _resolve(config: Config, base: Path) -> Config:
                 update={"keys": at(config.wire.keys) if config.wire.keys else None}
             ),
             "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
+            "dashboard": config.dashboard.model_copy(
+                update={"users": at(config.dashboard.users) if config.dashboard.users else None}
+            ),
         }
     )

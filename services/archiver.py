@@ -246,9 +246,10 @@ class Archiver:
             read=record.read,
             classified=record.classified,
             received=time.time(),
-            intensity=record.intensity[0] if np.isfinite(record.intensity[0]) else 0.0,
             low=norm.low if norm else 0.0,
             high=norm.high if norm else 1.0,
+            drift=result.drift if result else float("nan"),
+            intensity=record.intensity,
         )
         arrays: dict[str, np.typing.NDArray[np.generic]] = {}
         if result is not None:

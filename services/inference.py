@@ -86,7 +86,7 @@ class Worker:
         elif self._analyst is None:
             self._say("waiting", self._trouble)
         else:
-            self._say("running", "")
+            self._say("running", "; ".join(self._analyst.notices))
 
     def close(self) -> None:
         """Give back what was not begun."""
@@ -206,6 +206,13 @@ class Worker:
                 "queue": float(len(self._jobs)),
                 "dropped": float(self._tasks.dropped + self._events.dropped),
                 **memory_in_use(self._encoder.device),
+            }
+        if state != "starting" and self._analyst is not None:
+            monitor = self._analyst.monitor
+            counters |= {
+                "drift": monitor.drift,
+                "exposure_changes": float(monitor.exposure_changes),
+                "notices": float(len(self._analyst.notices)),
             }
         self._beacon.status(state, counters, detail)
 

@@ -8,7 +8,6 @@ repeats nothing.
 import logging
 import sys
 import time
-from collections import deque
 
 import zmq
 
@@ -23,7 +22,6 @@ from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
-    FrameFailed,
     FrameRef,
     Job,
     KeysWanted,
@@ -34,9 +32,10 @@ from pychip_stream.wire.messages import (
 from pychip_stream.wire.sockets import Arrays, Received
 from pychip_stream.workflows.delivery import with_pixels
 
+from .failures import Failures
+
 logger = logging.getLogger(__name__)
 
-_RESEND_S = 2.0
 _FORGET_WORKER_S = 30.0
 _LEASE_S = 120.0
 _GRACE_S = 2.0
@@ -71,9 +70,7 @@ class Watcher:
         self._run = ""
         self._known = 0
         self._synced = False
-        self._failures: dict[tuple[str, int, int, int], FrameFailed] = {}
-        self._unsent: deque[FrameFailed] = deque()
-        self._resend_at = 0.0
+        self._failures = Failures()
         self._given_back = ""
         self._newest: FrameRef | None = None
         self._watch.start()
@@ -160,8 +157,7 @@ class Watcher:
         self._watch = FolderWatch(self._config.watch)
         self._watch.start()
         self._ledger = _new_ledger(self._config)
-        self._failures.clear()
-        self._unsent.clear()
+        self._failures = Failures()
         self._synced = False
 
     def _learn(self, archived: Archived) -> None:
@@ -169,7 +165,7 @@ class Watcher:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
             self._ledger.archived(key.path, key.index, key.size, key.mtime_ns, failed=key.failed)
-            self._failures.pop((key.path, key.index, key.size, key.mtime_ns), None)
+            self._failures.recorded(key)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
@@ -181,6 +177,7 @@ class Watcher:
             seen=sighting.seen,
         )
         self._ledger.add(sighting)
+        self._failures.supersede(ref)
         if sighting.problem is not None:
             self._fail(ref, sighting.problem)
             return
@@ -190,9 +187,7 @@ class Watcher:
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
         logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
-        failure = FrameFailed(frame=ref, reason=reason)
-        self._failures[(ref.path, ref.index, ref.size, ref.mtime_ns)] = failure
-        self._unsent.append(failure)
+        self._failures.add(ref, reason)
 
     def _quarantine(self) -> None:
         for lost in self._ledger.quarantined():
@@ -248,14 +243,11 @@ class Watcher:
         return False
 
     def _send_failures(self, now: float) -> None:
-        """Tell the archiver of failed frames, again and again until their keys come back."""
-        if not self._unsent and now >= self._resend_at:
-            self._unsent.extend(self._failures.values())
-        for _ in range(min(len(self._unsent), _FAILURES_PER_STEP)):
-            if not self._tasks.send(self._unsent[0], to=self._archiver):
-                break
-            self._unsent.popleft()
-            self._resend_at = now + _RESEND_S
+        for _ in range(_FAILURES_PER_STEP):
+            failure = self._failures.next(now)
+            if failure is None or not self._tasks.send(failure, to=self._archiver):
+                return
+            self._failures.sent(now)
 
     def _live_workers(self) -> int:
         now = time.monotonic()

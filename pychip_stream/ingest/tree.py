@@ -66,6 +66,7 @@ class Tree:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self.passes = 0
+        self._prefix = os.path.join(root, "")  # noqa: PTH118  (with a separator at its end)
         self._trust = trust_times
         self._folders: dict[str, _Folder] = {"": _Folder()}
         self._frontier: dict[str, int] = {"": 0}
@@ -93,7 +94,7 @@ class Tree:
 
     def absolute(self, path: str) -> str:
         """Path on this computer."""
-        return os.path.join(self.root, *path.split("/")) if path else str(self.root)  # noqa: PTH118
+        return self._prefix + path.replace("/", os.sep) if path else str(self.root)
 
     def look_at(self, path: str) -> None:
         """Follow a hint: a file or folder at which something may have happened."""

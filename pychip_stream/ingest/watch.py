@@ -28,6 +28,7 @@ _MOST_SHOWN = 20
 _REPORT_S = 0.2
 # Looking for missing frames may take this share of a core.
 _GAPS_SHARE = 1 / 100
+_LONGEST_PAUSE_S = 1.0
 # Hints that come faster than this are followed together.
 _SHORTEST_PAUSE_S = 0.015
 
@@ -228,7 +229,7 @@ class FolderWatch:
         if self._root_error:
             self._stopping.wait(self._config.scan_s)
             return
-        due = min(self._rounds.pause(time.monotonic()), self._settler.pause())
+        due = min(self._rounds.pause(time.monotonic()), self._settler.pause(), _LONGEST_PAUSE_S)
         if due <= 0:
             time.sleep(0)  # others in this process want their turn
             return

@@ -1,15 +1,12 @@
 """Delivery: frames for workers that do not see the acquisition folder."""
 
-from pathlib import Path
-
 import msgspec
 
 from pychip_stream.config import WatchConfig
-from pychip_stream.domain.frames import FrameKey
-from pychip_stream.errors import FrameError
 from pychip_stream.ingest.readers import read_checked
 from pychip_stream.wire.messages import Image, Job
 from pychip_stream.wire.sockets import Arrays
+from pychip_stream.workflows.places import inside
 
 
 def with_pixels(job: Job, config: WatchConfig) -> tuple[Job, Arrays]:
@@ -38,19 +35,3 @@ def with_pixels(job: Job, config: WatchConfig) -> tuple[Job, Arrays]:
         exposure_s=frame.exposure_s,
     )
     return msgspec.structs.replace(job, image=image), {"pixels": frame.pixels}
-
-
-def inside(root: Path, relative: str) -> Path:
-    """Resolve a path from a message; it must stay inside `root`, also through links.
-
-    Raises
-    ------
-    FrameError
-        If it does not.
-    """
-    FrameKey(relative)
-    base = root.resolve()
-    path = (base / relative).resolve()
-    if not path.is_relative_to(base):
-        raise FrameError(f"{relative}: leads out of the acquisition folder; refused")
-    return path

@@ -19,7 +19,7 @@ SILENT_S = 3.5
 TROUBLED = frozenset({"stalled", "paused", "failed"})
 STAGES = ("seen", "read", "classified", "archived", "shown")
 _RATE_WINDOW_S = 10.0
-_DRIFT_FRAMES = 20
+_DRIFT_FRAMES = 8
 _MOST_INSTANCES = 300
 
 
@@ -48,8 +48,7 @@ class RunHealth:
         self.alerts: dict[str, Alert] = {}
         self._archived: deque[tuple[float, float]] = deque(maxlen=600)
         self._seen_at: float | None = None
-        self._first_intensities: list[float] = []
-        self._drift = float("nan")
+        self._drifts: deque[float] = deque(maxlen=_DRIFT_FRAMES)
 
     def take(self, received: Received) -> None:
         """Take in one message of the hub."""
@@ -78,16 +77,8 @@ class RunHealth:
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
             names = (*live.names, UNKNOWN)
             self.fractions = {n: float(v) for n, v in zip(names, values, strict=False)}
-            self._note_intensity(live.intensity)
-
-    def _note_intensity(self, intensity: float) -> None:
-        """Compare the brightness with that of the first frames."""
-        if not intensity > 0:
-            return
-        if len(self._first_intensities) < _DRIFT_FRAMES:
-            self._first_intensities.append(intensity)
-            return
-        self._drift = abs(intensity / float(np.median(self._first_intensities)) - 1.0)
+            if np.isfinite(live.drift):
+                self._drifts.append(live.drift)
 
     def counter(self, name: str, instance: str = "watcher") -> float:
         """Return a counter of a service, 0 until it was heard."""
@@ -130,7 +121,7 @@ class RunHealth:
         """Everything that alert rules can watch."""
         found: dict[tuple[Quantity, str], float] = {
             ("silence", ""): self.silence_s,
-            ("drift", ""): self._drift,
+            ("drift", ""): float(np.median(self._drifts)) if self._drifts else float("nan"),
             ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.statuses)),
         }
         if "watcher" in self.statuses:

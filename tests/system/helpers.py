@@ -155,6 +155,7 @@ class Stack:
             for child in self.children():
                 child.kill()
             self.process.kill()
+        if self.process is not None:
             self.process.wait()
         if self.process is not None and not self.process.stdout.closed:
             self._finish()

@@ -9,7 +9,8 @@ import tifffile
 from pychip_stream.config import WatchConfig
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.wire.messages import FrameRef, Job
-from pychip_stream.workflows.delivery import inside, with_pixels
+from pychip_stream.workflows.delivery import with_pixels
+from pychip_stream.workflows.places import inside
 
 
 @pytest.fixture

@@ -1,0 +1,154 @@
+"""App: the operator's page in a browser; wires feed, state and server together."""
+
+import asyncio
+import logging
+import signal
+import sys
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.web import OutputTransform
+
+from pychip_stream import lifecycle
+from pychip_stream.config import Config
+from pychip_stream.errors import PychipError
+
+from . import accounts
+from .examples_view import ExamplesView
+from .feed import Feed
+from .live_view import LiveView
+from .page import Page
+from .past import PastFrames
+from .previews import Benches
+from .state import RunState
+from .studio import Studio
+from .viewer import Desk, View
+
+logger = logging.getLogger(__name__)
+
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView)
+"""The tabs in their order; a new page is its file and its line here."""
+
+_STEP_S = 0.2
+_MOST_SESSIONS = 64
+_POLICY = (
+    "default-src 'self' 'unsafe-inline' blob: data:; connect-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; frame-ancestors 'none'"
+)
+
+
+class _Shield(OutputTransform):
+    """Lets the browser load nothing from elsewhere, and nobody frame the page."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        del request
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        del finishing
+        headers["Content-Security-Policy"] = _POLICY
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "no-referrer"
+        return status_code, headers, chunk
+
+
+class Dashboard:
+    """The web server, driven in steps as every service is.
+
+    Raises
+    ------
+    PychipError
+        If the address cannot be listened on.
+    """
+
+    def __init__(self, config: Config) -> None:
+        address, port = config.dashboard.address, config.dashboard.port
+        run, studio = RunState(), Studio(config)
+        self._desk = Desk(
+            config, run, studio, PastFrames(config, run, studio), Benches(config, studio)
+        )
+        self._sessions = 0
+        for chatty in ("tornado.access", "bokeh"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        pn.config.respect_explicit_sizing = True
+        before = signal.getsignal(signal.SIGINT)
+        options = accounts.server_options(config.dashboard)
+        try:
+            self._server = pn.serve(
+                self._page,
+                address=address,
+                port=port,
+                websocket_origin=[
+                    f"{address}:{port}",
+                    f"localhost:{port}",
+                    *config.dashboard.origins,
+                ],
+                title="pychip-stream",
+                show=False,
+                start=False,
+                verbose=False,
+                unused_session_lifetime_milliseconds=2000,
+                check_unused_sessions_milliseconds=1000,
+                **options,
+            )
+        except OSError as error:
+            raise PychipError(
+                f"cannot listen on {address}:{port}: {error.strerror}; choose another "
+                "dashboard.port (0 takes a free one)"
+            ) from error
+        signal.signal(signal.SIGINT, before)  # Panel takes it for itself
+        self._server._tornado.add_transform(_Shield)
+        self._server.start()
+        self._feed = Feed(config, self._desk.run)
+        self._feed.start()
+        logger.info("dashboard: http://%s:%d/", address, self._server.port)
+
+    @property
+    def port(self) -> int:
+        """Port that is listened on."""
+        return int(self._server.port)
+
+    @property
+    def run(self) -> RunState:
+        """What is known of the run."""
+        return self._desk.run
+
+    def step(self) -> None:
+        """Serve for a moment."""
+        self._server.io_loop.run_sync(_moment)
+
+    def close(self) -> None:
+        """Stop the feed, then the server."""
+        self._feed.stop()
+        self._desk.studio.close()
+        self._server.stop()
+
+    def _page(self) -> Any:
+        """Build the page of a new session."""
+        if self._sessions >= _MOST_SESSIONS:
+            return pmui.Typography(
+                f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
+            )
+        self._sessions += 1
+        pn.state.on_session_destroyed(self._gone)
+        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
+        return Page(self._desk, who, VIEWS).panel()
+
+    def _gone(self, _context: Any) -> None:
+        self._sessions -= 1
+
+
+async def _moment() -> None:
+    await asyncio.sleep(_STEP_S)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the dashboard of a configuration."""
+    return lifecycle.main("dashboard", Dashboard, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Components: our own browser parts, each an import-free script with its style beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from panel.custom import JSComponent
+
+Handler = Callable[[dict[str, Any]], None]
+
+_HERE = Path(__file__).resolve().parent
+
+
+class _Part(JSComponent):
+    """A component that speaks in messages only; Python keeps what must not be lost."""
+
+    __abstract = True
+
+    def __init__(self, on_message: Handler, **params: Any) -> None:
+        super().__init__(**params)
+        self._on_message = on_message
+
+    def send(self, **message: Any) -> None:
+        """Send a message to the browser."""
+        self._send_msg(message)
+
+    def _handle_msg(self, data: Any) -> None:
+        if isinstance(data, dict) and isinstance(data.get("type"), str):
+            self._on_message(data)
+
+
+class ChipCanvas(_Part):
+    """One frame with its chips: picture, coloured labels, zoom, picking.
+
+    Messages to it: frame, labels, crop, picks, highlights; from it: ready, painted, crop, pick.
+    After every "ready" it knows nothing and wants everything again.
+    """
+
+    _bundle = _HERE / "chip_canvas.js"
+
+
+class StatusStrip(_Part):
+    """How fresh the page is, and where the time goes."""
+
+    _bundle = _HERE / "status_strip.js"
+
+
+class ClassShelf(_Part):
+    """The classes of a draft with their chips."""
+
+    _bundle = _HERE / "class_shelf.js"
+
+
+class Heartbeat(_Part):
+    """Tells the viewer when the server is gone, and reloads the page when it is back."""
+
+    _bundle = _HERE / "heartbeat.js"

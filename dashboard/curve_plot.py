@@ -1,0 +1,147 @@
+"""Curve plot: fractions over time with their interval bands, for the live page and reviews."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from bokeh.events import Tap
+from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, NumeralTickFormatter
+from bokeh.plotting import figure
+
+from .history import Curves
+
+_CLOCK = ("milliseconds", "seconds", "minsec", "minutes", "hourmin", "hours")
+_TIME = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
+
+
+class CurvePlot:
+    """One plot; its glyphs are made anew when the classes change.
+
+    Parameters
+    ----------
+    on_pick
+        Called with the time (seconds since 1970) that was clicked.
+    """
+
+    def __init__(self, on_pick: Callable[[float], None], name: str = "phase") -> None:
+        self._measured = ColumnDataSource({"t": []}, name=name)
+        self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
+        self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
+        self._cursor = ColumnDataSource({"t": []})
+        self._names: tuple[tuple[str, str], ...] = ()
+        self.figure = self._make()
+        self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
+
+    def update(
+        self,
+        measured: Curves,
+        true: Curves,
+        colors: Mapping[str, str],
+        marks: Sequence[tuple[float, str]] = (),
+    ) -> None:
+        """Show these curves."""
+        names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.values)
+        self._measured.data = _columns(measured, [n for n, _ in names])
+        self._true.data = _columns(true, list(true.values))
+        if names != self._names:
+            self._names = names
+            self._draw(names, tuple(true.values))
+        elif len(true.values) and not self._has_truth:
+            self._draw(names, tuple(true.values))
+        if len(marks) != len(self._marks.data["t"]):
+            self._marks.data = {
+                "t": [_ms(moment) for moment, _ in marks],
+                "version": [version[:8] for _, version in marks],
+            }
+
+    def point_at(self, moment: float | None) -> None:
+        """Mark a moment; None: none."""
+        self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
+
+    def _make(self) -> Any:
+        plot = figure(
+            x_axis_type="datetime",
+            sizing_mode="stretch_both",
+            tools="xpan,xwheel_zoom,xbox_zoom,reset,tap",
+            active_drag="xbox_zoom",
+            active_scroll="xwheel_zoom",
+            y_range=(-0.02, 1.02),
+            output_backend="canvas",
+        )
+        plot.toolbar.logo = None
+        plot.toolbar.autohide = True
+        plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
+        plot.xaxis.formatter = _TIME
+        plot.yaxis.axis_label = "fraction of the frame"
+        plot.vspan(
+            x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
+        )
+        plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
+        self._fixed = len(plot.renderers)
+        self._has_truth = False
+        return plot
+
+    def _draw(self, names: Sequence[tuple[str, str]], true: Sequence[str]) -> None:
+        plot = self.figure
+        plot.renderers = plot.renderers[: self._fixed]
+        if plot.legend:
+            plot.legend.items = []
+        plot.tools = [tool for tool in plot.tools if not isinstance(tool, HoverTool)]
+        lines = []
+        for number, (name, color) in enumerate(names):
+            low, high, value = f"l{number}", f"h{number}", f"v{number}"
+            band = plot.varea("t", low, high, source=self._measured, color=color, alpha=0.22)
+            line = plot.line(
+                "t", value, source=self._measured, color=color, line_width=2, legend_label=name
+            )
+            lines.append(line)
+            band.level = "underlay"
+            if name in true:
+                plot.line(
+                    "t", f"v{list(true).index(name)}", source=self._true, color=color,
+                    line_width=2, line_dash=[3, 4], legend_label=f"{name} (true)",
+                )  # fmt: skip
+        self._has_truth = bool(true)
+        tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
+        plot.add_tools(
+            HoverTool(
+                renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
+                formatters={"@t": "datetime"},
+            )
+        )  # fmt: skip
+        if plot.legend and plot.legend[0] not in plot.above:
+            legend = plot.legend[0]
+            plot.center.remove(legend)
+            plot.add_layout(legend, "above")
+            legend.label_text_font_size = "13px"
+            legend.orientation = "horizontal"
+            legend.ncols = 6
+            legend.click_policy = "hide"
+            legend.border_line_alpha = 0
+            legend.background_fill_alpha = 0
+            legend.padding = 2
+            legend.spacing = 12
+
+
+def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
+    columns: dict[str, Any] = {"t": np.array([_offset_s()]) * 1000.0 + curves.times * 1000.0}
+    for number, name in enumerate(names):
+        columns[f"v{number}"] = curves.values[name].astype(np.float32)
+        columns[f"l{number}"] = curves.lows[name].astype(np.float32)
+        columns[f"h{number}"] = curves.highs[name].astype(np.float32)
+    return columns
+
+
+def _offset_s() -> float:
+    """Seconds that the clock on the wall is ahead of UTC; the plot knows no time zones."""
+    offset = datetime.now().astimezone().utcoffset()
+    return offset.total_seconds() if offset else 0.0
+
+
+def _ms(moment: float) -> float:
+    return (moment + _offset_s()) * 1000.0
+
+
+def _seconds(milliseconds: float) -> float:
+    return float(milliseconds) / 1000.0 - _offset_s()

@@ -1,0 +1,67 @@
+// Heartbeat: notices that the server is gone, greys the page, says so, and reloads when it is
+// back. Bokeh's own reconnection leaves live pages frozen, so it is not used.
+
+const SILENT_MS = 4000;
+const POLL_MS = 1000;
+const PATIENCE_MS = 3000;
+
+export function render({ model }) {
+  let last = performance.now();
+  let lost = false;
+  const root = document.createElement("span");
+  root.className = "beat";
+  const veil = document.createElement("div");
+  veil.setAttribute("role", "alert");
+  veil.style.cssText =
+    "position:fixed;inset:0;z-index:99999;display:none;place-items:center;background:rgba(40,40,40,.72);" +
+    "color:#fff;font:600 24px Roboto,sans-serif;backdrop-filter:grayscale(1);text-align:center";
+  veil.textContent = "Connection lost: what you see is not live. Trying to connect again…";
+  document.body.append(veil);
+
+  // A server that is only slow answers and goes on: then the veil is lifted. One that was started
+  // anew answers without ever sending to this page again: then the page is loaded anew.
+  let answeredAt = 0;
+  async function poll() {
+    if (!lost) return;
+    try {
+      const answer = await fetch(location.href, { cache: "no-store", redirect: "manual" });
+      if (answer.ok || answer.type === "opaqueredirect") answeredAt = answeredAt || performance.now();
+    } catch {
+      answeredAt = 0; // not back yet
+    }
+    if (lost && answeredAt && performance.now() - answeredAt > PATIENCE_MS) {
+      location.reload();
+      return;
+    }
+    setTimeout(poll, POLL_MS);
+  }
+
+  let woken = performance.now();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    // After a sleep the first messages get a moment to arrive.
+    if (now - woken > 3000) last = Math.max(last, now - SILENT_MS / 2);
+    woken = now;
+    if (!lost && now - last > SILENT_MS) {
+      lost = true;
+      answeredAt = 0;
+      root.dataset.state = "lost";
+      veil.style.display = "grid";
+      poll();
+    }
+  }, 500);
+
+  model.on("msg:custom", (event) => {
+    last = performance.now();
+    lost = false;
+    veil.style.display = "none";
+    root.dataset.state = "alive";
+    root.dataset.beats = (event.data ?? event).beat;
+  });
+  model.on("remove", () => {
+    clearInterval(timer);
+    veil.remove();
+  });
+  model.send_msg({ type: "ready" });
+  return root;
+}

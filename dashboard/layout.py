@@ -1,0 +1,28 @@
+"""Layout: how the parts of a page stand beside each other."""
+
+from typing import Any
+
+import panel as pn
+
+FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
+"""What the title bar and the tabs leave of the window."""
+
+SMALL_BUTTONS = {
+    "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
+}
+
+
+def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
+    """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
+    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
+    return pn.Row(
+        *parts,
+        sizing_mode="stretch_width",
+        styles={
+            "display": "grid",
+            "grid-template-columns": columns,
+            "gap": "16px",
+            "padding": "8px 16px",
+            "box-sizing": "border-box",
+        },
+    )

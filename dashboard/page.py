@@ -1,0 +1,94 @@
+"""Page: what one viewer has open: title bar, tabs, and the pull that keeps them fresh."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from .components import Heartbeat
+from .viewer import Desk, View, Viewer
+
+logger = logging.getLogger(__name__)
+
+PULL_MS = 100
+_BEAT_S = 1.0
+_COLOR = "#00576b"
+
+
+class Page:
+    """One session. It holds the views and nothing refers to it but its own document."""
+
+    def __init__(self, desk: Desk, viewer: Viewer, kinds: Sequence[type[View]]) -> None:
+        self._desk = desk
+        self._viewer = viewer
+        self._kinds = kinds
+        self._views: dict[int, View] = {}
+        self._beats = 0
+        self._beat_at = 0.0
+        self._places = [pn.Column(sizing_mode="stretch_width") for _ in kinds]
+        self._beat = Heartbeat(lambda _message: None, width=1, height=1)
+        self._tabs = pmui.Tabs(
+            *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
+            sizing_mode="stretch_width",
+        )
+
+    def panel(self) -> Any:
+        """Build the page of the current session and start to pull."""
+        self._open(self._tabs.active)
+        self._tabs.param.watch(lambda event: self._open(event.new), "active")
+        page = pmui.Page(
+            title="pychip-stream",
+            main=[self._tabs],
+            header=[self._beat],
+            busy_indicator=None,
+            theme_config={"palette": {"primary": {"main": _COLOR}}},
+        )
+        unlink_busy(page)
+        pn.state.add_periodic_callback(self._pull, period=PULL_MS)
+        pn.state.on_session_destroyed(lambda _context: self._close())
+        return page
+
+    def _open(self, number: int) -> None:
+        if number not in self._views:
+            self._views[number] = self._kinds[number](self._desk, self._viewer)
+            self._places[number].append(self._views[number].panel())
+
+    def _pull(self) -> None:
+        context = pn.state.curdoc.session_context if pn.state.curdoc else None
+        session = context.session if context else None
+        if session is not None and session.connection_count == 0:
+            return  # the tab is closed; the session ends in a moment
+        now = time.monotonic()
+        if now - self._beat_at > _BEAT_S:
+            self._beat_at, self._beats = now, self._beats + 1
+            self._beat.send(beat=self._beats)
+        view = self._views.get(self._tabs.active)
+        if view is None:
+            return
+        try:
+            view.pull(now)
+        except Exception:
+            logger.exception("the page %s could not be brought up to date", view.title)
+
+    def _close(self) -> None:
+        for view in self._views.values():
+            view.close()
+        self._views.clear()
+
+
+def unlink_busy(page: Any) -> None:
+    """Cut the page off the global busy flag.
+
+    Every page follows it: each callback of any session then updates every page, and no closed
+    page is ever released (holoviz/param#963). Private interface, hence the pinned versions and
+    the test.
+    """
+    private = page._param__private
+    for _, watcher in private.ref_watchers:
+        owner = watcher.cls if watcher.inst is None else watcher.inst
+        owner.param.unwatch(watcher)
+    private.ref_watchers = []
+    private.refs.pop("busy", None)

@@ -1,0 +1,87 @@
+"""A real browser that may talk to this machine only, and the services it looks at."""
+
+import os
+from pathlib import Path
+
+import pytest
+from chromium import CHROMIUM, FLAGS
+from helpers import Stack
+from playwright.sync_api import expect, sync_playwright
+
+expect.set_options(timeout=30_000)
+
+
+def pytest_collection_modifyitems(items):
+    """Everything here needs the browser; without one it is skipped, but never in CI."""
+    missing = not Path(CHROMIUM).exists()
+    for item in items:
+        if "tests/browser/" not in item.path.as_posix():
+            continue
+        item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.slow)
+        if missing and os.environ.get("CI") != "true":
+            item.add_marker(pytest.mark.skip(reason="no chromium; install it to test the pages"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open pages; at the end none may have asked anybody else or complained on its console."""
+    contexts, foreign, complaints = [], [], []
+
+    def guard(route):
+        url = route.request.url
+        if url.startswith(("http://127.0.0.1:", "blob:", "data:")):
+            route.continue_()
+        else:
+            foreign.append(url)
+            route.abort()
+
+    def heard(message):
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def open_page(address, **options):
+        options.setdefault("viewport", {"width": 1280, "height": 800})
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    open_page.complaints = complaints
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert foreign == []
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Make stacks with the dashboard; whatever is left of them is killed at the end."""
+    made = []
+
+    def make(support=None, **sections):
+        folder = tmp_path_factory.mktemp("experiment")
+        sections = {"dashboard": {"enabled": True}} | sections
+        made.append(Stack(folder, support, **sections))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill_all()
+        if one.process is not None:
+            one.process.stdout.close()
+            one.process.stderr.close()

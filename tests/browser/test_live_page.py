@@ -1,0 +1,109 @@
+"""The live page: it follows, it can be looked at closely, and it says when it is not live."""
+
+import re
+import time
+
+import pytest
+from looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_shown
+from playwright.sync_api import expect
+from rehearsal import Rehearsal
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("run") / "e", size=2048, chip=64).start()
+    yield one
+    one.stop()
+
+
+def test_frames_and_curves_follow_with_the_truth_beside_them(run, visit):
+    (run.root / "truth.csv").write_text(
+        "frame,index,path,time_s,alpha,beta\n"
+        + "".join(f"{i},0,frame_{i:05d}.tif,{i},0.5,0.5\n" for i in range(5))
+    )
+    page = visit(run.address)
+    run.frame(0.25)
+    wait_shown(page, 1)
+    run.frame(0.5)
+    run.frame(0.75)
+    wait_shown(page, 2)
+    page.wait_for_function(f"() => ({CURVE_POINTS})() === 3 && ({TRUE_POINTS})() === 3")
+    assert colours(page) > 100
+    expect(page.locator(".legend .row").first).to_contain_text("alpha")
+    expect(page.locator(".legend .row").first).to_contain_text("75.0 %")
+    expect(page.locator(".caption")).to_contain_text("frame_00002.tif")
+    expect(page.locator(".step").last).to_contain_text("in all")
+    assert data(page, "scale").endswith("nm")
+
+
+def test_zoom_is_kept_and_shows_the_frame_as_recorded(run, visit):
+    page = visit(run.address)
+    run.frame(0.5)
+    wait_shown(page, 1)
+    before = int(data(page, "seq"))
+    canvas = page.locator(".chipwrap canvas")
+    canvas.focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    wait_data(page, "crop", "v")
+    zoom = data(page, "zoom")
+    run.frame(0.5)
+    wait_shown(page, before + 1)
+    assert data(page, "zoom") == zoom
+    page.keyboard.press("0")
+    assert data(page, "zoom") == "1.00"
+
+
+def test_a_class_is_hidden_and_shown_again(run, visit):
+    page = visit(run.address)
+    run.frame(0.5)
+    wait_shown(page, 1)
+    toggle = page.get_by_role("button", name="show alpha on the frame")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    shown = colours(page)
+    page.locator('input[data-key="opacity"]').fill("1")
+    page.wait_for_timeout(100)
+    full = colours(page)
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(100)
+    assert full < shown
+    assert colours(page) > full
+
+
+def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
+    page = visit(run.address)
+    run.frame(0.125, moment=time.time() + 40)
+    run.frame(0.875, moment=time.time() + 80)
+    wait_shown(page, 1)
+    newest = page.locator(".caption").inner_text()
+    box = page.locator(".bk-Figure").bounding_box()
+    page.wait_for_timeout(1500)  # the plot settles its range
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    expect(page.locator(".badge")).to_contain_text("a past frame")
+    expect(page.locator(".caption")).not_to_have_text(newest)
+    page.get_by_role("button", name="Back to live").click()
+    expect(page.locator(".badge")).not_to_contain_text("past")
+    expect(page.locator(".caption")).to_have_text(newest)
+
+
+def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):
+    page = visit(run.address)
+    run.frame(0.5, moment=time.time() + 100)
+    expect(page.locator(".badge")).to_have_text(re.compile("live"))
+    run.watcher(behind=7)
+    expect(page.locator(".badge")).to_have_text("▲ 7 frames behind")
+    expect(page.locator(".badge")).to_have_text(re.compile("stalled since"), timeout=30_000)
+
+
+def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
+    page = visit(run.address)
+    run.frame(0.5, moment=time.time() + 120)
+    wait_shown(page, 1)
+    run.processes["dashboard.app"].terminate()
+    run.processes["dashboard.app"].wait(20)
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    run.start("dashboard.app")
+    expect(page.locator(".chipwrap[data-seq]")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Connection lost")).to_be_hidden(timeout=60_000)
+    visit.complaints[:] = [c for c in visit.complaints if "ERR_CONNECTION" not in c]
