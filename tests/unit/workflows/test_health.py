@@ -39,11 +39,11 @@ def status(instance="watcher", state="running", **counters):
     return Status(service=instance, instance=instance, state=state, time=0.0, counters=counters)
 
 
-def live(time, received=0.0, intensity=100.0):
+def live(time, received=0.0, drift=math.nan):
     return Live(
         frame=FrameRef(path=f"{time}.tif", time=time, seen=received - 0.5),
         names=("alpha", "beta"), colors=(), support_version="v", chip_size=(8, 8),
-        shape=(16, 16), status="ok", received=received, intensity=intensity,
+        shape=(16, 16), status="ok", received=received, drift=drift,
     )  # fmt: skip
 
 
@@ -82,13 +82,13 @@ def test_silence_is_counted_from_the_newest_frame(health, clock):
     assert health.values()["silence", ""] == pytest.approx(31.0)
 
 
-def test_drift_is_measured_against_the_first_frames(health):
+def test_drift_is_the_median_of_the_newest_frames(health):
     rows = np.zeros((3, 3))
-    for number in range(20):
-        hear(health, live(float(number)), intervals=rows)
+    hear(health, live(0.0), intervals=rows)
     assert math.isnan(health.values()["drift", ""])
-    hear(health, live(30.0, intensity=80.0), intervals=rows)
-    assert health.values()["drift", ""] == pytest.approx(0.2)
+    for number, drift in enumerate([0.1] * 9 + [0.8] * 5):
+        hear(health, live(1.0 + number, drift=drift), intervals=rows)
+    assert health.values()["drift", ""] == pytest.approx(0.8)
 
 
 def test_the_document_is_plain_json(health):
