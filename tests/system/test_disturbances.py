@@ -1,6 +1,5 @@
 """Faults of the machine, the disk, the network and the peers; after each the run goes on."""
 
-import resource
 import shutil
 import socket
 import subprocess
@@ -11,6 +10,8 @@ import chaos
 import pytest
 from helpers import call_json
 from hostile import Flood, Proxy, bend, is_root, memory_mb
+
+resource = pytest.importorskip("resource", reason="Windows has no such limits")
 
 pytestmark = [
     pytest.mark.system,
