@@ -203,12 +203,12 @@ class Killer:
         return True
 
 
-def rage(run, kills, weights, rate_hz=4.0, seed=0, supervisors=0, say=lambda _: None):
+def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, say=lambda _: None):
     """Kill services until `kills` are reached, then let the run finish; returns the outcome."""
     start = time.monotonic()
     outcome = Outcome()
     run.start()
-    camera = Camera(run.root, rate_hz, seed).start()
+    camera = Camera(run.root, rate_hz, seed, limit=2 * kills).start()
     killer = Killer(run, weights, seed)
     due = [kills * (i + 1) // (supervisors + 1) for i in range(supervisors)]
     try:
@@ -225,11 +225,22 @@ def rage(run, kills, weights, rate_hz=4.0, seed=0, supervisors=0, say=lambda _: 
             outcome.kills = killer.killed + Counter(supervisor=outcome.kills["supervisor"])
     finally:
         camera.stop()
-    run.wait_archived(len(camera.written), timeout_s=600)
+    finish(run, len(camera.written))
     code, _ = run.stop(timeout_s=120)
     assert code == 0, "\n".join(run.log[-30:])
     outcome.seconds = time.monotonic() - start
     return examine(run, camera.written, outcome)
+
+
+def finish(run, count, patience_s=180):
+    """Wait until everything is archived, as long as it gets on."""
+    before = -1.0
+    while (done := run.monitor.counter("archived")) < count:
+        assert done != before, f"{done} of {count}\n" + "\n".join(run.log[-20:])
+        before = done
+        end = time.monotonic() + patience_s
+        while run.monitor.counter("archived") == before and time.monotonic() < end:
+            run.monitor.listen(0.1)
 
 
 def restart(run):
