@@ -61,6 +61,7 @@ class Supervisor:
         self.config = _with_ports(config)
         self._supervision = config.supervision
         self._progress = 0.0
+        self._environment = _environment(config.inference.workers)
         self._say = say
         folder = self.config.archive.folder
         try:
@@ -147,7 +148,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, lifecycle.PARENT_VARIABLE: lifecycle.parent_token()},
+            env=self._environment,
             # A Ctrl-C in the terminal must reach the supervisor alone, which stops in order.
             start_new_session=sys.platform != "win32",
             creationflags=flags,
@@ -231,6 +232,21 @@ class Supervisor:
         if code > 0 and not killed:
             return [f"{child.name} ended with {code} while stopping; its last lines say why"]
         return []
+
+
+def _environment(workers: int) -> dict[str, str]:
+    """Environment of the services; what the user has set stays.
+
+    Threads of torch that wait for each other must not burn the processors that the other
+    services need: on a busy machine that cost twenty times the work itself.
+    """
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **({"OMP_NUM_THREADS": str(threads)} if workers > 1 else {}),
+        **os.environ,
+        lifecycle.PARENT_VARIABLE: lifecycle.parent_token(),
+    }
 
 
 def _rank(child: Child) -> str:
