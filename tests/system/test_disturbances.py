@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 QUICK = {
+    "encoder": chaos.EXACT,
     "watch": {"quiet_s": 0.2, "reconcile_s": 1.0},
     "archive": {"segment_s": 0.3},
     "supervision": chaos.PATIENT,
@@ -37,7 +38,7 @@ class Plant:
     def feed(self, count=5):
         """Write frames and wait until they are archived."""
         self.write(count)
-        self.run.wait_archived(len(self.camera.written), timeout_s=180)
+        self.run.wait_archived(len(self.camera.written), timeout_s=300)
 
     def write(self, count=5):
         for _ in range(count):
@@ -161,7 +162,7 @@ def test_a_deadly_frame_is_given_up_and_its_neighbours_are_not(stack, tmp_path, 
     shutil.copy(tmp_path / "pattern.tif", plant.run.root / "poison.tif")
     plant.write(4)
     run = plant.run.start()
-    run.wait_archived(9, timeout_s=180)
+    run.wait_archived(9, timeout_s=300)
     code, document = run.stop()
     assert code == 0
     assert document["frames"] == 9

@@ -39,7 +39,11 @@ def test_microscope_and_gpu_machine(stack, tmp_path):
     names = ("tasks", "results", "requests", "events")
     wire = dict(zip(names, free_ports(4), strict=True))
     wire |= {"host": GPU, "watcher_host": MICROSCOPE}
-    quick = {"watch": {"quiet_s": 0.2, "reconcile_s": 1.0}, "inference": {"frames": "pixels"}}
+    quick = {
+        "encoder": chaos.EXACT,
+        "watch": {"quiet_s": 0.2, "reconcile_s": 1.0},
+        "inference": {"frames": "pixels"},
+    }
     gpu = stack(
         chaos.make_support(tmp_path),
         machine={"services": ["hub", "archiver", "inference"], "name": "gpu"},
