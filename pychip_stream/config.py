@@ -171,6 +171,14 @@ class Config(Section):
     alerts: AlertConfig = AlertConfig()
 
     @property
+    def sees_frames(self) -> bool:
+        """Whether a service of this machine reads the acquisition folder."""
+        here = self.machine.services
+        if here is None or "watcher" in here:
+            return True
+        return "inference" in here and self.inference.frames == "path"
+
+    @property
     def run_path(self) -> Path:
         """The archive of this run once it is closed."""
         return self.archive.folder / f"{self.archive.name}.h5"
