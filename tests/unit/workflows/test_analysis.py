@@ -34,7 +34,8 @@ def encoder():
 @pytest.mark.parametrize(
     ("size", "unit", "factor"),
     [(0.1, "nm", None), (1.0, "Å", None), (0.102, "nm", None), (0.2, "nm", "2"),
-     (0.05, "nm", "0.5"), (1e-4, "um", None), (None, None, None), (0.1, "1/nm", None), (0.1, "", None)],
+     (0.05, "nm", "0.5"), (1e-4, "um", None), (None, None, None), (0.1, "1/nm", None),
+     (0.1, "", None)],
 )  # fmt: skip
 def test_another_magnification_is_said_with_its_factor(size, unit, factor):
     warning = scale_warning(a_support(a_frame()), a_frame(size, unit))
