@@ -30,6 +30,7 @@ LEVEL = 0.95
 REPLICATES = 96
 SAMPLED_CHIPS = 1024
 """Chips of a frame that the replicates look at; they only measure a spread."""
+_FEW_CLASSES = 8
 BORDER = 0.06
 """Standard deviation of a border's place between two prototypes, in units of their distance:
 the share of a chip beyond which it is named after a class is never exactly a half."""
@@ -173,7 +174,9 @@ def frame_intervals(
     """
     classes = ensemble.classes
     value = np.bincount(labels, minlength=classes + 1) / len(labels)
-    step = -(-len(chips) // SAMPLED_CHIPS)
+    # Many classes cost as much as many chips; the interval must stay cheap next to the network.
+    looked_at = max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128)
+    step = -(-len(chips) // looked_at)
     drawn = _replicate_fractions(ensemble, chips[::step], novelty[::step], shifts, reject=reject)
     tail = 50 * (1 - LEVEL)
     below, above = np.percentile(drawn[1:] - drawn[0], (tail, 100 - tail), axis=0)
