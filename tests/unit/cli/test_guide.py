@@ -1,32 +1,35 @@
-"""Guidance and audit with the installed command, from frame to corrected fractions."""
+"""Guidance and audit on the command line, from a frame to corrected fractions."""
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pychip_stream.cli.main import main
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.sim.files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
-def run(*words):
-    """Run the command; its JSON document."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pychip_stream.cli.main", *map(str, words), "--json"],
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def run(capsys):
+    """Runs the command in this process; returns its JSON document."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words), "--json"])
+        out, err = capsys.readouterr()
+        assert not ended.value.code, err
+        return json.loads(out)
+
+    return call
 
 
-def test_from_a_frame_to_audited_fractions(tmp_path):
+def test_from_a_frame_to_audited_fractions(tmp_path, run):
     experiment = Experiment("transformation", 4, 6, (256, 256))
     frames = tmp_path / "frames"
     frames.mkdir()
