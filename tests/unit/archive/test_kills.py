@@ -1,5 +1,6 @@
 """SIGKILL at random moments, over and over: nothing acknowledged is lost, nothing is twice."""
 
+import logging
 import multiprocessing
 import os
 import random
@@ -66,7 +67,7 @@ def whole(run):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_random_kills_under_load(tmp_path, record_property):
+def test_random_kills_under_load(tmp_path):
     rng = random.Random(4)
     context = processes()
     kills = acknowledged = 0
@@ -84,6 +85,5 @@ def test_random_kills_under_load(tmp_path, record_property):
         assert wanted <= whole(run)
         assert len(run) == run.count
         acknowledged += len(wanted)
-    record_property("kills", kills)
-    record_property("acknowledged", acknowledged)
+    logging.info("%d kills, %d acknowledged frames, none lost, none twice", kills, acknowledged)
     assert acknowledged >= KILLS
