@@ -116,6 +116,7 @@ def test_pictures_have_the_resolution_of_the_frame(run, tmp_path):
 def test_a_scale_bar_is_a_round_length():
     assert figures.scale_bar(512, 0.04, "nm") == (50, "2 nm")
     assert figures.scale_bar(1000, 0.5, "um") == (200, "100 µm")
+    assert figures.scale_bar(512, 19.53, "nm") == (51, "1 µm")
     assert figures.scale_bar(1000, None, None) == (200, "200 pixels")
 
 
