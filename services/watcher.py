@@ -86,7 +86,8 @@ class Watcher:
             logger.warning("%s: its worker went silent; handing it out again", lease.path)
         self._quarantine()
         if self._synced:
-            self._hand_out(now)
+            if self._watch.health().root_reachable:  # nobody could read anything now
+                self._hand_out(now)
             self._send_failures(now)
         self._say()
 

@@ -43,6 +43,13 @@ class Ledger:
     first_lease
         Number of the first lease. Another one after a restart keeps what workers say of old
         leases from being taken for new ones.
+
+    Attributes
+    ----------
+    resting_count
+        Frames that were given back and wait before they are handed out again.
+    newest_result
+        Acquisition time of the newest archived frame whose file is known; None if there is none.
     """
 
     def __init__(
@@ -62,8 +69,8 @@ class Ledger:
         self._heard: dict[str, float] = {}
         self._quarantined: list[Lease] = []
         self._number = first_lease - 1
-        self._rests = 0
-        self._newest_result: float | None = None
+        self._rests = self.resting_count = 0
+        self.newest_result: float | None = None
 
     @property
     def seen_count(self) -> int:
@@ -89,16 +96,6 @@ class Ledger:
     def leased_count(self) -> int:
         """Frames that workers have."""
         return len(self._out)
-
-    @property
-    def resting_count(self) -> int:
-        """Frames that were given back and wait before they are handed out again."""
-        return sum(task.current for _, _, task in self._resting)
-
-    @property
-    def newest_result(self) -> float | None:
-        """Acquisition time of the newest archived frame whose file is known."""
-        return self._newest_result
 
     def add(self, sighting: Sighted) -> int:
         """Take up a file's frames, less those that are archived.
@@ -199,6 +196,7 @@ class Ledger:
             rest = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(task.releases, 16))
             task.releases += 1
             self._rests += 1
+            self._rest(task, True)
             heapq.heappush(self._resting, (self._now + rest, self._rests, task))
         return out.lease
 
@@ -274,12 +272,17 @@ class Ledger:
         return out.lease
 
     def _note_result(self, time: float) -> None:
-        self._newest_result = max(time, self._newest_result or time)
+        self.newest_result = max(time, self.newest_result or time)
 
     def _retire(self, task: Task) -> None:
         """Make sure that a task is never handed out again, and that nobody is blamed for it."""
         self._lanes.remove(task)
+        self._rest(task, False)
         task.current = task.leasable = False
+
+    def _rest(self, task: Task, resting: bool) -> None:
+        self.resting_count += resting - task.resting
+        task.resting = resting
 
     def _take_back(self, number: int) -> _Out | None:
         out = self._out.pop(number, None)
@@ -296,5 +299,6 @@ class Ledger:
         self._now = max(self._now, now)
         while self._resting and self._resting[0][0] <= self._now:
             _, _, task = heapq.heappop(self._resting)
+            self._rest(task, False)
             if task.current:
                 self._lanes.put(task)

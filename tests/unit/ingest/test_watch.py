@@ -7,9 +7,14 @@ import time
 
 import pytest
 
+from pychip_stream.ingest import insitu as insitu_names
 from pychip_stream.ingest.rounds import Rounds
 from pychip_stream.ingest.settle import Settler
 from pychip_stream.ingest.tree import Tree
+from pychip_stream.sim.faults import FaultPlan
+from pychip_stream.sim.faulty import FaultyStorage
+from pychip_stream.sim.microscope import Microscope
+from pychip_stream.sim.specimen import Experiment
 from tests.unit.ingest.material import FRAME, TINY, put
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
@@ -327,6 +332,26 @@ def test_in_situ_frames_are_timed_by_their_names_and_gaps_are_reported(root, wat
     assert seen.watch.health().missing == ("run/run 00:00:01 frame 2",)
     put(root / insitu(1, 2))  # it was only late
     seen.wait(lambda: seen.watch.health().missing_count == 0)
+
+
+def test_the_frames_that_the_practice_microscope_leaves_out_are_reported(root, watch):
+    made = []
+
+    def storage(folder, truth):
+        made.append(FaultyStorage(folder, truth, FaultPlan(("missing",), 0.3, 1)))
+        return made[0]
+
+    experiment = Experiment("transformation", 0, 40, (64, 64), interval_s=0.0001, dose=100.0)
+    Microscope(root, experiment, 10_000, ["png"], storage=storage).run()
+    missing = [insitu_names.parse(entry["path"]).frame for entry in made[0].entries]
+    last = max(
+        insitu_names.parse(p.relative_to(root).as_posix()).frame for p in root.rglob("*.png")
+    )
+    seen = watch()
+    seen.wait(lambda: len(seen.paths) == 40 - len(missing))
+    expected = sum(frame < last for frame in missing)
+    assert expected > 5
+    seen.wait(lambda: seen.watch.health().missing_count == expected)
 
 
 def test_the_frames_that_are_waited_for_are_counted_and_a_few_named(root, watch):

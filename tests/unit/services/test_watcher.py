@@ -322,6 +322,11 @@ def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     table.root.rename(tmp_path / "away")
     table.wait(lambda: table.statuses and table.statuses[-1].state == "paused")
     assert "cannot be reached" in table.statuses[-1].detail
+    table.ready(1)
+    for _ in range(20):
+        table.step()
+    assert table.jobs == []
     (tmp_path / "away").rename(table.root)
     table.wait(lambda: table.statuses[-1].state == "running")
+    table.wait(lambda: table.jobs)
     assert table.ledger.behind_count == 1
