@@ -153,7 +153,9 @@ class Ledger:
             self._note_result(task.time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
-        """Hand out a frame: by turns the newest, for the display, and the oldest, to catch up.
+        """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
+
+        None if nothing waits.
 
         Parameters
         ----------
@@ -162,10 +164,6 @@ class Ledger:
             recognised by the silence or the replacement of that name.
         now
             Seconds on the caller's clock.
-
-        Returns
-        -------
-        None if nothing waits.
         """
         self._pass(now)
         self._heard.setdefault(worker, now)
@@ -236,12 +234,7 @@ class Ledger:
         return [self._back(number, blame=number == suspect) for number in numbers]
 
     def expire(self, now: float) -> list[Lease]:
-        """Take back the leases that have run out, and all leases of workers gone silent.
-
-        Returns
-        -------
-        The leases taken back.
-        """
+        """Take back and return leases that have run out, and all those of silent workers."""
         self._pass(now)
         silent = [w for w in self._held if self._heard.get(w, now) + self._lease_s <= now]
         leases = [lease for worker in silent for lease in self.lost(worker, now)]

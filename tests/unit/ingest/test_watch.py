@@ -240,10 +240,12 @@ def kill_observer(watch):
 def test_an_observer_that_died_costs_nothing_and_is_replaced(root, watch, kill):
     seen = watch(reconcile_s=3600.0)
     seen.wait(lambda: seen.watch.health().observer_alive)
+    events = seen.watch._events
+    dead = events._observer
     kill(seen.watch)
     put(root / "one/a.dm4")
     seen.wait_paths(["one/a.dm4"])
-    seen.wait(lambda: seen.watch.health().observer_alive)
+    seen.wait(lambda: events.alive and events._observer is not dead)
     put(root / "one/b.dm4")
     seen.wait_paths(["one/b.dm4"])
 
