@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import time
 
 import pytest
@@ -16,8 +15,6 @@ from pychip_stream.sim.faulty import FaultyStorage
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from tests.unit.ingest.material import FRAME, TINY, put
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
 
 
 def insitu(second, frame, name="run"):
@@ -91,23 +88,21 @@ def test_renamed_into_place_and_copied_in(root, watch, tmp_path):
     seen.wait(lambda: "a.dm4" in seen.gone)
 
 
-def test_a_file_written_slowly_is_sighted_when_it_is_closed(root, watch):
+def test_a_file_written_slowly_is_sighted_when_it_is_closed(root, watch, told_of_writers):
     seen = watch(quiet_s=0.1)
     pieces = [FRAME[i : i + 100] for i in range(0, len(FRAME), 100)]
     with (root / "a.dm4").open("wb", buffering=0) as file:
         for piece in pieces:
             file.write(piece)
             seen.poll(0.05)
-        if sys.platform == "linux":
-            seen.wait(lambda: seen.watch.health().incomplete_count == 1)
-            seen.poll(0.5)  # whole and quiet, and still open
-        assert not seen.all or sys.platform != "linux"
+        seen.wait(lambda: seen.watch.health().incomplete_count == 1)
+        seen.poll(0.5)  # whole and quiet, and still open
+        assert not seen.all
     seen.wait_paths(["a.dm4"])
     assert [s.problem for s in seen.all] == [None]
 
 
-@linux
-def test_the_closing_is_enough_to_hand_a_file_on_at_once(root, watch, monkeypatch):
+def test_the_closing_is_enough_to_hand_a_file_on_at_once(root, watch, monkeypatch, told_of_writers):
     # Nothing but the hint of the closing can bring it: no second look, no scan, no quiet time.
     monkeypatch.setattr("pychip_stream.ingest.settle._LONGEST_PAUSE_S", 3600.0)
     seen = watch(scan_s=60.0, reconcile_s=3600.0, quiet_s=3600.0, incomplete_s=7200.0)
