@@ -116,6 +116,7 @@ class Watcher:
         if peer.name and peer.name != ready.worker:
             for lease in self._ledger.lost(peer.name, now):
                 logger.warning("%s: its worker died; handing it out again", lease.path)
+                self._given_back = "their worker died"
         peer.name, peer.credit, peer.heard = ready.worker, ready.credit, now
         self._ledger.renew(ready.worker, now, ready.held)
 

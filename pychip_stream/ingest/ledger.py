@@ -14,6 +14,7 @@ from pychip_stream.ingest.tasks import Lanes, Lease, Revision, Sighted, Task
 logger = logging.getLogger(__name__)
 
 _FIRST_REST_S = 0.5
+_SUSPECT_REST_S = 2.0
 _LONGEST_REST_S = 30.0
 
 
@@ -53,7 +54,7 @@ class Ledger:
     """
 
     def __init__(
-        self, max_attempts: int = 3, lease_s: float = 60.0, *, first_lease: int = 1
+        self, max_attempts: int = 5, lease_s: float = 60.0, *, first_lease: int = 1
     ) -> None:
         self._max_attempts = max_attempts
         self._lease_s = lease_s
@@ -191,11 +192,8 @@ class Ledger:
         task = out.task
         if task.current:
             logger.debug("%s given back: %s", out.lease.path, reason)
-            rest = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(task.releases, 16))
+            self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
             task.releases += 1
-            self._rests += 1
-            self._rest(task, True)
-            heapq.heappush(self._resting, (self._now + rest, self._rests, task))
         return out.lease
 
     def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
@@ -221,11 +219,7 @@ class Ledger:
         """Take back the leases of a worker that is dead.
 
         The one it was working on, the oldest that it has not finished, has had an attempt; after
-        the last one the frame is quarantined. The others only wait again.
-
-        Returns
-        -------
-        The leases taken back.
+        the last one the frame is quarantined. The others only wait again. All are returned.
         """
         self._pass(now)
         self._heard.pop(worker, None)
@@ -256,8 +250,11 @@ class Ledger:
         task = out.task
         if task.current:
             task.attempts += blame
-            if task.attempts < self._max_attempts:
+            if not blame:
                 self._lanes.put(task)
+            elif task.attempts < self._max_attempts:
+                # Others first: workers killed for another reason must not have it in hand again.
+                self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
             else:
                 task.leasable = False
                 lease = task.lease(number, out.lease.worker, task.attempts, newest=False)
@@ -272,6 +269,12 @@ class Ledger:
         self._lanes.remove(task)
         self._rest(task, False)
         task.current = task.leasable = False
+
+    def _let_rest(self, task: Task, seconds: float) -> None:
+        self._rests += 1
+        self._rest(task, True)
+        until = self._now + min(_LONGEST_REST_S, seconds)
+        heapq.heappush(self._resting, (until, self._rests, task))
 
     def _rest(self, task: Task, resting: bool) -> None:
         self.resting_count += resting - task.resting
