@@ -269,6 +269,15 @@ def test_polling_needs_no_events(root, watch):
     assert seen.watch._events is None
 
 
+def test_what_was_handed_on_last_is_kept_an_eye_on(root, watch):
+    # A rewrite in place shows in nothing but the file itself: no event, no folder time.
+    seen = watch(mode="poll", reconcile_s=3600.0)
+    put(root / "a.dm4")
+    seen.wait_paths(["a.dm4"])
+    put(root / "a.dm4", FRAME[:-8])
+    seen.wait(lambda: len(seen.of("a.dm4")) == 2)
+
+
 def test_an_error_inside_does_not_end_the_watch(root, watch, monkeypatch, caplog):
     original, calls = Rounds.look, []
 
