@@ -198,6 +198,8 @@ class Archiver:
             received=time.time(),
             low=norm.low if norm else 0.0,
             high=norm.high if norm else 1.0,
+            drift=result.drift if result else float("nan"),
+            intensity=record.intensity,
         )
         arrays: dict[str, np.typing.NDArray[np.generic]] = {}
         if result is not None:

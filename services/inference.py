@@ -75,7 +75,7 @@ class Worker:
         elif self._analyst is None:
             self._say("waiting", self._trouble)
         else:
-            self._say("running", "")
+            self._say("running", "; ".join(self._analyst.notices))
 
     def close(self) -> None:
         """Give back what was not begun."""
@@ -169,6 +169,13 @@ class Worker:
             if state != "starting"
             else {}
         )
+        if state != "starting" and self._analyst is not None:
+            monitor = self._analyst.monitor
+            counters |= {
+                "drift": monitor.drift,
+                "exposure_changes": float(monitor.exposure_changes),
+                "notices": float(len(self._analyst.notices)),
+            }
         self._beacon.status(state, counters, detail)
 
 

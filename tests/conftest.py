@@ -8,6 +8,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=6000, help="mutated files to read")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real micrographs and formats, where they are at hand."""

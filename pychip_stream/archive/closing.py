@@ -2,9 +2,11 @@
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.durable import Disk, temporary_name
+from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.lock import RunLock
 from pychip_stream.archive.merge import merge
 from pychip_stream.archive.parts import is_whole
 from pychip_stream.archive.places import RunPlaces, Span
@@ -45,6 +47,29 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
     forget_default(places, default, disk)
     with suppress(OSError):
         places.scorings.rmdir()
+
+
+def merge_scorings(path: str | Path, disk: Disk | None = None) -> Path:
+    """Write the scorings that lie beside a closed run into its one file.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    ArchiveError
+        If the run is not there, is being written, or cannot be merged; it stays as it is.
+    """
+    places = RunPlaces.of(Path(path))
+    files = FileCatalog(places)
+    files.refresh()
+    with RunLock(places.lock):
+        try:
+            merge_run(places, files, disk or Disk())
+        except OSError as error:
+            raise ArchiveError(f"{places.closed}: cannot be merged ({reason(error)})") from error
+    return places.closed
 
 
 def set_aside(files: FileCatalog, disk: Disk) -> bool:

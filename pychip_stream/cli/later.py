@@ -21,7 +21,5 @@ def _refusal(name: str, what: str) -> Callable[..., None]:
     return refuse
 
 
-grid = _refusal("grid", "recommended chip size of a frame")
-rescore = _refusal("rescore", "label a run again from its stored embeddings")
 doctor = _refusal("doctor", "what is wrong with this installation or config")
 bench = _refusal("bench", "the performance report")

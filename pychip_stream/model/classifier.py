@@ -14,6 +14,7 @@ from pychip_stream.errors import SupportError, UsageError
 from pychip_stream.model import calibration, discriminant
 from pychip_stream.model.blobs import choose_blobs
 from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples
+from pychip_stream.model.drift import Origin
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.intervals import fit_ensemble
 from pychip_stream.model.novelty import Novelty, fit_novelty
@@ -115,6 +116,7 @@ class Classifier:
         rule = discriminant.fit(examples, shrinkage)
         novelty = fit_novelty(examples, background)
         ensemble = fit_ensemble(examples, rule, shrinkage, temperature, seed=seed)
+        origin = Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1))
         scale = (embedding.mean, embedding.deviation)
         return cls(
             support=embedded,
@@ -127,7 +129,7 @@ class Classifier:
             rule=rule,
             novelty=novelty,
             held_out=held_out,
-            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble),
+            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
             warnings=tuple(_warnings(embedded, examples)),
             encoder=encoder,
         )
@@ -185,6 +187,7 @@ class Classifier:
             novelty=scores.novelty.reshape(shape),
             intervals=scores.intervals,
             support_version=self.support_version,
+            drift=float(scores.shifts.max()),
         )
 
     def derived(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -24,7 +24,7 @@ Floating = npt.NDArray[np.floating]
 _KEPT = 0.9
 """Share of the background that is taken to be of the named classes."""
 _QUANTILE = 0.995
-_SLACK = 1.15
+_SLACK = 1.4
 """Room for frames that differ a little from the one the examples came from."""
 _ROUNDS = 3
 _PARTS = 4
@@ -47,7 +47,10 @@ class Whitening:
 
     def distances(self, chips: Floating) -> Floating:
         """(n, D) standardised chips to (n, P) distances to the prototypes."""
-        flat = chips @ self.matrix
+        return self.flat_distances(chips @ self.matrix)
+
+    def flat_distances(self, flat: Floating) -> Floating:
+        """(n, D) whitened chips to (n, P) distances to the prototypes."""
         centre = self.prototypes
         squared = (
             np.einsum("nd,nd->n", flat, flat)[:, None]

@@ -130,7 +130,9 @@ class Result(Message, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     support_version: str = ""
     encoder_hash: str = ""
+    device: str = ""
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    drift: float = float("nan")
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
@@ -146,7 +148,8 @@ class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
-    intervals (K + 1, 3) float64.
+    intervals (K + 1, 3) float64. `drift` is that of the frame (`FrameResult.drift`),
+    `intensity` its mean, 1st and 99th percentile in counts.
     """
 
     frame: FrameRef
@@ -164,6 +167,8 @@ class Live(Message, frozen=True, kw_only=True):
     received: float = 0.0
     low: float = 0.0
     high: float = 1.0
+    drift: float = float("nan")
+    intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class Status(Message, frozen=True, kw_only=True):
