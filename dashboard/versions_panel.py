@@ -14,7 +14,7 @@ from pychip_stream.workflows.drafting import agreement
 
 from .drafts import DraftState
 from .jobs import Job
-from .layout import SMALL_BUTTONS
+from .layout import SMALL_BUTTONS, plain_text
 from .previews import Bench
 from .studio import Key
 from .viewer import Desk, Viewer
@@ -51,7 +51,7 @@ class VersionsPanel:
         self._bar = pmui.LinearProgress(
             value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
         )
-        self._state = pn.pane.Str("", styles={"white-space": "pre-wrap"}, margin=(4, 4))
+        self._state = plain_text()
         for button, act in (
             (self._save, self._do_save),
             (self._publish, self._do_publish),
