@@ -20,6 +20,7 @@ from pychip_stream.errors import ArchiveError, FrameError, SupportError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 from pychip_stream.wire.sockets import Channel, Received
 from pychip_stream.workflows.places import inside
@@ -34,6 +35,8 @@ _LISTEN_S = 0.05
 _HOUSEKEEPING_S = 1.0
 _GAP_S = 5.0
 _JOIN_S = 5.0
+
+_TOPICS = (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT)
 
 
 class Feed:
@@ -67,19 +70,14 @@ class Feed:
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        channel = Channel(context, zmq.SUB, 1000)
-        for topic in (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT):
-            channel.subscribe(topic)
-        channel.connect(self._config.wire.endpoint("events"))
-        beacon = Beacon(context, self._config, "dashboard", "dashboard")
-        try:
-            while not self._stop.is_set():
-                self._step(channel, beacon)
-        finally:
-            channel.close()
-            beacon.close()
-            context.term()
+        with Endpoints(self._config.wire) as endpoints:
+            channel = endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
+            beacon = Beacon(endpoints, "dashboard", "dashboard")
+            try:
+                while not self._stop.is_set():
+                    self._step(channel, beacon)
+            finally:
+                beacon.close()
 
     def _step(self, channel: Channel, beacon: Beacon) -> None:
         """One round; whatever goes wrong with one message must not end the feed."""

@@ -26,8 +26,8 @@ from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.model.guidance import GridAdvice, recommend_grid
 from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.wire.sockets import request
 from pychip_stream.workflows.drafting import Choice, RememberingEncoder, Trial, attempt, compose
 from pychip_stream.workflows.encoders import encoder_finder
 from pychip_stream.workflows.places import inside
@@ -205,8 +205,8 @@ class Studio:
             If the hub does not answer or refuses.
         """
         data = support_to_bytes(self.support(version))
-        endpoint = self._config.wire.endpoint("requests")
-        return request(endpoint, PublishSupport(author=author), bytes_array(data)).detail
+        message = PublishSupport(author=author)
+        return request(self._config.wire, message, bytes_array(data)).detail
 
     def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
         """Label the run's frames so far with a version, from their embeddings; tells how it went.

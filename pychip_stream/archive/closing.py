@@ -4,6 +4,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
+from pychip_stream.archive import alerts
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.durable import Disk, reason, temporary_name
 from pychip_stream.archive.lock import RunLock
@@ -31,8 +32,10 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
         catalog = files.refresh()
     default = default_scoring(catalog)
     sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
-    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and sidelong):
+    added = bool(sidelong) or alerts.has_journal(places)
+    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and added):
         _write_merged(places, catalog, default, disk)
+        alerts.remove_journal(places, disk)
     for span in places.spans():
         disk.remove(places.segment(span))
     for version in places.support_versions():
@@ -104,6 +107,7 @@ def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk)
     supports = {version: places.support(version) for version in places.support_versions()}
     try:
         merge(catalog, temporary, supports, default)
+        alerts.merge_alerts(temporary, alerts.read_alerts(places))
         disk.sync_file(temporary)
         disk.replace(temporary, places.closed)
     except BaseException:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import blocks, conversion, hdf, tables
+from pychip_stream.archive.alerts import alert_table, read_alerts
 from pychip_stream.archive.blocks import BLOCK_CHIPS, EmbeddingBlock
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.facts import RunFacts
@@ -214,6 +215,11 @@ class Run(RunFacts):
             If HyperSpy is not installed.
         """
         return conversion.to_hyperspy(self)
+
+    @property
+    def alerts(self) -> pd.DataFrame:
+        """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
+        return alert_table(read_alerts(self._catalog.places))
 
     def _read(self, frame: int, kept: tuple[str, ...]) -> Results:
         return self._results(self.sequence[[self._checked(frame)]], kept)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pychip_stream.archive import layout
+from pychip_stream.archive.alerts import AlertJournal, AlertRow
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.closing import merge_run, set_aside
 from pychip_stream.archive.compaction import Compactor, superfluous
@@ -168,6 +169,21 @@ class RunWriter:
         if not self._places.support(version).exists() and version not in self._stored_supports():
             self._supports[version] = data
 
+    def add_alert(self, row: AlertRow) -> bool:
+        """Keep an alert with the run, on disk at once; False if it is there already.
+
+        Raises
+        ------
+        ArchiveError
+            If that fails; it can be tried again.
+        """
+        try:
+            return self._alerts.add(row)
+        except OSError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: cannot be written ({reason(error)})"
+            ) from error
+
     def publish(self) -> list[FrameId]:
         """Write the pending frames as a segment; returns the keys that are now on disk.
 
@@ -249,6 +265,7 @@ class RunWriter:
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
         self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
         self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
+        self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> _Batch:
         records = list(self._pending)

@@ -12,6 +12,9 @@ from rich.progress import Progress
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 """People's text, progress and logs."""
 
+printed = Console(highlight=False)
+"""What a command was asked to show, where that is more than plain text."""
+
 
 def say(text: str) -> None:
     """Print one line for people; names from files are not markup."""

@@ -17,8 +17,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
 from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.wire.sockets import request
 from pychip_stream.workflows.encoders import encoder_finder
 from pychip_stream.workflows.rescoring import Rescored, classify_settings, uncovered
 from pychip_stream.workflows.rescoring import rescore as rescore_run
@@ -143,7 +143,7 @@ def _publish(config: Config, support: SupportSet) -> bool:
     data = bytes_array(support_to_bytes(support))
     message = PublishSupport(author=current_user())
     try:
-        request(config.wire.endpoint("requests"), message, data)
+        request(config.wire, message, data)
     except PychipError as error:
         say(f"the frames to come are not classified with it: {error}")
         return False

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 30.0
+_TRAVEL_S = 5.0
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class _Out:
 
     lease: Lease
     task: Task
+    issued: float
     until: float
     named: bool = False
     done: bool = False
@@ -40,16 +42,25 @@ class Ledger:
     lease_s
         A lease lasts this long unless it is renewed; a worker that is silent for so long is
         taken for dead.
+    grace_s
+        How long a result may take to the archive; when the archiver has changed, the frames of
+        results that take longer are handed out again.
     first_lease
         Number of the first lease. Another one after a restart keeps what workers say of old
         leases from being taken for new ones.
     """
 
     def __init__(
-        self, max_attempts: int = 3, lease_s: float = 60.0, *, first_lease: int = 1
+        self,
+        max_attempts: int = 3,
+        lease_s: float = 60.0,
+        *,
+        grace_s: float = 10.0,
+        first_lease: int = 1,
     ) -> None:
         self._max_attempts = max_attempts
         self._lease_s = lease_s
+        self._grace_s = grace_s
         self._now = float("-inf")
         self._tasks: dict[Revision, Task] = {}
         self._current: dict[str, tuple[int, int, int]] = {}
@@ -179,7 +190,7 @@ class Ledger:
         self._number += 1
         task.out = self._number
         lease = task.lease(self._number, worker, task.attempts + 1, newest=ahead)
-        self._out[self._number] = _Out(lease, task, now + self._lease_s)
+        self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
         self._held.setdefault(worker, set()).add(self._number)
         return lease
 
@@ -214,12 +225,25 @@ class Ledger:
         """
         self._pass(now)
         self._heard[worker] = now
-        for number in self._held.get(worker, ()):
+        for number in list(self._held.get(worker, ())):
             out = self._out[number]
             if held is None or number in held:
                 out.until, out.named = now + self._lease_s, True
-            else:
-                out.done = out.named
+            elif out.named:
+                out.done = True
+            elif now - out.issued > _TRAVEL_S:
+                self._back(number, blame=False)
+
+    def travelling_count(self, worker: str) -> int:
+        """Leases that a worker was sent and has not named yet."""
+        outs = (self._out[number] for number in self._held.get(worker, ()))
+        return sum(not out.named for out in outs)
+
+    def archiver_changed(self, now: float) -> None:
+        """Note that results on their way may have been lost with an archiver."""
+        for out in self._out.values():
+            if out.done:
+                out.until = min(out.until, now + self._grace_s)
 
     def lost(self, worker: str, now: float) -> list[Lease]:
         """Take back the leases of a worker that is dead.

@@ -108,14 +108,23 @@ class Analyst:
             frame, content_hash = read_checked(
                 path, ref.index, ref.size, ref.mtime_ns, max_bytes=self.max_bytes
             )
-            read = time.time()
-            result, embeddings = self._classify(frame)
         except FrameIncompleteError:
             raise
         except FrameError as error:
             return failed_record(ref, str(error), started=started)
         except MemoryError:
-            return failed_record(ref, "too little memory to read or classify it", started=started)
+            return failed_record(ref, "too little memory to read it", started=started)
+        return self.analyse_frame(frame, content_hash, ref)
+
+    def analyse_frame(self, frame: Frame, content_hash: str, ref: FrameRef) -> FrameRecord:
+        """Classify a frame that was read already; what is wrong becomes a failed record."""
+        read = time.time()
+        try:
+            result, embeddings = self._classify(frame)
+        except FrameError as error:
+            return failed_record(ref, str(error), started=read)
+        except MemoryError:
+            return failed_record(ref, "too little memory to classify it", started=read)
         record = self._record(ref, frame, content_hash, result, embeddings, read)
         self._notice(record, frame)
         return record
@@ -129,11 +138,11 @@ class Analyst:
         """Say once what a frame changes about how far the numbers can be trusted."""
         drift = record.result.drift if record.result else float("nan")
         for line in self.monitor.observe(record.path, drift, record.intensity):
-            logger.warning("%s: %s", record.path, line)
+            logger.warning("%s: %s", record.path, line, extra={"frame": record.path})
         scale = scale_warning(self.support, frame)
         if scale is not None and scale not in self._scales:
             self._scales.add(scale)
-            logger.warning("%s: %s", record.path, scale)
+            logger.warning("%s: %s", record.path, scale, extra={"frame": record.path})
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
