@@ -12,7 +12,6 @@ from bokeh.plotting import figure
 from .history import Curves
 
 _CLOCK = ("milliseconds", "seconds", "minsec", "minutes", "hourmin", "hours")
-_TIME = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
 
 
 class CurvePlot:
@@ -72,7 +71,7 @@ class CurvePlot:
         plot.toolbar.logo = None
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
-        plot.xaxis.formatter = _TIME
+        plot.xaxis.formatter = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
         plot.yaxis.axis_label = "fraction of the frame"
         plot.vspan(
             x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
@@ -100,7 +99,7 @@ class CurvePlot:
             if name in true:
                 plot.line(
                     "t", f"v{list(true).index(name)}", source=self._true, color=color,
-                    line_width=2, line_dash=[3, 4], legend_label=f"{name} (true)",
+                    line_width=2, line_dash=[3, 4], legend_label="true",
                 )  # fmt: skip
         self._has_truth = bool(true)
         tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
@@ -116,7 +115,7 @@ class CurvePlot:
             plot.add_layout(legend, "above")
             legend.label_text_font_size = "13px"
             legend.orientation = "horizontal"
-            legend.ncols = 6
+            legend.ncols = 5
             legend.click_policy = "hide"
             legend.border_line_alpha = 0
             legend.background_fill_alpha = 0

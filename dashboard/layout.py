@@ -26,3 +26,9 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
             "box-sizing": "border-box",
         },
     )
+
+
+def plain_text(**options: Any) -> Any:
+    """Text that is shown as it is, whatever characters it holds."""
+    style = "pre { font: 13px/1.4 Roboto, sans-serif; white-space: pre-wrap; margin: 0 }"
+    return pn.pane.Str("", stylesheets=[style], margin=(4, 4), **options)
