@@ -16,14 +16,16 @@ from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
 from .feed import Feed
+from .health_view import HealthView
 from .live_view import LiveView
 from .page import Page
+from .review_view import ReviewView
 from .state import RunState
 from .viewer import Desk, View, Viewer
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView,)
+VIEWS: tuple[type[View], ...] = (LiveView, ReviewView, HealthView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2
