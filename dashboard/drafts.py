@@ -7,7 +7,7 @@ restart of the dashboard loses nothing.
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 _UNDO_STEPS = 200
 _MOST_PICKS = 5000
 _FIRST_SIZE = ChipSize(64, 64)
+
+
+Later = Callable[[Callable[[], None]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,26 +237,34 @@ class Draft:
         The version that this state was saved as, or None.
     """
 
-    def __init__(self, path: Path, state: DraftState) -> None:
+    def __init__(self, path: Path, state: DraftState, later: Later | None = None) -> None:
         self._path = path
+        self._later = later or (lambda work: work())
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._past: list[DraftState] = []
         self.state = state
         self.number = 1
         self.saved: str | None = state.parent
 
     @classmethod
-    def open(cls, path: Path, start: DraftState) -> "Draft":
-        """Go on with what was kept at `path`, or begin with `start`."""
+    def open(cls, path: Path, start: DraftState, later: Later | None = None) -> "Draft":
+        """Go on with what was kept at `path`, or begin with `start`.
+
+        Parameters
+        ----------
+        later
+            Runs the writing to disk, which may take a while; default: at once.
+        """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            draft = cls(path, _from_json(document))
+            draft = cls(path, _from_json(document), later)
             draft.saved = document["saved"]
         except FileNotFoundError:
-            return cls(path, start)
+            return cls(path, start, later)
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             logger.warning("%s: the draft cannot be read (%s); it begins anew", path, error)
-            return cls(path, start)
+            return cls(path, start, later)
         return draft
 
     def change(self, state: DraftState, saved: str | None = None) -> None:
@@ -276,11 +287,16 @@ class Draft:
     def _enter(self, state: DraftState, saved: str | None) -> None:
         self.state, self.saved = state, saved
         self.number += 1
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            Disk().save(self._path, json.dumps(_to_json(state, saved)).encode())
-        except OSError as error:
-            logger.warning("%s: the draft is not kept (%s)", self._path, error)
+        self._later(self._keep)
+
+    def _keep(self) -> None:
+        with self._writing:
+            document = json.dumps(_to_json(self.state, self.saved))
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                Disk().save(self._path, document.encode())
+            except OSError as error:
+                logger.warning("%s: the draft is not kept (%s)", self._path, error)
 
 
 def _to_json(state: DraftState, saved: str | None) -> dict[str, Any]:

@@ -4,10 +4,7 @@ import io
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
@@ -22,14 +19,15 @@ from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportChip, SupportSet
+from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
+from pychip_stream.model.guidance import GridAdvice, recommend_grid
 from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.wire.sockets import request
-from pychip_stream.workflows.analysis import inside, open_encoder
 from pychip_stream.workflows.drafting import Choice, RememberingEncoder, Trial, attempt, compose
+from pychip_stream.workflows.places import inside
 
 from .drafts import DraftState, Pick
 
@@ -38,28 +36,6 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, int]
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
-
-
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """What a draft makes of the frame that is shown.
-
-    Attributes
-    ----------
-    number
-        Of the draft's state.
-    key
-        Of the frame.
-    trial
-        None where there are not two classes with chips yet.
-    trouble
-        Why there is no trial.
-    """
-
-    number: int
-    key: Key
-    trial: Trial | None = field(default=None, repr=False)
-    trouble: str = ""
 
 
 class Studio:
@@ -108,6 +84,16 @@ class Studio:
                 self._read.popitem(last=False)
         return frame
 
+    def advise(self, key: Key) -> GridAdvice:
+        """Recommend a chip size for a frame.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+        return recommend_grid(self.frame(key))
+
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered.
 
@@ -126,14 +112,23 @@ class Studio:
                     self._loaded.popitem(last=False)
         return known
 
-    def build(self, state: DraftState, author: str = "", note: str = "") -> SupportSet:
-        """Make the support set of a draft, not embedded; classes without chips are left out.
+    def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
+        """Make the support set of a draft; classes without chips are left out.
+
+        Parameters
+        ----------
+        key
+            Frame that is shown.
 
         Raises
         ------
         PychipError
             If that is impossible, or a frame is not there any more.
         """
+        if state.parent is not None and not note:
+            saved = self.support(state.parent)
+            if state == DraftState.of(saved):
+                return saved
         counts = state.counts
         classes = [c for c in state.classes if counts[c.name]]
         return compose(
@@ -141,19 +136,22 @@ class Studio:
             classes,
             [self._choice(pick, state.chip_size) for pick in state.picks],
             self.normalization(state),
+            shown=self.frame(key),
             parent=state.parent,
             author=author,
             note=note,
         )
 
-    def normalization(self, state: DraftState) -> Normalization | None:
-        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
-        if state.parent is None:
-            return None
+    def scale_of(self, version: str) -> Normalization | None:
+        """Intensity range of a saved version; None where it is not here."""
         try:
-            return self.support(state.parent).normalization
+            return self.support(version).normalization
         except PychipError:
             return None
+
+    def normalization(self, state: DraftState) -> Normalization | None:
+        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
+        return None if state.parent is None else self.scale_of(state.parent)
 
     def attempt(self, state: DraftState, key: Key) -> Trial:
         """Fit a draft and classify a frame with it; only on the thread `fits`.
@@ -163,10 +161,13 @@ class Studio:
         PychipError
             If that is impossible.
         """
-        return self.attempt_set(self.build(state), key)
+        return self.attempt_set(self.build(state, key), key)
 
     def attempt_set(self, support: SupportSet, key: Key) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
+        # The network's library takes seconds to load, and only this page needs it.
+        from pychip_stream.workflows.analysis import open_encoder
+
         if self._encoder is None:
             self._encoder = RememberingEncoder(open_encoder(self._config.encoder))
         return attempt(support, self.frame(key), self._encoder, self._config.classify)
@@ -182,7 +183,7 @@ class Studio:
         empty = [name for name, count in state.counts.items() if not count]
         if empty:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
-        trial = self.attempt_set(self.build(state, author, note), key)
+        trial = self.attempt_set(self.build(state, key, author, note), key)
         save_support(
             trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
         )
@@ -197,8 +198,8 @@ class Studio:
             If the hub does not answer or refuses.
         """
         data = support_to_bytes(self.support(version))
-        endpoint = self._config.wire.endpoint("requests")
-        return request(endpoint, PublishSupport(author=author), bytes_array(data)).detail
+        message = PublishSupport(author=author)
+        return request(self._config.wire, message, bytes_array(data)).detail
 
     def thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
         """Small JPEG of a chip, empty where its frame is gone."""
@@ -214,7 +215,7 @@ class Studio:
             assert choice.frame is not None
             grid = Grid.of(choice.frame.shape, size)
             pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
-            scale = scale or self._scale_of(choice.frame)
+            scale = scale or Normalization.from_percentiles(choice.frame.pixels)
         grey = (scale or Normalization.from_percentiles(pixels)).apply(pixels)
         picture = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
         picture.thumbnail((_THUMB_PX, _THUMB_PX))
@@ -222,112 +223,11 @@ class Studio:
         picture.save(target, "JPEG", quality=80)
         return target.getvalue()
 
-    def _scale_of(self, frame: Frame) -> Normalization:
-        return Normalization.from_percentiles(frame.pixels)
-
     def _choice(self, pick: Pick, size: ChipSize) -> Choice:
         """Where a pick comes from: its frame, or the version it was loaded from."""
         if pick.version:
             support = self.support(pick.version)
             if support.chip_size == size and 0 <= pick.number < len(support.chips):
-                return Choice(pick.label, chip=self._saved(support, pick))
+                return Choice(pick.label, chip=support.chips[pick.number])
         frame = self.frame((pick.path, pick.index))
         return Choice(pick.label, frame, pick.row, pick.column)
-
-    def _saved(self, support: SupportSet, pick: Pick) -> SupportChip:
-        return support.chips[pick.number]
-
-
-class Previewer:
-    """Keeps the preview of one draft fresh: one fit at a time, the newest state next."""
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._lock = threading.Lock()
-        self._wanted: tuple[int, DraftState, Key] | None = None
-        self._busy = False
-        self.preview: Preview | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a newer preview is being made."""
-        return self._busy
-
-    def ask(self, number: int, state: DraftState, key: Key) -> None:
-        """Ask for the preview of a state on a frame; asking again for the same costs nothing."""
-        with self._lock:
-            have = self.preview
-            if (
-                self._wanted is None
-                and have is not None
-                and (have.number, have.key) == (number, key)
-            ):
-                return
-            self._wanted = (number, state, key)
-            if not self._busy:
-                self._busy = True
-                self._studio.fits.submit(self._work)
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if self._wanted is None:
-                    self._busy = False
-                    return
-                number, state, key = self._wanted
-                self._wanted = None
-            self.preview = self._make(number, state, key)
-
-    def _make(self, number: int, state: DraftState, key: Key) -> Preview:
-        filled = [name for name, count in state.counts.items() if count]
-        if len(filled) < 2:
-            return Preview(number, key, trouble="choose chips of at least two classes")
-        try:
-            return Preview(number, key, self._studio.attempt(state, key))
-        except PychipError as error:
-            return Preview(number, key, trouble=str(error))
-        except Exception as error:
-            logger.exception("the preview failed")
-            return Preview(number, key, trouble=f"the preview failed: {error}")
-
-
-class Job:
-    """Work in the background with progress, for one viewer's eyes."""
-
-    def __init__(self, pool: ThreadPoolExecutor, what: str, work: Callable[["Job"], str]) -> None:
-        self.what = what
-        self.done = 0
-        self.total = 0
-        self.cancelled = threading.Event()
-        self._future: Future[str] = pool.submit(work, self)
-
-    def progress(self, done: int, total: int) -> None:
-        """Note how far it is.
-
-        Raises
-        ------
-        PychipError
-            If it was cancelled.
-        """
-        self.done, self.total = done, total
-        if self.cancelled.is_set():
-            raise PychipError("cancelled")
-
-    def outcome(self) -> tuple[bool, str] | None:
-        """Whether it succeeded, and what it says; None while it runs."""
-        if not self._future.done():
-            return None
-        if self._future.cancelled():
-            return False, "cancelled"
-        error = self._future.exception()
-        if error is None:
-            return True, self._future.result()
-        if not isinstance(error, PychipError):
-            logger.error("%s failed", self.what, exc_info=error)
-        return False, str(error)
-
-
-def draft_path(folder: Path, user: str) -> Path:
-    """File that keeps the draft of a user."""
-    safe = "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in user)
-    return folder / "drafts" / f"{safe or 'everybody'}.json"

@@ -21,7 +21,6 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import ChipSource, SupportChip, SupportClass, SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.ports import Encoder
 
 _MOST_BYTES = 400 << 20
@@ -110,6 +109,7 @@ def compose(
     choices: Sequence[Choice],
     normalization: Normalization | None = None,
     *,
+    shown: Frame | None = None,
     parent: str | None = None,
     author: str = "",
     note: str = "",
@@ -120,6 +120,8 @@ def compose(
     ----------
     normalization
         None: the percentiles of the first frame that a chip is cut from.
+    shown
+        Tells what is usual where no chip is cut from a frame.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def compose(
         author=author,
         note=note,
         created=now,
-        reference=frames[0] if frames else None,
+        reference=frames[0] if frames else shown,
     )
 
 
@@ -166,13 +168,12 @@ def attempt(support: SupportSet, frame: Frame, encoder: Encoder, settings: Class
     FrameError
         If not even one chip fits on the frame.
     """
-    embedded = embed_support(support, encoder)
     classifier = Classifier.fit(
-        embedded, encoder, method=settings.method, sensitivity=settings.sensitivity
+        support, encoder, method=settings.method, sensitivity=settings.sensitivity
     )
     embeddings = encoder.embed(frame, support.chip_size, support.normalization)
     result = classifier.score(embeddings, reject=settings.reject)
-    return Trial(embedded, classifier, result, embeddings)
+    return Trial(classifier.support, classifier, result, embeddings)
 
 
 def agreement(first: FrameResult, second: FrameResult) -> float | None:
