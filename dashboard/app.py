@@ -26,11 +26,12 @@ from .previews import Benches
 from .review_view import ReviewView
 from .state import RunState
 from .studio import Studio
+from .upload_view import UploadView
 from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2

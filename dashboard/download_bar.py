@@ -9,7 +9,7 @@ from typing import Any
 
 from .components import Downloads
 from .exports import KINDS, ExportKind, Source, pieces, write_export
-from .studio import Job
+from .jobs import Job
 
 _SHOWN_S = 0.2
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pychip_stream.archive import export
+from pychip_stream.archive import export, timelapse
 from pychip_stream.archive.reader import Run
 from pychip_stream.errors import PychipError
 
@@ -80,17 +80,61 @@ def _pngs(source: Source, path: Path, progress: Progress) -> None:
             file.unlink()
 
 
+def _pychip(source: Source, path: Path, progress: Progress) -> None:
+    export.export_pychip_csv(source.run, path, progress)
+
+
+def _mp4(source: Source, path: Path, progress: Progress) -> None:
+    timelapse.export_mp4(source.run, path, source.read_pixels, progress=progress)
+
+
+def _gif(source: Source, path: Path, progress: Progress) -> None:
+    timelapse.export_gif(source.run, path, source.read_pixels, progress=progress)
+
+
 KINDS: tuple[ExportKind, ...] = (
-    ExportKind("csv", "csv", "fractions with their intervals, a row per frame", ".csv",
-               "text/csv", _csv),
-    ExportKind("chips", "chips csv", "label and probabilities of every chip of every frame",
-               "-chips.csv", "text/csv", _chips),
-    ExportKind("png", "png of this frame", "labels over the frame, with scale bar and legend",
-               ".png", "image/png", _png),
-    ExportKind("pngs", "png of all frames", "a zip with the pictures of every frame", "-png.zip",
-               "application/zip", _pngs),
-    ExportKind("svg", "svg", "curves and bar chart as vector graphics", ".svg",
-               "image/svg+xml", _svg),
+    ExportKind(
+        "csv", "csv", "fractions with their intervals, a row per frame", ".csv", "text/csv", _csv
+    ),
+    ExportKind(
+        "chips",
+        "chips csv",
+        "label and probabilities of every chip of every frame",
+        "-chips.csv",
+        "text/csv",
+        _chips,
+    ),
+    ExportKind(
+        "png",
+        "png of this frame",
+        "labels over the frame, with scale bar and legend",
+        ".png",
+        "image/png",
+        _png,
+    ),
+    ExportKind(
+        "pngs",
+        "png of all frames",
+        "a zip with the pictures of every frame",
+        "-png.zip",
+        "application/zip",
+        _pngs,
+    ),
+    ExportKind(
+        "svg", "svg", "curves and bar chart as vector graphics", ".svg", "image/svg+xml", _svg
+    ),
+    ExportKind(
+        "pychip",
+        "pyChip csv",
+        "a row per chip as the original pyChip writes it",
+        "-pychip.csv",
+        "text/csv",
+        _pychip,
+    ),
+)
+FILMS: tuple[ExportKind, ...] = (
+    ExportKind("mp4", "mp4", "a film of the labels beside the curve", ".mp4", "video/mp4", _mp4),
+    ExportKind("gif", "gif", "the same, smaller", ".gif", "image/gif", _gif),
 )  # fmt: skip
 
 

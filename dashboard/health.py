@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -143,15 +144,12 @@ def stages(live: Live) -> list[tuple[str, float]]:
         live.frame.mtime_ns / 1e9, live.frame.seen, live.read, live.classified, live.received,
     ]  # fmt: skip
     names = ("written to seen", "to read", "to classified", "to archiver")
-    spans = [
-        max(end - start, 0.0) if start and end else 0.0
-        for start, end in zip(moments, moments[1:], strict=False)
-    ]
+    spans = [max(end - start, 0.0) if start and end else 0.0 for start, end in pairwise(moments)]
     return [*zip(names, spans, strict=True), ("in all", sum(spans))]
 
 
 def services_table(statuses: Mapping[str, Status], silence: Mapping[str, float]) -> Table:
-    """A row per service instance."""
+    """Tell of every service instance in a row."""
     rows: list[list[Any]] = []
     for instance, status in sorted(statuses.items()):
         quiet = silence.get(instance, 0.0)

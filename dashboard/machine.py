@@ -1,4 +1,4 @@
-"""Machine: disk, memory, processor, GPU and the run's log; looking takes long enough for a thread."""
+"""Machine: disk, memory, processor, GPU and the run's log, looked at on a thread."""
 
 import os
 import shutil

@@ -10,7 +10,7 @@ from .comparison import agreement, differences
 from .components import Tables
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
-from .exports import Source
+from .exports import FILMS, KINDS, Source
 from .later import Later
 from .layout import SMALL_BUTTONS
 from .replay import Replay, Still
@@ -55,7 +55,7 @@ class Questions:
         self._made: dict[str, list[dict[str, Any]]] = {}
         self._histogram = ConfidencePlot()
         self._tables = Tables(self._on_tables, sizing_mode="stretch_width")
-        self.downloads = DownloadBar(later.pool, source)
+        self.downloads = DownloadBar(later.pool, source, (*KINDS, *FILMS))
         self._section = pmui.RadioButtonGroup(
             options=list(SECTIONS), value=SECTIONS[0], size="small", label="", margin=(4, 0),
             sx=SMALL_BUTTONS,

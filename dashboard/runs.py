@@ -18,7 +18,7 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import read_frame
-from pychip_stream.workflows.analysis import inside
+from pychip_stream.workflows.places import inside
 
 PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 

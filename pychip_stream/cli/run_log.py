@@ -1,6 +1,5 @@
 """Run log: what the services of a run wrote, in a file beside the archive."""
 
-import os
 import threading
 from pathlib import Path
 
@@ -36,6 +35,6 @@ class RunLog:
                     full = file.tell() > self._most_bytes
                 if full:
                     # Windows refuses while somebody reads; then the next line tries again.
-                    os.replace(self.path, self.path.with_name(f"{self.path.name}.1"))
+                    self.path.replace(self.path.with_name(f"{self.path.name}.1"))
             except OSError:
                 return
