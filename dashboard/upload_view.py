@@ -16,7 +16,7 @@ from .download_bar import DownloadBar
 from .example_texts import edited, odd_chips, quality_lines, shelf_message
 from .exports import KINDS, ExportKind, Progress, Source
 from .later import Later
-from .layout import SMALL_BUTTONS, side_by_side
+from .layout import SMALL_BUTTONS, plain_text, side_by_side
 from .previews import Preview
 from .replay import Replay
 from .review_tables import percent
@@ -56,7 +56,7 @@ class UploadView:
             options=list(STEPS), value=FILE, label="", size="small", margin=(4, 0), sx=SMALL_BUTTONS
         )
         self._step.param.watch(lambda event: self._go(event.new), "value")
-        self._say = pn.pane.Str("", margin=(4, 0), sizing_mode="stretch_width")
+        self._say = plain_text()
         self._make_pages()
 
     def _make_pages(self) -> None:
@@ -75,15 +75,13 @@ class UploadView:
         self._square.param.watch(self._on_square, "value")
         for one in (self._width, self._height):
             one.param.watch(self._on_slider, "value")
-        self._advice = pn.pane.Str("", sizing_mode="stretch_width")
+        self._advice = plain_text()
         use = pmui.Button(label="Use this grid size", **small)
         use.on_click(lambda _event: self._use_grid())
         classify = pmui.Button(label="Classify", **small)
         classify.on_click(lambda _event: setattr(self._step, "value", RESULT))
-        hint = pn.pane.Str(
-            "One feature per square; smaller squares show more and take longer.", margin=(4, 0)
-        )
-        self._fractions = pn.pane.Str("", margin=(4, 0), styles={"white-space": "pre-wrap"})
+        hint = plain_text("One feature per square; smaller squares show more and take longer.")
+        self._fractions = plain_text()
         self._pages = {
             FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
             GRID: pn.Column(
