@@ -11,8 +11,7 @@ from bokeh.plotting import figure
 
 from .history import Curves
 
-_CLOCK = ("milliseconds", "seconds", "minsec", "minutes", "hourmin", "hours")
-_TIME = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
+_CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
 class CurvePlot:
@@ -81,7 +80,9 @@ class CurvePlot:
         plot.toolbar.logo = None
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
-        plot.xaxis.formatter = _TIME
+        # One for each plot: a model belongs to one document alone.
+        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | {"milliseconds": "%H:%M:%S.%1N"}
+        plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame"
         plot.vspan(
             x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"

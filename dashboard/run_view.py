@@ -7,7 +7,6 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
 
@@ -55,9 +54,8 @@ class RunView:
         self._refreshing = False
         self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
-        self._plot = CurvePlot(self._on_pick, "review", other="B")
-        self._plot.figure.on_event(RangesUpdate, self._on_range)
-        self._plot.figure.on_event(Reset, lambda _event: self._draw_curves())
+        self._plot: CurvePlot | None = None
+        self._curve = pn.pane.Bokeh(None, sizing_mode="stretch_width", height=300, margin=0)
         self._questions = Questions(
             self._later, list(others), self._reopen, self._source, self._on_compared
         )
@@ -79,11 +77,9 @@ class RunView:
         """Lay the run out: frame and scrubber left, curve and questions right."""
         head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
         head.styles = {"gap": "14px", "align-items": "center"}
-        self._plot.figure.update(sizing_mode="stretch_width", height=300)
-        curve = pn.pane.Bokeh(self._plot.figure, sizing_mode="stretch_width", margin=0)
         left = pn.Column(self._canvas, self._scrubber, sizing_mode="stretch_width")
         left.styles = {"--canvas-height": _CANVAS_HEIGHT}
-        right = pn.Column(curve, self._questions.panel(), sizing_mode="stretch_width")
+        right = pn.Column(self._curve, self._questions.panel(), sizing_mode="stretch_width")
         return pn.Column(head, side_by_side(left, right), sizing_mode="stretch_width")
 
     def pull(self, now: float) -> None:
@@ -119,7 +115,7 @@ class RunView:
         self._scoring.options = {scoring_label(s): s for s in replay.run.scorings}
         self._scoring.value = replay.run.scoring
         self._say_title(replay)
-        self._draw_curves()
+        self._make_plot()
         self._questions.about(replay)
         self._seek(before.number if before else 0)
 
@@ -169,7 +165,8 @@ class RunView:
         self._sequence += 1
         shown = other if other is not None and self._questions.swapped else still
         self._canvas.send(**still_message(shown, still.jpeg, self._sequence))
-        self._plot.point_at(still.time)
+        if self._plot is not None:
+            self._plot.point_at(still.time)
         self._questions.about_frame(still, other)
 
     def _show_again(self) -> None:
@@ -237,16 +234,16 @@ class RunView:
             )
 
     def _draw_curves(self, since: float | None = None, until: float | None = None) -> None:
-        replay = self._replay
-        if replay is None:
+        replay, plot = self._replay, self._plot
+        if replay is None or plot is None:
             return
         curves = replay.curves(since, until)
         other = self._questions.other
         second = Curves(curves.times[:0], {}, {}, {}) if other is None else _beside(replay, other)
-        self._plot.update(curves, second, replay.colors)
+        plot.update(curves, second, replay.colors)
 
     def _on_compared(self) -> None:
-        self._draw_curves()
+        self._make_plot()
         self._show_again()
 
     def _source(self) -> Source | None:

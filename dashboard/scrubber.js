@@ -82,11 +82,11 @@ export function render({ model }) {
     seek(Number(range.value));
   });
   root.append(
-    button("⏮", "first frame", () => seek(0)),
-    button("◀", "one frame back", () => seek(at - 1)),
+    button("|◀", "first frame", () => seek(0)),
+    button("‹", "one frame back", () => seek(at - 1)),
     start,
-    button("▶|", "one frame on", () => seek(at + 1)),
-    button("⏭", "last frame", () => seek(count - 1)),
+    button("›", "one frame on", () => seek(at + 1)),
+    button("▶|", "last frame", () => seek(count - 1)),
     range, speed, text,
   );
   model.on("msg:custom", (event) => {
