@@ -7,6 +7,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
 
@@ -225,13 +226,22 @@ class RunView:
         if number is not None:
             self._seek(number)
 
+    def _make_plot(self) -> None:
+        """Make the plot anew: glyphs that come one by one do not all reach a shown one."""
+        plot = self._plot = CurvePlot(self._on_pick, "review", other="B")
+        plot.figure.update(sizing_mode="stretch_width", height=300)
+        plot.figure.on_event(RangesUpdate, self._on_range)
+        plot.figure.on_event(Reset, lambda _event: self._draw_curves())
+        self._draw_curves()
+        plot.point_at(self._still.time if self._still else None)
+        self._curve.object = plot.figure
+
     def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""
         if self._replay is not None and self._replay.count > POINTS:
             margin = (event.x1 - event.x0) / 2
-            self._draw_curves(
-                self._plot.time(event.x0 - margin), self._plot.time(event.x1 + margin)
-            )
+            since, until = event.x0 - margin, event.x1 + margin
+            self._draw_curves(CurvePlot.time(since), CurvePlot.time(until))
 
     def _draw_curves(self, since: float | None = None, until: float | None = None) -> None:
         replay, plot = self._replay, self._plot
