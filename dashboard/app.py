@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
@@ -18,17 +19,20 @@ from pychip_stream.errors import PychipError
 from . import accounts
 from .examples_view import ExamplesView
 from .feed import Feed
+from .health_view import HealthView
 from .live_view import LiveView
 from .page import Page
 from .past import PastFrames
 from .previews import Benches
+from .review_view import ReviewView
 from .state import RunState
 from .studio import Studio
+from .upload_view import UploadView
 from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2
@@ -90,7 +94,7 @@ class Dashboard:
                 show=False,
                 start=False,
                 verbose=False,
-                unused_session_lifetime_milliseconds=2000,
+                unused_session_lifetime_milliseconds=10_000,
                 check_unused_sessions_milliseconds=1000,
                 **options,
             )
@@ -133,6 +137,10 @@ class Dashboard:
                 f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
             )
         self._sessions += 1
+        # Where a browser is slow to connect, Bokeh builds the session anew without its page,
+        # and Panel would then take its style sheets from the internet.
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
         who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
         return Page(self._desk, who, VIEWS).panel()

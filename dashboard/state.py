@@ -63,7 +63,7 @@ class Alert:
     key
         A later alert of the same key replaces this one.
     level
-        "info", "warning" or "error".
+        "info", "warning" or "critical".
     ended
         When it was over, in seconds since 1970; None: it still holds.
     """
@@ -200,6 +200,13 @@ class RunState:
         """Newest status of each service instance."""
         with self._lock:
             return dict(self._statuses)
+
+    @property
+    def silence(self) -> dict[str, float]:
+        """Seconds since each service instance was heard of."""
+        now = time.monotonic()
+        with self._lock:
+            return {name: now - heard for name, heard in self._status_heard.items()}
 
     @property
     def behind(self) -> int:

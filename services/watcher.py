@@ -93,7 +93,8 @@ class Watcher:
             logger.warning("%s: its worker went silent; handing it out again", lease.path)
         self._quarantine()
         if self._synced:
-            self._hand_out(now)
+            if self._watch.health().root_reachable:  # nobody could read anything now
+                self._hand_out(now)
             self._send_failures(now)
         self._say()
 
@@ -124,6 +125,7 @@ class Watcher:
                     "%s: its worker died; handing it out again", lease.path,
                     extra={"frame": lease.path},
                 )  # fmt: skip
+                self._given_back = "their worker died"
         peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
         # What is on its way to the worker is not in its account yet.
