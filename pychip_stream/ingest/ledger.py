@@ -213,9 +213,10 @@ class Ledger:
         Parameters
         ----------
         held
-            Numbers of the leases it says it has. One that it does not name (its result may have
-            been lost on the way) is not prolonged, and goes back without blame when it runs
-            out. None: all of them.
+            Numbers of the leases it says it has. One that it does not name any more (its result
+            may have been lost on the way) is not prolonged, and goes back without blame when it
+            runs out; one that it never named was lost on the way to it, and waits again after a
+            few seconds. None: all of them.
         """
         self._pass(now)
         self._heard[worker] = now
