@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pychip_stream.cli.output import report
-from pychip_stream.errors import PychipError
+from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.workflows.checkup import check
 from pychip_stream.workflows.findings import Finding
 
@@ -34,7 +34,9 @@ def doctor(
         text="\n".join(map(_line, findings)),
     )
     if bad:
-        raise PychipError(f"{len(bad)} of {len(findings)} checks failed: {bad[0].check}")
+        # A configuration that is refused is wrong usage here as everywhere.
+        kind = UsageError if any(f.check == "config" for f in bad) else PychipError
+        raise kind(f"{len(bad)} of {len(findings)} checks failed: {bad[0].check}")
 
 
 def _line(finding: Finding) -> str:

@@ -79,7 +79,6 @@ def refused(code, *words, cwd, says):
         (1, "rescore missing.h5 --support s.h5", "missing.h5"),
         (1, "rescore text.png --support s.h5", "text.png"),
         (1, "verify s.h5 --frames empty", "is a support set, not a run"),
-        (2, "doctor bad.yaml", "watch.rot"),
         (2, "spam", "spam"),
         (2, "demo --frames 0", "--frames"),
         (2, "demo --out empty/..", "not an empty folder"),

@@ -55,7 +55,7 @@ def test_a_bad_config_is_a_finding(tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text("watch: {rot: x}\n")
     code, out, _ = call("doctor", config)
-    assert code == 1
+    assert code == 2
     assert "BAD  config" in out
     assert "watch.rot" in out
     assert "->" in out
