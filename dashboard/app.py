@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
@@ -15,15 +16,23 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
+from . import accounts
+from .examples_view import ExamplesView
 from .feed import Feed
+from .health_view import HealthView
 from .live_view import LiveView
 from .page import Page
+from .past import PastFrames
+from .previews import Benches
+from .review_view import ReviewView
 from .state import RunState
-from .viewer import Desk, View, Viewer
+from .studio import Studio
+from .upload_view import UploadView
+from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView,)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2
@@ -61,24 +70,33 @@ class Dashboard:
 
     def __init__(self, config: Config) -> None:
         address, port = config.dashboard.address, config.dashboard.port
-        self._desk = Desk(config, RunState())
+        run, studio = RunState(), Studio(config)
+        self._desk = Desk(
+            config, run, studio, PastFrames(config, run, studio), Benches(config, studio)
+        )
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         pn.config.respect_explicit_sizing = True
         before = signal.getsignal(signal.SIGINT)
+        options = accounts.server_options(config.dashboard)
         try:
             self._server = pn.serve(
                 self._page,
                 address=address,
                 port=port,
-                websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
+                websocket_origin=[
+                    f"{address}:{port}",
+                    f"localhost:{port}",
+                    *config.dashboard.origins,
+                ],
                 title="pychip-stream",
                 show=False,
                 start=False,
                 verbose=False,
-                unused_session_lifetime_milliseconds=2000,
+                unused_session_lifetime_milliseconds=10_000,
                 check_unused_sessions_milliseconds=1000,
+                **options,
             )
         except OSError as error:
             raise PychipError(
@@ -92,6 +110,16 @@ class Dashboard:
         self._feed.start()
         logger.info("dashboard: http://%s:%d/", address, self._server.port)
 
+    @property
+    def port(self) -> int:
+        """Port that is listened on."""
+        return int(self._server.port)
+
+    @property
+    def run(self) -> RunState:
+        """What is known of the run."""
+        return self._desk.run
+
     def step(self) -> None:
         """Serve for a moment."""
         self._server.io_loop.run_sync(_moment)
@@ -99,6 +127,7 @@ class Dashboard:
     def close(self) -> None:
         """Stop the feed, then the server."""
         self._feed.stop()
+        self._desk.studio.close()
         self._server.stop()
 
     def _page(self) -> Any:
@@ -108,8 +137,13 @@ class Dashboard:
                 f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
             )
         self._sessions += 1
+        # Where a browser is slow to connect, Bokeh builds the session anew without its page,
+        # and Panel would then take its style sheets from the internet.
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
-        return Page(self._desk, Viewer(), VIEWS).panel()
+        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
+        return Page(self._desk, who, VIEWS).panel()
 
     def _gone(self, _context: Any) -> None:
         self._sessions -= 1

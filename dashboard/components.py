@@ -9,7 +9,6 @@ from panel.custom import JSComponent
 Handler = Callable[[dict[str, Any]], None]
 
 _HERE = Path(__file__).resolve().parent
-_IN_FLIGHT_S = 3.0
 
 
 class _Part(JSComponent):
@@ -46,7 +45,43 @@ class StatusStrip(_Part):
     _bundle = _HERE / "status_strip.js"
 
 
+class ClassShelf(_Part):
+    """The classes of a draft with their chips."""
+
+    _bundle = _HERE / "class_shelf.js"
+
+
 class Heartbeat(_Part):
     """Tells the viewer when the server is gone, and reloads the page when it is back."""
 
     _bundle = _HERE / "heartbeat.js"
+
+
+class Tables(_Part):
+    """Tables and logs as plain text; wants everything again after "ready"."""
+
+    _bundle = _HERE / "tables.js"
+
+
+class Scrubber(_Part):
+    """Goes through the frames of a run; sends seek, one at a time, and gets where it is."""
+
+    _bundle = _HERE / "scrubber.js"
+
+
+class RunList(_Part):
+    """Cards of the runs in a folder; sends open."""
+
+    _bundle = _HERE / "run_list.js"
+
+
+class Downloads(_Part):
+    """Buttons of exports, their progress, and files in pieces; see `DownloadBar`."""
+
+    _bundle = _HERE / "downloads.js"
+
+
+class DropZone(_Part):
+    """Takes one file from the viewer's machine, in pieces; see `UploadView`."""
+
+    _bundle = _HERE / "dropzone.js"

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 PULL_MS = 100
 _BEAT_S = 1.0
-_COLOR = "#00576b"
+_COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
 
 
 class Page:
@@ -44,9 +44,14 @@ class Page:
             main=[self._tabs],
             header=[self._beat],
             busy_indicator=None,
-            theme_config={"palette": {"primary": {"main": _COLOR}}},
+            theme_config={
+                "light": {"palette": {"primary": {"main": _COLOR}}},
+                "dark": {"palette": {"primary": {"main": _COLOR_DARK}}},
+            },
         )
         unlink_busy(page)
+        # What is shown later than the page would fetch its styles from elsewhere without this.
+        pn.state.curdoc.template_variables.setdefault("dist_url", "static/extensions/panel/")
         pn.state.add_periodic_callback(self._pull, period=PULL_MS)
         pn.state.on_session_destroyed(lambda _context: self._close())
         return page
@@ -57,6 +62,10 @@ class Page:
             self._places[number].append(self._views[number].panel())
 
     def _pull(self) -> None:
+        context = pn.state.curdoc.session_context if pn.state.curdoc else None
+        session = context.session if context else None
+        if session is not None and session.connection_count == 0:
+            return  # the tab is closed; the session ends in a moment
         now = time.monotonic()
         if now - self._beat_at > _BEAT_S:
             self._beat_at, self._beats = now, self._beats + 1

@@ -52,6 +52,10 @@ class FrameIncompleteError(FrameError):
     """The file is not whole yet (or changed while it was read); try again later."""
 
 
+class FrameUnreachableError(FrameIncompleteError):
+    """The file cannot be opened or read now, which is no fault of its own; try again later."""
+
+
 class SupportError(PychipError):
     """A support set is impossible or cannot be read."""
 

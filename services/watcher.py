@@ -13,13 +13,15 @@ import zmq
 
 from pychip_stream import lifecycle
 from pychip_stream.config import Config
+from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest.ledger import Ledger
-from pychip_stream.ingest.watch import FolderWatch, Sighting
+from pychip_stream.ingest.outbox import Sighting
+from pychip_stream.ingest.watch import FolderWatch
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
-    FrameFailed,
     FrameRef,
     Job,
     KeysWanted,
@@ -27,18 +29,25 @@ from pychip_stream.wire.messages import (
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Channel, Received
+from pychip_stream.wire.sockets import Arrays, Received
+from pychip_stream.workflows.delivery import with_pixels
+
+from .failures import Failures
 
 logger = logging.getLogger(__name__)
 
-_RESEND_S = 2.0
 _FORGET_WORKER_S = 30.0
+_MESSAGES_PER_STEP = 500
+_LEASE_S = 120.0
+_GRACE_S = 2.0
+_FAILURES_PER_STEP = 100
 
 
 class _Peer:
-    """A worker as the watcher sees it."""
+    """A worker as the watcher sees it; `name` is unique to one life of its process."""
 
     def __init__(self) -> None:
+        self.name = ""
         self.credit = 0
         self.heard = 0.0
 
@@ -51,19 +60,19 @@ class Watcher:
     """
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._watch = FolderWatch(config.watch)
-        self._ledger = Ledger()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._tasks = Channel(self._context, zmq.ROUTER, 1000)
-        self._tasks.bind(config.wire.endpoint("tasks"))
-        self._beacon = Beacon(self._context, config, "watcher", "watcher")
+        self._ledger = _new_ledger(self._config)
+        self._endpoints = Endpoints(config.wire)
+        self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
+        self._beacon = Beacon(self._endpoints, "watcher", "watcher")
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
         self._run = ""
         self._known = 0
         self._synced = False
-        self._failures: dict[tuple[str, int], FrameFailed] = {}
-        self._resent = 0.0
+        self._failures = Failures()
+        self._given_back = ""
         self._newest: FrameRef | None = None
         self._watch.start()
 
@@ -71,7 +80,9 @@ class Watcher:
         """Take messages and sightings, hand out what can be handed out."""
         now = time.monotonic()
         received = self._tasks.receive(0.02)
-        while received is not None:
+        for _ in range(_MESSAGES_PER_STEP):
+            if received is None:
+                break
             self._take(received, now)
             received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
@@ -82,25 +93,23 @@ class Watcher:
             logger.warning("%s: its worker went silent; handing it out again", lease.path)
         self._quarantine()
         if self._synced:
-            self._hand_out(now)
+            if self._watch.health().root_reachable:  # nobody could read anything now
+                self._hand_out(now)
             self._send_failures(now)
         self._say()
 
     def close(self) -> None:
         """Stop watching."""
         self._watch.stop()
-        self._tasks.close()
         self._beacon.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _take(self, received: Received, now: float) -> None:
         message, sender = received.packet.message, received.sender
         if isinstance(message, Ready):
-            peer = self._workers.setdefault(sender, _Peer())
-            peer.credit, peer.heard = message.credit, now
-            self._ledger.renew(message.worker, now, message.held)
+            self._take_ready(message, sender, now)
         elif isinstance(message, Release):
-            self._ledger.release(message.lease, message.reason)
+            self._take_release(message)
         elif isinstance(message, ArchiverBeat):
             self._follow_archiver(message, sender)
         elif isinstance(message, Archived):
@@ -108,23 +117,60 @@ class Watcher:
         else:
             self._tasks.drop(f"{type(message).__name__} is not for the watcher")
 
+    def _take_ready(self, ready: Ready, sender: bytes, now: float) -> None:
+        peer = self._workers.setdefault(sender, _Peer())
+        if peer.name and peer.name != ready.worker:
+            for lease in self._ledger.lost(peer.name, now):
+                logger.warning(
+                    "%s: its worker died; handing it out again", lease.path,
+                    extra={"frame": lease.path},
+                )  # fmt: skip
+                self._given_back = "their worker died"
+        peer.name, peer.heard = ready.worker, now
+        self._ledger.renew(ready.worker, now, ready.held)
+        # What is on its way to the worker is not in its account yet.
+        peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
+
+    def _take_release(self, release: Release) -> None:
+        """Take a frame back; whether its file has changed or is gone is for the watch to see."""
+        lease = self._ledger.release(release.lease, release.reason)
+        if lease is not None:
+            logger.info(
+                "%s is given back: %s", lease.path, release.reason, extra={"frame": lease.path}
+            )
+            self._given_back = release.reason
+            self._watch.look_at(lease.path)
+
     def _follow_archiver(self, beat: ArchiverBeat, sender: bytes) -> None:
         """Notice a new archiver or run; ask for what is missing from our copy of its keys."""
-        if sender != self._archiver or beat.run != self._run or beat.count < self._known:
-            if beat.run != self._run or beat.count < self._known:
-                self._known = 0
-            self._archiver, self._run = sender, beat.run
+        if beat.run != self._run or beat.count < self._known:
+            if self._known:
+                self._start_over()
+            self._known = 0
+        if sender != self._archiver:
+            self._ledger.archiver_changed(time.monotonic())
+        self._archiver, self._run = sender, beat.run
         if self._known < beat.count:
             self._tasks.send(KeysWanted(start=self._known), to=sender)
         else:
             self._synced = True
+
+    def _start_over(self) -> None:
+        """Forget everything: the archive is another one, and what it lacks is to be done again."""
+        logger.warning("the archive is another one than before; looking at all frames anew")
+        self._watch.stop()
+        self._watch = FolderWatch(self._config.watch)
+        self._watch.start()
+        self._ledger = _new_ledger(self._config)
+        self._failures = Failures()
+        self._synced = False
 
     def _learn(self, archived: Archived) -> None:
         if archived.run != self._run or archived.start > self._known:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
             self._ledger.archived(key.path, key.index, key.size, key.mtime_ns, failed=key.failed)
-            self._failures.pop((key.path, key.index), None)
+            self._failures.recorded(key)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
@@ -136,6 +182,7 @@ class Watcher:
             seen=sighting.seen,
         )
         self._ledger.add(sighting)
+        self._failures.supersede(ref)
         if sighting.problem is not None:
             self._fail(ref, sighting.problem)
             return
@@ -144,9 +191,8 @@ class Watcher:
             self._beacon.show(Seen(frame=ref))
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
-        logger.warning("%s: %s", ref.path, reason)
-        self._failures[(ref.path, ref.index)] = FrameFailed(frame=ref, reason=reason)
-        self._resent = 0.0
+        logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
+        self._failures.add(ref, reason)
 
     def _quarantine(self) -> None:
         for lost in self._ledger.quarantined():
@@ -163,10 +209,10 @@ class Watcher:
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
             if now - peer.heard > _FORGET_WORKER_S:
-                del self._workers[identity]
+                peer.credit = 0  # its leases run out by themselves
                 continue
             while peer.credit > 0:
-                lease = self._ledger.lease(identity.decode(errors="replace"), now)
+                lease = self._ledger.lease(peer.name, now)
                 if lease is None:
                     return
                 ref = FrameRef(
@@ -178,19 +224,39 @@ class Watcher:
                     seen=lease.seen,
                 )
                 job = Job(lease=lease.lease, frame=ref, newest=lease.newest, attempt=lease.attempt)
-                if not self._tasks.send(job, to=identity):
-                    self._ledger.release(lease.lease, "the worker is gone")
-                    del self._workers[identity]
+                if not self._send_job(job, identity):
+                    peer.credit = 0
                     break
                 peer.credit -= 1
 
+    def _send_job(self, job: Job, identity: bytes) -> bool:
+        """Send a job, with its pixels where workers do not see the folder; False: no worker."""
+        arrays: Arrays = {}
+        if self._config.inference.frames == "pixels":
+            try:
+                job, arrays = with_pixels(job, self._config.watch)
+            except FrameIncompleteError as error:
+                self._ledger.release(job.lease, str(error))
+                return True
+            except (FrameError, MemoryError) as error:
+                self._ledger.release(job.lease, "")
+                self._fail(job.frame, str(error) or "too little memory to read it")
+                return True
+        if self._tasks.send(job, arrays, to=identity):
+            return True
+        self._ledger.release(job.lease, "the worker is gone")
+        return False
+
     def _send_failures(self, now: float) -> None:
-        """Tell the archiver of failed frames until their keys come back archived."""
-        if not self._failures or now - self._resent < _RESEND_S:
-            return
-        self._resent = now
-        for failure in list(self._failures.values())[:200]:
-            self._tasks.send(failure, to=self._archiver)
+        for _ in range(_FAILURES_PER_STEP):
+            failure = self._failures.next(now)
+            if failure is None or not self._tasks.send(failure, to=self._archiver):
+                return
+            self._failures.sent(now)
+
+    def _live_workers(self) -> int:
+        now = time.monotonic()
+        return sum(now - peer.heard <= _FORGET_WORKER_S for peer in self._workers.values())
 
     def _say(self) -> None:
         ledger, health = self._ledger, self._watch.health()
@@ -200,17 +266,37 @@ class Watcher:
             "failed": float(ledger.failed_count),
             "behind": float(ledger.behind_count),
             "leased": float(ledger.leased_count),
-            "incomplete": float(len(health.incomplete)),
+            "resting": float(ledger.resting_count),
+            "settling": float(health.pending_count),
+            "incomplete": float(health.incomplete_count),
             "missing": float(health.missing_count),
-            "workers": float(len(self._workers)),
+            "workers": float(self._live_workers()),
+            "events": float(health.observer_alive),
             "dropped": float(self._tasks.dropped),
         }
+        if ledger.newest_result is not None:
+            counters["newest_age_s"] = max(0.0, time.time() - ledger.newest_result)
         if not health.root_reachable:
             self._beacon.status("paused", counters, health.detail)
         elif not self._synced:
             self._beacon.status("waiting", counters, "waiting for the archiver")
         else:
-            self._beacon.status("running", counters, health.detail)
+            self._beacon.status("running", counters, health.detail or self._resting())
+
+    def _resting(self) -> str:
+        """Say why frames are not handed out, if workers gave them back."""
+        count = self._ledger.resting_count
+        return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
+
+
+def _new_ledger(config: Config) -> Ledger:
+    """Make a ledger whose lease numbers no worker can have from an earlier one."""
+    return Ledger(
+        config.inference.attempts,
+        _LEASE_S,
+        grace_s=config.archive.segment_s + _GRACE_S,
+        first_lease=time.time_ns() // 1000,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

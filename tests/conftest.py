@@ -8,9 +8,23 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=6000, help="mutated files to read")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real micrographs and formats, where they are at hand."""
     if not SHARED.is_dir():
         pytest.skip("the real data (../shared/data) are not here")
     return SHARED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "figures" and report.when == "call":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.line(text)

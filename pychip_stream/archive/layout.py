@@ -18,6 +18,7 @@ LABEL_MAPS = "label_maps"
 EMBEDDINGS = "embeddings"
 SUPPORTS = "support_sets"
 SESSIONS = "sessions"
+PROVENANCE = "provenance"
 ACQUIRED = "acquired"
 """Scoring that was made while the run went on."""
 
@@ -70,6 +71,7 @@ COLUMNS = (
     Column("reason", "S", "", "why it failed"),
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
+    Column("device", "S", "", "where the encoder ran and in which precision"),
     Column("intensity_mean", "f8", "count", "mean of the frame"),
     Column("intensity_p1", "f8", "count", "1st percentile of the frame"),
     Column("intensity_p99", "f8", "count", "99th percentile of the frame"),

@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Run the services of a config; Ctrl-C stops them in order."""
     config = configuration.load(path)
-    if not config.watch.root.is_dir():
+    if config.sees_frames and not config.watch.root.is_dir():
         raise UsageError(
             f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
         )

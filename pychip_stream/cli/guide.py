@@ -74,7 +74,7 @@ def audit(
     if labels is not None:
         _estimate(path, labels, as_json=as_json)
         return
-    from pychip_stream.cli.analyze import frame_source
+    from pychip_stream.cli.export import frame_source
     from pychip_stream.workflows.audit import TABLE, draw_chips, write_audit
 
     folder = out or path.with_suffix(".audit")

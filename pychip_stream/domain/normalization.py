@@ -56,6 +56,8 @@ class Normalization:
         values = np.asarray(pixels)
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
+        elif values.dtype.kind == "b":
+            values = values.view(np.uint8)
         if values.size == 0:
             return cls("range", 0.0, 1.0, clahe)
         bottom, top = (float(v) for v in np.percentile(values, (low, high)))

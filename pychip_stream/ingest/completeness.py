@@ -4,23 +4,30 @@ Neither question suffices alone: preallocated files with a zero tail pass most s
 and a closed file may be half a file.
 """
 
-import contextlib
+import ctypes
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
 from pychip_stream.ingest import readers
 from pychip_stream.ingest.source import opened
 
-State = Literal["whole", "incomplete", "damaged"]
+State = Literal["whole", "incomplete", "damaged", "unreachable"]
 
-# File systems on which a read lease tells of every writer: there is no other computer, and no
-# layer between the file that is leased and the one that is written.
-_LEASABLE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "bcachefs"}
+# Magic numbers (statfs(2)) of file systems on which a read lease tells of every writer: there is
+# no other computer, and no layer between the file that is leased and the one that is written.
+_LEASABLE = {
+    0xEF53,  # ext2, ext3, ext4
+    0x58465342,  # xfs
+    0x9123683E,  # btrfs
+    0x01021994,  # tmpfs
+    0xF2F52010,  # f2fs
+    0x2FC12FC1,  # zfs
+    0xCA451A4E,  # bcachefs
+}
 _SHARING_VIOLATION = 32
 
 
@@ -31,7 +38,8 @@ class Verdict:
     Attributes
     ----------
     state
-        "whole"; "incomplete" (wait for it); "damaged" (or no frame at all: waiting is no use).
+        "whole"; "incomplete" (wait for it, up to a limit); "damaged" (or no frame at all: waiting
+        is no use); "unreachable" (nobody knows: rights, a share that is away).
     reason
         One line for people; empty when whole.
     frames
@@ -66,6 +74,8 @@ def judge(path: str | Path, size: int | None = None) -> Verdict:
             if size is not None and source.size != size:
                 return Verdict("incomplete", f"{place}: is growing or shrinking")
             return Verdict("whole", frames=readers.examine(source).frames)
+    except FrameUnreachableError as error:
+        return Verdict("unreachable", str(error))
     except FrameIncompleteError as error:
         return Verdict("incomplete", str(error))
     except FrameError as error:
@@ -87,6 +97,8 @@ if sys.platform == "linux":
     import fcntl
     import signal
 
+    _statfs = ctypes.CDLL(None).fstatfs
+
     def _asked(path: Path) -> bool | None:
         """Try a read lease, which the kernel refuses while a writer has the file open."""
         try:
@@ -94,7 +106,7 @@ if sys.platform == "linux":
         except OSError:
             return None
         try:
-            if not _leasable(os.fstat(descriptor).st_dev, str(path.parent)):
+            if not _leasable(descriptor):
                 return None
             # Somebody who opens the file at this very moment makes the kernel signal us: by
             # default with SIGIO, which ends the process; SIGURG is ignored.
@@ -110,25 +122,14 @@ if sys.platform == "linux":
         finally:
             os.close(descriptor)
 
-    @lru_cache(maxsize=64)
-    def _leasable(_device: int, folder: str) -> bool:
-        """Whether a folder is on a local file system that grants meaningful leases."""
-        place = os.path.realpath(folder)
-        best, kind = "", ""
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
-                left, _, right = line.partition(" - ")
-                fields = left.split()
-                if len(fields) < 5 or not right:
-                    continue
-                mount = fields[4].encode().decode("unicode_escape")
-                inside = place == mount or place.startswith(mount.rstrip("/") + "/")
-                if inside and len(mount) >= len(best):
-                    best, kind = mount, right.split()[0]
-        return kind in _LEASABLE
+    def _leasable(descriptor: int) -> bool:
+        """Whether a file is on a local file system that grants meaningful leases."""
+        answer = (ctypes.c_long * 32)()  # struct statfs is smaller; its first field is the kind
+        if _statfs(descriptor, answer) != 0:
+            return False
+        return answer[0] & 0xFFFFFFFF in _LEASABLE
 
 elif sys.platform == "win32":
-    import ctypes
     from ctypes import wintypes
 
     _GENERIC_READ, _SHARE_READ_DELETE, _OPEN_EXISTING = 0x80000000, 0x1 | 0x4, 3

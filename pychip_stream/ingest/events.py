@@ -63,12 +63,13 @@ class Hints(FileSystemEventHandler):
         try:
             for path in (event.src_path, event.dest_path):
                 if path:
-                    self._note(os.path.relpath(os.fsdecode(path), self._root))
+                    relative = os.path.relpath(os.fsdecode(path), self._root)
+                    self.note(relative.replace(os.sep, "/"))
         except Exception:
             logger.debug("an event could not be understood", exc_info=True)
 
-    def _note(self, relative: str) -> None:
-        path = relative.replace(os.sep, "/")
+    def note(self, path: str) -> None:
+        """Note a path, relative to the root, with forward slashes; "." is the root itself."""
         if path.startswith(".."):
             return
         with self._lock:

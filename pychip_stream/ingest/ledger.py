@@ -8,110 +8,27 @@ import heapq
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+
+from pychip_stream.ingest.tasks import Lanes, Lease, Revision, Sighted, Task
 
 logger = logging.getLogger(__name__)
 
 _FIRST_REST_S = 0.5
+_SUSPECT_REST_S = 2.0
 _LONGEST_REST_S = 30.0
-
-
-class Sighted(Protocol):
-    """What the ledger needs to know of a file (see `watch.Sighting`)."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-
-    @property
-    def size(self) -> int: ...  # noqa: D102
-
-    @property
-    def mtime_ns(self) -> int: ...  # noqa: D102
-
-    @property
-    def frames(self) -> int: ...  # noqa: D102
-
-    @property
-    def time(self) -> float: ...  # noqa: D102
-
-    @property
-    def seen(self) -> float: ...  # noqa: D102
-
-    @property
-    def problem(self) -> str | None: ...  # noqa: D102
-
-
-class Revision(NamedTuple):
-    """One frame of one state of a file."""
-
-    path: str
-    number: int
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A frame that was handed to a worker, or (quarantined) that nobody gets any more.
-
-    Attributes
-    ----------
-    path, index, size, mtime_ns
-        The revision of the frame.
-    lease
-        Number of the lease.
-    attempt
-        Which try this is, from 1.
-    newest
-        Handed out ahead of the backlog, for the display.
-    worker
-        Who has it.
-    time, seen
-        Of the sighting.
-    """
-
-    path: str
-    index: int
-    size: int
-    mtime_ns: int
-    lease: int
-    attempt: int
-    newest: bool
-    worker: str
-    time: float
-    seen: float
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """A frame that is not archived.
-
-    `waiting`: nobody has it and it may be handed out. `current`: its file has not changed.
-    """
-
-    key: Revision
-    time: float
-    seen: float
-    leasable: bool = True
-    waiting: bool = False
-    current: bool = True
-    attempts: int = 0
-    releases: int = 0
-    lease: int = 0
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Order of acquisition."""
-        return self.time, self.key.number
+_TRAVEL_S = 5.0
 
 
 @dataclass(slots=True)
 class _Out:
-    """A lease that is out."""
+    """A lease that is out; `named`: its worker has it; `done`: it had it and has it no more."""
 
     lease: Lease
-    task: _Task
+    task: Task
+    issued: float
     until: float
+    named: bool = False
+    done: bool = False
 
 
 class Ledger:
@@ -122,31 +39,50 @@ class Ledger:
     Parameters
     ----------
     max_attempts
-        A frame whose worker went silent this often is quarantined.
+        A frame over which so many workers ended is quarantined.
     lease_s
-        A lease lasts this long unless it is renewed.
+        A lease lasts this long unless it is renewed; a worker that is silent for so long is
+        taken for dead.
+    grace_s
+        How long a result may take to the archive; when the archiver has changed, the frames of
+        results that take longer are handed out again.
+    first_lease
+        Number of the first lease. Another one after a restart keeps what workers say of old
+        leases from being taken for new ones.
+
+    Attributes
+    ----------
+    resting_count
+        Frames that were given back and wait before they are handed out again.
+    newest_result
+        Acquisition time of the newest archived frame whose file is known; None if there is none.
     """
 
-    def __init__(self, max_attempts: int = 3, lease_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        max_attempts: int = 5,
+        lease_s: float = 60.0,
+        *,
+        grace_s: float = 10.0,
+        first_lease: int = 1,
+    ) -> None:
         self._max_attempts = max_attempts
         self._lease_s = lease_s
+        self._grace_s = grace_s
         self._now = float("-inf")
-        self._tasks: dict[Revision, _Task] = {}
+        self._tasks: dict[Revision, Task] = {}
         self._current: dict[str, tuple[int, int, int]] = {}
         self._archived: set[Revision] = set()
         self._failed: set[Revision] = set()
-        self._newest: list[tuple[float, int, int, _Task]] = []
-        self._oldest: list[tuple[float, str, int, int, _Task]] = []
-        self._resting: list[tuple[float, int, _Task]] = []
+        self._lanes = Lanes()
+        self._resting: list[tuple[float, int, Task]] = []
         self._out: dict[int, _Out] = {}
         self._held: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
         self._quarantined: list[Lease] = []
-        self._number = 0
-        self._order = 0
-        self._waiting = 0
-        self._shown = (float("-inf"), 0)
-        self._newest_next = True
+        self._number = first_lease - 1
+        self._rests = self.resting_count = 0
+        self.newest_result: float | None = None
 
     @property
     def seen_count(self) -> int:
@@ -193,12 +129,12 @@ class Ledger:
         for index in range(revision[2] if sighting.problem is None else 1):
             key = Revision(sighting.path, index, sighting.size, sighting.mtime_ns)
             if key in self._archived:
+                self._note_result(sighting.time)
                 continue
-            task = _Task(key, sighting.time, sighting.seen, leasable=sighting.problem is None)
+            task = Task(key, sighting.time, sighting.seen, leasable=sighting.problem is None)
             self._tasks[key] = task
+            self._lanes.put(task)
             added += 1
-            if task.leasable:
-                self._wait(task)
         return added
 
     def forget(self, path: str) -> None:
@@ -225,53 +161,51 @@ class Ledger:
         task = self._tasks.pop(key, None)
         if task is not None:
             self._retire(task)
-            self._take_back(task.lease)
+            self._take_back(task.out)
+            self._note_result(task.time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
-        """Hand out a frame: by turns the newest, for the display, and the oldest, to catch up.
+        """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
+
+        None if nothing waits.
 
         Parameters
         ----------
         worker
             Name that is unique to one life of one process: a frame that ends its worker is
-            recognised by the silence of that name.
+            recognised by the silence or the replacement of that name.
         now
             Seconds on the caller's clock.
-
-        Returns
-        -------
-        None if nothing waits.
         """
         self._pass(now)
-        self._heard[worker] = max(self._heard.get(worker, now), now)
-        task = self._choose()
-        if task is None:
+        self._heard.setdefault(worker, now)
+        taken = self._lanes.take()
+        if taken is None:
             return None
-        newest = task.rank > self._shown
-        if newest:
-            self._shown = task.rank
+        task, ahead = taken
         self._number += 1
-        task.waiting, task.lease = False, self._number
-        self._waiting -= 1
-        lease = self._lease_of(task, worker, self._number, task.attempts + 1, newest)
-        self._out[self._number] = _Out(lease, task, now + self._lease_s)
+        task.out = self._number
+        lease = task.lease(self._number, worker, task.attempts + 1, newest=ahead)
+        self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
         self._held.setdefault(worker, set()).add(self._number)
         return lease
 
-    def release(self, lease_id: int, reason: str = "") -> None:
+    def release(self, lease_id: int, reason: str = "") -> Lease | None:
         """Take a frame back that could not be read now; it rests a while, with no blame.
 
-        Unknown numbers (of leases that ran out meanwhile) are ignored.
+        Returns
+        -------
+        The lease; None for unknown numbers (of leases that ran out meanwhile), which are ignored.
         """
         out = self._take_back(lease_id)
-        if out is None or not out.task.current:
-            return
-        logger.debug("%s given back: %s", out.lease.path, reason)
+        if out is None:
+            return None
         task = out.task
-        rest = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(task.releases, 16))
-        task.releases += 1
-        self._order += 1
-        heapq.heappush(self._resting, (self._now + rest, self._order, task))
+        if task.current:
+            logger.debug("%s given back: %s", out.lease.path, reason)
+            self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
+            task.releases += 1
+        return out.lease
 
     def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
         """Prolong a worker's leases.
@@ -284,33 +218,48 @@ class Ledger:
             out. None: all of them.
         """
         self._pass(now)
-        self._heard[worker] = max(self._heard.get(worker, now), now)
-        for number in self._held.get(worker, ()):
+        self._heard[worker] = now
+        for number in list(self._held.get(worker, ())):
+            out = self._out[number]
             if held is None or number in held:
-                self._out[number].until = now + self._lease_s
+                out.until, out.named = now + self._lease_s, True
+            elif out.named:
+                out.done = True
+            elif now - out.issued > _TRAVEL_S:
+                self._back(number, blame=False)
 
-    def expire(self, now: float) -> list[Lease]:
-        """Take back the leases that have run out.
+    def travelling_count(self, worker: str) -> int:
+        """Leases that a worker was sent and has not named yet."""
+        outs = (self._out[number] for number in self._held.get(worker, ()))
+        return sum(not out.named for out in outs)
 
-        Those of a worker that has gone silent count as an attempt; after the last one the frame
-        is quarantined.
+    def archiver_changed(self, now: float) -> None:
+        """Note that results on their way may have been lost with an archiver."""
+        for out in self._out.values():
+            if out.done:
+                out.until = min(out.until, now + self._grace_s)
 
-        Returns
-        -------
-        The leases taken back.
+    def lost(self, worker: str, now: float) -> list[Lease]:
+        """Take back the leases of a worker that is dead.
+
+        The one it was working on, the oldest that it has not finished, has had an attempt; after
+        the last one the frame is quarantined. The others only wait again. All are returned.
         """
         self._pass(now)
-        expired = [number for number, out in self._out.items() if out.until <= now]
-        leases = []
-        for number in expired:
-            out = self._take_back(number)
-            if out is None:
-                continue
-            leases.append(out.lease)
-            if out.task.current:
-                self._blame(out, now)
-        if expired:
-            self._heard = {w: t for w, t in self._heard.items() if w in self._held or t > now - 60}
+        self._heard.pop(worker, None)
+        numbers = sorted(self._held.get(worker, ()))
+        suspect = next((n for n in numbers if not self._out[n].done), None)
+        return [self._back(number, blame=number == suspect) for number in numbers]
+
+    def expire(self, now: float) -> list[Lease]:
+        """Take back and return leases that have run out, and all those of silent workers."""
+        self._pass(now)
+        silent = [w for w in self._held if self._heard.get(w, now) + self._lease_s <= now]
+        leases = [lease for worker in silent for lease in self.lost(worker, now)]
+        late = [number for number, out in self._out.items() if out.until <= now]
+        leases += [self._back(number, blame=False) for number in late]
+        if leases:
+            self._heard = {w: t for w, t in self._heard.items() if t + self._lease_s > now}
         return leases
 
     def quarantined(self) -> list[Lease]:
@@ -318,49 +267,42 @@ class Ledger:
         taken, self._quarantined = self._quarantined, []
         return taken
 
-    def _blame(self, out: _Out, now: float) -> None:
-        task, worker = out.task, out.lease.worker
-        if self._heard.get(worker, float("-inf")) + self._lease_s <= now:
-            task.attempts += 1
-        if task.attempts < self._max_attempts:
-            self._wait(task)
-            return
-        task.leasable = False
-        self._quarantined.append(
-            self._lease_of(task, worker, out.lease.lease, task.attempts, False)
-        )
+    def _back(self, number: int, *, blame: bool) -> Lease:
+        """Let the frame of a lease that is out wait again, unless it has had its attempts."""
+        out = self._out[number]
+        self._take_back(number)
+        task = out.task
+        if task.current:
+            task.attempts += blame
+            if not blame:
+                self._lanes.put(task)
+            elif task.attempts < self._max_attempts:
+                # Others first: workers killed for another reason must not have it in hand again.
+                self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
+            else:
+                task.leasable = False
+                lease = task.lease(number, out.lease.worker, task.attempts, newest=False)
+                self._quarantined.append(lease)
+        return out.lease
 
-    def _choose(self) -> _Task | None:
-        """Take turns, but the newest only while it is newer than all that was shown."""
-        newest, oldest = self._top(self._newest), self._top(self._oldest)
-        turn, self._newest_next = self._newest_next, not self._newest_next
-        if newest is not None and turn and newest.rank > self._shown:
-            return newest
-        return oldest
+    def _note_result(self, time: float) -> None:
+        self.newest_result = max(time, self.newest_result or time)
 
-    def _top(self, heap: list[Any]) -> _Task | None:
-        """First task of a heap that still waits; the others are dropped."""
-        if len(heap) > 64 + 2 * self._waiting:  # mostly frames that went out by the other heap
-            heap[:] = [entry for entry in heap if entry[-1].waiting]
-            heapq.heapify(heap)
-        while heap and not heap[0][-1].waiting:
-            heapq.heappop(heap)
-        return heap[0][-1] if heap else None
+    def _retire(self, task: Task) -> None:
+        """Make sure that a task is never handed out again, and that nobody is blamed for it."""
+        self._lanes.remove(task)
+        self._rest(task, False)
+        task.current = task.leasable = False
 
-    def _wait(self, task: _Task) -> None:
-        if task.waiting or not task.leasable:
-            return
-        task.waiting, task.lease = True, 0
-        self._waiting += 1
-        self._order += 1
-        key = task.key
-        heapq.heappush(self._newest, (-task.time, -key.number, self._order, task))
-        heapq.heappush(self._oldest, (task.time, key.path, key.number, self._order, task))
+    def _let_rest(self, task: Task, seconds: float) -> None:
+        self._rests += 1
+        self._rest(task, True)
+        until = self._now + min(_LONGEST_REST_S, seconds)
+        heapq.heappush(self._resting, (until, self._rests, task))
 
-    def _retire(self, task: _Task) -> None:
-        """Make sure that a task is never handed out again."""
-        self._waiting -= task.waiting
-        task.waiting = task.current = task.leasable = False
+    def _rest(self, task: Task, resting: bool) -> None:
+        self.resting_count += resting - task.resting
+        task.resting = resting
 
     def _take_back(self, number: int) -> _Out | None:
         out = self._out.pop(number, None)
@@ -369,7 +311,7 @@ class Ledger:
             held.discard(number)
             if not held:
                 del self._held[out.lease.worker]
-            out.task.lease = 0
+            out.task.out = 0
         return out
 
     def _pass(self, now: float) -> None:
@@ -377,21 +319,6 @@ class Ledger:
         self._now = max(self._now, now)
         while self._resting and self._resting[0][0] <= self._now:
             _, _, task = heapq.heappop(self._resting)
+            self._rest(task, False)
             if task.current:
-                self._wait(task)
-
-    @staticmethod
-    def _lease_of(task: _Task, worker: str, number: int, attempt: int, newest: bool) -> Lease:
-        key = task.key
-        return Lease(
-            path=key.path,
-            index=key.number,
-            size=key.size,
-            mtime_ns=key.mtime_ns,
-            lease=number,
-            attempt=attempt,
-            newest=newest,
-            worker=worker,
-            time=task.time,
-            seen=task.seen,
-        )
+                self._lanes.put(task)

@@ -144,8 +144,13 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     check_memory(
         source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes
     )
-    if raster.kind == "PNG" and raster.depth == 16 and raster.color in _16_BIT_COLOURS:
+    # Pillow refuses what it takes for a bomb; how much memory is too much was decided above.
+    large = raster.width * raster.height > (Image.MAX_IMAGE_PIXELS or 0)
+    deep = raster.depth == 16 and raster.color in _16_BIT_COLOURS
+    if raster.kind == "PNG" and (large or deep):
         pixels, time = _grey(np.asarray(imagecodecs.png_decode(source.load()))), None
+    elif large:
+        pixels, time = _grey(np.asarray(imagecodecs.jpeg_decode(source.load()))), None
     else:
         pixels, time = _decode(source, raster)
     return Frame(pixels=pixels, time=time, source=source.name, index=index)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pychip_stream.domain.frames import Frame
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
 from pychip_stream.ingest import dm, dmtags, raster, tiff, tiffmap, volumes
 from pychip_stream.ingest.source import Source, opened
 from pychip_stream.ingest.structure import Structure
@@ -191,7 +191,7 @@ def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
     try:
         found = path.stat()
     except OSError as error:
-        raise FrameIncompleteError(
+        raise FrameUnreachableError(
             f"{path}: cannot be read now ({error.strerror or error}); check folder and rights"
         ) from error
     if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):

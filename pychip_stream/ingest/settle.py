@@ -5,6 +5,7 @@ it; where the system cannot tell, when it has not changed for a quiet time.
 """
 
 import heapq
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 from pychip_stream.ingest.completeness import Verdict, being_written, judge
 from pychip_stream.ingest.tree import Stat, Tree
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 2.0
 _BLOCK = 512
@@ -93,6 +96,12 @@ class Settler:
             if path in self._due:
                 self._wait(known, now)
 
+    def nudge(self, path: str) -> None:
+        """Look at a file again soon: something has happened to it, its closing perhaps."""
+        candidate = self._candidates.get(path)
+        if candidate is not None and path in self._due:
+            self._wait(candidate, time.monotonic())
+
     def drop(self, path: str) -> None:
         """Forget a file that is gone."""
         self._candidates.pop(path, None)
@@ -103,7 +112,7 @@ class Settler:
         end = time.monotonic() + budget_s
         settled: list[Settled] = []
         for candidate in self._next():
-            result = self._look(candidate)
+            result = self._look_safely(candidate)
             if result is not None:
                 self.drop(candidate.path)
                 settled.append(result)
@@ -119,29 +128,60 @@ class Settler:
             return float("inf")
         return max(0.0, self._waiting[0][0] - time.monotonic())
 
-    def unfinished(self) -> list[Candidate]:
+    def unfinished(self) -> Iterator[Candidate]:
         """Candidates that were looked at and are not complete."""
-        return [c for p in self._due if (c := self._candidates[p]).reason]
+        return (self._candidates[path] for path in self._due)
+
+    @property
+    def unfinished_count(self) -> int:
+        """Candidates that were looked at and are not complete."""
+        return len(self._due)
 
     def __len__(self) -> int:
         return len(self._candidates)
 
     def _next(self) -> Iterator[Candidate]:
-        now = time.monotonic()
-        while self._waiting and self._waiting[0][0] <= now:
-            due, path = heapq.heappop(self._waiting)
-            if self._due.get(path) == due:
-                del self._due[path]
-                yield self._candidates[path]
+        """Candidates to look at: by turns one that is new and one whose time has come."""
+        now, fresh_first = time.monotonic(), True
+        while True:
+            # One at a time: whoever stops asking must not lose the next.
+            if fresh_first:
+                candidate = self._next_fresh() or self._next_due(now)
+            else:
+                candidate = self._next_due(now) or self._next_fresh()
+            if candidate is None:
+                return
+            fresh_first = not fresh_first
+            yield candidate
+
+    def _next_fresh(self) -> Candidate | None:
         while self._fresh:
             _, path = heapq.heappop(self._fresh)
             candidate = self._candidates.get(path)
             if candidate is not None and path not in self._due:
-                yield candidate
+                return candidate
+        return None
+
+    def _next_due(self, now: float) -> Candidate | None:
+        while self._waiting and self._waiting[0][0] <= now:
+            due, path = heapq.heappop(self._waiting)
+            if self._due.get(path) == due:
+                del self._due[path]
+                return self._candidates[path]
+        return None
 
     def _wait(self, candidate: Candidate, due: float) -> None:
         self._due[candidate.path] = due
         heapq.heappush(self._waiting, (due, candidate.path))
+
+    def _look_safely(self, candidate: Candidate) -> Settled | None:
+        """Look at a candidate; an error of our own must not lose it or stop the others."""
+        try:
+            return self._look(candidate)
+        except Exception as error:
+            logger.exception("%s could not be judged", candidate.path)
+            self._later(candidate, time.monotonic(), f"could not be judged ({error})")
+            return None
 
     def _look(self, candidate: Candidate) -> Settled | None:
         """Decide on one candidate, or say when to look again."""
@@ -173,15 +213,14 @@ class Settler:
         verdict = judge(self._tree.absolute(candidate.path), candidate.found[0])
         if verdict.whole:
             return self._settled(candidate, verdict)
-        candidate.reason = verdict.reason
-        if verdict.state == "damaged":
-            if quiet:
-                return self._settled(candidate, verdict)
-            self._wait(candidate, candidate.changed + self._quiet_s)
-            return None
-        if now - candidate.changed >= self._incomplete_s:
+        given_up = verdict.state == "incomplete" and now - candidate.changed >= self._incomplete_s
+        if given_up or (verdict.state == "damaged" and quiet):
             return self._settled(candidate, verdict)
-        self._later(candidate, now, verdict.reason)
+        if verdict.state == "damaged":
+            candidate.reason = verdict.reason
+            self._wait(candidate, candidate.changed + self._quiet_s)
+        else:
+            self._later(candidate, now, verdict.reason)
         return None
 
     def _settled(self, candidate: Candidate, verdict: Verdict) -> Settled:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import xxhash
 
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
 
 _WINDOW = 1 << 16
 _HASH_BLOCK = 1 << 22
@@ -118,7 +118,7 @@ def opened(path: Path) -> Iterator[Source]:
 
     Raises
     ------
-    FrameIncompleteError
+    FrameUnreachableError
         If it cannot be opened now: trouble with the file system is no fault of the frame, so it
         is worth another try.
     FrameError
@@ -136,6 +136,6 @@ def opened(path: Path) -> Iterator[Source]:
         yield Source(file, str(path))
 
 
-def _away(name: str, error: OSError) -> FrameIncompleteError:
+def _away(name: str, error: OSError) -> FrameUnreachableError:
     reason = error.strerror or str(error)
-    return FrameIncompleteError(f"{name}: cannot be read now ({reason}); check folder and rights")
+    return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")

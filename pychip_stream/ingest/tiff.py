@@ -23,6 +23,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 _PALETTE, _RGB, _MASK, _CMYK, _YCBCR, _LAB = 3, 2, 4, 5, 6, 8
 _WHITE_IS_ZERO = 0
 _GREY = {0, 1, 32845}
+_MOST_SAMPLES = 4
 # Codecs whose output is limited to the size of the strip or tile, or checked below.
 _COMPRESSIONS = {
     1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 33005, 34712, 34887, 34892, 34925, 34926,
@@ -85,7 +86,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         if tiff.sliced:
             pixels = _slice(source, tiff.map, page, index)
         else:
-            pixels = _to_grey(source.name, entry, entry.asarray(maxworkers=1))
+            pixels = _to_grey(source.name, page, entry, entry.asarray(maxworkers=1))
     return Frame(
         pixels=pixels,
         pixel_size=meta.pixel_size,
@@ -107,6 +108,11 @@ def _check_page(name: str, page: Page) -> None:
         raise FrameError(f"{name}: holds complex numbers, not grey values")
     if page.value(tiffmap.PHOTOMETRIC, 1) == _MASK:
         raise FrameError(f"{name}: holds a transparency mask, not an image")
+    if page.value(tiffmap.PHOTOMETRIC, 1) in _GREY and page.samples > _MOST_SAMPLES:
+        raise FrameError(
+            f"{name}: holds {page.samples} values per pixel, not grey values or colours; "
+            "save one image per channel"
+        )
 
 
 def _check_size(source: Source, page: Page, max_bytes: int) -> None:
@@ -141,9 +147,12 @@ def _declared_area(head: bytes, jpeg: bool) -> int:
     return int.from_bytes(found[1], "big") * int.from_bytes(found[2], "big")
 
 
-def _to_grey(name: str, entry: tifffile.TiffPage, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _to_grey(
+    name: str, page: Page, entry: tifffile.TiffPage, pixels: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
     """Bring a decoded page, (H, W), (H, W, samples) or (samples, H, W), to (H, W)."""
-    photometric = int(entry.photometric)
+    # A page that does not say is black at zero; tifffile would take it for the reverse.
+    photometric = page.value(tiffmap.PHOTOMETRIC, 1)
     if entry.axes.startswith("S") and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
     if pixels.dtype.kind not in "buif" or not 2 <= pixels.ndim <= 3:

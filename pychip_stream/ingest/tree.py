@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from pychip_stream.ingest import entries
 from pychip_stream.ingest.readers import is_frame_name
 
 Stat = tuple[int, int]
@@ -24,15 +25,15 @@ _SETTLED_S = 3.0
 # A folder that takes long to list is listed less often: at most this share of a core.
 _DUTY = 1 / 25
 _ROTATION = 8
-_WINDOWS = os.name == "nt"
 
 
 @dataclass(slots=True)
 class _Folder:
-    """A folder as it was when last listed."""
+    """A folder as it was when last listed; `refused`: paths of names that cannot be used."""
 
     files: dict[str, Stat] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
     mtime_ns: int = 0
     same_since: float = 0.0
     listed: float = -1e9
@@ -45,9 +46,6 @@ class Changes:
 
     found: dict[str, Stat] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.found or self.gone)
 
 
 class Tree:
@@ -68,16 +66,18 @@ class Tree:
         self.root = root
         self.unreadable: dict[str, str] = {}
         self.passes = 0
+        self._prefix = os.path.join(root, "")  # noqa: PTH118  (with a separator at its end)
         self._trust = trust_times
         self._folders: dict[str, _Folder] = {"": _Folder()}
         self._frontier: dict[str, int] = {"": 0}
+        self._unlisted: list[str] = []
         self._changes = Changes()
         self.file_count = 0
 
     def take(self) -> Changes:
         """Hand over what was found since the last call."""
-        changes, self._changes = self._changes, Changes()
-        return changes
+        taken, self._changes = self._changes, Changes()
+        return taken
 
     def known(self, path: str) -> Stat | None:
         """Size and time under which a file was last reported."""
@@ -94,11 +94,11 @@ class Tree:
 
     def absolute(self, path: str) -> str:
         """Path on this computer."""
-        return os.path.join(self.root, *path.split("/")) if path else str(self.root)  # noqa: PTH118
+        return self._prefix + path.replace("/", os.sep) if path else str(self.root)
 
     def look_at(self, path: str) -> None:
         """Follow a hint: a file or folder at which something may have happened."""
-        if any(part.startswith(".") for part in path.split("/")):
+        if any(part.startswith(".") or not entries.is_text(part) for part in path.split("/")):
             return
         folder, _, name = path.rpartition("/")
         try:
@@ -109,7 +109,7 @@ class Tree:
             return
         if stat.S_ISDIR(found.st_mode):
             self._enter(path)
-        elif stat.S_ISREG(found.st_mode) and _takes(name):
+        elif stat.S_ISREG(found.st_mode) and is_frame_name(name):
             if folder not in self._folders:
                 self._enter(folder)
             elif self._folders[folder].listed > 0:
@@ -125,6 +125,20 @@ class Tree:
         for folder in wanted:
             if folder in self._folders and self._is_due(folder):
                 self._list(folder, deep=False)
+
+    def explore(self, budget_s: float) -> bool:
+        """List folders that were found and not entered yet, last names first.
+
+        Returns
+        -------
+        Whether there are more of them than could be listed in `budget_s` seconds.
+        """
+        end = time.monotonic() + budget_s
+        while self._unlisted and time.monotonic() < end:
+            folder = self._unlisted.pop()
+            if folder not in self._folders:
+                self._list(folder, deep=False)
+        return bool(self._unlisted)
 
     def reconcile(self) -> Iterator[None]:
         """Look at the whole tree, newest names first; pauses after every folder.
@@ -162,7 +176,7 @@ class Tree:
             parent, _, name = folder.rpartition("/")
             if parent not in self._folders:
                 self._enter(parent)
-            if parent not in self._folders or os.path.islink(self.absolute(folder)):  # noqa: PTH114
+            if parent not in self._folders or entries.is_link(self.absolute(folder)):
                 return
             if folder not in self._folders and self._list(folder, deep=False) is not None:
                 self._folders[parent].folders.add(name)
@@ -170,7 +184,10 @@ class Tree:
         self._list(folder, deep=False)
 
     def _list(self, folder: str, *, deep: bool, enter: bool = True) -> _Folder | None:
-        """Compare a folder with what was known; `deep` asks for sizes of known files too."""
+        """Compare a folder with what was known; `deep` asks for sizes of known files too.
+
+        Folders in it that are new wait for `explore` if `enter` is set.
+        """
         state = self._folders.get(folder) or _Folder()
         start = time.thread_time()
         absolute = self.absolute(folder)
@@ -196,8 +213,7 @@ class Tree:
         state.cost = time.thread_time() - start
         if enter:
             prefix = f"{folder}/" if folder else ""
-            for name in sorted(fresh, reverse=True):
-                self._list(prefix + name, deep=False)
+            self._unlisted += sorted(prefix + name for name in fresh)
         return state
 
     def _scan(
@@ -207,25 +223,39 @@ class Tree:
         files: set[str] = set()
         folders: set[str] = set()
         known = state.files
-        with os.scandir(absolute) as entries:
-            for entry in entries:
+        self._forgive(state)
+        with os.scandir(absolute) as listing:
+            for entry in listing:
                 name = entry.name
                 if name in known and not deep:
                     files.add(name)
-                elif _takes(name) and entry.is_file():
-                    files.add(name)
-                    self._ask(entry, folder)
-                elif not name.startswith(".") and _is_folder(entry):
+                elif is_frame_name(name) and entries.is_file(entry):
+                    if self._takes(folder, name, state):
+                        files.add(name)
+                        found = entries.size_and_time(entry)
+                        if found is not None:
+                            self._report(folder, name, found)
+                elif (
+                    not name.startswith(".")
+                    and entries.is_folder(entry)
+                    and self._takes(folder, name, state)
+                ):
                     folders.add(name)
         return files, folders
 
-    def _ask(self, entry: "os.DirEntry[str]", folder: str) -> None:
-        try:
-            # What Windows keeps in the listing lags behind while a file is open.
-            found = os.stat(entry.path) if _WINDOWS else entry.stat()  # noqa: PTH116
-        except OSError:
-            return
-        self._report(folder, entry.name, (found.st_size, found.st_mtime_ns))
+    def _takes(self, folder: str, name: str, state: _Folder) -> bool:
+        """Whether a name can be used; others are reported, for they may be frames."""
+        if entries.is_text(name):
+            return True
+        shown = entries.printable(f"{folder}/{name}" if folder else name)
+        state.refused.append(shown)
+        self.unreadable[shown] = "its name is no plain text; rename it"
+        return False
+
+    def _forgive(self, state: _Folder) -> None:
+        for shown in state.refused:
+            self.unreadable.pop(shown, None)
+        state.refused.clear()
 
     def _report(self, folder: str, name: str, found: Stat) -> None:
         files = self._folders[folder].files
@@ -236,25 +266,27 @@ class Tree:
         files[name] = found
         self._changes.found[f"{folder}/{name}" if folder else name] = found
 
-    def _drop(
-        self,
-        folder: str,
-        state: _Folder,
-        files: set[str],
-        folders: set[str],
-    ) -> None:
+    def _drop(self, folder: str, state: _Folder, files: set[str], folders: set[str]) -> None:
+        """Forget files and folders that are gone, with everything in them."""
         prefix = f"{folder}/" if folder else ""
-        for name in files:
+        self._drop_files(prefix, state, files)
+        stack = [prefix + name for name in folders]
+        while stack:
+            path = stack.pop()
+            self._frontier.pop(path, None)
+            self.unreadable.pop(path, None)
+            gone = self._folders.pop(path, None)
+            if gone is not None:
+                self._forgive(gone)
+                self._drop_files(f"{path}/", gone, set(gone.files))
+                stack += [f"{path}/{name}" for name in gone.folders]
+
+    def _drop_files(self, prefix: str, state: _Folder, names: set[str]) -> None:
+        for name in names:
             del state.files[name]
             self.file_count -= 1
             self._changes.found.pop(prefix + name, None)
             self._changes.gone.append(prefix + name)
-        for name in folders:
-            gone = self._folders.pop(prefix + name, None)
-            self._frontier.pop(prefix + name, None)
-            self.unreadable.pop(prefix + name, None)
-            if gone is not None:
-                self._drop(prefix + name, gone, set(gone.files), set(gone.folders))
 
     def _promote(self, folder: str, mtime_ns: int) -> None:
         """Keep the folders that changed last at the frontier."""
@@ -266,20 +298,3 @@ class Tree:
         times = {f: self._folders[f].mtime_ns for f in among if f in self._folders}
         newest = heapq.nlargest(_FRONTIER, times, key=times.__getitem__)
         self._frontier = {folder: times[folder] for folder in newest}
-
-
-def _takes(name: str) -> bool:
-    """Whether a name can be a frame's; some names cannot travel in messages."""
-    return is_frame_name(name) and "\\" not in name and name.isprintable()
-
-
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a folder of its own, not a link or junction to another."""
-    try:
-        if not entry.is_dir(follow_symlinks=False):
-            return False
-        found = entry.stat(follow_symlinks=False) if _WINDOWS else None
-    except OSError:
-        return False
-    tag = getattr(found, "st_reparse_tag", 0)
-    return bool(tag != getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1))

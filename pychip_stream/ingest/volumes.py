@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from ncempy.io import emd, emdVelox, mrc, ser
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -21,6 +21,7 @@ _MRC_BYTES = {0: 1, 1: 2, 2: 4, 6: 2}
 _MRC_HEADER = 1024
 _SER_BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
 _SER_IMAGES = 0x4122
+_MAX_JSON = 1 << 22
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -76,6 +77,8 @@ def examine_mrc(source: Source) -> Structure:
 def read_mrc(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one section of an MRC file."""
     check_memory(source.name, structure.detail, max_bytes)
+    from ncempy.io import mrc  # loads slowly; the watcher never needs it
+
     with _quiet(), mrc.fileMRC(Path(source.name)) as file:
         pixels = np.array(file.getSlice(index))
         info = file.FEIinfo or {}
@@ -137,6 +140,8 @@ def _ser_image(source: Source, offset: int) -> int:
 def read_ser(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one image of a SER series."""
     check_memory(source.name, 2 * structure.detail[index], max_bytes)
+    from ncempy.io import ser  # loads slowly; the watcher never needs it
+
     with _quiet(), ser.fileSER(Path(source.name)) as file:
         pixels, meta = file.getDataset(index)
         stamp = file._getTag(index).get("Time")
@@ -214,7 +219,7 @@ def read_hdf5(source: Source, structure: Structure, index: int, max_bytes: int) 
 def _emd_meta(
     source: Source, flavour: str, path: str
 ) -> tuple[float | None, str | None, float | None, float | None]:
-    """Metadata is a courtesy: what ncempy cannot parse must not cost the frame."""
+    """Metadata is a courtesy: what cannot be parsed must not cost the frame."""
     try:
         with _quiet():
             return _velox_meta(source, path) if flavour == "velox" else _berkeley_meta(source, path)
@@ -225,16 +230,26 @@ def _emd_meta(
 def _velox_meta(
     source: Source, path: str
 ) -> tuple[float | None, str | None, float | None, float | None]:
-    with emdVelox.fileEMDVelox(Path(source.name)) as file:
-        group = next(g for g in file.list_data if path.startswith(g.name + "/"))
-        meta = file.parseMetaData(group)
-    size, unit = quantities.pixel_size(meta["pixelSize"][0], meta["pixelUnit"][0])
-    return size, unit, meta["AcquisitionTime"].timestamp(), None
+    """Read the JSON that Velox keeps beside the image, as a column of bytes per frame."""
+    with _hdf5(source) as file:
+        group = file[path].parent
+        if group["Metadata"].shape[0] > _MAX_JSON:
+            return None, None, None, None
+        text = group["Metadata"][:, 0].tobytes().split(b"\0", 1)[0]
+    meta = json.loads(text)
+    result, start = meta.get("BinaryResult", {}), meta.get("Acquisition", {})
+    size, unit = quantities.pixel_size(
+        result.get("PixelSize", {}).get("width"), result.get("PixelUnitX")
+    )
+    stamp = quantities.from_unix(start.get("AcquisitionStartDatetime", {}).get("DateTime"))
+    return size, unit, stamp, quantities.seconds(meta.get("Scan", {}).get("FrameTime"))
 
 
 def _berkeley_meta(
     source: Source, path: str
 ) -> tuple[float | None, str | None, float | None, float | None]:
+    from ncempy.io import emd
+
     with emd.fileEMD(Path(source.name)) as file:
         group = next(g for g in file.list_emds if path == g.name + "/data")
         axis: npt.NDArray[Any]

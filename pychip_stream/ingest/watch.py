@@ -7,96 +7,30 @@ only shorten the wait until the next look.
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from itertools import islice
 
 from pychip_stream.config import WatchConfig
-from pychip_stream.ingest import insitu
 from pychip_stream.ingest.events import EventSource, Hints
+from pychip_stream.ingest.outbox import Outbox, Sighting, WatchHealth
+from pychip_stream.ingest.rounds import Rounds
+from pychip_stream.ingest.series import SeriesBook
 from pychip_stream.ingest.settle import Settled, Settler
-from pychip_stream.ingest.tree import Changes, Stat, Tree
+from pychip_stream.ingest.tree import Tree
 
 logger = logging.getLogger(__name__)
 
-# Of one turn of the loop: what the whole tree and what settling may take.
-_RECONCILE_BUDGET_S = 0.04
+# What settling may take of one turn of the loop.
 _SETTLE_BUDGET_S = 0.08
-# The whole tree may take this share of a core in the long run.
-_RECONCILE_SHARE = 1 / 40
 _REVIVE_S = 1.0
 _UNREACHABLE_S = 10.0
-_RECENT = 64
-_MOST_GAPS = 20
+_MOST_SHOWN = 20
 _REPORT_S = 0.2
+# Looking for missing frames may take this share of a core.
+_GAPS_SHARE = 1 / 100
+_LONGEST_PAUSE_S = 1.0
 # Hints that come faster than this are followed together.
 _SHORTEST_PAUSE_S = 0.015
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A revision of a file that is complete, or that never will be.
-
-    Attributes
-    ----------
-    path
-        Relative to the acquisition root, with forward slashes.
-    size, mtime_ns
-        Of the file when it was judged.
-    frames
-        Frames in it; 1 for a refused file.
-    time
-        Acquisition time in seconds since 1970: from the name of an in-situ frame, else the
-        file's time.
-    seen
-        When it was first seen, in seconds since 1970.
-    problem
-        Why no frame can be had from it, or None.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    frames: int
-    time: float
-    seen: float
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WatchHealth:
-    """How the watching goes.
-
-    Attributes
-    ----------
-    root_reachable
-        Whether the acquisition folder answers.
-    observer_alive
-        Whether file events arrive; without them a new frame takes a scan longer.
-    incomplete
-        Files that are being waited for: path and reason.
-    missing_count, missing
-        Frames missing in in-situ series, and where (the first few).
-    known_count
-        Files known in the tree.
-    pending_count
-        Files found and not handed on yet.
-    unreadable
-        Folders that could not be listed: path and reason.
-    detail
-        What is wrong, for people; empty when nothing is.
-    """
-
-    root_reachable: bool = True
-    observer_alive: bool = False
-    incomplete: tuple[tuple[str, str], ...] = ()
-    missing_count: int = 0
-    missing: tuple[str, ...] = ()
-    known_count: int = 0
-    pending_count: int = 0
-    unreadable: tuple[tuple[str, str], ...] = ()
-    detail: str = ""
 
 
 class FolderWatch:
@@ -110,33 +44,28 @@ class FolderWatch:
 
     def __init__(self, config: WatchConfig) -> None:
         self._config = config
-        self._local = config.mode != "poll"
-        self._tree = Tree(config.root, trust_times=self._local)
+        local = config.mode != "poll"
+        self._tree = Tree(config.root, trust_times=local)
+        self._rounds = Rounds(self._tree, scan_s=config.scan_s, reconcile_s=config.reconcile_s)
         self._settler = Settler(
             self._tree,
             quiet_s=config.quiet_s,
             incomplete_s=config.incomplete_s,
             pause_s=min(config.scan_s, 0.5),
-            local=self._local,
+            local=local,
         )
         self._hints = Hints(config.root)
-        self._events = EventSource(config.root, self._hints) if self._local else None
-        self._book = insitu.SeriesBook()
-        self._recent: deque[str] = deque(maxlen=_RECENT)
+        self._events = EventSource(config.root, self._hints) if local else None
+        self._book = SeriesBook()
+        self._outbox = Outbox()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._reconciling: Iterator[None] | None = None
-        self._reconcile_at = self._scan_at = self._revive_at = self._recent_at = 0.0
-        self._reconcile_cpu = 0.0
+        self._revive_at = self._report_at = self._gaps_at = 0.0
         self._turned = time.monotonic()
-        self._report_at = 0.0
+        self._root_error = ""
         self._gaps_of = 0
         self._missing_count = 0
         self._missing: tuple[str, ...] = ()
-        self._root_error = ""
-        self._lock = threading.Condition()
-        self._sightings: deque[Sighting] = deque()
-        self._vanished: dict[str, None] = {}
         self._health = WatchHealth()
 
     def start(self) -> None:
@@ -144,6 +73,7 @@ class FolderWatch:
         if self._thread is not None:
             return
         self._stopping.clear()
+        self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="folder-watch", daemon=True)
         self._thread.start()
 
@@ -160,29 +90,23 @@ class FolderWatch:
 
         Nothing is lost when this is called late: sightings wait, a few hundred bytes each.
         """
-        with self._lock:
-            if not self._sightings and timeout_s > 0:
-                self._lock.wait_for(lambda: bool(self._sightings), timeout_s)
-            taken = list(self._sightings)
-            self._sightings.clear()
-            return taken
+        return self._outbox.take(timeout_s)
 
     def vanished(self) -> list[str]:
-        """Paths of sighted files that were deleted or renamed away since the last call."""
-        with self._lock:
-            taken = list(self._vanished)
-            self._vanished.clear()
-            return taken
+        """Paths of sighted files that were deleted or renamed away; to be asked after `poll`."""
+        return self._outbox.take_vanished()
+
+    def look_at(self, path: str) -> None:
+        """Look at a file soon, which somebody could not read as it was sighted."""
+        self._hints.note(path)
 
     def health(self) -> WatchHealth:
         """How the watching goes; costs nothing to ask."""
-        with self._lock:
-            health = self._health
         silent = time.monotonic() - self._turned
         if self._thread is not None and silent > _UNREACHABLE_S:
             detail = f"{self._config.root} has not answered for {silent:.0f} s; is the share away?"
-            return replace(health, root_reachable=False, detail=detail)
-        return health
+            return replace(self._health, root_reachable=False, detail=detail)
+        return self._health
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -190,6 +114,7 @@ class FolderWatch:
                 self._turn()
             except Exception:
                 logger.exception("watching %s went wrong; going on", self._config.root)
+                self._rounds.reconcile_now()
                 self._stopping.wait(1.0)
         if self._events is not None:
             self._events.stop()
@@ -200,53 +125,28 @@ class FolderWatch:
         if self._events is not None and now >= self._revive_at:
             self._revive_at = now + _REVIVE_S
             if self._events.revive():
-                self._reconcile_at = now
+                self._rounds.reconcile_now()
         try:
-            self._look(now)
+            self._follow_hints()
+            self._rounds.look(now)
             self._reach("")
         except OSError as error:
-            self._reconciling = None
             self._reach(error.strerror or str(error))
-        self._take(self._tree.take())
-        for settled in self._settler.step(_SETTLE_BUDGET_S):
-            self._sight(settled)
+        self._take_changes()
+        if not self._root_error:
+            for settled in self._settler.step(_SETTLE_BUDGET_S):
+                self._sight(settled)
         self._turned = time.monotonic()
         self._report()
         self._pause()
 
-    def _look(self, now: float) -> None:
+    def _follow_hints(self) -> None:
         paths, overflow = self._hints.take()
+        if overflow:
+            self._rounds.reconcile_now()
         for path in paths:
             self._tree.look_at(path)
-        if overflow:
-            self._reconcile_at = now
-        if now >= self._scan_at:
-            self._tree.look_at_frontier()
-            self._scan_at = time.monotonic() + self._config.scan_s
-        if now >= self._recent_at:
-            # Without events, a rewrite shows in nothing but the file itself.
-            for path in list(self._recent):
-                self._tree.look_at(path)
-            self._recent_at = now + max(1.0, self._config.scan_s)
-        self._reconcile(now)
-
-    def _reconcile(self, now: float) -> None:
-        """Go on with the pass over the whole tree, or begin one when it is time."""
-        if self._reconciling is None:
-            if now < self._reconcile_at:
-                return
-            self._reconciling = self._tree.reconcile()
-            self._reconcile_cpu = 0.0
-        cpu, end = time.thread_time(), time.monotonic() + _RECONCILE_BUDGET_S
-        for _ in self._reconciling:
-            if time.monotonic() >= end:
-                break
-        else:
-            self._reconciling = None
-        self._reconcile_cpu += time.thread_time() - cpu
-        if self._reconciling is None:
-            wait = max(self._config.reconcile_s, self._reconcile_cpu / _RECONCILE_SHARE)
-            self._reconcile_at = time.monotonic() + wait
+            self._settler.nudge(path)
 
     def _reach(self, error: str) -> None:
         """Note whether the root answers; when it comes back, look at everything."""
@@ -254,90 +154,85 @@ class FolderWatch:
             logger.warning("%s cannot be reached (%s); waiting for it", self._config.root, error)
         elif self._root_error and not error:
             logger.info("%s is back", self._config.root)
-            self._reconcile_at = self._revive_at = 0.0
+            self._revive_at = 0.0
+            self._rounds.reconcile_now()
         self._root_error = error
 
-    def _take(self, changes: Changes) -> None:
+    def _take_changes(self) -> None:
+        changes = self._tree.take()
         for path in changes.gone:
             self._settler.drop(path)
-            moment = insitu.parse(path)
-            if moment is not None:
-                self._book.remove(moment)
-        if changes.gone:
-            with self._lock:
-                self._vanished.update(dict.fromkeys(changes.gone))
+            self._book.forget(path)
+        self._outbox.vanish(changes.gone)
         for path, found in changes.found.items():
             self._settler.add(path, found)
-            self._note_moment(path, found)
-
-    def _note_moment(self, path: str, found: Stat) -> float:
-        """Acquisition time of a file; in-situ frames are entered into their series."""
-        moment = insitu.parse(path)
-        if moment is None:
-            return found[1] / 1e9
-        if not self._book.knows(moment.series):
-            first = insitu.earliest(Path(self._tree.absolute(path)))
-            if first is not None:
-                self._book.begin(moment.series, first)
-        return self._book.add(moment, found[1] / 1e9)
+            self._book.note(path, self._tree.absolute(path), found[1])
 
     def _sight(self, settled: Settled) -> None:
         size, mtime_ns = settled.found
         self._tree.note(settled.path, settled.found)
-        self._recent.append(settled.path)
-        sighting = Sighting(
-            path=settled.path,
-            size=size,
-            mtime_ns=mtime_ns,
-            frames=settled.frames,
-            time=self._note_moment(settled.path, settled.found),
-            seen=settled.seen,
-            problem=settled.problem,
+        self._rounds.remember(settled.path)
+        self._outbox.sight(
+            Sighting(
+                path=settled.path,
+                size=size,
+                mtime_ns=mtime_ns,
+                frames=settled.frames,
+                time=self._book.note(settled.path, self._tree.absolute(settled.path), mtime_ns),
+                seen=settled.seen,
+                problem=settled.problem,
+            )
         )
-        with self._lock:
-            self._vanished.pop(settled.path, None)
-            self._sightings.append(sighting)
-            self._lock.notify_all()
 
     def _report(self) -> None:
         now = time.monotonic()
         if now < self._report_at:
             return
         self._report_at = now + _REPORT_S
-        if self._book.version != self._gaps_of:
-            self._gaps_of = self._book.version
-            gaps = list(self._book.gaps())
-            self._missing_count = sum(len(gap.frames) for gap in gaps)
-            self._missing = tuple(str(gap) for gap in gaps[:_MOST_GAPS])
-        health = WatchHealth(
+        self._count_missing(now)
+        waiting = islice(self._settler.unfinished(), _MOST_SHOWN)
+        self._health = WatchHealth(
             root_reachable=not self._root_error,
             observer_alive=self._events is not None and self._events.alive,
-            incomplete=tuple((c.path, c.reason) for c in self._settler.unfinished()),
+            incomplete_count=self._settler.unfinished_count,
+            incomplete=tuple((c.path, c.reason) for c in waiting),
             missing_count=self._missing_count,
             missing=self._missing,
             known_count=self._tree.file_count,
             pending_count=len(self._settler),
-            unreadable=tuple(self._tree.unreadable.items()),
+            unreadable=tuple(islice(self._tree.unreadable.items(), _MOST_SHOWN)),
+            passes=self._rounds.passes,
             detail=self._detail(),
         )
-        with self._lock:
-            self._health = health
+
+    def _count_missing(self, now: float) -> None:
+        if self._book.version == self._gaps_of or now < self._gaps_at:
+            return
+        start = time.thread_time()
+        self._gaps_of = self._book.version
+        gaps = list(self._book.gaps())
+        self._missing_count = sum(len(gap.frames) for gap in gaps)
+        self._missing = tuple(str(gap) for gap in gaps[:_MOST_SHOWN])
+        self._gaps_at = now + (time.thread_time() - start) / _GAPS_SHARE
 
     def _detail(self) -> str:
         if self._root_error:
             return f"{self._config.root} cannot be reached ({self._root_error}); waiting for it"
-        if self._tree.unreadable:
-            folder, reason = next(iter(self._tree.unreadable.items()))
-            return f"{len(self._tree.unreadable)} folder(s) unreadable, first {folder}: {reason}"
+        unreadable = self._tree.unreadable
+        if unreadable:
+            path, reason = next(iter(unreadable.items()))
+            return f"{len(unreadable)} folder(s) or file(s) unreadable, first {path}: {reason}"
         return self._events.detail if self._events is not None else ""
 
     def _pause(self) -> None:
         """Sleep until the next look is due or a hint arrives."""
-        now = time.monotonic()
-        if self._reconciling is not None or self._settler.pause() <= 0:
+        if self._root_error:
+            self._stopping.wait(self._config.scan_s)
+            return
+        due = min(self._rounds.pause(time.monotonic()), self._settler.pause(), _LONGEST_PAUSE_S)
+        if due <= 0:
             time.sleep(0)  # others in this process want their turn
             return
-        due = min(self._scan_at, self._reconcile_at, now + self._settler.pause())
         self._stopping.wait(_SHORTEST_PAUSE_S)
-        if due - _SHORTEST_PAUSE_S > now:
-            self._hints.arrived.wait(due - _SHORTEST_PAUSE_S - now)
+        if due > _SHORTEST_PAUSE_S:
+            self._hints.arrived.wait(due - _SHORTEST_PAUSE_S)

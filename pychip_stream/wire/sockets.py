@@ -12,11 +12,12 @@ import zmq
 
 from pychip_stream.errors import PychipError, WireError
 from pychip_stream.wire import codec
-from pychip_stream.wire.messages import Message, Reply
+from pychip_stream.wire.messages import Message
 
 logger = logging.getLogger(__name__)
 
 _DROP_LOG_S = 10.0
+_FLOOD_S = 0.02
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -39,9 +40,17 @@ class Channel:
     queue
         High-water mark in messages, both ways. What happens when it is full is said where
         the channel is made: `send` returns False, publishers drop for slow subscribers.
+    largest
+        Bytes of the largest part that is received; more ends the sender's connection.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        queue: int,
+        largest: int = codec.MAX_BYTES,
+    ) -> None:
         self._socket = context.socket(kind)
         self._kind = kind
         self.dropped = 0
@@ -50,7 +59,7 @@ class Channel:
             (zmq.LINGER, 0),
             (zmq.SNDHWM, queue),
             (zmq.RCVHWM, queue),
-            (zmq.MAXMSGSIZE, codec.MAX_BYTES),
+            (zmq.MAXMSGSIZE, largest),
             (zmq.HEARTBEAT_IVL, 1000),
             (zmq.HEARTBEAT_TIMEOUT, 10000),
             (zmq.RECONNECT_IVL, 50),
@@ -125,9 +134,12 @@ class Channel:
         return self.send(message, arrays)
 
     def receive(self, timeout_s: float = 0.0) -> Received | None:
-        """Next good message, or None when `timeout_s` has passed; bad ones are dropped."""
+        """Next good message, or None when `timeout_s` has passed; bad ones are dropped.
+
+        A flood of bad ones takes no more than a moment beyond that from the caller.
+        """
         deadline = time.monotonic() + timeout_s
-        while True:
+        while time.monotonic() <= deadline + _FLOOD_S:
             wait = max(deadline - time.monotonic(), 0.0)
             if not self._socket.poll(int(wait * 1000), zmq.POLLIN):
                 return None
@@ -142,6 +154,7 @@ class Channel:
                 continue
             sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)
             return Received(packet, sender, topic)
+        return None
 
     def drain(self, limit: int = 1000) -> Iterator[Received]:
         """Good messages that are there already, at most `limit`."""
@@ -176,29 +189,3 @@ class Channel:
         if now - self._said > _DROP_LOG_S:
             self._said = now
             logger.warning("dropped a message (%d so far): %s", self.dropped, error)
-
-
-def request(
-    endpoint: str, message: Message, arrays: Arrays | None = None, timeout_s: float = 5.0
-) -> Reply:
-    """Ask the hub for something and wait for its answer.
-
-    Raises
-    ------
-    PychipError
-        If nothing answers in time, or the hub refuses.
-    """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        with Channel(context, zmq.DEALER, 4) as channel:
-            channel.connect(endpoint)
-            channel.send_waiting(message, arrays, timeout_s)
-            received = channel.receive(timeout_s)
-    finally:
-        context.term()
-    if received is None or not isinstance(received.packet.message, Reply):
-        raise PychipError(f"no answer from {endpoint} within {timeout_s:g} s; is the run started?")
-    reply = received.packet.message
-    if not reply.ok:
-        raise PychipError(f"refused by {endpoint}: {reply.detail}")
-    return reply

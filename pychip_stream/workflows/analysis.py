@@ -9,7 +9,7 @@ import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import Frame, FrameKey
+from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -20,6 +20,7 @@ from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.monitor import Monitor
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.translation import failed_record
 
 logger = logging.getLogger(__name__)
@@ -107,14 +108,23 @@ class Analyst:
             frame, content_hash = read_checked(
                 path, ref.index, ref.size, ref.mtime_ns, max_bytes=self.max_bytes
             )
-            read = time.time()
-            result, embeddings = self._classify(frame)
         except FrameIncompleteError:
             raise
         except FrameError as error:
             return failed_record(ref, str(error), started=started)
         except MemoryError:
-            return failed_record(ref, "too little memory to read or classify it", started=started)
+            return failed_record(ref, "too little memory to read it", started=started)
+        return self.analyse_frame(frame, content_hash, ref)
+
+    def analyse_frame(self, frame: Frame, content_hash: str, ref: FrameRef) -> FrameRecord:
+        """Classify a frame that was read already; what is wrong becomes a failed record."""
+        read = time.time()
+        try:
+            result, embeddings = self._classify(frame)
+        except FrameError as error:
+            return failed_record(ref, str(error), started=read)
+        except MemoryError:
+            return failed_record(ref, "too little memory to classify it", started=read)
         record = self._record(ref, frame, content_hash, result, embeddings, read)
         self._notice(record, frame)
         return record
@@ -128,11 +138,11 @@ class Analyst:
         """Say once what a frame changes about how far the numbers can be trusted."""
         drift = record.result.drift if record.result else float("nan")
         for line in self.monitor.observe(record.path, drift, record.intensity):
-            logger.warning("%s: %s", record.path, line)
+            logger.warning("%s: %s", record.path, line, extra={"frame": record.path})
         scale = scale_warning(self.support, frame)
         if scale is not None and scale not in self._scales:
             self._scales.add(scale)
-            logger.warning("%s: %s", record.path, scale)
+            logger.warning("%s: %s", record.path, scale, extra={"frame": record.path})
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
@@ -165,6 +175,7 @@ class Analyst:
             embeddings=embeddings.astype(np.float16) if self.embeddings else None,
             result=result,
             encoder_hash=self.encoder.weights_hash,
+            device=self.encoder.device,
             intensity=_intensity(frame),
         )
 
@@ -199,22 +210,6 @@ def in_nanometres(size: float | None, unit: str | None) -> float | None:
 def open_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names."""
     return load_encoder(config.name, config.weights, config.device)
-
-
-def inside(root: Path, relative: str) -> Path:
-    """Resolve a path from a message; it must stay inside `root`, also through links.
-
-    Raises
-    ------
-    FrameError
-        If it does not.
-    """
-    FrameKey(relative)
-    base = root.resolve()
-    path = (base / relative).resolve()
-    if not path.is_relative_to(base):
-        raise FrameError(f"{relative}: leads out of the acquisition folder; refused")
-    return path
 
 
 def _intensity(frame: Frame) -> tuple[float, float, float]:

@@ -5,8 +5,9 @@ import time
 import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
+from pychip_stream.domain.frames import FrameKey
 from pychip_stream.domain.results import FrameResult
-from pychip_stream.errors import WireError
+from pychip_stream.errors import FrameError, WireError
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import FrameRef, Result
 from pychip_stream.wire.sockets import Arrays
@@ -53,6 +54,7 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
         names=result.names if result else (),
         support_version=result.support_version if result else "",
         encoder_hash=record.encoder_hash,
+        device=record.device,
         intensity=record.intensity,
         drift=result.drift if result else float("nan"),
         read=record.read,
@@ -79,6 +81,10 @@ def to_record(packet: Packet) -> FrameRecord:
     message = packet.message
     if not isinstance(message, Result):
         raise WireError(f"{type(message).__name__} is not a result")
+    try:
+        FrameKey(message.frame.path)
+    except FrameError as error:
+        raise WireError(str(error)) from error
     result = _result(message, packet.arrays) if message.status == "ok" else None
     embeddings = packet.arrays.get("embeddings")
     if embeddings is not None and (
@@ -107,6 +113,7 @@ def to_record(packet: Packet) -> FrameRecord:
         embeddings=None if embeddings is None else embeddings.astype(np.float16, copy=False),
         result=result,
         encoder_hash=message.encoder_hash,
+        device=message.device,
         intensity=message.intensity,
     )
 

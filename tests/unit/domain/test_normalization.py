@@ -18,7 +18,9 @@ def test_an_empty_frame_stays_empty_under_the_range_of_the_run():
 
 @given(
     hnp.arrays(
-        st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64]),
+        st.sampled_from(
+            [np.bool_, np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64]
+        ),
         hnp.array_shapes(min_dims=2, max_dims=2, max_side=12),
     ),
     st.sampled_from(["range", "frame", "depth"]),

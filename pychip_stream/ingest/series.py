@@ -1,0 +1,179 @@
+"""Series: which frames of in-situ acquisitions exist, when they were taken, which are missing."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from pychip_stream.ingest import insitu
+from pychip_stream.ingest.insitu import Moment
+
+_MAX_FRAME = 99_999
+# A longer silence is a pause of the acquisition, in steps of its pace.
+_LONGEST_GAP = 10
+# So many steps, and this share of them alike, make a pace.
+_LEAST_STEPS, _EVEN = 5, 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames that should be there and are not.
+
+    Attributes
+    ----------
+    series, second
+        As in `Moment`.
+    frames
+        Missing numbers within that second.
+    """
+
+    series: str
+    second: int
+    frames: tuple[int, ...]
+
+    def __str__(self) -> str:
+        hours, rest = divmod(self.second, 3600)
+        numbers = ", ".join(str(n) for n in self.frames[:8])
+        more = ", …" if len(self.frames) > 8 else ""
+        return f"{self.series} {hours:02}:{rest // 60:02}:{rest % 60:02} frame {numbers}{more}"
+
+
+@dataclass(slots=True)
+class _Series:
+    """One acquisition: when it began, its fastest second, and the frames of each second."""
+
+    start: float
+    per_second: int = 1
+    seconds: dict[int, int] = field(default_factory=dict)
+
+
+class SeriesBook:
+    """Keeps count of the frames of all in-situ series in a folder.
+
+    A second costs one integer, whose bits are its frames: an hour at 400 frames a second needs
+    less than a megabyte.
+
+    Attributes
+    ----------
+    version
+        Changes whenever a frame is added or removed.
+    """
+
+    def __init__(self) -> None:
+        self._series: dict[str, _Series] = {}
+        self.version = 0
+
+    def note(self, path: str, absolute: str, mtime_ns: int) -> float:
+        """Enter a file and return its acquisition time in seconds since 1970.
+
+        Parameters
+        ----------
+        path, absolute
+            Relative to the acquisition root, with forward slashes; on this computer.
+        mtime_ns
+            Of the file, which is the time of a frame that belongs to no series.
+        """
+        moment = insitu.parse(path)
+        if moment is None:
+            return mtime_ns / 1e9
+        if moment.series not in self._series:
+            first = insitu.earliest(Path(absolute))
+            if first is not None:
+                self.begin(moment.series, first)
+        return self.add(moment, mtime_ns / 1e9)
+
+    def forget(self, path: str) -> None:
+        """Strike a file out that was deleted or renamed."""
+        moment = insitu.parse(path)
+        if moment is not None:
+            self.remove(moment)
+
+    def begin(self, series: str, start: float) -> None:
+        """Say when a series began, in seconds since 1970."""
+        self._series.setdefault(series, _Series(start))
+
+    def add(self, moment: Moment, mtime: float) -> float:
+        """Note a frame that exists, and return its time.
+
+        Parameters
+        ----------
+        mtime
+            Of the file, seconds since 1970; used where nobody has said when the series began.
+
+        Returns
+        -------
+        Seconds since 1970: start of the series + whole seconds + the frame's share of its
+        second, by the fastest second so far.
+        """
+        series = self._series.get(moment.series)
+        if series is None:
+            series = self._series[moment.series] = _Series(mtime - moment.second)
+        if moment.frame <= _MAX_FRAME:
+            series.per_second = max(series.per_second, moment.frame + 1)
+            before = series.seconds.get(moment.second, 0)
+            self._set(series, moment.second, before, before | 1 << moment.frame)
+        return (
+            series.start + moment.second + moment.frame / max(series.per_second, moment.frame + 1)
+        )
+
+    def remove(self, moment: Moment) -> None:
+        """Forget a frame that was deleted or renamed."""
+        series = self._series.get(moment.series)
+        before = series.seconds.get(moment.second, 0) if series else 0
+        if series is not None and moment.frame <= _MAX_FRAME:
+            self._set(series, moment.second, before, before & ~(1 << moment.frame))
+
+    def _set(self, series: _Series, second: int, before: int, after: int) -> None:
+        if before == after:
+            return
+        self.version += 1
+        if after:
+            series.seconds[second] = after
+        else:
+            del series.seconds[second]
+
+    def gaps(self) -> Iterator[Gap]:
+        """Missing frames, series by series in order of time.
+
+        Within a second: numbers below the highest one. Between seconds: all frames of a second
+        that has none; where a second has one frame at most, that needs an even pace. Frames
+        missing at the end of a second look like a camera that is a little slower, and are not
+        reported.
+        """
+        for name in sorted(self._series):
+            series = self._series[name]
+            seconds = sorted(series.seconds)
+            pace = 1 if series.per_second > 1 else _pace(seconds)
+            last = None
+            for second in seconds:
+                if last is not None and pace:
+                    for empty in _between(last, second, pace):
+                        yield Gap(name, empty, tuple(range(series.per_second)))
+                bits = series.seconds[second]
+                if _holes(bits):
+                    frames = tuple(n for n in range(bits.bit_length()) if not bits >> n & 1)
+                    yield Gap(name, second, frames)
+                last = second
+
+
+def _between(last: int, second: int, pace: int) -> range:
+    """Seconds between two that have frames, at which there should be some too."""
+    step = second - last
+    if step <= pace or step % pace or step > _LONGEST_GAP * pace:
+        return range(0)
+    return range(last + pace, second, pace)
+
+
+def _pace(seconds: list[int]) -> int:
+    """Seconds from one frame to the next, where most steps are alike; else 0."""
+    steps = Counter(after - before for before, after in pairwise(seconds))
+    if steps.total() < _LEAST_STEPS:
+        return 0
+    step, count = steps.most_common(1)[0]
+    return step if count >= _EVEN * steps.total() else 0
+
+
+def _holes(bits: int) -> int:
+    """Zero bits below the highest set one."""
+    return bits.bit_length() - bits.bit_count()

@@ -1,0 +1,60 @@
+"""Material of the tests of ingest: a frame, how it is written, what is sighted."""
+
+import base64
+import time
+
+import numpy as np
+
+from pychip_stream.sim import dm4
+
+TINY = base64.b64decode(  # a PNG of one grey pixel, quickly judged
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
+FRAME = dm4.encode(np.arange(256, dtype=np.uint16).reshape(16, 16))
+
+
+def put(path, data=FRAME):
+    """Write a file as most programs do: under its name, in one go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+class Sightings:
+    """Collects what a watch sights, by path, and what vanishes."""
+
+    def __init__(self, watch):
+        self.watch = watch
+        self.all = []
+        self.gone = []
+
+    def poll(self, timeout_s=0.05):
+        self.all += self.watch.poll(timeout_s)
+        self.gone += self.watch.vanished()
+
+    def wait(self, condition, what="", timeout_s=60.0):
+        end = time.monotonic() + timeout_s
+        while True:
+            self.poll()
+            if condition():
+                return
+            assert time.monotonic() < end, (
+                f"not within {timeout_s:g} s: {what}, {self.watch.health()}"
+            )
+
+    def wait_paths(self, paths):
+        self.wait(lambda: set(paths) <= self.paths, f"{len(set(paths) - self.paths)} files")
+
+    def wait_passes(self, count=2):
+        """Wait until the whole tree was looked at again, and all that was found is settled."""
+        passes = self.watch.health().passes
+        self.wait(lambda: self.watch.health().passes >= passes + count, "passes")
+        self.wait(lambda: self.watch.health().pending_count == 0, "settled")
+        self.poll()
+
+    def of(self, path):
+        return [sighting for sighting in self.all if sighting.path == path]
+
+    @property
+    def paths(self):
+        return {sighting.path for sighting in self.all}

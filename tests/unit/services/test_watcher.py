@@ -1,0 +1,338 @@
+"""The watcher among its peers: a worker and an archiver played by the test, on real sockets."""
+
+import socket
+import time
+
+import pytest
+import zmq
+
+from pychip_stream.config import Config
+from pychip_stream.wire.messages import (
+    Archived,
+    ArchivedKey,
+    ArchiverBeat,
+    FrameFailed,
+    FrameRef,
+    Job,
+    KeysWanted,
+    Ready,
+    Release,
+    Status,
+)
+from pychip_stream.wire.sockets import Channel
+from services.failures import Failures
+from services.watcher import Watcher
+from tests.unit.ingest.material import FRAME, put
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Table:
+    """A watcher, stepped by hand, and its peers."""
+
+    def __init__(self, folder):
+        self.root = folder / "acquisition"
+        self.root.mkdir()
+        ports = {name: free_port() for name in ("tasks", "requests", "events", "results")}
+        self.config = Config(
+            watch={"root": self.root, "quiet_s": 0.2, "scan_s": 0.05, "reconcile_s": 0.3,
+                   "incomplete_s": 0.4},
+            wire=ports,
+        )  # fmt: skip
+        self.context = zmq.Context()
+        self.hub = Channel(self.context, zmq.ROUTER, 1000)
+        self.hub.bind(self.config.wire.endpoint("requests"))
+        self.keys, self.run = [], "run-1"
+        self.failures, self.wanted, self.statuses = [], [], []
+        self.archiver = self.connect("")
+        self.worker = self.connect("worker-1")
+        self.jobs = []
+        self.watcher = Watcher(self.config)
+
+    def connect(self, identity):
+        channel = Channel(self.context, zmq.DEALER, 1000)
+        options = {"identity": identity} if identity else {}
+        channel.connect(self.config.wire.endpoint("tasks"), **options)
+        return channel
+
+    def step(self):
+        self.watcher.step()
+        for received in self.archiver.drain(100):
+            message = received.packet.message
+            if isinstance(message, KeysWanted):
+                self.wanted.append(message.start)
+                self.acknowledge(message.start)
+            elif isinstance(message, FrameFailed):
+                self.failures.append(message)
+        for received in self.worker.drain(100):
+            self.jobs.append(received.packet.message)
+        for received in self.hub.drain(100):
+            if isinstance(received.packet.message, Status):
+                self.statuses.append(received.packet.message)
+
+    def beat(self):
+        self.archiver.send(ArchiverBeat(run=self.run, count=len(self.keys)))
+
+    def acknowledge(self, start=0):
+        self.archiver.send(Archived(run=self.run, start=start, keys=tuple(self.keys[start:])))
+
+    def archive(self, frame, failed=False):
+        self.keys.append(ArchivedKey(frame.path, frame.index, frame.size, frame.mtime_ns, failed))
+        self.acknowledge(len(self.keys) - 1)
+
+    def ready(self, credit, held=(), life="worker-1:1"):
+        self.worker.send(Ready(worker=life, credit=credit, held=tuple(held)))
+
+    def wait(self, condition, what="", timeout_s=60.0):
+        end = time.monotonic() + timeout_s
+        while not condition():
+            self.step()
+            assert time.monotonic() < end, (what, self.statuses[-1:], self.jobs)
+
+    def wait_synced(self):
+        self.wait(lambda: self.watcher._synced or self.beat())
+
+    def take(self, count=1, life="worker-1:1"):
+        """Ask for jobs until there are so many."""
+        before = len(self.jobs)
+        self.ready(count, life=life)
+        self.wait(lambda: len(self.jobs) >= before + count, "jobs")
+        return self.jobs[before:]
+
+    @property
+    def ledger(self):
+        return self.watcher._ledger
+
+    def close(self):
+        self.watcher.close()
+        for channel in (self.archiver, self.worker, self.hub):
+            channel.close()
+        self.context.term()
+
+
+@pytest.fixture
+def table(tmp_path):
+    one = Table(tmp_path)
+    yield one
+    one.close()
+
+
+def test_frames_are_handed_out_against_credit_until_they_are_archived(table):
+    for number in range(3):
+        put(table.root / f"{number}.dm4")
+    table.wait(lambda: table.ledger.behind_count == 3)
+    table.ready(2)
+    for _ in range(20):
+        table.step()
+    assert table.jobs == []  # nothing before it is known what the archive has
+    table.wait_synced()
+    table.wait(lambda: len(table.jobs) == 2)
+    jobs = list(table.jobs)
+    for _ in range(20):
+        table.step()
+    assert len(table.jobs) == 2
+    assert all(isinstance(job, Job) and job.attempt == 1 for job in jobs)
+    for job in jobs:
+        table.archive(job.frame)
+    table.archive(table.take(1)[0].frame)
+    table.wait(lambda: table.ledger.behind_count == 0)
+    assert table.ledger.archived_count == 3
+
+
+def test_after_a_restart_only_what_the_archive_lacks_is_done(tmp_path):
+    one = Table(tmp_path)
+    for number in range(4):
+        put(one.root / f"{number}.dm4")
+    one.wait_synced()
+    one.wait(lambda: one.ledger.behind_count == 4)
+    for job in one.take(2):
+        one.archive(job.frame)
+    one.wait(lambda: one.ledger.archived_count == 2)
+    done = {key.path for key in one.keys}
+    one.watcher.close()  # a kill leaves no more behind than this
+    one.watcher = Watcher(one.config)
+    one.jobs.clear()
+    one.wait_synced()
+    one.wait(lambda: one.ledger.seen_count == 4)
+    jobs = one.take(2)
+    assert {job.frame.path for job in jobs} | done == {f"{n}.dm4" for n in range(4)}
+    one.ready(5)
+    for _ in range(20):
+        one.step()
+    assert len(one.jobs) == 2
+    one.close()
+
+
+def test_a_lost_acknowledgement_is_asked_for_again(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    job = table.take(1)[0]
+    table.keys.append(ArchivedKey(job.frame.path, 0, job.frame.size, job.frame.mtime_ns, False))
+    table.beat()
+    table.wait(lambda: table.ledger.archived_count == 1)
+    assert table.wanted == [0]
+
+
+def test_another_archive_means_starting_over(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    table.archive(table.take(1)[0].frame)
+    table.wait(lambda: table.ledger.behind_count == 0 and table.ledger.archived_count == 1)
+    table.keys, table.run = [], "run-2"  # somebody took the archive away
+    table.beat()
+    table.wait(lambda: table.ledger.behind_count == 1)
+    assert table.take(1)[0].frame.path == "a.dm4"
+
+
+def test_a_file_that_cannot_be_read_is_reported_until_it_is_recorded(table):
+    put(table.root / "a.dm4", FRAME[:-60])
+    table.wait_synced()
+    table.wait(lambda: len(table.failures) >= 2, "told again")
+    assert "cut off" in table.failures[0].reason
+    assert table.ledger.behind_count == 1
+    table.archive(table.failures[0].frame, failed=True)
+    table.wait(lambda: table.ledger.behind_count == 0)
+    assert table.ledger.failed_count == 1
+    put(table.root / "a.dm4")
+    assert table.take(1)[0].frame.size == len(FRAME)
+
+
+def test_the_failure_of_a_newer_revision_outlives_the_record_of_the_older(table):
+    put(table.root / "a.dm4", FRAME[:-60])
+    table.wait_synced()
+    table.wait(lambda: table.failures)
+    old = table.failures[0].frame
+    put(table.root / "a.dm4", FRAME[:-50])
+    table.wait(lambda: table.failures[-1].frame.size != old.size)
+    new = table.failures[-1].frame
+    table.archive(old, failed=True)
+    table.wait(lambda: table.ledger.archived_count == 1)
+    table.failures.clear()
+    table.wait(lambda: table.failures, "the newer failure is told again")
+    table.archive(new, failed=True)
+    table.wait(lambda: table.ledger.behind_count == 0)
+
+
+def test_failures_of_earlier_revisions_are_not_told_late():
+    failures = Failures()
+    old, new = FrameRef(path="a", size=1), FrameRef(path="a", size=2)
+    failures.add(old, "cut")
+    assert failures.next(0.0).frame == old
+    failures.supersede(new)
+    assert failures.next(0.0) is None
+    failures.add(new, "damaged")
+    assert failures.next(0.0).frame == new
+    failures.sent(0.0)
+    assert failures.next(1.0) is None
+    assert failures.next(3.0).frame == new
+    failures.recorded(ArchivedKey("a", 0, 1, 0, True))
+    assert failures.next(3.0).frame == new
+    failures.recorded(ArchivedKey("a", 0, 2, 0, True))
+    assert failures.next(9.0) is None
+    assert len(failures) == 0
+
+
+def test_a_frame_deleted_before_it_is_read_is_neither_behind_nor_tried_again(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    job = table.take(1)[0]
+    (table.root / "a.dm4").unlink()
+    table.worker.send(Release(lease=job.lease, reason="cannot be read now (No such file)"))
+    table.wait(lambda: table.ledger.behind_count == 0)
+    table.ready(5)
+    for _ in range(100):
+        table.step()
+    assert len(table.jobs) == 1
+    assert table.ledger.leased_count == 0
+    table.wait(lambda: table.statuses and table.statuses[-1].counters["behind"] == 0)
+
+
+def test_a_frame_that_changed_under_the_worker_is_read_as_it_is_now(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    job = table.take(1)[0]
+    put(table.root / "a.dm4", FRAME[:-8])
+    table.worker.send(Release(lease=job.lease, reason="has changed since it was seen"))
+    again = table.take(1)[0]
+    assert again.frame.size == len(FRAME) - 8
+    table.archive(again.frame)
+    table.wait(lambda: table.ledger.behind_count == 0)
+
+
+def test_frames_given_back_are_said(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    job = table.take(1)[0]
+    table.worker.send(Release(lease=job.lease, reason="the worker has no such drive"))
+    table.wait(lambda: table.ledger.resting_count == 1)
+    table.wait(lambda: any("no such drive" in status.detail for status in table.statuses))
+    assert table.take(1)[0].frame.path == "a.dm4"
+
+
+def test_a_worker_that_comes_back_to_life_gets_its_frames_again_at_once(table):
+    for number in range(2):
+        put(table.root / f"{number}.dm4")
+    table.wait_synced()
+    table.wait(lambda: table.ledger.behind_count == 2)
+    first = table.take(2)
+    table.ready(0, [job.lease for job in first])
+    table.worker.close()
+    table.worker = table.connect("worker-1")
+    second = table.take(2, life="worker-1:2")
+    assert {job.frame.path for job in second} == {job.frame.path for job in first}
+    attempts = {job.frame.path: job.attempt for job in second}
+    assert attempts[first[0].frame.path] == 2  # it was in the hand of the one that died
+    assert attempts[first[1].frame.path] == 1
+
+
+@pytest.fixture
+def restless(monkeypatch):
+    """Frames that a worker died over are handed out again at once."""
+    monkeypatch.setattr("pychip_stream.ingest.ledger._SUSPECT_REST_S", 0.01)
+
+
+def test_a_poison_frame_is_given_up_and_the_next_one_is_not(table, restless):
+    put(table.root / "poison.dm4")
+    table.wait_synced()
+    for life in range(5):
+        job = table.take(1, life=f"worker-1:{life}")[0]
+        table.ready(0, [job.lease], life=f"worker-1:{life}")
+    table.ready(0, life="worker-1:5")
+    table.wait(lambda: table.failures)
+    assert table.failures[0].frame.path == "poison.dm4"
+    assert "given up after 5 workers" in table.failures[0].reason
+    put(table.root / "good.dm4")
+    assert table.take(1, life="worker-1:5")[0].frame.path == "good.dm4"
+
+
+def test_the_age_of_the_newest_result_and_the_backlog_are_published(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    table.archive(table.take(1)[0].frame)
+    put(table.root / "b.dm4")
+    table.wait(lambda: table.statuses and table.statuses[-1].counters.get("newest_age_s"))
+    table.wait(lambda: table.statuses[-1].counters["behind"] == 1)
+    counters = table.statuses[-1].counters
+    assert 0 < counters["newest_age_s"] < 300
+    assert (counters["seen"], counters["archived"], counters["settling"]) == (2, 1, 0)
+
+
+def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    table.wait(lambda: table.ledger.behind_count == 1)
+    table.root.rename(tmp_path / "away")
+    table.wait(lambda: table.statuses and table.statuses[-1].state == "paused")
+    assert "cannot be reached" in table.statuses[-1].detail
+    table.ready(1)
+    for _ in range(20):
+        table.step()
+    assert table.jobs == []
+    (tmp_path / "away").rename(table.root)
+    table.wait(lambda: table.statuses[-1].state == "running")
+    table.wait(lambda: table.jobs)
+    assert table.ledger.behind_count == 1
