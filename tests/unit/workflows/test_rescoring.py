@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import tifffile
 from simple_encoder import SimpleEncoder
+from simple_runs import COUNT, ENCODER, FIRST, archive, picked, pixels
 
 from pychip_stream.archive.closing import merge_scorings
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig
-from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, EncoderError, SupportError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
@@ -23,51 +22,6 @@ from pychip_stream.workflows.classification import Batch, classify
 from pychip_stream.workflows.encoders import encoder_finder
 from pychip_stream.workflows.rescoring import rescore, uncovered
 from pychip_stream.workflows.verification import verify
-
-COUNT = 5
-ENCODER = SimpleEncoder()
-
-
-def pixels(number):
-    """Left part stripes, right part speckle; the border wanders."""
-    rng = np.random.default_rng(number)
-    stripes = 2000 + 800 * np.sin(np.arange(160) * 2 * np.pi / 8)
-    speckle = 2000 + 800 * rng.standard_normal((128, 160))
-    left = np.arange(160) < 48 + 16 * number
-    noise = rng.normal(0, 80, (128, 160))
-    return np.where(left, stripes + noise, speckle).clip(0, 65535).astype(np.uint16)
-
-
-def picked(number, seed=0, *, encoder=ENCODER, norm=None, names=("stripes", "speckle"), size=16):
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(128 // size)[:3].tolist()
-    picks = {names[0]: [(r, 0) for r in rows], names[1]: [(r, 160 // size - 1) for r in rows]}
-    norm = norm or Normalization("range", 0.0, 5000.0)
-    frame = Frame(pixels(number), pixel_size=0.1, unit="nm")
-    support = SupportSet.from_picks(frame, size, picks, normalization=norm, author="x")
-    return embed_support(support, encoder) if encoder else support
-
-
-FIRST = picked(0)
-
-
-def archive(folder, support=FIRST, *, close=True, **options):
-    """A run of COUNT frames, really classified; returns its path."""
-    frames = folder / "frames"
-    frames.mkdir()
-    for n in range(COUNT):
-        tifffile.imwrite(frames / f"{n}.tif", pixels(n))
-    metadata = {"root": str(frames), "config": "classify: {sensitivity: 0.9}"}
-    writer = RunWriter(folder, "run", segment_frames=2, metadata=metadata)
-    settings = ClassifyConfig(sensitivity=0.9)
-    analyst = Analyst.of(support, ENCODER, settings, **options)
-    if close:
-        return classify(Batch.of([frames]), analyst, writer)
-    close, writer.close = writer.close, lambda: None
-    classify(Batch.of([frames]), analyst, writer)
-    writer.publish()
-    writer.release()
-    return folder / "run.h5"
 
 
 def never(weights_hash):
