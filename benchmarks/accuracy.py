@@ -26,8 +26,15 @@ import numpy.typing as npt
 from PIL import Image
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import (
+    SupportChip,
+    SupportEmbedding,
+    SupportSet,
+    make_classes,
+)
+from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoder import Encoder, load_encoder
 
 CHIP_SIZES = {"ebc": 64, "super": 32}
@@ -37,7 +44,6 @@ AT_LEAST, AT_MOST = 12, 400
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
-Head = Callable[[Array, Labels, Array], Labels]
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,10 @@ class Sample:
         """Standardise with the support frame's mean and deviation."""
         cells = (self.cells - support.mean) / support.deviation
         return Sample(cells, self.labels, self.mean, self.deviation)
+
+
+Head = Callable[[Sample, Labels, Array], Labels]
+"""Gets the standardised support image, the picked chips and (n, D) targets; names the targets."""
 
 
 def chip_labels(mask: npt.NDArray[np.uint8], size: int, rng: np.random.Generator) -> Labels:
@@ -97,15 +107,17 @@ def embed(folder: Path, row: dict[str, str], number: int, encoder: Encoder | Non
     return Sample(cells[counts], labels[counts], everything.mean(0), everything.std(0) + 1e-6)
 
 
-def euclidean(cells: Array, labels: Labels, chips: Array) -> Labels:
+def euclidean(own: Sample, picked: Labels, chips: Array) -> Labels:
     """Nearest prototype (Snell et al. 2017)."""
+    cells, labels = own.cells[picked], own.labels[picked]
     names = np.unique(labels)
     prototypes = np.stack([cells[labels == c].mean((0, 1)) for c in names])
     return names[((chips[:, None] - prototypes) ** 2).sum(-1).argmin(1)]
 
 
-def lda(cells: Array, labels: Labels, chips: Array) -> Labels:
+def lda(own: Sample, picked: Labels, chips: Array) -> Labels:
     """Shrinkage LDA (Ledoit & Wolf 2004) fitted on cells, applied to chip means."""
+    cells, labels = own.cells[picked], own.labels[picked]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant components give zero divisions inside
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=None)
@@ -113,6 +125,26 @@ def lda(cells: Array, labels: Labels, chips: Array) -> Labels:
         model.set_params(priors=np.full(count, 1 / count))
         model.fit(cells.reshape(-1, cells.shape[-1]), labels.repeat(cells.shape[1]))
     return np.asarray(model.predict(chips), dtype=np.intp)
+
+
+def package(own: Sample, picked: Labels, chips: Array) -> Labels:
+    """Classify as the installed package does, without rejection."""
+    names = [str(c) for c in own.labels[picked]]
+    blank = np.zeros((CELLS, CELLS), np.uint8)
+    support = SupportSet(
+        classes=make_classes(sorted(set(names))),
+        chips=tuple(SupportChip(name, blank) for name in names),
+        chip_size=ChipSize(CELLS, CELLS),
+        normalization=Normalization("range", 0.0, 1.0),
+        embedding=SupportEmbedding(
+            "any", "any", own.cells[picked].astype(np.float32), own.chips.astype(np.float32)
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = Classifier.fit(support)
+    found = fitted.score(chips[None], reject=False)
+    return np.array([int(name) for name in found.labels[0]], dtype=np.intp)
 
 
 def balanced(truth: Labels, guess: Labels) -> float:
@@ -136,7 +168,7 @@ def evaluate(samples: Sequence[Sample], head: Head, draws: int) -> tuple[float, 
             rest = np.setdiff1d(np.arange(len(own.labels)), picked)
             known = np.isin(other.labels, own.labels[picked])
             targets = np.concatenate([own.chips[rest], other.chips[known]])
-            guess = head(own.cells[picked], own.labels[picked], targets)
+            guess = head(own, picked, targets)
             within.append(balanced(own.labels[rest], guess[: len(rest)]))
             cross.append(balanced(other.labels[known], guess[len(rest) :]))
     return float(np.mean(within)), float(np.mean(cross))
@@ -149,6 +181,7 @@ def measure(folder: Path, encoder: Encoder | None, draws: int) -> dict[str, dict
     heads: dict[str, Head] = {"euclidean": euclidean}
     if encoder is not None:
         heads["lda on cells"] = lda
+        heads["as the package classifies"] = package
     out: dict[str, dict[str, list[float]]] = {name: {} for name in heads}
     for family in CHIP_SIZES:
         chosen = [row for row in rows if row["family"] == family]

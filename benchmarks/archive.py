@@ -30,7 +30,6 @@ import numpy as np
 
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
@@ -40,6 +39,7 @@ from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.sim.specimen import Experiment
+from pychip_stream.workflows.rescoring import rescore as rescore_run
 
 CHIP_SIZE = ChipSize(32, 32)
 RATE = 25
@@ -68,7 +68,7 @@ def pool(count: int) -> tuple[SupportSet, list[FrameRecord]]:
                 shape=frame.shape,
                 chip_size=(32, 32),
                 embeddings=embeddings.astype(np.float16),
-                result=classifier.score(embeddings),
+                result=replace(classifier.score(embeddings), support_version=support.version),
                 encoder_hash=encoder.weights_hash,
                 intensity=(2000.0, 1000.0, 4000.0),
             )
@@ -249,39 +249,44 @@ def _keep_reading(path: Path) -> None:
 def rescore(
     support: SupportSet, records: Sequence[FrameRecord], folder: Path, frames: int
 ) -> Report:
-    """Score every chip of a closed run again and store that."""
+    """Score a closed run again under other examples, and compare with classifying afresh."""
     writer = RunWriter(folder, "rescore")
+    writer.add_support(support_to_bytes(support), support.version)
     for record in stream(records, frames):
         writer.append(record)
         if writer.full:
             writer.publish()
     path = writer.close()
-    classifier = Classifier.fit(support)
-    run = open_run(path)
-    start = time.perf_counter()
-    blocks = list(run.embedding_blocks())
-    loaded = time.perf_counter() - start
-    results, sequence = [], []
-    for block in blocks:
-        f = block.frames
-        for n in range(len(f)):
-            span = slice(int(f.offset[n]), int(f.offset[n] + f.rows[n] * f.columns[n]))
-            grid = block.values[span].reshape(f.rows[n], f.columns[n], -1)
-            results.append(classifier.score(grid))
-        sequence.append(f.sequence)
-    scored = time.perf_counter() - start - loaded
-    add_scoring(path, support, np.concatenate(sequence), results)
-    stored = time.perf_counter() - start - loaded - scored
-    run = open_run(path)
-    same = float(
-        np.mean([(run.label_map(i) == records[i % len(records)].result.label_map).mean()
-                 for i in range(0, frames, 97)])
-    )  # fmt: skip
-    report: Report = {
-        "frames": frames, "load_s": round(loaded, 2), "score_one_by_one_s": round(scored, 2),
-        "store_s": round(stored, 2), "agreement": round(same, 6),
-    }  # fmt: skip
-    say(f"rescore: {report}")
+    experiment = Experiment(frames=len(records), size=(640, 640))
+    encoder = load_encoder()
+    report: Report = {"frames": frames}
+    for kind, number in (("same range", len(records) // 3), ("own range", len(records) // 4)):
+        norm = support.normalization if kind == "same range" else None
+        frame = Frame(experiment.frame(number).pixels, pixel_size=0.04, unit="nm")
+        picks = experiment.picks(number, CHIP_SIZE, 6, np.random.default_rng(number))
+        other = SupportSet.from_picks(frame, CHIP_SIZE, picks, normalization=norm)
+        other = embed_support(other, encoder)
+        start = time.perf_counter()
+        outcome = rescore_run(path, other, lambda _hash: encoder)
+        report[f"{kind}: seconds"] = round(time.perf_counter() - start, 2)
+        report[f"{kind}: covered"] = outcome.frames
+        classifier = Classifier.fit(other, encoder)
+        run = open_run(path).with_scoring(outcome.scoring)
+        same = {"the run's": [], "the set's own": []}
+        for number in range(len(records)):
+            pixels = experiment.frame(number).pixels
+            stored = run.label_map(number)
+            for which, scale in (
+                ("the run's", support.normalization), ("the set's own", other.normalization)
+            ):  # fmt: skip
+                fresh = classifier.score(encoder.embed(pixels, CHIP_SIZE, scale))
+                same[which].append((fresh.label_map == stored).mean())
+        for which, values in same.items():
+            report[f"{kind}: agreement with fresh labels in {which} range"] = round(
+                float(np.mean(values)), 5
+            )
+    for key, value in report.items():
+        say(f"rescore: {key} {value}")
     return report
 
 

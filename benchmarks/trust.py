@@ -8,30 +8,48 @@ chips by majority class, which is what a phase fraction is; and share of pixels 
     python benchmarks/trust.py [--runs 200] [--seed 0] [--encoder NAME] [--json]
 
 With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) calibration and coverage on real,
-labelled images are measured as well.
+labelled images are measured as well: 5 examples per class of one image, its other chips judged.
 """
 
+import argparse
+import csv
+import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
+from pychip_stream.model.calibration import calibration_error
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
+from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.intervals import frame_intervals
+from pychip_stream.model.monitor import DRIFTED
 from pychip_stream.model.ports import Encoder
+from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
-from pychip_stream.sim.truth import class_shares
+from pychip_stream.sim.truth import class_shares, clean_chips, spread_out
 
 CHIP = ChipSize(32, 32)
 FRAMES = 60
 LOOKED_AT = (0, 8, 16, 24, 32, 40, 48, 59)
 CLEAN = 0.9
+SHOTS = 5
+"""Examples per class for the calibration and the unknown."""
+FEWEST, MOST = 3, 10
+"""Examples per class for the intervals, drawn for each run."""
+CHIP_SIZES = {"ebc": 64, "super": 32}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +99,13 @@ def simulate(scenario: str, seed: int, encoder: Encoder) -> Run:
 
 def draw_support(run: Run, per_class: int, encoder: Encoder, seed: int) -> SupportSet | None:
     """Pick clean chips of the first frame; None if fewer than two classes have any."""
-    picks = Experiment(run.scenario, run.seed, FRAMES).picks(
-        0, CHIP, per_class, np.random.default_rng(seed), CLEAN
-    )
+    rng = np.random.default_rng(seed)
+    clean = [clean_chips(run.shares[0, :, :, k], CLEAN) for k in range(len(run.names))]
+    picks = {
+        name: spread_out(places, per_class, rng)
+        for name, places in zip(run.names, clean, strict=True)
+        if places
+    }
     if len(picks) < 2:
         return None
     support = SupportSet.from_picks(run.first, CHIP, picks)
@@ -132,3 +154,236 @@ def judge(run: Run, classifier: Classifier) -> Iterator[Judged]:
             np.bincount(truth, minlength=len(known) + 1) / len(truth),
             shares.mean(axis=0),
         )
+
+
+@dataclass(eq=False)
+class Tally:
+    """What all runs said, by name of the figure and scenario."""
+
+    values: dict[tuple[str, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, name: str, scenario: str, value: Any) -> None:
+        """Keep a value or an array of them."""
+        self.values[name, scenario].append(value)
+
+    def all(self, name: str, scenario: str | None = None) -> npt.NDArray[Any]:
+        """Values of one scenario, or of all, as one array."""
+        found = [
+            np.atleast_1d(value)
+            for (key, where), values in self.values.items()
+            if key == name and scenario in (None, where)
+            for value in values
+        ]
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def mean(self, name: str, scenario: str | None = None) -> float:
+        """Mean over everything; NaN without values."""
+        values = self.all(name, scenario)
+        return float(values.mean()) if len(values) else float("nan")
+
+
+def tally_chips(tally: Tally, scenario: str, judged: Judged) -> None:
+    """Calibration of the known chips, novelty of known and unknown ones."""
+    classes = len(judged.result.names)
+    known = judged.truth < classes
+    probabilities = judged.result.probabilities.reshape(-1, classes)[known]
+    novelty = judged.result.novelty.ravel()
+    tally.add("confidence", scenario, probabilities.max(axis=1))
+    tally.add("correct", scenario, probabilities.argmax(axis=1) == judged.truth[known])
+    tally.add("novelty of known", scenario, novelty[known])
+    tally.add("novelty of unknown", scenario, novelty[~known])
+
+
+def tally_intervals(tally: Tally, scenario: str, judged: Judged, shots: int) -> None:
+    """Coverage and width of the interval of every class, and of unknown."""
+    value, low, high = judged.result.intervals.T
+    slack = 1e-9
+    chips, pixels = judged.chip_fractions, judged.pixel_fractions
+    covered = (low - slack <= chips) & (chips <= high + slack)
+    few = f"{FEWEST}-4" if shots < 5 else "5-7" if shots < 8 else f"8-{MOST}"
+    tally.add("covered", scenario, covered[:-1])
+    tally.add("pixels covered", scenario, ((low - slack <= pixels) & (pixels <= high + slack))[:-1])
+    tally.add("width", scenario, (high - low)[:-1])
+    tally.add("error", scenario, np.abs(value - chips)[:-1])
+    tally.add("unknown covered", scenario, covered[-1])
+    tally.add("unknown width", scenario, (high - low)[-1])
+    tally.add(f"covered {few}", scenario, covered[:-1])
+    tally.add(f"width {few}", scenario, (high - low)[:-1])
+
+
+def tally_run(tally: Tally, run: Run, encoder: Encoder, seed: int) -> bool:
+    """Judge one run with two support sets; False if it has no two classes to show."""
+    shots = int(np.random.default_rng([seed, 1]).integers(FEWEST, MOST + 1))
+    five = draw_support(run, SHOTS, encoder, seed)
+    some = draw_support(run, shots, encoder, seed + 1)
+    if five is None or some is None:
+        return False
+    for judged in judge(run, Classifier.fit(five)):
+        tally_chips(tally, run.scenario, judged)
+    begun = time.perf_counter()
+    classifier = Classifier.fit(some)
+    tally.add("fit_s", run.scenario, time.perf_counter() - begun)
+    drifts = []
+    for judged in judge(run, classifier):
+        tally_intervals(tally, run.scenario, judged, shots)
+        drifts.append(judged.result.drift)
+    tally.add("drift at the end", run.scenario, float(np.median(drifts[-3:])))
+    cost = interval_seconds(classifier, run.embeddings[-1])
+    tally.add("interval_share", run.scenario, cost / (run.embed_s + cost))
+    return True
+
+
+def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]) -> float:
+    """Seconds that the intervals of a frame take, best of three."""
+    scorer = classifier.scorer
+    scores = scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=True)
+    flat = embeddings.reshape(-1, embeddings.shape[-1])
+    chips = (flat - scorer.mean) / scorer.deviation
+    best = float("inf")
+    for _ in range(3):
+        begun = time.perf_counter()
+        frame_intervals(
+            scorer.ensemble, chips, scores.labels, scores.novelty, scores.shifts, reject=True
+        )
+        best = min(best, time.perf_counter() - begun)
+    return best
+
+
+def figures(tally: Tally) -> dict[str, Any]:
+    """Reduce the tally to the figures of the documentation."""
+    known = tally.all("novelty of known", "newphase")
+    unknown = tally.all("novelty of unknown", "newphase")
+    truth = np.repeat([0, 1], [len(known), len(unknown)])
+    scenarios = [s for s in SCENARIOS if len(tally.all("covered", s))]
+    buckets = (f"{FEWEST}-4", "5-7", f"8-{MOST}")
+    quiet = [s for s in scenarios if s != "drift"]
+
+    def error(chosen: list[str]) -> float:
+        confidence = np.concatenate([tally.all("confidence", s) for s in chosen])
+        correct = np.concatenate([tally.all("correct", s) for s in chosen])
+        return calibration_error(confidence, correct.astype(bool))
+
+    return {
+        "calibration_error": error(scenarios),
+        "calibration_error_without_drift": error(quiet),
+        "calibration_error_by_scenario": {s: error([s]) for s in scenarios},
+        "accuracy_by_scenario": {s: tally.mean("correct", s) for s in scenarios},
+        "unknown_auroc": float(roc_auc_score(truth, np.concatenate([known, unknown])))
+        if len(known) and len(unknown)
+        else float("nan"),
+        "known_rejected": float((known > 1).mean()),
+        "known_rejected_all_runs": float((tally.all("novelty of known") > 1).mean()),
+        "unknown_found": float((unknown > 1).mean()) if len(unknown) else float("nan"),
+        "coverage": tally.mean("covered"),
+        "coverage_pixels": tally.mean("pixels covered"),
+        "coverage_by_scenario": {s: tally.mean("covered", s) for s in scenarios},
+        "coverage_by_shots": {b: tally.mean(f"covered {b}") for b in buckets},
+        "coverage_unknown": tally.mean("unknown covered"),
+        "width": tally.mean("width"),
+        "width_by_scenario": {s: tally.mean("width", s) for s in scenarios},
+        "width_by_shots": {b: tally.mean(f"width {b}") for b in buckets},
+        "error": tally.mean("error"),
+        "error_by_scenario": {s: tally.mean("error", s) for s in scenarios},
+        "interval_share": float(np.median(tally.all("interval_share"))),
+        "fit_s": float(np.median(tally.all("fit_s"))),
+        "drift_noticed": {
+            s: float((tally.all("drift at the end", s) > DRIFTED).mean()) for s in scenarios
+        },
+    }
+
+
+def micrographs(folder: Path, encoder: Encoder, seed: int) -> dict[str, float]:
+    """Calibration and coverage on labelled images; the support set is of the same image."""
+    with (folder / "index.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    tally = Tally()
+    for number, row in enumerate(rows):
+        pixels = np.array(Image.open(folder / "images" / f"{row['name']}.tif").convert("L"))
+        mask = np.array(Image.open(folder / "masks" / f"{row['name']}.png"))
+        mask = mask[..., 0] if mask.ndim > 2 else mask
+        size = ChipSize(CHIP_SIZES[row["family"]], CHIP_SIZES[row["family"]])
+        shares = class_shares(mask, int(mask.max()) + 1, size)
+        first = Frame(pixels)
+        scale = SupportSet.from_picks(first, size, {"a": [(0, 0)], "b": [(0, 1)]}).normalization
+        cells = encoder.embed_cells(first, size, scale)
+        chips = cells.mean(axis=2)
+        rng = np.random.default_rng([seed, number])
+        for _ in range(10):
+            picks = {}
+            for k in range(shares.shape[2]):
+                places = clean_chips(shares[..., k], 0.8)
+                if len(places) >= 2 * SHOTS:
+                    drawn = rng.choice(len(places), SHOTS, replace=False)
+                    picks[str(k)] = [places[i] for i in drawn]
+            if len(picks) < 2:
+                continue
+            support = SupportSet.from_picks(first, size, picks)
+            shown = np.stack([cells[c.source.row, c.source.column] for c in support.chips])
+            background = chips.reshape(-1, chips.shape[-1])[:BACKGROUND_CHIPS]
+            classifier = Classifier.fit(
+                support.with_embedding(
+                    SupportEmbedding(encoder.name, encoder.weights_hash, shown, background)
+                )
+            )
+            names = tuple(str(k) for k in range(shares.shape[2]))
+            run = Run(
+                row["family"], number, names, first, np.stack([chips, chips]), cells,
+                np.stack([shares, shares]),
+            )  # fmt: skip
+            for judged in judge(run, classifier):
+                tally_chips(tally, row["family"], judged)
+                tally_intervals(tally, row["family"], judged, SHOTS)
+    return {
+        "calibration_error": calibration_error(
+            tally.all("confidence"), tally.all("correct").astype(bool)
+        ),
+        "accuracy": tally.mean("correct"),
+        "coverage": tally.mean("covered"),
+        "width": tally.mean("width"),
+        "error": tally.mean("error"),
+        "known_rejected": float((tally.all("novelty of known") > 1).mean()),
+    }
+
+
+def show(name: str, value: Any, depth: int = 0) -> None:
+    """Print a figure, or a table of them."""
+    if isinstance(value, dict):
+        print("  " * depth + name)
+        for key, inner in value.items():
+            show(str(key), inner, depth + 1)
+    elif isinstance(value, float):
+        print(f"{'  ' * depth + name:40} {value:8.4f}")
+    else:
+        print(f"{'  ' * depth + name:40} {value}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="whether the numbers can be trusted")
+    parser.add_argument("--runs", type=int, default=200, help="simulated runs, all scenarios")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder", default="bundled")
+    parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--micrographs", type=Path, default=None, metavar="DIR")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    encoder = load_encoder(args.encoder, args.weights)
+    tally, used, names = Tally(), 0, list(SCENARIOS)
+    for number in range(args.runs):
+        seed = 1_000_000 * (args.seed + 1) + number
+        run = simulate(names[number % len(names)], seed, encoder)
+        used += tally_run(tally, run, encoder, seed)
+    found: dict[str, Any] = {
+        "runs": used, "seed": args.seed, "encoder": encoder.name,
+        "weights": encoder.weights_hash[:8], **figures(tally),
+    }  # fmt: skip
+    if args.micrographs is not None:
+        found["micrographs"] = micrographs(args.micrographs, encoder, args.seed)
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
+        show(name, value)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,15 +15,20 @@ from pychip_stream import lifecycle
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
+from . import accounts
+from .examples_view import ExamplesView
 from .feed import Feed
 from .live_view import LiveView
 from .page import Page
+from .past import PastFrames
+from .previews import Benches
 from .state import RunState
-from .viewer import Desk, View, Viewer
+from .studio import Studio
+from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView,)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2
@@ -61,24 +66,33 @@ class Dashboard:
 
     def __init__(self, config: Config) -> None:
         address, port = config.dashboard.address, config.dashboard.port
-        self._desk = Desk(config, RunState())
+        run, studio = RunState(), Studio(config)
+        self._desk = Desk(
+            config, run, studio, PastFrames(config, run, studio), Benches(config, studio)
+        )
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         pn.config.respect_explicit_sizing = True
         before = signal.getsignal(signal.SIGINT)
+        options = accounts.server_options(config.dashboard)
         try:
             self._server = pn.serve(
                 self._page,
                 address=address,
                 port=port,
-                websocket_origin=[f"{address}:{port}", f"localhost:{port}"],
+                websocket_origin=[
+                    f"{address}:{port}",
+                    f"localhost:{port}",
+                    *config.dashboard.origins,
+                ],
                 title="pychip-stream",
                 show=False,
                 start=False,
                 verbose=False,
                 unused_session_lifetime_milliseconds=2000,
                 check_unused_sessions_milliseconds=1000,
+                **options,
             )
         except OSError as error:
             raise PychipError(
@@ -92,6 +106,16 @@ class Dashboard:
         self._feed.start()
         logger.info("dashboard: http://%s:%d/", address, self._server.port)
 
+    @property
+    def port(self) -> int:
+        """Port that is listened on."""
+        return int(self._server.port)
+
+    @property
+    def run(self) -> RunState:
+        """What is known of the run."""
+        return self._desk.run
+
     def step(self) -> None:
         """Serve for a moment."""
         self._server.io_loop.run_sync(_moment)
@@ -99,6 +123,7 @@ class Dashboard:
     def close(self) -> None:
         """Stop the feed, then the server."""
         self._feed.stop()
+        self._desk.studio.close()
         self._server.stop()
 
     def _page(self) -> Any:
@@ -109,7 +134,8 @@ class Dashboard:
             )
         self._sessions += 1
         pn.state.on_session_destroyed(self._gone)
-        return Page(self._desk, Viewer(), VIEWS).panel()
+        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
+        return Page(self._desk, who, VIEWS).panel()
 
     def _gone(self, _context: Any) -> None:
         self._sessions -= 1

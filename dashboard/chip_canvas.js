@@ -58,6 +58,8 @@ class ChipCanvas {
     this.queue = Promise.resolve();
     this.picker = null;
     this.highlights = [];
+    this.picks = new Map(); // "row,column" → class name, of this frame
+    this.cursor = null;
     this.build();
   }
 
@@ -174,6 +176,92 @@ class ChipCanvas {
     if (m.bars) this.fillLegend(m.bars);
     this.draw();
     this.wrap.dataset.labels = m.seq || 0;
+  }
+
+  // Switches picking on: classes, chosen chips of this frame. What was clicked meanwhile wins.
+  on_picks(m) {
+    this.classes = m.classes;
+    if (!this.picker && !m.locked) this.picker = new Picker(this);
+    if (m.locked) this.picker = null;
+    this.fillClasses();
+    if (this.picker && m.echo < this.picker.clicks) return;
+    this.picks = new Map(m.picks.map(([row, column, name]) => [`${row},${column}`, name]));
+    this.wrap.dataset.picked = this.picks.size;
+    this.wrap.dataset.echo = m.echo;
+    this.draw();
+  }
+
+  // Chips worth a look: [row, column, kind, why].
+  on_highlights(m) {
+    this.highlights = m.chips;
+    this.wrap.dataset.highlights = m.chips.length;
+    this.draw();
+  }
+
+  on_grid(m) {
+    this.grid = m.grid;
+    this.chip = m.chip;
+    this.labels = null;
+    this.overlay = null;
+    this.settings.grid = true;
+    this.bar.querySelector('[data-key="grid"]').checked = true;
+    this.wrap.dataset.grid = this.grid.join("x");
+    this.draw();
+  }
+
+  fillClasses() {
+    if (!this.pills) {
+      this.pills = element("div", "pills");
+      this.pills.setAttribute("role", "radiogroup");
+      this.pills.setAttribute("aria-label", "class to choose examples of");
+      this.wrap.insertBefore(this.pills, this.bar);
+    }
+    if (!this.classes.some((c) => c.name === this.staged)) this.staged = this.classes[0]?.name;
+    this.pills.replaceChildren(...this.classes.map((c, i) => {
+      const pill = element("button", "pill");
+      pill.style.setProperty("--colour", c.color);
+      pill.setAttribute("role", "radio");
+      pill.setAttribute("aria-checked", String(c.name === this.staged));
+      pill.append(element("span", "swatch"), element("span", "name", c.name));
+      if (i < 9) pill.append(element("kbd", "", String(i + 1)));
+      pill.addEventListener("click", () => this.stageClass(c.name));
+      return pill;
+    }));
+  }
+
+  stageClass(name) {
+    this.staged = name;
+    this.fillClasses();
+    this.wrap.dataset.staged = name;
+    this.draw();
+  }
+
+  paintPicks(pen, scale) {
+    const [cw, ch] = this.chip;
+    const colours = new Map((this.classes || []).map((c) => [c.name, c.color]));
+    const inset = (row, column, by) =>
+      [column * cw + by / scale, row * ch + by / scale, cw - (2 * by) / scale, ch - (2 * by) / scale];
+    for (const [key, name] of this.picks) {
+      const [row, column] = key.split(",").map(Number);
+      pen.lineWidth = 5 / scale;
+      pen.strokeStyle = "#fff";
+      pen.strokeRect(...inset(row, column, 1.5));
+      pen.lineWidth = 3 / scale;
+      pen.strokeStyle = colours.get(name) || "#000";
+      pen.strokeRect(...inset(row, column, 1.5));
+    }
+    pen.setLineDash([5 / scale, 4 / scale]);
+    for (const [row, column] of this.highlights) {
+      pen.lineWidth = 2.5 / scale;
+      pen.strokeStyle = "#f0e442";
+      pen.strokeRect(...inset(row, column, 3));
+    }
+    pen.setLineDash([]);
+    if (this.picker && this.cursor) {
+      pen.lineWidth = 2 / scale;
+      pen.strokeStyle = colours.get(this.staged) || "#fff";
+      pen.strokeRect(...inset(...this.cursor, 0));
+    }
   }
 
   async decode(bytes) {
@@ -394,7 +482,7 @@ class ChipCanvas {
       pen.strokeStyle = "rgba(255,255,255,0.5)";
       pen.stroke();
     }
-    this.paintPicks?.(pen, scale);
+    this.paintPicks(pen, scale);
   }
 
   paintScale(pen, dots, w, h, scale) {
@@ -465,6 +553,97 @@ class ChipCanvas {
       acts[event.key]();
       event.preventDefault();
     }
+  }
+}
+
+// Choosing examples: click or drag with a class; the class goes with each click to Python, which
+// owns the choice. Clicks are shown at once and counted, so that an older answer cannot undo them.
+class Picker {
+  constructor(view) {
+    this.view = view;
+    this.clicks = 0;
+    view.canvas.style.cursor = "crosshair";
+    view.canvas.addEventListener("pointermove", (event) => {
+      view.cursor = view.chipAt(event);
+      const why = view.cursor && view.highlights.find((h) => h[0] === view.cursor[0] && h[1] === view.cursor[1]);
+      view.canvas.title = why ? why[3] : "";
+      view.draw();
+    });
+    view.canvas.addEventListener("pointerleave", () => {
+      view.cursor = null;
+      view.draw();
+    });
+  }
+
+  press(event) {
+    const first = this.view.chipAt(event);
+    if (!first) return;
+    this.view.canvas.focus();
+    const add = this.view.picks.get(first.join(",")) !== this.view.staged;
+    const touched = new Map();
+    const touch = (chip) => {
+      if (!chip || touched.has(chip.join(","))) return;
+      touched.set(chip.join(","), chip);
+      if (add) this.view.picks.set(chip.join(","), this.view.staged);
+      else this.view.picks.delete(chip.join(","));
+      this.view.wrap.dataset.picked = this.view.picks.size;
+      this.view.draw();
+    };
+    const move = (e) => touch(this.view.chipAt(e));
+    const up = () => {
+      window.removeEventListener("pointermove", move);
+      window.removeEventListener("pointerup", up);
+      this.send(add, [...touched.values()]);
+    };
+    touch(first);
+    window.addEventListener("pointermove", move);
+    window.addEventListener("pointerup", up);
+  }
+
+  send(add, chips) {
+    this.clicks += 1;
+    this.view.model.send_msg({
+      type: "pick", label: this.view.staged, add, chips, click: this.clicks,
+      seq: Number(this.view.wrap.dataset.seq),
+    });
+  }
+
+  key(event) {
+    const { view } = this;
+    if (event.ctrlKey || event.altKey || event.metaKey) return false;
+    const [rows, columns] = view.grid || [0, 0];
+    const digit = Number(event.key);
+    if (digit >= 1 && digit <= 9) {
+      const chosen = (view.classes || [])[digit - 1];
+      if (chosen) view.stageClass(chosen.name);
+      return true;
+    }
+    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
+    if (step && rows) {
+      const from = view.cursor || [Math.floor(rows / 2), Math.floor(columns / 2)];
+      view.cursor = [
+        Math.min(Math.max(from[0] + step[0], 0), rows - 1),
+        Math.min(Math.max(from[1] + step[1], 0), columns - 1),
+      ];
+      view.draw();
+      return true;
+    }
+    if ((event.key === " " || event.key === "Enter") && view.cursor) {
+      const key = view.cursor.join(",");
+      const add = view.picks.get(key) !== view.staged;
+      if (add) view.picks.set(key, view.staged);
+      else view.picks.delete(key);
+      view.wrap.dataset.picked = view.picks.size;
+      view.draw();
+      this.send(add, [view.cursor]);
+      return true;
+    }
+    if (event.key === "u" || event.key === "U") {
+      this.clicks += 1;
+      view.model.send_msg({ type: "undo", click: this.clicks });
+      return true;
+    }
+    return false;
   }
 }
 

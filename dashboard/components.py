@@ -9,7 +9,6 @@ from panel.custom import JSComponent
 Handler = Callable[[dict[str, Any]], None]
 
 _HERE = Path(__file__).resolve().parent
-_IN_FLIGHT_S = 3.0
 
 
 class _Part(JSComponent):
@@ -44,6 +43,12 @@ class StatusStrip(_Part):
     """How fresh the page is, and where the time goes."""
 
     _bundle = _HERE / "status_strip.js"
+
+
+class ClassShelf(_Part):
+    """The classes of a draft with their chips."""
+
+    _bundle = _HERE / "class_shelf.js"
 
 
 class Heartbeat(_Part):

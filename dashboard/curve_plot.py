@@ -11,10 +11,8 @@ from bokeh.plotting import figure
 
 from .history import Curves
 
-_TIME = DatetimeTickFormatter(
-    seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M",
-    milliseconds="%H:%M:%S.%3N",
-)  # fmt: skip
+_CLOCK = ("milliseconds", "seconds", "minsec", "minutes", "hourmin", "hours")
+_TIME = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
 
 
 class CurvePlot:
@@ -116,8 +114,9 @@ class CurvePlot:
             legend = plot.legend[0]
             plot.center.remove(legend)
             plot.add_layout(legend, "above")
+            legend.label_text_font_size = "13px"
             legend.orientation = "horizontal"
-            legend.ncols = 4
+            legend.ncols = 6
             legend.click_policy = "hide"
             legend.border_line_alpha = 0
             legend.background_fill_alpha = 0

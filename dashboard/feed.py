@@ -6,7 +6,6 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import zmq
@@ -15,15 +14,16 @@ from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.archive.tables import column_name
 from pychip_stream.config import Config
-from pychip_stream.domain.frames import FrameKey
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 from pychip_stream.wire.sockets import Channel, Received
+from pychip_stream.workflows.places import inside
 
 from .pictures import to_jpeg
 from .state import RunState, Shot
@@ -35,6 +35,8 @@ _LISTEN_S = 0.05
 _HOUSEKEEPING_S = 1.0
 _GAP_S = 5.0
 _JOIN_S = 5.0
+
+_TOPICS = (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT)
 
 
 class Feed:
@@ -68,19 +70,14 @@ class Feed:
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        channel = Channel(context, zmq.SUB, 1000)
-        for topic in (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT):
-            channel.subscribe(topic)
-        channel.connect(self._config.wire.endpoint("events"))
-        beacon = Beacon(context, self._config, "dashboard", "dashboard")
-        try:
-            while not self._stop.is_set():
-                self._step(channel, beacon)
-        finally:
-            channel.close()
-            beacon.close()
-            context.term()
+        with Endpoints(self._config.wire) as endpoints:
+            channel = endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
+            beacon = Beacon(endpoints, "dashboard", "dashboard")
+            try:
+                while not self._stop.is_set():
+                    self._step(channel, beacon)
+            finally:
+                beacon.close()
 
     def _step(self, channel: Channel, beacon: Beacon) -> None:
         """One round; whatever goes wrong with one message must not end the feed."""
@@ -120,6 +117,8 @@ class Feed:
         self._state.record(live, None if intervals is None else intervals.astype(np.float64))
         if live.status != "ok" or "label_map" not in arrays or intervals is None:
             return
+        labels = np.asarray(arrays["label_map"], np.uint8)
+        self._state.remember(Shot(0, live, labels, intervals.astype(np.float64)))
         shown = self._state.shot
         newest = self._newest[0] if self._newest else (shown.live if shown else None)
         if newest is not None and live.frame.time < newest.frame.time:
@@ -148,10 +147,9 @@ class Feed:
     def _picture(self, live: Live) -> bytes:
         """JPEG of the frame, or nothing where the file is gone or unreadable by now."""
         try:
-            key = FrameKey(live.frame.path, live.frame.index)
+            path = inside(self._config.watch.root, live.frame.path)
             limit = int(self._config.watch.max_frame_mb * 2**20)
-            path = Path(self._config.watch.root, key.path)
-            frame = read_frame(path, key.index, max_bytes=limit)
+            frame = read_frame(path, live.frame.index, max_bytes=limit)
         except FrameError as error:
             logger.info("%s: no picture (%s)", live.frame.path, error)
             return b""

@@ -3,6 +3,7 @@
 
 const SILENT_MS = 4000;
 const POLL_MS = 1000;
+const PATIENCE_MS = 3000;
 
 export function render({ model }) {
   let last = performance.now();
@@ -17,15 +18,20 @@ export function render({ model }) {
   veil.textContent = "Connection lost: what you see is not live. Trying to connect again…";
   document.body.append(veil);
 
+  // A server that is only slow answers and goes on: then the veil is lifted. One that was started
+  // anew answers without ever sending to this page again: then the page is loaded anew.
+  let answeredAt = 0;
   async function poll() {
+    if (!lost) return;
     try {
       const answer = await fetch(location.href, { cache: "no-store", redirect: "manual" });
-      if (answer.ok || answer.type === "opaqueredirect") {
-        location.reload();
-        return;
-      }
+      if (answer.ok || answer.type === "opaqueredirect") answeredAt = answeredAt || performance.now();
     } catch {
-      // not back yet
+      answeredAt = 0; // not back yet
+    }
+    if (lost && answeredAt && performance.now() - answeredAt > PATIENCE_MS) {
+      location.reload();
+      return;
     }
     setTimeout(poll, POLL_MS);
   }
@@ -38,6 +44,7 @@ export function render({ model }) {
     woken = now;
     if (!lost && now - last > SILENT_MS) {
       lost = true;
+      answeredAt = 0;
       root.dataset.state = "lost";
       veil.style.display = "grid";
       poll();
@@ -46,6 +53,8 @@ export function render({ model }) {
 
   model.on("msg:custom", (event) => {
     last = performance.now();
+    lost = false;
+    veil.style.display = "none";
     root.dataset.state = "alive";
     root.dataset.beats = (event.data ?? event).beat;
   });

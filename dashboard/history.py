@@ -112,6 +112,12 @@ class History:
         """Time of the newest frame; None while there is none."""
         return float(self._times[: len(self._keys)].max()) if self._keys else None
 
+    def key_at(self, number: int) -> tuple[str, int] | None:
+        """Key of a frame by its number in order of time; None where there is none."""
+        if not -len(self._keys) <= number < len(self._keys):
+            return None
+        return self._keys[int(self._sorted()[number])]
+
     def nearest(self, time: float) -> tuple[str, int] | None:
         """Key of the frame whose time is nearest; None while there is none."""
         if not self._keys:

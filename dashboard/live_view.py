@@ -1,23 +1,27 @@
 """Live view: the newest frame, how fresh it is, and the fractions over time."""
 
-import time
+import logging
+from concurrent.futures import Future
+from datetime import datetime
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.errors import PychipError
 
-from .components import ChipCanvas, StatusStrip
+from .components import StatusStrip
 from .curve_plot import CurvePlot
-from .layout import FULL_HEIGHT, side_by_side
+from .frame_view import FrameView
+from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
 from .state import Shot
 from .viewer import Desk, Viewer
+
+logger = logging.getLogger(__name__)
 
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
-_LOST_ACK_S = 3.0
 _SYMBOLS = {
     "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
 }  # fmt: skip
@@ -32,51 +36,48 @@ class LiveView:
         self._desk = desk
         self._viewer = viewer
         self._sent = 0
-        self._sent_at = 0.0
-        self._in_flight = False
         self._skipped = 0
-        self._shown: tuple[Shot, float] | None = None
+        self._wanted: Future[Shot] | None = None
+        self._pinned = False
+        self._trouble = ""
         self._curve_at = 0.0
         self._curve_of: tuple[int, float | None] = (-1, None)
         self._strip_at = 0.0
-        self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
+        self._frame = FrameView(desk.studio, lambda shot: desk.run.truth_of(shot.live.frame))
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         self._curve = pn.pane.Bokeh(
-            self._plot.figure,
-            visible=False,
-            sizing_mode="stretch_both",
-            min_height=240,
-            margin=0,
+            self._plot.figure, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
+        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 0)}
         self._window = pmui.RadioButtonGroup(
-            options=list(WINDOWS),
-            value="whole run",
-            size="small",
-            label="",
-            margin=(4, 0),
-            sx={
-                "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
-            },
+            options=list(WINDOWS), value="whole run", label="", **small
         )
+        self._back = pmui.Button(label="Back to live", color="warning", visible=False, **small)
+        self._back.on_click(lambda _event: self._go_live())
 
     def panel(self) -> Any:
         """Lay the page out: frame left, numbers right, under each other where it is narrow."""
         right = pn.Column(
             self._strip,
-            self._window,
+            pn.Row(self._window, self._back, styles={"gap": "12px"}),
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
         )
-        return side_by_side(self._canvas, right)
+        return side_by_side(self._frame.canvas, right)
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
+        self._show_past(now)
         shot = self._desk.run.shot
-        lost = self._in_flight and now - self._sent_at > _LOST_ACK_S
-        if shot is not None and shot.number != self._sent and (not self._in_flight or lost):
-            self._send(shot, now)
+        newer = shot is not None and shot.number != self._sent
+        if shot is not None and newer and not self._pinned and self._frame.free(now):
+            if self._sent:
+                self._skipped += shot.number - self._sent - 1 + shot.skipped
+            self._sent = shot.number
+            self._frame.show(shot, now)
+        self._frame.pull()
         if now - self._curve_at > _CURVE_S:
             self._curve_at = now
             self._update_curves()
@@ -85,26 +86,35 @@ class LiveView:
             self._strip.send(**self._status())
 
     def close(self) -> None:
-        """Nothing outlives the session."""
-
-    def _send(self, shot: Shot, now: float) -> None:
-        if self._sent:
-            self._skipped += shot.number - self._sent - 1 + shot.skipped
-        self._sent, self._sent_at, self._in_flight = shot.number, now, True
-        self._canvas.send(**frame_message(shot, self._desk.run.truth_of(shot.live.frame)))
-
-    def _on_canvas(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "ready":
-            self._sent, self._in_flight = 0, False
-        elif kind == "painted" and message.get("seq") == self._sent:
-            self._in_flight = False
-            shot = self._desk.run.shot
-            if shot is not None and shot.number == self._sent:
-                self._shown = (shot, time.time())
+        """Leave nothing behind; the session is over."""
 
     def _on_pick(self, moment: float) -> None:
-        """Follow a click on the curve."""
+        """Show the frame of a time that was clicked on the curve."""
+        key = self._desk.run.nearest(moment)
+        if key is not None:
+            past = self._desk.past
+            self._wanted = self._desk.studio.frames.submit(lambda: past.shot(key))
+
+    def _show_past(self, now: float) -> None:
+        if self._wanted is None or not self._wanted.done():
+            return
+        done, self._wanted = self._wanted, None
+        error = done.exception()
+        if error is not None:
+            self._trouble = str(error)
+            if not isinstance(error, PychipError):
+                logger.error("a past frame cannot be shown", exc_info=error)
+            return
+        shot, self._trouble = done.result(), ""
+        self._pinned = self._back.visible = True
+        self._plot.point_at(shot.live.frame.time)
+        clock = datetime.fromtimestamp(shot.live.frame.time).strftime("%H:%M:%S")
+        self._frame.show(shot, now, note=f"of {clock}: ")
+
+    def _go_live(self) -> None:
+        self._pinned = self._back.visible = False
+        self._plot.point_at(None)
+        self._sent = 0
 
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS[self._window.value]
@@ -132,50 +142,20 @@ class LiveView:
         if support is not None:
             facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
         alerts = [[a.level, a.text] for a in run.alerts if a.ended is None]
+        if self._trouble:
+            alerts.append(["info", self._trouble])
         alerts += [["warning", line] for line in run.troubles()]
         return {
-            "light": state.light,
-            "symbol": _SYMBOLS[state.light],
-            "text": state.text,
-            "detail": state.detail,
+            "light": "idle" if self._pinned else state.light,
+            "symbol": "◀" if self._pinned else _SYMBOLS[state.light],
+            "text": "a past frame" if self._pinned else state.text,
+            "detail": f"the run: {state.text}" if self._pinned else state.detail,
             "facts": facts,
-            "steps": latency_steps(*self._shown) if self._shown else [],
+            "steps": latency_steps(*self._frame.painted)
+            if self._frame.painted and not self._pinned
+            else [],
             "alerts": alerts,
         }
-
-
-def frame_message(shot: Shot, truth: dict[str, float]) -> dict[str, Any]:
-    """Turn a shot into what the canvas wants."""
-    live = shot.live
-    names = (*live.names, UNKNOWN)
-    colors = (*live.colors, UNKNOWN_COLOR)
-    bars = [
-        {
-            "name": n,
-            "color": c,
-            "value": float(v),
-            "low": float(lo),
-            "high": float(hi),
-            "truth": truth.get(n),
-        }
-        for n, c, (v, lo, hi) in zip(names, colors, shot.intervals, strict=True)
-    ]
-    words = ", ".join(f"{b['name']} {b['value']:.0%}" for b in bars)
-    return {
-        "type": "frame",
-        "seq": shot.number,
-        "jpeg": shot.jpeg,
-        "shape": list(live.shape),
-        "chip": list(live.chip_size),
-        "grid": list(shot.label_map.shape),
-        "labels": shot.label_map.tobytes(),
-        "palette": [{"name": n, "color": c} for n, c in zip(names, colors, strict=True)],
-        "pixel_size": live.pixel_size,
-        "unit": live.unit,
-        "bars": bars,
-        "caption": live.frame.path + (f" #{live.frame.index}" if live.frame.index else ""),
-        "alt": f"newest frame {live.frame.path}: {words}",
-    }
 
 
 def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
@@ -188,11 +168,11 @@ def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
     """
     live = shot.live
     moments = [
-        ("written → seen", live.frame.mtime_ns / 1e9, live.frame.seen),
-        ("→ read", live.frame.seen, live.read),
-        ("→ classified", live.read, live.classified),
-        ("→ archiver", live.classified, live.received),
-        ("→ shown", live.received, shown),
+        ("seen", live.frame.mtime_ns / 1e9, live.frame.seen),
+        ("read", live.frame.seen, live.read),
+        ("classified", live.read, live.classified),
+        ("archiver", live.classified, live.received),
+        ("shown", live.received, shown),
     ]
     spans = [(name, max(end - start, 0.0)) for name, start, end in moments if start and end]
     total = sum(span for _, span in spans) or 1.0

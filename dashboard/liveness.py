@@ -69,7 +69,7 @@ def judge(pulse: Pulse, now: float, clock: str = "") -> Liveness:
         return Liveness("waiting", "waiting for the first frame")
     quiet_s = now - max(pulse.shown_at or pulse.started_at, pulse.started_at)
     if pulse.behind > 0 and quiet_s > max(STALLED_S, 3 * pulse.gap_s):
-        return Liveness("stalled", f"stalled{since}", f"{_frames(pulse.behind)} wait")
+        return Liveness("stalled", f"stalled{since}", f"{_frames(pulse.behind)} waiting")
     if pulse.behind > _IN_FLIGHT:
         return Liveness("behind", f"{_frames(pulse.behind)} behind", "the newest is shown first")
     if quiet_s > max(STALLED_S, 5 * pulse.gap_s):

@@ -57,6 +57,10 @@ class Page:
             self._places[number].append(self._views[number].panel())
 
     def _pull(self) -> None:
+        context = pn.state.curdoc.session_context if pn.state.curdoc else None
+        session = context.session if context else None
+        if session is not None and session.connection_count == 0:
+            return  # the tab is closed; the session ends in a moment
         now = time.monotonic()
         if now - self._beat_at > _BEAT_S:
             self._beat_at, self._beats = now, self._beats + 1

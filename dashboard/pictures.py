@@ -50,6 +50,33 @@ def to_jpeg(
     return target.getvalue(), (picture.height, picture.width)
 
 
+def crop_jpeg(
+    pixels: npt.NDArray[np.generic],
+    normalization: Normalization | None,
+    rect: tuple[int, int, int, int],
+) -> bytes:
+    """Encode the part (left, top, right, bottom) of a frame as it was recorded.
+
+    The grey values are those of the whole frame's picture.
+    """
+    left, top, right, bottom = rect
+    scale = normalization or Normalization.from_percentiles(pixels)
+    return to_jpeg(pixels[top:bottom, left:right], scale, edge=2 * VIEW_PX)[0]
+
+
+def checked_rect(rect: object, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Whole pixels of a part of a frame that a browser asks for; None where that is nonsense."""
+    if not isinstance(rect, list) or len(rect) != 4:
+        return None
+    try:
+        left, top, right, bottom = (int(v) for v in rect)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    left, top = max(left, 0), max(top, 0)
+    right, bottom = min(right, shape[1]), min(bottom, shape[0])
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
 def _averaged(pixels: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.float32]:
     """(H/factor, W/factor) mean of squares; a remainder at the edges is left out."""
     height, width = (n // factor * factor for n in pixels.shape)

@@ -6,7 +6,7 @@ one they have sent last. No Panel here.
 
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,6 +23,7 @@ LIVE_POINTS = 600
 RUN_POINTS = 800
 _GAPS = 20
 _MOST_ALERTS = 200
+_RECENT = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,7 @@ class RunState:
         self._seen: FrameRef | None = None
         self._arrivals: deque[float] = deque(maxlen=_GAPS)
         self._history = History()
+        self._recent: OrderedDict[tuple[str, int], Shot] = OrderedDict()
         self._truth = History()
         self._truth_by_key: dict[tuple[str, int], dict[str, float]] = {}
         self._curves: dict[object, tuple[int, Curves, Curves]] = {}
@@ -142,6 +144,13 @@ class RunState:
             self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))
             self._mark(live.frame.time, live.support_version)
             self._put_truth(key, live.frame.time)
+
+    def remember(self, shot: Shot) -> None:
+        """Keep labels at hand until they are certainly archived."""
+        with self._lock:
+            self._recent[(shot.live.frame.path, shot.live.frame.index)] = shot
+            while len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
 
     def recall(
         self,
@@ -255,10 +264,28 @@ class RunState:
             self._curves[minutes] = (self._changes, *found)
             return found
 
+    def recent(self, key: tuple[str, int]) -> Shot | None:
+        """Labels of a frame that was classified a short while ago."""
+        with self._lock:
+            return self._recent.get(key)
+
     def nearest(self, moment: float) -> tuple[str, int] | None:
         """Frame whose time is nearest to this one, in seconds since 1970."""
         with self._lock:
             return self._history.nearest(moment)
+
+    def newest_key(self) -> tuple[str, int] | None:
+        """Path and index of the newest frame in the folder; None while there is none."""
+        seen, shot = self._seen, self.shot
+        newest = seen
+        if shot is not None and (seen is None or shot.live.frame.time > seen.time):
+            newest = shot.live.frame
+        return None if newest is None else (newest.path, newest.index)
+
+    def key_at(self, number: int) -> tuple[str, int] | None:
+        """Path and index of a frame by its number in order of time; negative from the end."""
+        with self._lock:
+            return self._history.key_at(number)
 
     def truth_of(self, frame: FrameRef) -> dict[str, float]:
         """Return the true fractions of a frame, where a simulation told them."""

@@ -5,7 +5,10 @@ from typing import Any, Protocol
 
 from pychip_stream.config import Config
 
+from .past import PastFrames
+from .previews import Benches
 from .state import RunState
+from .studio import Studio
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Desk:
 
     config: Config
     run: RunState
+    studio: Studio
+    past: PastFrames
+    benches: Benches
 
 
 class View(Protocol):
@@ -53,7 +59,7 @@ class View(Protocol):
     def pull(self, now: float) -> None:
         """Send what is new, ten times a second while the tab is open; must not wait.
 
-        `now` is `time.monotonic()`. Longer work belongs on `Desk.jobs`.
+        `now` is `time.monotonic()`. Longer work belongs on the threads of `Desk.studio`.
         """
 
     def close(self) -> None:

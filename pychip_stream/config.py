@@ -1,21 +1,27 @@
 """Configuration: what people edit, checked at once and with every problem named."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pychip_stream.errors import ConfigError
+from pychip_stream.sections import (
+    AlertConfig,
+    HealthConfig,
+    MachineConfig,
+    Port,
+    Section,
+    SupervisionConfig,
+    is_loopback,
+)
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+PortName = Literal["tasks", "results", "requests", "events"]
+PORTS: tuple[PortName, ...] = ("tasks", "results", "requests", "events")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class WatchConfig(_Section):
+class WatchConfig(Section):
     """The acquisition folder and how it is watched."""
 
     root: Path = Field(description="acquisition folder; frames are found anywhere below it")
@@ -37,14 +43,14 @@ class WatchConfig(_Section):
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
 
 
-class SupportConfig(_Section):
+class SupportConfig(Section):
     """The support sets of this experiment."""
 
     folder: Path = Field(Path("support"), description="where versions are kept")
     initial: Path | None = Field(None, description="support set to start with")
 
 
-class EncoderConfig(_Section):
+class EncoderConfig(Section):
     """The network that turns chips into embeddings."""
 
     name: str = Field("bundled", description='"bundled" or a torchvision ResNet such as "resnet18"')
@@ -52,7 +58,7 @@ class EncoderConfig(_Section):
     device: str | None = Field(None, description='"cpu", "cuda", "mps"; none: the fastest found')
 
 
-class ClassifyConfig(_Section):
+class ClassifyConfig(Section):
     """How chips are labelled."""
 
     method: Literal["auto", "lda", "euclidean"] = "auto"
@@ -60,7 +66,7 @@ class ClassifyConfig(_Section):
     sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
 
 
-class ArchiveConfig(_Section):
+class ArchiveConfig(Section):
     """The run archive."""
 
     folder: Path = Field(Path("runs"), description="where run archives are written")
@@ -70,36 +76,85 @@ class ArchiveConfig(_Section):
     segment_s: float = Field(5.0, gt=0, le=600)
 
 
-class InferenceConfig(_Section):
+class InferenceConfig(Section):
     """The inference workers."""
 
     workers: int = Field(1, ge=1, le=64)
     credit: int = Field(2, ge=1, le=64, description="frames a worker holds at once")
+    frames: Literal["path", "pixels"] = Field(
+        "path", description='"pixels" for workers that do not see the acquisition folder'
+    )
+    attempts: int = Field(
+        3, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
+    )
 
 
-class WireConfig(_Section):
+class WireConfig(Section):
     """Addresses of the services; port 0 lets `run` choose a free one."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="address of the machine that the services are on")
+    watcher_host: str | None = Field(None, description="where the watcher is, if not on `host`")
+    archiver_host: str | None = Field(None, description="where the archiver is, if not on `host`")
+    hub_host: str | None = Field(None, description="where the hub is, if not on `host`")
     tasks: Port = Field(0, description="watcher: hands out frames")
     results: Port = Field(0, description="archiver: takes results")
     requests: Port = Field(0, description="hub: takes support sets and status")
     events: Port = Field(0, description="hub: publishes support sets, status, live results")
+    keys: Path | None = Field(
+        None, description="folder made by `pychip-stream keys`; without it only this machine"
+    )
 
-    def endpoint(self, port: Literal["tasks", "results", "requests", "events"]) -> str:
+    @model_validator(mode="after")
+    def _need_keys_beyond_loopback(self) -> Self:
+        open_hosts = sorted({h for h in map(self.host_of, PORTS) if not is_loopback(h)})
+        if self.keys is None and open_hosts:
+            raise ValueError(
+                f"{', '.join(open_hosts)} can be reached from other machines, which needs keys; "
+                "make them with `pychip-stream keys DIR` and set wire.keys"
+            )
+        return self
+
+    def host_of(self, port: PortName) -> str:
+        """Address of the machine that listens on a port."""
+        own = {"tasks": self.watcher_host, "results": self.archiver_host}.get(port, self.hub_host)
+        return own or self.host
+
+    def endpoint(self, port: PortName) -> str:
         """Address of a service, for example tcp://127.0.0.1:5601."""
-        return f"tcp://{self.host}:{getattr(self, port)}"
+        return f"tcp://{self.host_of(port)}:{getattr(self, port)}"
 
 
-class DashboardConfig(_Section):
+class DashboardConfig(Section):
     """The web page."""
 
     enabled: bool = True
     address: str = Field("127.0.0.1", description="interface to listen on")
     port: Port = Field(0, description="0: a free one")
+    users: Path | None = Field(
+        None, description='JSON file of {"name": "password"}; with it viewers must log in'
+    )
+    operators: tuple[str, ...] = Field(
+        (), description="users who may change support sets; none named: all who may look"
+    )
+    origins: tuple[str, ...] = Field(
+        (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
+    )
+    trusted_network: bool = Field(
+        False, description="let everybody on the network look and change, without a login"
+    )
+
+    @model_validator(mode="after")
+    def _need_login_beyond_this_machine(self) -> Self:
+        if not (self.users or self.trusted_network or is_loopback(self.address)):
+            raise ValueError(
+                f"{self.address} can be reached from other machines, which needs a login; set "
+                "dashboard.users, or dashboard.trusted_network if everybody there may change "
+                "the run"
+            )
+        return self
 
 
-class Config(_Section):
+class Config(Section):
     """One experiment; `pychip-stream init` writes every key with its meaning."""
 
     watch: WatchConfig
@@ -110,6 +165,10 @@ class Config(_Section):
     archive: ArchiveConfig = ArchiveConfig()
     wire: WireConfig = WireConfig()
     dashboard: DashboardConfig = DashboardConfig()
+    machine: MachineConfig = MachineConfig()
+    supervision: SupervisionConfig = SupervisionConfig()
+    health: HealthConfig = HealthConfig()
+    alerts: AlertConfig = AlertConfig()
 
     @property
     def run_path(self) -> Path:
@@ -158,7 +217,9 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
 
 def dump(config: Config) -> str:
     """Write a configuration as YAML that `load` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
+    )
 
 
 def _plain(error: Any) -> str:
@@ -186,6 +247,12 @@ def _resolve(config: Config, base: Path) -> Config:
             "encoder": encoder.model_copy(
                 update={"weights": at(encoder.weights) if encoder.weights else None}
             ),
+            "wire": config.wire.model_copy(
+                update={"keys": at(config.wire.keys) if config.wire.keys else None}
+            ),
             "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
+            "dashboard": config.dashboard.model_copy(
+                update={"users": at(config.dashboard.users) if config.dashboard.users else None}
+            ),
         }
     )

@@ -85,6 +85,19 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
     return 0
 
 
+def load(path: Path) -> Config:
+    """Read the configuration of a service, and let its log name the run.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be used.
+    """
+    config = configuration.load(path)
+    logs.set_run(config.archive.name)
+    return config
+
+
 def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | None = None) -> int:
     """Run the service `name` of a configuration file named on the command line."""
     parser = argparse.ArgumentParser(prog=f"python -m pychip_stream.services.{name}")
@@ -95,7 +108,7 @@ def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | Non
     stop = stop_event()
 
     def start() -> Service:
-        return make(configuration.load(options.config))
+        return make(load(options.config))
 
     return run(start, stop)
 

@@ -11,8 +11,9 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream import __version__, lifecycle
+from pychip_stream import __version__, lifecycle, logs
 from pychip_stream import config as configuration
+from pychip_stream.archive.alerts import AlertRow
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
@@ -21,7 +22,9 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
+    Alert,
     Archived,
     ArchivedKey,
     ArchiverBeat,
@@ -29,9 +32,10 @@ from pychip_stream.wire.messages import (
     FrameRef,
     KeysWanted,
     Live,
+    Reply,
     SupportChanged,
 )
-from pychip_stream.wire.sockets import Channel
+from pychip_stream.workflows.health import LatencySplit
 from pychip_stream.workflows.translation import failed_record, to_record
 
 logger = logging.getLogger(__name__)
@@ -59,20 +63,19 @@ class Archiver:
             embeddings=config.archive.embeddings,
             metadata={"config": configuration.dump(config), "pychip_stream": __version__},
         )
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._results = Channel(self._context, zmq.ROUTER, 4)
-        self._results.bind(config.wire.endpoint("results"))
-        self._tasks = Channel(self._context, zmq.DEALER, 100)
-        self._tasks.connect(config.wire.endpoint("tasks"))
-        self._events = Channel(self._context, zmq.SUB, 100)
-        self._events.subscribe(topics.SUPPORT)
-        self._events.connect(config.wire.endpoint("events"))
-        self._beacon = Beacon(self._context, config, "archiver", "archiver")
+        self._endpoints = Endpoints(config.wire)
+        self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
+        self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100)
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._beacon = Beacon(self._endpoints, "archiver", "archiver")
         self._supports: dict[str, SupportSet] = {}
         self._trouble = ""
         self._retry_at = 0.0
         self._beat_at = 0.0
         self._duplicates = 0
+        self._latency = LatencySplit()
+        self._latency_counters: dict[str, float] = {}
+        self._waiting: list[FrameRecord] = []
 
     def step(self) -> None:
         """Take what has come, publish what is due."""
@@ -96,10 +99,8 @@ class Archiver:
             path = self._writer.close()
             logger.info("%s: %d frames", path, len(self._writer.keys))
         finally:
-            for channel in (self._results, self._tasks, self._events):
-                channel.close()
             self._beacon.close()
-            self._context.term()
+            self._endpoints.close()
 
     def _follow_support(self) -> None:
         for received in self._events.drain(50):
@@ -131,19 +132,47 @@ class Archiver:
             if received is None:
                 return
             timeout_s = 0.0
+            if isinstance(received.packet.message, Alert):
+                self._keep_alert(received.packet.message, received.sender)
+                continue
             try:
                 record = to_record(received.packet)
             except WireError as error:
                 self._results.drop(str(error))
                 continue
-            self._append(record)
+            with logs.about(record.path):
+                self._append(record)
             if self._writer.due(time.monotonic()):
                 return
+
+    def _keep_alert(self, alert: Alert, sender: bytes) -> None:
+        """Acknowledge an alert once it is on disk; it is sent again until then."""
+        try:
+            self._writer.add_alert(
+                AlertRow(
+                    id=alert.id,
+                    rule=alert.rule,
+                    level=alert.level,
+                    state=alert.state,
+                    quantity=alert.quantity,
+                    value=alert.value,
+                    limit=alert.limit,
+                    reason=alert.reason,
+                    time=alert.time,
+                    path=alert.path,
+                    dry_run=alert.dry_run,
+                )
+            )
+        except ArchiveError as error:
+            logger.error("alert %s: %s", alert.rule, error)
+            return
+        self._results.send(Reply(ok=True, detail=alert.id), to=sender)
 
     def _append(self, record: FrameRecord) -> None:
         if not self._writer.append(record):
             self._duplicates += 1
             return
+        self._waiting.append(record)
         self._show(record)
 
     def _publish(self, now: float) -> None:
@@ -158,7 +187,26 @@ class Archiver:
         if self._trouble:
             logger.info("the archive can be written again")
         self._trouble = ""
+        self._note_latency()
         self._acknowledge(start)
+
+    def _note_latency(self) -> None:
+        """Note how long the frames took that are on disk now."""
+        archived = time.time()
+        done = len(self._waiting) - self._writer.pending_count
+        for record in self._waiting[:done]:
+            if record.status == "ok":
+                self._latency.add_stages(
+                    (
+                        ("written", record.mtime_ns * 1e-9),
+                        ("seen", record.seen),
+                        ("read", record.read),
+                        ("classified", record.classified),
+                        ("archived", archived),
+                    )
+                )
+        del self._waiting[:done]
+        self._latency_counters = self._latency.counters()
 
     def _acknowledge(self, start: int) -> None:
         """Send the keys from number `start` on; a lost message is asked for again."""
@@ -198,6 +246,8 @@ class Archiver:
             received=time.time(),
             low=norm.low if norm else 0.0,
             high=norm.high if norm else 1.0,
+            drift=result.drift if result else float("nan"),
+            intensity=record.intensity,
         )
         arrays: dict[str, np.typing.NDArray[np.generic]] = {}
         if result is not None:
@@ -214,6 +264,7 @@ class Archiver:
             "pending": float(self._writer.pending_count),
             "duplicates": float(self._duplicates),
             "dropped": float(self._results.dropped + self._tasks.dropped),
+            **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
 

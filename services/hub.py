@@ -5,7 +5,6 @@ It keeps the current support set on disk and gives it to every late joiner at on
 
 import logging
 import sys
-import time
 
 import zmq
 
@@ -20,8 +19,11 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
 from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.codec import Packet, bytes_array
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
+    Alert,
     Live,
     PublishSupport,
     Reply,
@@ -29,9 +31,11 @@ from pychip_stream.wire.messages import (
     Status,
     SupportChanged,
 )
-from pychip_stream.wire.sockets import Channel
 
 logger = logging.getLogger(__name__)
+
+_MOST_RETAINED = 1000
+_REQUESTS_PER_STEP = 500
 
 
 class Hub:
@@ -43,36 +47,29 @@ class Hub:
 
     def __init__(self, config: Config) -> None:
         self._folder = SupportFolder(config.support.folder)
-        self._retained: dict[bytes, Packet] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._requests = Channel(self._context, zmq.ROUTER, 1000)
-        self._events = Channel(self._context, zmq.XPUB, 200)
-        self._requests.bind(config.wire.endpoint("requests"))
-        self._events.bind(config.wire.endpoint("events"))
-        self._beat = 0.0
+        self._retained: dict[tuple[bytes, str], Packet] = {}
+        self._endpoints = Endpoints(config.wire)
+        self._requests = self._endpoints.listen("requests", zmq.ROUTER, 200)
+        self._events = self._endpoints.listen("events", zmq.XPUB, 200)
+        self._beacon = Beacon(self._endpoints, "hub", "hub")
         self._load_current(config)
 
     def step(self) -> None:
         """Serve requests and new subscribers."""
         received = self._requests.receive(0.02)
-        while received is not None:
+        for _ in range(_REQUESTS_PER_STEP):
+            if received is None:
+                break
             self._serve(received.packet, received.sender)
             received = self._requests.receive(0.0)
+        self._endpoints.check()
         self._greet_subscribers()
-        if time.monotonic() - self._beat > 1.0:
-            self._beat = time.monotonic()
-            dropped = float(self._requests.dropped)
-            status = Status(
-                service="hub", instance="hub", state="running", time=time.time(),
-                counters={"dropped": dropped},
-            )  # fmt: skip
-            self._events.send(status, to=topics.STATUS)
+        self._beacon.status("running", {"dropped": float(self._requests.dropped)})
 
     def close(self) -> None:
         """Close the sockets; the support set is on disk already."""
-        self._requests.close()
-        self._events.close()
-        self._context.term()
+        self._beacon.close()
+        self._endpoints.close()
 
     def _serve(self, packet: Packet, sender: bytes) -> None:
         message = packet.message
@@ -84,6 +81,8 @@ class Hub:
             self._retain(topics.SEEN, packet)
         elif isinstance(message, Live):
             self._retain(topics.LIVE, packet)
+        elif isinstance(message, Alert):
+            self._retain(topics.ALERT, packet, message.rule)
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 
@@ -104,21 +103,26 @@ class Hub:
         message = SupportChanged(version=version, names=names)
         self._retain(topics.SUPPORT, Packet(message, bytes_array(data)))
 
-    def _retain(self, topic: bytes, packet: Packet) -> None:
-        self._retained[topic] = packet
+    def _retain(self, topic: bytes, packet: Packet, which: str = "") -> None:
+        """Publish, and keep for late joiners: the last of each topic, of alerts of each rule."""
+        key = (topic, which)
+        if key not in self._retained and len(self._retained) >= _MOST_RETAINED:
+            self._requests.drop(f"more than {_MOST_RETAINED} values to remember")
+            return
+        self._retained[key] = packet
         self._events.send(packet.message, packet.arrays, to=topic)
 
     def _greet_subscribers(self) -> None:
         """Send the last values to whoever subscribed since (earlier joiners get repeats)."""
         raw = self._events.raw
-        wanted: set[bytes] = set()
+        wanted: set[tuple[bytes, str]] = set()
         while raw.poll(0, zmq.POLLIN):
             change = raw.recv(zmq.NOBLOCK)
             if change[:1] == b"\x01":
-                wanted.update(t for t in self._retained if t.startswith(change[1:]))
-        for topic in wanted:
-            packet = self._retained[topic]
-            self._events.send(packet.message, packet.arrays, to=topic)
+                wanted.update(key for key in self._retained if key[0].startswith(change[1:]))
+        for key in sorted(wanted):
+            packet = self._retained[key]
+            self._events.send(packet.message, packet.arrays, to=key[0])
 
     def _load_current(self, config: Config) -> None:
         support = self._stored()

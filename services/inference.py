@@ -10,24 +10,29 @@ from pathlib import Path
 
 import zmq
 
-from pychip_stream import config as configuration
 from pychip_stream import lifecycle, logs
+from pychip_stream.archive.records import FrameRecord
 from pychip_stream.archive.supports import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameIncompleteError, SupportError
+from pychip_stream.errors import FrameError, FrameIncompleteError, SupportError
+from pychip_stream.model.device import memory_in_use
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
-from pychip_stream.wire.sockets import Arrays, Channel
+from pychip_stream.wire.sockets import Arrays
 from pychip_stream.workflows.analysis import Analyst, open_encoder
-from pychip_stream.workflows.translation import to_message
+from pychip_stream.workflows.translation import failed_record, to_message
 
 logger = logging.getLogger(__name__)
 
 _READY_S = 1.0
 _SMOOTHING = 0.2
 _DELIVER_S = 0.2
+_PATIENCE_S = 120.0
+"""A frame may take this long before the worker counts as stalled."""
 
 
 class Worker:
@@ -42,20 +47,17 @@ class Worker:
         self.name = f"worker-{instance}"
         # A new process under the old name makes the watcher hand out its frames again at once.
         self._incarnation = f"{self.name}:{os.getpid()}:{time.time_ns()}"
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._tasks = Channel(self._context, zmq.DEALER, 100)
-        self._tasks.connect(config.wire.endpoint("tasks"), identity=self.name)
-        self._results = Channel(self._context, zmq.DEALER, 4)
-        self._results.connect(config.wire.endpoint("results"), identity=self.name)
-        self._events = Channel(self._context, zmq.SUB, 100)
-        self._events.subscribe(topics.SUPPORT)
-        self._events.connect(config.wire.endpoint("events"))
-        self._beacon = Beacon(self._context, config, "inference", self.name)
+        self._endpoints = Endpoints(config.wire)
+        self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100, identity=self.name)
+        self._results = self._endpoints.reach("results", zmq.DEALER, 4, identity=self.name)
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._encoder = open_encoder(config.encoder)
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
         self._jobs: deque[Job] = deque()
+        self._pixels: dict[int, Arrays] = {}
         self._outbox: tuple[Result, Arrays] | None = None
         self._ready_at = 0.0
         self._done = 0
@@ -69,13 +71,14 @@ class Worker:
         if self._outbox is not None:
             self._deliver(*self._outbox)
         elif self._jobs and self._analyst is not None:
-            self._work(self._jobs[0], self._analyst)
+            with logs.about(self._jobs[0].frame.path):
+                self._work(self._jobs[0], self._analyst)
         if self._outbox is not None:
             self._say("waiting", "the archiver does not take results")
         elif self._analyst is None:
             self._say("waiting", self._trouble)
         else:
-            self._say("running", "")
+            self._say("running", "; ".join(self._analyst.notices))
 
     def close(self) -> None:
         """Give back what was not begun."""
@@ -83,10 +86,8 @@ class Worker:
             self._tasks.send(Release(lease=job.lease, reason="the worker was stopped"))
         if self._jobs:
             time.sleep(0.05)  # LINGER is 0; let the releases leave
-        for channel in (self._tasks, self._results, self._events):
-            channel.close()
         self._beacon.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _follow_support(self) -> None:
         newest: SupportSet | None = None
@@ -118,14 +119,18 @@ class Worker:
         logger.info("support set %s: %s", newest.version[:8], ", ".join(newest.names))
 
     def _take_jobs(self, timeout_s: float) -> None:
-        received = self._tasks.receive(timeout_s)
+        received, before = self._tasks.receive(timeout_s), len(self._jobs)
         while received is not None:
-            if isinstance(received.packet.message, Job):
-                self._jobs.append(received.packet.message)
+            job = received.packet.message
+            if isinstance(job, Job):
+                self._jobs.append(job)
+                if job.image is not None:
+                    self._pixels[job.lease] = received.packet.arrays
             else:
                 self._tasks.drop(f"{type(received.packet.message).__name__} is not for a worker")
             received = self._tasks.receive(0.0)
-        if time.monotonic() - self._ready_at > _READY_S:
+        # Said before the work begins, so that a frame that kills this process is known.
+        if len(self._jobs) > before or time.monotonic() - self._ready_at > _READY_S:
             self._ready()
 
     def _ready(self) -> None:
@@ -138,7 +143,7 @@ class Worker:
     def _work(self, job: Job, analyst: Analyst) -> None:
         begun = time.perf_counter()
         try:
-            record = analyst.analyse(self._config.watch.root, job.frame)
+            record = self._analyse(job, analyst)
         except FrameIncompleteError as error:
             self._tasks.send(Release(lease=job.lease, reason=str(error)))
             self._finish(job)
@@ -149,6 +154,25 @@ class Worker:
         else:
             logger.warning("%s: %s", record.path, record.reason)
         self._deliver(*to_message(record, self.name))
+
+    def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
+        if job.image is None:
+            return analyst.analyse(self._config.watch.root, job.frame)
+        image, arrays = job.image, self._pixels.get(job.lease, {})
+        try:
+            frame = Frame(
+                arrays["pixels"],
+                pixel_size=image.pixel_size,
+                unit=image.unit,
+                time=image.time,
+                exposure_s=image.exposure_s,
+                source=job.frame.path,
+                index=job.frame.index,
+            )
+        except (KeyError, FrameError) as error:
+            reason = f"{job.frame.path}: its pixels did not arrive ({error})"
+            return failed_record(job.frame, reason, started=time.time())
+        return analyst.analyse_frame(frame, image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
         """Send the result of the first job, or keep it for the next step."""
@@ -161,14 +185,27 @@ class Worker:
 
     def _finish(self, job: Job) -> None:
         self._jobs.remove(job)
-        self._ready()
+        self._pixels.pop(job.lease, None)
+        self._ready_at = 0.0
+        self._take_jobs(0.0)  # first, so that what waits in the socket is named too
 
     def _say(self, state: str, detail: str) -> None:
-        counters = (
-            {"done": float(self._done), "chips_per_s": self._chips_per_s, "queue": len(self._jobs)}
-            if state != "starting"
-            else {}
-        )
+        counters = {}
+        if state != "starting":
+            counters = {
+                "done": float(self._done),
+                "chips_per_s": self._chips_per_s,
+                "queue": float(len(self._jobs)),
+                "dropped": float(self._tasks.dropped + self._events.dropped),
+                **memory_in_use(self._encoder.device),
+            }
+        if state != "starting" and self._analyst is not None:
+            monitor = self._analyst.monitor
+            counters |= {
+                "drift": monitor.drift,
+                "exposure_changes": float(monitor.exposure_changes),
+                "notices": float(len(self._analyst.notices)),
+            }
         self._beacon.status(state, counters, detail)
 
 
@@ -181,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     logs.configure("inference", style=options.log_format)
     stop = lifecycle.stop_event()
-    return lifecycle.run(lambda: Worker(configuration.load(options.config), options.instance), stop)
+    return lifecycle.run(lambda: Worker(lifecycle.load(options.config), options.instance), stop)
 
 
 if __name__ == "__main__":

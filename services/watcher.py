@@ -13,10 +13,12 @@ import zmq
 
 from pychip_stream import lifecycle
 from pychip_stream.config import Config
+from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.outbox import Sighting
 from pychip_stream.ingest.watch import FolderWatch
 from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
@@ -27,13 +29,16 @@ from pychip_stream.wire.messages import (
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Channel, Received
+from pychip_stream.wire.sockets import Arrays, Received
+from pychip_stream.workflows.delivery import with_pixels
 
 from .failures import Failures
 
 logger = logging.getLogger(__name__)
 
 _FORGET_WORKER_S = 30.0
+_LEASE_S = 120.0
+_GRACE_S = 2.0
 _FAILURES_PER_STEP = 100
 
 
@@ -56,11 +61,10 @@ class Watcher:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._watch = FolderWatch(config.watch)
-        self._ledger = _new_ledger()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._tasks = Channel(self._context, zmq.ROUTER, 1000)
-        self._tasks.bind(config.wire.endpoint("tasks"))
-        self._beacon = Beacon(self._context, config, "watcher", "watcher")
+        self._ledger = _new_ledger(self._config)
+        self._endpoints = Endpoints(config.wire)
+        self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
+        self._beacon = Beacon(self._endpoints, "watcher", "watcher")
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
         self._run = ""
@@ -94,9 +98,8 @@ class Watcher:
     def close(self) -> None:
         """Stop watching."""
         self._watch.stop()
-        self._tasks.close()
         self._beacon.close()
-        self._context.term()
+        self._endpoints.close()
 
     def _take(self, received: Received, now: float) -> None:
         message, sender = received.packet.message, received.sender
@@ -115,16 +118,23 @@ class Watcher:
         peer = self._workers.setdefault(sender, _Peer())
         if peer.name and peer.name != ready.worker:
             for lease in self._ledger.lost(peer.name, now):
-                logger.warning("%s: its worker died; handing it out again", lease.path)
+                logger.warning(
+                    "%s: its worker died; handing it out again", lease.path,
+                    extra={"frame": lease.path},
+                )  # fmt: skip
                 self._given_back = "their worker died"
-        peer.name, peer.credit, peer.heard = ready.worker, ready.credit, now
+        peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
+        # What is on its way to the worker is not in its account yet.
+        peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
 
     def _take_release(self, release: Release) -> None:
         """Take a frame back; whether its file has changed or is gone is for the watch to see."""
         lease = self._ledger.release(release.lease, release.reason)
         if lease is not None:
-            logger.info("%s is given back: %s", lease.path, release.reason)
+            logger.info(
+                "%s is given back: %s", lease.path, release.reason, extra={"frame": lease.path}
+            )
             self._given_back = release.reason
             self._watch.look_at(lease.path)
 
@@ -134,6 +144,8 @@ class Watcher:
             if self._known:
                 self._start_over()
             self._known = 0
+        if sender != self._archiver:
+            self._ledger.archiver_changed(time.monotonic())
         self._archiver, self._run = sender, beat.run
         if self._known < beat.count:
             self._tasks.send(KeysWanted(start=self._known), to=sender)
@@ -146,7 +158,7 @@ class Watcher:
         self._watch.stop()
         self._watch = FolderWatch(self._config.watch)
         self._watch.start()
-        self._ledger = _new_ledger()
+        self._ledger = _new_ledger(self._config)
         self._failures = Failures()
         self._synced = False
 
@@ -176,7 +188,7 @@ class Watcher:
             self._beacon.show(Seen(frame=ref))
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
-        logger.warning("%s: %s", ref.path, reason)
+        logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
         self._failures.add(ref, reason)
 
     def _quarantine(self) -> None:
@@ -194,7 +206,7 @@ class Watcher:
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
             if now - peer.heard > _FORGET_WORKER_S:
-                del self._workers[identity]
+                peer.credit = 0  # its leases run out by themselves
                 continue
             while peer.credit > 0:
                 lease = self._ledger.lease(peer.name, now)
@@ -209,11 +221,28 @@ class Watcher:
                     seen=lease.seen,
                 )
                 job = Job(lease=lease.lease, frame=ref, newest=lease.newest, attempt=lease.attempt)
-                if not self._tasks.send(job, to=identity):
-                    self._ledger.release(lease.lease, "the worker is gone")
-                    del self._workers[identity]
+                if not self._send_job(job, identity):
+                    peer.credit = 0
                     break
                 peer.credit -= 1
+
+    def _send_job(self, job: Job, identity: bytes) -> bool:
+        """Send a job, with its pixels where workers do not see the folder; False: no worker."""
+        arrays: Arrays = {}
+        if self._config.inference.frames == "pixels":
+            try:
+                job, arrays = with_pixels(job, self._config.watch)
+            except FrameIncompleteError as error:
+                self._ledger.release(job.lease, str(error))
+                return True
+            except (FrameError, MemoryError) as error:
+                self._ledger.release(job.lease, "")
+                self._fail(job.frame, str(error) or "too little memory to read it")
+                return True
+        if self._tasks.send(job, arrays, to=identity):
+            return True
+        self._ledger.release(job.lease, "the worker is gone")
+        return False
 
     def _send_failures(self, now: float) -> None:
         for _ in range(_FAILURES_PER_STEP):
@@ -221,6 +250,10 @@ class Watcher:
             if failure is None or not self._tasks.send(failure, to=self._archiver):
                 return
             self._failures.sent(now)
+
+    def _live_workers(self) -> int:
+        now = time.monotonic()
+        return sum(now - peer.heard <= _FORGET_WORKER_S for peer in self._workers.values())
 
     def _say(self) -> None:
         ledger, health = self._ledger, self._watch.health()
@@ -234,7 +267,7 @@ class Watcher:
             "settling": float(health.pending_count),
             "incomplete": float(health.incomplete_count),
             "missing": float(health.missing_count),
-            "workers": float(len(self._workers)),
+            "workers": float(self._live_workers()),
             "events": float(health.observer_alive),
             "dropped": float(self._tasks.dropped),
         }
@@ -253,9 +286,14 @@ class Watcher:
         return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
 
 
-def _new_ledger() -> Ledger:
+def _new_ledger(config: Config) -> Ledger:
     """Make a ledger whose lease numbers no worker can have from an earlier one."""
-    return Ledger(first_lease=time.time_ns() // 1000)
+    return Ledger(
+        config.inference.attempts,
+        _LEASE_S,
+        grace_s=config.archive.segment_s + _GRACE_S,
+        first_lease=time.time_ns() // 1000,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,9 +14,8 @@ from pathlib import Path
 def main() -> None:
     """Parse the command line, train, export."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the scene workers
-    from pychip_stream.model.network import Design
     from training.export import export
-    from training.run import Run, Settings
+    from training.run import Run, Settings, design
 
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder, not in the repository")
@@ -28,7 +27,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if not args.export_only:
         settings = Settings(**{f.name: getattr(args, f.name) for f in fields(Settings)})
-        Run(args.out, settings, Design()).train()
+        Run(args.out, settings, design(settings)).train()
     export(args.out, args.out / "encoder.pt")
 
 

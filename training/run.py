@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pychip_stream.model import checkpoint
 from pychip_stream.model.network import CellNet, Design
 from training.episodes import Outcome, draw, score
 from training.scenes import Rng
@@ -23,9 +24,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines a run, apart from the code."""
+    """What determines a run, apart from the code.
 
-    minutes: float = 60.0
+    Attributes
+    ----------
+    steps
+        Length of the run; the rate falls along a cosine to its end. Steps and not minutes: a
+        busy machine takes longer, and the result stays the same.
+    start
+        Weights file to begin with, "" for random ones.
+    seed
+        Of the weights, the scenes and the episodes.
+    threads, workers
+        Threads of the network, and processes that draw scenes.
+    size, batch
+        Edge of a scene in pixels, and pairs of scenes per step.
+    rate, decay, average
+        Of AdamW, and of the moving average of the weights that is exported.
+    """
+
+    steps: int = 12000
+    start: str = ""
     seed: int = 1
     threads: int = 1
     workers: int = 1
@@ -34,6 +53,14 @@ class Settings:
     rate: float = 2e-3
     decay: float = 0.02
     average: float = 0.998
+
+
+def design(settings: Settings) -> Design:
+    """Sizes of the network to train: those of the weights to begin with, else the default."""
+    if not settings.start:
+        return Design()
+    _, metadata = checkpoint.read(Path(settings.start))
+    return Design.parse(metadata["design"])
 
 
 class Run:
@@ -58,20 +85,22 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "last.pt").exists():
             self._resume()
+        elif settings.start:
+            self._begin_with(Path(settings.start))
 
     @property
     def progress(self) -> float:
-        """Share of the time that is used, 0…1."""
-        return min(self.elapsed / (60 * self.settings.minutes), 1.0)
+        """Share of the steps that is done, 0…1."""
+        return min(self.step / self.settings.steps, 1.0)
 
     def train(self) -> None:
-        """Train until the time is used up."""
+        """Train to the last step."""
         s = self.settings
         rng = np.random.default_rng([s.seed, self.step])
         pool = Pool(s.size, s.seed * 7919 + self.step, s.workers)
         logger.info("waiting for the first scenes")
-        pool.fill(64)
-        scenes, losses, saved = 64, [], time.monotonic()
+        pool.fill(16)
+        scenes, losses, saved = 16, [], time.monotonic()
         try:
             while self.progress < 1:
                 start = time.monotonic()
@@ -175,6 +204,11 @@ class Run:
         (self.folder / "settings.json").write_text(
             json.dumps({"settings": tree["settings"], "design": tree["design"]}, indent=1)
         )
+
+    def _begin_with(self, path: Path) -> None:
+        state, _ = checkpoint.read(path)
+        for network in (self.network, self.average):
+            network.load_state_dict(state, strict=False)
 
     def _resume(self) -> None:
         tree: dict[str, Any] = torch.load(self.folder / "last.pt", weights_only=True)

@@ -17,11 +17,23 @@ def work(out: "Queue[Pair]", size: int, seed: int) -> None:
     """Make pairs of scenes for ever."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    while True:
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
         pair = make_pair(size, rng)
         if pair is not None:
             a, b = pair
-            out.put((a.image.astype(np.float16), a.shares, b.image.astype(np.float16), b.shares))
+            _put(out, (a.image.astype(np.float16), a.shares, b.image.astype(np.float16), b.shares))
+
+
+def _put(out: "Queue[Pair]", pair: Pair) -> None:
+    """Wait for room, but not for ever: the run may be gone."""
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        try:
+            return out.put(pair, timeout=5)
+        except queue.Full:
+            continue
+    return None
 
 
 class Pool:
@@ -45,9 +57,13 @@ class Pool:
         taken = 0
         while True:
             try:
-                pair = self._incoming.get(block=len(self._pairs) < least, timeout=120)
+                pair = self._incoming.get(block=len(self._pairs) < least, timeout=10)
             except queue.Empty:
-                return taken
+                if len(self._pairs) >= least:
+                    return taken
+                if not any(worker.is_alive() for worker in self._workers):
+                    raise RuntimeError("the processes that draw scenes have ended") from None
+                continue
             taken += 1
             if len(self._pairs) < self._capacity:
                 self._pairs.append(pair)

@@ -1,6 +1,7 @@
 """Catalog: everything a run holds, over all its files, kept up to date while it grows."""
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -135,8 +136,8 @@ class Catalog:
         """Core columns of everything that was archived, in order of archiving."""
         return layout.join_tables([p.table for p in self.parts], layout.CORE)
 
-    def full_table(self) -> Table:
-        """Read every column; the rows are those of `table`.
+    def full_table(self, names: Sequence[str] = layout.ALL) -> Table:
+        """Read columns (default: all, and always the core); the rows are those of `table`.
 
         Raises
         ------
@@ -145,7 +146,8 @@ class Catalog:
         UnusableFileError
             If one is damaged.
         """
-        return layout.join_tables([read_full_table(p.path) for p in self.parts])
+        names = tuple(dict.fromkeys((*layout.CORE, *names)))
+        return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
 
     @cached_property
     def order(self) -> Array:
@@ -182,6 +184,15 @@ class Catalog:
             if ACQUIRED in part.scorings:
                 names.update(dict.fromkeys(part.scorings[ACQUIRED].class_names))
         return tuple(names)
+
+    def provenance(self, scoring: str) -> str:
+        """Tell how a scoring was made, as JSON; empty where that is not known."""
+        found = [
+            part.scorings[scoring].provenance
+            for part in (*self.parts, *self.scorings.values())
+            if scoring in part.scorings
+        ]
+        return found[-1] if found else ""
 
     def results(self, scoring: str, sequence: Array) -> tuple[Selection, Array]:
         """Find the results of frames: what there is, and for which of `sequence`."""

@@ -2,9 +2,12 @@
 
 import logging
 from contextlib import suppress
+from pathlib import Path
 
+from pychip_stream.archive import alerts
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.durable import Disk, temporary_name
+from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.lock import RunLock
 from pychip_stream.archive.merge import merge
 from pychip_stream.archive.parts import is_whole
 from pychip_stream.archive.places import RunPlaces, Span
@@ -29,8 +32,10 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
         catalog = files.refresh()
     default = default_scoring(catalog)
     sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
-    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and sidelong):
+    added = bool(sidelong) or alerts.has_journal(places)
+    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and added):
         _write_merged(places, catalog, default, disk)
+        alerts.remove_journal(places, disk)
     for span in places.spans():
         disk.remove(places.segment(span))
     for version in places.support_versions():
@@ -45,6 +50,29 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
     forget_default(places, default, disk)
     with suppress(OSError):
         places.scorings.rmdir()
+
+
+def merge_scorings(path: str | Path, disk: Disk | None = None) -> Path:
+    """Write the scorings that lie beside a closed run into its one file.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    ArchiveError
+        If the run is not there, is being written, or cannot be merged; it stays as it is.
+    """
+    places = RunPlaces.of(Path(path))
+    files = FileCatalog(places)
+    files.refresh()
+    with RunLock(places.lock):
+        try:
+            merge_run(places, files, disk or Disk())
+        except OSError as error:
+            raise ArchiveError(f"{places.closed}: cannot be merged ({reason(error)})") from error
+    return places.closed
 
 
 def set_aside(files: FileCatalog, disk: Disk) -> bool:
@@ -79,6 +107,7 @@ def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk)
     supports = {version: places.support(version) for version in places.support_versions()}
     try:
         merge(catalog, temporary, supports, default)
+        alerts.merge_alerts(temporary, alerts.read_alerts(places))
         disk.sync_file(temporary)
         disk.replace(temporary, places.closed)
     except BaseException:

@@ -7,6 +7,7 @@ not depend on the length of the run.
 
 import time
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 
 from pychip_stream.archive.catalog import Catalog, FileCatalog
@@ -49,8 +50,8 @@ class Compactor:
         OSError
             If the joined file cannot be written; nothing is lost.
         """
-        self._files.adopt(part)
         self.parts.append(part)
+        self._files.adopt(part)
         self._remove_old()
         moved = False
         while group := _ready(self.parts):
@@ -100,6 +101,8 @@ def _ready(parts: list[Part]) -> list[Part]:
         return []
     if len({part.header.last - part.header.first for part in group}) > 1:
         return []
+    if any(b.header.first != a.header.last + 1 for a, b in pairwise(group)):
+        return []  # the joined file would stand for one that it does not hold
     if sum(map(len, group)) > MAX_FRAMES:
         return []
     return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pychip_stream.archive import figures
+from pychip_stream.archive import figures, hdf, plots
 from pychip_stream.archive.durable import Disk, reason, temporary_name
 from pychip_stream.archive.hdf import Array
 from pychip_stream.archive.reader import Run
 from pychip_stream.archive.results import Results
-from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.normalization import Normalization
+from pychip_stream.archive.studio import PixelReader, Studio
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.errors import ArchiveError
 
-PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 Progress = Callable[[int, int], None]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -77,6 +75,36 @@ def export_chips_csv(
             progress(int(numbers[-1]) + 1, run.count)
 
 
+def export_pychip_csv(
+    run: Run, path: str | Path, progress: Progress = lambda _done, _total: None
+) -> None:
+    """Write a row per chip in the layout of the original pyChip's result file.
+
+    The first column, without a name, is the chip: PATH/cropX_COLUMN_Y_ROW.jpg with numbers from
+    0, where PATH is that of the frame (and its index where the file holds several); then comes
+    the probability of every class, and last the prediction, which may be unknown.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    names = [harmless(name) for name in (*run.names, UNKNOWN)]
+    where = _frame_names(run)
+    with _writing(Path(path)) as file:
+        header = ["", *names[:-1], "prediction"]
+        csv.writer(file, lineterminator="\n").writerow(header)
+        for numbers, results in run.result_blocks(("probabilities",)):
+            rows = _chip_rows(numbers, results, names)
+            place = "cropX_" + rows["column"].astype(str) + "_Y_" + rows["row"].astype(str)
+            chip = where[rows["frame"].to_numpy()] + ("/" + place + ".jpg").to_numpy(object)
+            table = rows.drop(columns=["frame", "row", "column", "label", "confidence"])
+            table.insert(0, "chip", chip)
+            table["prediction"] = rows["label"]
+            table.to_csv(file, header=False, index=False, float_format="%.5g", lineterminator="\n")
+            progress(int(numbers[-1]) + 1, run.count)
+
+
 def export_png(
     run: Run,
     folder: str | Path,
@@ -93,7 +121,7 @@ def export_png(
     read_pixels
         (path, index) → (H, W) counts, or None where they are gone.
     frames
-        Frame numbers; default: all.
+        Frame numbers; default: all that the scoring covers.
 
     Returns
     -------
@@ -105,21 +133,17 @@ def export_png(
         If the run cannot be read or a file cannot be written.
     """
     folder = Path(folder)
-    chosen = range(run.count) if frames is None else frames
-    table, frames_table = run.fractions, run.frames
-    provenance = frames_table[frames_table["frame"] >= 0].set_index("frame").to_dict("index")
-    scales: dict[str, Normalization | None] = {}
+    chosen = run.covered.tolist() if frames is None else frames
+    studio = Studio(run, read_pixels)
     written: list[Path] = []
     for done, number in enumerate(chosen):
-        painter = _Painter(run, number, table.iloc[number], provenance[number])
-        version = run.support_version(number)
-        if version not in scales:
-            scales[version] = _normalization(run, version)
-        pixels = read_pixels(painter.path, painter.index)
-        for name, picture in painter.pictures(pixels, scales[version]):
-            target = folder / f"{number:06d}_{name}.png"
-            _save(target, _png(picture))
-            written.append(target)
+        view = studio.view(number)
+        legend = studio.legend(view)
+        for name, picture in (("map", view.painted), ("overlay", view.overlay)):
+            if picture is not None:
+                target = folder / f"{number:06d}_{name}.png"
+                _save(target, _png(figures.with_legend(picture, legend)))
+                written.append(target)
         progress(done + 1, len(chosen))
     return written
 
@@ -134,55 +158,13 @@ def export_svg(run: Run, path: str | Path) -> None:
     """
     if run.count == 0:
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    figure = figures.curves(run.fractions, (*run.names, UNKNOWN), run.colors)
-    _save(Path(path), figures.svg_bytes(figure))
+    figure = plots.curves(run.fractions, (*run.names, UNKNOWN), run.colors)
+    _save(Path(path), plots.svg_bytes(figure))
 
 
 def harmless(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would run as a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-class _Painter:
-    """Pictures of one frame."""
-
-    def __init__(self, run: Run, number: int, row: pd.Series, known: dict[Hashable, Any]) -> None:
-        self.path, self.index = str(known["path"]), int(known["index"])
-        self._labels = run.label_map(number)
-        size = (int(known["chip_width"]), int(known["chip_height"]))
-        self._chip_size = ChipSize(*size) if min(size) >= 4 else ChipSize(16, 16)
-        rows, columns = self._labels.shape
-        self._covered = (rows * self._chip_size.height, columns * self._chip_size.width)
-        self._shape = (int(known["height"]), int(known["width"]))
-        if self._shape[0] < self._covered[0] or self._shape[1] < self._covered[1]:
-            self._shape = self._covered
-        self._colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
-        pixel_size = float(known["pixel_size"])
-        self._legend = figures.Legend(
-            entries=figures.fraction_entries(run.names, run.colors, row),
-            pixel_size=pixel_size if np.isfinite(pixel_size) else None,
-            unit=str(known["unit"]) or None,
-            title=f"frame {number}, {float(row['time_s']):.2f} s",
-        )
-
-    def pictures(
-        self, pixels: npt.NDArray[np.generic] | None, scale: Normalization | None
-    ) -> Iterator[tuple[str, Any]]:
-        """Name and picture of each file."""
-        painted = figures.color_labels(self._labels, self._colors, self._chip_size, self._shape)
-        yield "map", figures.with_legend(painted, self._legend)
-        if pixels is not None and pixels.shape == self._shape:
-            grey = (scale or Normalization.from_percentiles(pixels)).apply(pixels)
-            mixed = figures.overlay(grey, painted, self._covered)
-            yield "overlay", figures.with_legend(mixed, self._legend)
-
-
-def _normalization(run: Run, version: str) -> Normalization | None:
-    """Return how the frames were normalised, where the run knows."""
-    try:
-        return run.support_set(version).normalization
-    except PychipError:
-        return None
 
 
 def _chip_rows(numbers: Array, results: Results, names: list[str]) -> pd.DataFrame:
@@ -199,6 +181,20 @@ def _chip_rows(numbers: Array, results: Results, names: list[str]) -> pd.DataFra
     columns |= {"label": labels, "confidence": np.fmax.reduce(probabilities, axis=1)}
     columns |= {f"p{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
     return pd.DataFrame(columns)
+
+
+def _frame_names(run: Run) -> npt.NDArray[np.object_]:
+    """(count,) path of each frame, with its index where the file holds several."""
+    columns = run.columns("path", "index")
+    paths = hdf.strings(columns["path"])
+    many = {path for path, index in zip(paths, columns["index"], strict=True) if index}
+    return np.array(
+        [
+            harmless(f"{path}/{index}" if path in many else path)
+            for path, index in zip(paths, columns["index"].tolist(), strict=True)
+        ],
+        object,
+    )
 
 
 def _number(value: float, digits: int = 8) -> str:

@@ -1,18 +1,14 @@
-"""Figures: label maps as pictures, curves as vector graphics."""
+"""Figures: label maps as pictures with scale bar and legend."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive.tables import column_name
@@ -22,7 +18,6 @@ from pychip_stream.domain.support import UNKNOWN
 Rgb = npt.NDArray[np.uint8]
 
 _OPACITY = 0.45
-_MAX_POINTS = 2000
 _NICE = (1.0, 2.0, 5.0)
 _OUTSIDE = 40
 """Grey of pixels that no chip covers."""
@@ -97,8 +92,9 @@ def with_legend(picture: Rgb, legend: Legend) -> Image.Image:
     height, width = picture.shape[:2]
     size = int(np.clip(min(height, width) / 28, 12, 48))
     font, pad = _font(size), size // 2
-    lines = _wrapped(legend, font, max(width, 18 * size), size)
-    canvas_width = max(width, max(x for line in lines for _, _, x in line) + pad, 12 * size)
+    lines = _wrapped(legend, font, max(width, 18 * size), size) if legend.entries else []
+    needed = max((x for line in lines for _, _, x in line), default=0) + pad
+    canvas_width = max(width, needed, 12 * size)
     bar_px, bar_text = scale_bar(width, legend.pixel_size, legend.unit)
     rows = len(lines) + 1 + bool(legend.title)
     strip = rows * (size + pad) + pad
@@ -128,91 +124,6 @@ def scale_bar(width: int, pixel_size: float | None, unit: str | None) -> tuple[i
     length = max((n * exponent for n in _NICE if n * exponent <= wanted), default=exponent)
     label = (unit or "") if scale is pixel_size else "pixels"
     return max(round(length / scale), 1), f"{length:g} {label.replace('um', 'µm')}".strip()
-
-
-def curves(table: pd.DataFrame, names: Sequence[str], colors: Mapping[str, str]) -> Figure:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
-
-    Parameters
-    ----------
-    table
-        As `Run.fractions`.
-    names
-        Classes, then unknown.
-    """
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasSVG(figure)
-    left, right = figure.subplots(1, 2, width_ratios=(3, 1))
-    few = thinned(table, names)
-    unit, divisor = _time_unit(few["time_s"])
-    for name in names:
-        column, color = column_name(name), colors[name]
-        time = few["time_s"] / divisor
-        left.fill_between(
-            time, few[f"{column}_low"], few[f"{column}_high"], color=color, alpha=0.25, linewidth=0
-        )
-        marker = "o" if len(few) < 3 else None
-        left.plot(
-            time, few[column], color=color, label=_literal(name), linewidth=1.5, marker=marker
-        )
-    left.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
-    left.legend(loc="best", frameon=False)
-    _bars(right, table, names, colors)
-    return figure
-
-
-def svg_bytes(figure: Figure) -> bytes:
-    """Return a figure as svg with its texts as texts."""
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pychip-stream"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def thinned(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """At most some 2,000 rows, extremes of every curve kept."""
-    if len(table) <= _MAX_POINTS:
-        return table
-    buckets = max(_MAX_POINTS // (2 * len(names)), 1)
-    edges = np.linspace(0, len(table), buckets + 1).astype(int)
-    chosen = {0, len(table) - 1}
-    for name in names:
-        values = table[column_name(name)].to_numpy()
-        for start, stop in pairwise(edges):
-            piece = values[start:stop]
-            if np.isfinite(piece).any():
-                chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
-    return table.iloc[sorted(chosen)]
-
-
-def _bars(
-    axes: matplotlib.axes.Axes,
-    table: pd.DataFrame,
-    names: Sequence[str],
-    colors: Mapping[str, str],
-) -> None:
-    row = table.iloc[-1]
-    values = np.array([row[column_name(n)] for n in names], float)
-    low = np.array([row[f"{column_name(n)}_low"] for n in names], float)
-    high = np.array([row[f"{column_name(n)}_high"] for n in names], float)
-    places = np.arange(len(names))
-    axes.bar(places, values, color=[colors[n] for n in names])
-    spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
-    axes.errorbar(places, values, yerr=spread, fmt="none", ecolor="black", capsize=4)
-    axes.set_xticks(places, [_literal(n) for n in names], rotation=30, ha="right")
-    axes.set(ylim=(0, 1), title=f"frame {int(row['frame'])}")
-
-
-def _time_unit(seconds: pd.Series) -> tuple[str, float]:
-    span = float(seconds.iloc[-1] - seconds.iloc[0]) if len(seconds) else 0.0
-    if span > 7200:
-        return "h", 3600.0
-    return ("min", 60.0) if span > 300 else ("s", 1.0)
-
-
-def _literal(text: str) -> str:
-    """Keep matplotlib from reading mathematics or a hidden legend entry into a name."""
-    return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def _wrapped(

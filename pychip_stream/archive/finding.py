@@ -43,11 +43,11 @@ class Finder:
         """Where the results of frames are, and for which of `sequence` there are any."""
         return self.catalog.results(scoring, sequence)
 
-    def table(self, sequence: Array) -> Table:
-        """Read every column of the frame table, of these frames."""
+    def table(self, sequence: Array, names: Sequence[str] = layout.ALL) -> Table:
+        """Read columns (default: all) of the frame table, of these frames."""
 
         def read() -> Table:
-            table = self.catalog.full_table()
+            table = self.catalog.full_table(names)
             return layout.take(table, np.searchsorted(table["sequence"], sequence))
 
         return self._reading(read)

@@ -59,7 +59,7 @@ def reading(path: Path) -> Iterator[h5py.File]:
         If it is not HDF5 or is damaged.
     """
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = _open(path)
     except OSError as error:
         raise _explained(error, path) from error
     try:
@@ -72,6 +72,16 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise
     finally:
         file.close()
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        # Somebody in this very process has it open with locks (a notebook, say).
+        return h5py.File(path, "r")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ LABEL_MAPS = "label_maps"
 EMBEDDINGS = "embeddings"
 SUPPORTS = "support_sets"
 SESSIONS = "sessions"
+PROVENANCE = "provenance"
 ACQUIRED = "acquired"
 """Scoring that was made while the run went on."""
 
@@ -70,9 +71,11 @@ COLUMNS = (
     Column("reason", "S", "", "why it failed"),
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
+    Column("device", "S", "", "where the encoder ran and in which precision"),
     Column("intensity_mean", "f8", "count", "mean of the frame"),
     Column("intensity_p1", "f8", "count", "1st percentile of the frame"),
     Column("intensity_p99", "f8", "count", "99th percentile of the frame"),
+    Column("drift", "f8", "", "how far the chips moved from the examples; 1 is a class's border"),
     Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
 )
 
@@ -111,9 +114,16 @@ def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
             if values.shape != (count,):
                 raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
-            values = np.zeros(count, "S1" if column.dtype == "S" else column.dtype)
+            values = _absent(column, count)
         table[column.name] = values
     return table
+
+
+def _absent(column: Column, count: int) -> Array:
+    """Values of a column that a file does not have."""
+    if column.dtype == "S":
+        return np.zeros(count, "S1")
+    return np.full(count, np.nan if column.dtype.startswith("f") else 0, column.dtype)
 
 
 def join_tables(tables: Sequence[Table], names: Sequence[str] = ALL) -> Table:

@@ -12,8 +12,9 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.durable import Disk, temporary_name
 from pychip_stream.archive.gather import Selection
+from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.merge import merged_header
 from pychip_stream.archive.parts import ResultsIndex
 from pychip_stream.archive.places import RunPlaces
@@ -21,6 +22,7 @@ from pychip_stream.archive.results import FrameRows
 from pychip_stream.archive.scorings import default_scoring
 from pychip_stream.archive.segment import start_file
 from pychip_stream.archive.tables import intervals
+from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +56,27 @@ class LiveView:
         if not self._stale or start < self._next:
             return
         self._stale = False
-        temporary = temporary_name(self._places.live)
         try:
-            self._disk.write(temporary, live_image(self._files.refresh()), sync=False)
-            self._disk.replace(temporary, self._places.live)
-        except OSError as error:
-            # On Windows a viewer that has it open is in the way.
-            logger.debug("%s: not renewed (%s)", self._places.live, reason(error))
-            self._disk.remove(temporary)
+            self._renew()
+        except (OSError, ArchiveError, UnusableFileError) as error:
+            # A viewer has it open (Windows), the disk is full, the share is gone: nothing that
+            # was acknowledged depends on the view.
+            logger.debug("%s: not renewed (%s)", self._places.live, error)
+            self._stale = True
         cost = time.monotonic() - start
         self._next = start + max(PAUSE_S, cost / SHARE)
+
+    def _renew(self) -> None:
+        catalog = self._files.refresh()
+        if not catalog.parts:
+            return
+        temporary = temporary_name(self._places.live)
+        try:
+            self._disk.write(temporary, live_image(catalog), sync=False)
+            self._disk.replace(temporary, self._places.live)
+        except OSError:
+            self._disk.remove(temporary)
+            raise
 
 
 def live_image(catalog: Catalog) -> bytes:

@@ -130,6 +130,8 @@ def _write_scorings(entry: h5py.Group, catalog: Catalog, ledger: Ledger, default
                 class_names,
             )  # fmt: skip
             target.attrs["default"] = layout.FRACTIONS
+            if provenance := catalog.provenance(name):
+                hdf.write_text(target, layout.PROVENANCE, provenance)
     if default in group:
         nexus.show(entry, group[default])
 

@@ -29,6 +29,9 @@ class ResultsIndex:
         (m, U, 3) float64.
     kept
         Names of the per-chip arrays.
+    provenance
+        How the scoring was made, as JSON; empty for what was classified while acquiring, which
+        the sessions tell.
     """
 
     where: str
@@ -36,6 +39,7 @@ class ResultsIndex:
     frames: FrameRows
     intervals: Array = field(repr=False)
     kept: tuple[str, ...]
+    provenance: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,10 +133,10 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def read_full_table(path: Path) -> Table:
-    """Read every column of the frame table of a file; raises as `read_part`."""
+def read_full_table(path: Path, names: Sequence[str] = layout.ALL) -> Table:
+    """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(path) as file:
-        return layout.read_table(file[layout.ENTRY][layout.FRAMES])
+        return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)
 
 
 def part_of(path: Path, header: Header, block: Block) -> Part:
@@ -200,7 +204,8 @@ def _read_results(group: h5py.Group) -> ResultsIndex:
     if intervals.shape != (len(frames), len(names), 3):
         raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
     kept = tuple(n for n in ("probabilities", "distances", "novelty") if n in group)
-    return ResultsIndex(group.name, names, frames, intervals, kept)
+    provenance = hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else ""
+    return ResultsIndex(group.name, names, frames, intervals, kept, provenance)
 
 
 def _read_embeddings(entry: h5py.Group) -> list[EmbeddingsIndex]:

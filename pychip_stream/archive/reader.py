@@ -3,48 +3,24 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
-from pychip_stream.archive import hdf, tables
+from pychip_stream.archive import blocks, conversion, hdf, tables
+from pychip_stream.archive.alerts import alert_table, read_alerts
+from pychip_stream.archive.blocks import BLOCK_CHIPS, EmbeddingBlock
 from pychip_stream.archive.catalog import FileCatalog
-from pychip_stream.archive.finding import Finder, flat_grid
-from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.facts import RunFacts
+from pychip_stream.archive.finding import flat_grid
+from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.places import RunPlaces
-from pychip_stream.archive.results import PER_CLASS, FrameRows, Results
-from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.segment import Session
+from pychip_stream.archive.results import PER_CLASS, Results
 from pychip_stream.domain.results import FrameResult
-from pychip_stream.domain.support import PALETTE, UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
-
-_BLOCK_CHIPS = 1 << 18
-
-
-class EmbeddingBlock(NamedTuple):
-    """Embeddings of m frames by one encoder.
-
-    Attributes
-    ----------
-    frame
-        (m,) frame numbers.
-    frames
-        Sequence number, grid and first chip of each.
-    values
-        (chips, D) float16, frame after frame in row order.
-    encoder_hash
-        Of the encoder's weights.
-    """
-
-    frame: npt.NDArray[np.int64]
-    frames: FrameRows
-    values: npt.NDArray[np.float16]
-    encoder_hash: str
 
 
 def open_run(path: str | Path) -> "Run":
@@ -63,94 +39,13 @@ def open_run(path: str | Path) -> "Run":
     return Run(FileCatalog(RunPlaces.of(Path(path))))
 
 
-class Run:
+class Run(RunFacts):
     """A run under one of its scorings.
 
     No file stays open between calls, so a reader never stands in the archiver's way. The
     classified frames are numbered 0, 1, … in order of time, the newest revision of each;
     numbers stay until `refresh`. `len` counts the failed frames too.
     """
-
-    def __init__(self, files: FileCatalog, scoring: str | None = None) -> None:
-        self._files = files
-        self._asked = scoring
-        self._finder = Finder(files)
-        self._take(scoring)
-
-    def __len__(self) -> int:
-        return len(self._catalog.order)
-
-    def __enter__(self) -> "Run":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go; nothing stays open between calls anyway."""
-
-    def refresh(self) -> bool:
-        """Take in what was archived since; whether there was anything.
-
-        Raises
-        ------
-        ArchiveError
-            If the run is gone or cannot be read.
-        """
-        before = self._catalog
-        self._finder.refresh()
-        self._take(self._asked)
-        return [p.header.last for p in before.parts] != [
-            p.header.last for p in self._catalog.parts
-        ] or before.scoring_names != self._catalog.scoring_names
-
-    def _take(self, scoring: str | None) -> None:
-        """Give numbers to the frames that there are now."""
-        self._catalog = self._finder.catalog
-        self._scoring = scoring or default_scoring(self._catalog)
-        for name in ("fractions", "frames", "names", "colors"):
-            self.__dict__.pop(name, None)
-
-    @property
-    def path(self) -> Path:
-        """The archive, which a live run does not have yet."""
-        return self._catalog.places.closed
-
-    @property
-    def live(self) -> bool:
-        """Whether the run is not closed, or is continued."""
-        return any(p.kind == "segment" for p in self._catalog.parts) or not self._catalog.parts
-
-    @property
-    def run_id(self) -> str:
-        """Identifies the run; empty while it holds no frame."""
-        return self._catalog.parts[-1].header.run_id if self._catalog.parts else ""
-
-    @property
-    def count(self) -> int:
-        """Number of classified frames; they are numbered 0 … count - 1."""
-        return len(self._catalog.classified)
-
-    @property
-    def start(self) -> float:
-        """Time of the first classified frame in seconds since 1970; NaN without one."""
-        rows = self._catalog.classified
-        return float(self._catalog.table["time"][rows[0]]) if len(rows) else float("nan")
-
-    @property
-    def scoring(self) -> str:
-        """Scoring that is shown: "acquired" or the version of a support set."""
-        return self._scoring
-
-    @property
-    def scorings(self) -> tuple[str, ...]:
-        """Names of all scorings."""
-        return tuple(self._catalog.scoring_names)
 
     def with_scoring(self, name: str) -> "Run":
         """Return the same run under another scoring.
@@ -167,23 +62,6 @@ class Run:
         return Run(self._files, name)
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
-        """The K class names, without unknown."""
-        return self._class_names[1:]
-
-    @cached_property
-    def colors(self) -> dict[str, str]:
-        """Colour (#rrggbb) of each class and of unknown, from the newest support set with it."""
-        colors: dict[str, str] = {}
-        for version in self._versions_by_use():
-            for one in self.support_set(version).classes:
-                colors.setdefault(one.name, one.color)
-            if colors.keys() >= set(self.names):
-                break
-        plain = {n: PALETTE[i % len(PALETTE)] for i, n in enumerate(self.names)}
-        return {n: colors.get(n, c) for n, c in plain.items()} | {UNKNOWN: UNKNOWN_COLOR}
-
-    @cached_property
     def fractions(self) -> pd.DataFrame:
         """A row per classified frame in order of time.
 
@@ -192,7 +70,7 @@ class Run:
         the frame, or its support set the class. A class called like one of the other columns
         of a table is "class NAME".
         """
-        selection, present = self._finder.selection(self._scoring, self._sequence)
+        selection, present = self._finder.selection(self._scoring, self.sequence)
         return tables.fraction_table(self._catalog, selection, present, self._class_names)
 
     @cached_property
@@ -203,6 +81,20 @@ class Run:
         """
         table = self._finder.table(self._catalog.table["sequence"])
         return tables.frame_table(self._catalog, table)
+
+    def columns(self, *names: str) -> Table:
+        """Columns of the frame table (see docs/archive.md), of the classified frames.
+
+        Much faster than `frames`, where a few columns are wanted: arrays of `count` values in
+        order of time, texts as UTF-8 bytes.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+        """
+        table = self._finder.table(self.sequence, names)
+        return {name: table[name] for name in names}
 
     @property
     def failed(self) -> pd.DataFrame:
@@ -272,106 +164,68 @@ class Run:
         ArchiveError
             If the run keeps none of it (`archive.embeddings: false`).
         """
-        sequence = self._sequence[[self._checked(frame)]]
+        sequence = self.sequence[[self._checked(frame)]]
         for encoder in self._catalog.encoders():
             frames, values = self._finder.embeddings(encoder, sequence)
             if len(frames):
                 return flat_grid(values, frames, 0)
         raise ArchiveError(f"{self.path}: keeps no embeddings of frame {frame}")
 
-    def embedding_blocks(self, chips: int = _BLOCK_CHIPS) -> Iterator[EmbeddingBlock]:
-        """Embeddings of all classified frames in order of time, about `chips` at once."""
-        for encoder in self._catalog.encoders():
-            selection, present = self._catalog.embeddings(encoder, self._sequence)
-            numbers, at = np.flatnonzero(present), 0
-            for piece in selection.pieces(chips):
-                mine = numbers[at : at + len(piece)]
-                at += len(piece)
-                frames, values = self._finder.embeddings(encoder, self._sequence[mine])
-                yield EmbeddingBlock(mine, frames, values, encoder[0])
+    @property
+    def embedded(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Hash of each encoder and the numbers of the frames with embeddings by it."""
+        return dict(blocks.embedded(self._finder, self.sequence))
+
+    @property
+    def covered(self) -> npt.NDArray[np.int64]:
+        """Numbers of the frames that the scoring covers."""
+        return np.flatnonzero(self._finder.selection(self._scoring, self.sequence)[1])
+
+    def embedding_blocks(
+        self, frames: npt.NDArray[np.int64] | None = None, chips: int = BLOCK_CHIPS
+    ) -> Iterator[EmbeddingBlock]:
+        """Embeddings of frames (default: all) in order of time, about `chips` at once."""
+        wanted = np.arange(self.count) if frames is None else frames
+        yield from blocks.embedding_blocks(self._finder, self.sequence, wanted, chips)
 
     def result_blocks(
-        self, kept: tuple[str, ...] = ("probabilities",), chips: int = _BLOCK_CHIPS
+        self, kept: tuple[str, ...] = ("probabilities",), chips: int = BLOCK_CHIPS
     ) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
         """Frame numbers and results of all covered frames in order of time, block by block."""
-        selection, present = self._finder.selection(self._scoring, self._sequence)
-        numbers, at = np.flatnonzero(present), 0
-        for piece in selection.pieces(chips):
-            mine = numbers[at : at + len(piece)]
-            at += len(piece)
-            yield mine, self._results(self._sequence[mine], kept)
+        yield from blocks.result_blocks(
+            self._finder, self._scoring, self.sequence, self._class_names, kept, chips
+        )
 
-    def support_set(self, version: str | None = None) -> SupportSet:
-        """Support set of the newest frame under this scoring, or another that was in use.
+    def to_xarray(self) -> Any:
+        """Fractions with intervals, and label maps, as an `xarray.Dataset`.
 
         Raises
         ------
-        ArchiveError
-            If the run does not hold it.
+        UsageError
+            If xarray is not installed.
         """
-        if version is None:
-            versions = self._versions_by_use()
-            if not versions:
-                raise ArchiveError(f"{self.path}: holds no support set")
-            version = versions[0]
-        return self._finder.support(version)
+        return conversion.to_xarray(self)
+
+    def to_hyperspy(self) -> Any:
+        """Label maps as a HyperSpy signal, an image stack over time.
+
+        Raises
+        ------
+        UsageError
+            If HyperSpy is not installed.
+        """
+        return conversion.to_hyperspy(self)
 
     @property
-    def support_versions(self) -> tuple[str, ...]:
-        """Versions of the support sets that the run holds."""
-        return tuple(self._finder.support_versions())
-
-    @property
-    def sessions(self) -> tuple[Session, ...]:
-        """Starts of the archiver, with the config and versions that each was told."""
-        found = {s.number: s for p in self._catalog.parts for s in p.header.sessions}
-        return tuple(found[number] for number in sorted(found))
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the newest start of the archiver was told."""
-        return dict(self.sessions[-1].metadata) if self.sessions else {}
-
-    @property
-    def root(self) -> Path | None:
-        """Acquisition folder that the frames' paths are relative to, where it is known."""
-        metadata = self.metadata
-        if "root" in metadata:
-            return Path(metadata["root"])
-        try:
-            tree = yaml.safe_load(metadata.get("config", "")) or {}
-            return Path(tree["watch"]["root"])
-        except (yaml.YAMLError, KeyError, TypeError):
-            return None
-
-    @property
-    def _class_names(self) -> tuple[str, ...]:
-        return self._catalog.class_names(self._scoring)
-
-    @property
-    def _sequence(self) -> npt.NDArray[np.int64]:
-        """(count,) sequence numbers of the classified frames in order of time."""
-        return np.asarray(self._catalog.table["sequence"][self._catalog.classified])
-
-    def _checked(self, frame: int) -> int:
-        if not -self.count <= frame < self.count:
-            raise IndexError(f"frame {frame} of a run with {self.count} classified frames")
-        return frame % self.count
+    def alerts(self) -> pd.DataFrame:
+        """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
+        return alert_table(read_alerts(self._catalog.places))
 
     def _read(self, frame: int, kept: tuple[str, ...]) -> Results:
-        return self._results(self._sequence[[self._checked(frame)]], kept)
+        return self._results(self.sequence[[self._checked(frame)]], kept)
 
     def _results(self, sequence: npt.NDArray[np.int64], kept: tuple[str, ...]) -> Results:
         return self._finder.results(self._scoring, sequence, self._class_names, kept)
-
-    def _versions_by_use(self) -> list[str]:
-        """Versions of support sets, those of the newest frames first."""
-        if self._scoring != ACQUIRED:
-            return [self._scoring]
-        used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
-        held = self.support_versions
-        versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
-        return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
 
 
 def label_grid(results: Results, number: int) -> npt.NDArray[np.uint8]:

@@ -68,6 +68,8 @@ class FrameRecord:
         Of the classification; None only for failed frames.
     encoder_hash
         Of the weights that made the embeddings.
+    device
+        Where the encoder ran and in which precision, for example "cpu/bfloat16".
     intensity
         Mean, 1st and 99th percentile of the frame in counts.
 
@@ -95,6 +97,7 @@ class FrameRecord:
     embeddings: npt.NDArray[np.float16] | None = field(default=None, repr=False)
     result: FrameResult | None = field(default=None, repr=False)
     encoder_hash: str = ""
+    device: str = ""
     intensity: tuple[float, float, float] = (float("nan"),) * 3
 
     def __post_init__(self) -> None:

@@ -1,36 +1,42 @@
 """Scorings: the labels of a run under other support sets, and which of them are shown."""
 
-from collections.abc import Iterable
-from itertools import islice
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive import hdf, layout
+from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.durable import Disk, reason, temporary_name
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.ledger import Ledger
-from pychip_stream.archive.places import RunPlaces
-from pychip_stream.archive.results import PER_CLASS, FrameRows, ResultsSink, pack
+from pychip_stream.archive.places import TEMPORARY, RunPlaces
+from pychip_stream.archive.results import PER_CLASS, FrameRows, Results, ResultsSink, pack
 from pychip_stream.archive.segment import Header, start_file
 from pychip_stream.archive.support_group import Derived, write_support
 from pychip_stream.domain.results import FrameResult
-from pychip_stream.domain.support import UNKNOWN, SupportSet
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.errors import ArchiveError
 
 _BATCH = 512
+_STALE_S = 86400.0
 
 
 def add_scoring(
     run_path: str | Path,
     support: SupportSet,
     sequence: npt.NDArray[np.int64],
-    results: Iterable[FrameResult],
+    results: Iterable[FrameResult] | Iterable[Results],
     *,
     derived: Derived | None = None,
+    provenance: Mapping[str, object] | None = None,
     default: bool = True,
     disk: Disk | None = None,
 ) -> str:
@@ -49,9 +55,13 @@ def add_scoring(
     sequence
         (m,) sequence numbers of the frames (see `Run.embedding_blocks`).
     results
-        m results in the same order; consumed one after the other.
+        Of the m frames in the same order, one by one or as pieces; consumed one after the
+        other. Pieces have the class names (unknown, then those of the support set) and are
+        written faster.
     derived
         The classifier's numbers, kept beside the support set.
+    provenance
+        How the results were made; kept as JSON.
     default
         Whether the run shows this scoring from now on.
 
@@ -74,7 +84,9 @@ def add_scoring(
     temporary = temporary_name(final)
     try:
         places.scorings.mkdir(exist_ok=True)
-        _write(temporary, catalog, support, derived, frames, results)
+        _sweep(places, disk)
+        content = _Content(support, derived, json.dumps(dict(provenance or {}), default=str))
+        _write(temporary, catalog, content, frames, results)
         disk.sync_file(temporary)
         disk.replace(temporary, final)
         if default:
@@ -134,30 +146,42 @@ def _pointer(places: RunPlaces) -> Path:
 
 def _frames(catalog: Catalog, sequence: Array) -> FrameRows:
     """Grids of the frames that a scoring covers."""
-    table = catalog.table
     if not len(sequence):
         raise ArchiveError(f"{catalog.places.closed}: a scoring needs at least one frame")
-    rows = np.searchsorted(table["sequence"], sequence)
-    known = rows < len(table["sequence"])
-    known[known] = table["sequence"][rows[known]] == sequence[known]
-    if not known.all() or (table["status"][rows] != b"ok").any():
+    selection, present = catalog.results(ACQUIRED, sequence)
+    if not present.all():
         raise ArchiveError(
             f"{catalog.places.closed}: has no classified frames of some of these numbers; open it "
             "again and take them from there"
         )
-    grids = list(zip(table["rows"][rows].tolist(), table["columns"][rows].tolist(), strict=True))
-    return FrameRows.of(sequence, grids)
+    return selection.frames
+
+
+def _sweep(places: RunPlaces, disk: Disk) -> None:
+    """Remove what a killed process left unfinished; a living one takes minutes, not days."""
+    for path in places.scorings.glob(f"*{TEMPORARY}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                disk.remove(path)
+
+
+class _Content(NamedTuple):
+    """What a scoring file says beside its results."""
+
+    support: SupportSet
+    derived: Derived | None
+    provenance: str
 
 
 def _write(
     path: Path,
     catalog: Catalog,
-    support: SupportSet,
-    derived: Derived | None,
+    content: _Content,
     frames: FrameRows,
-    results: Iterable[FrameResult],
+    results: Iterable[FrameResult] | Iterable[Results],
 ) -> None:
     header = catalog.parts[-1].header
+    support = content.support
     ledger = Ledger()
     with hdf.new_file(path) as file:
         entry = start_file(file, "scoring", Header(header.run_id, header.name, 0, 0, ()))
@@ -168,9 +192,12 @@ def _write(
         names = (UNKNOWN, *support.names)
         grid = (int(frames.rows.max()), int(frames.columns.max()))
         sink = ResultsSink(group, names, frames, grid, (*PER_CLASS, "novelty"), ledger.put)
-        _fill(sink, frames, names, grid, iter(results))
+        intervals = _fill(sink, frames, names, grid, results)
+        hdf.write_text(group, layout.PROVENANCE, content.provenance)
         supports = entry.create_group(layout.SUPPORTS)
-        write_support(supports.create_group(support.version), support, derived)
+        supports.attrs["NX_class"] = "NXcollection"
+        write_support(supports.create_group(support.version), support, content.derived)
+        _write_views(entry, group, catalog, frames.sequence, intervals, support)
         file.flush()
     try:
         with hdf.reading(path) as file:
@@ -179,29 +206,90 @@ def _write(
         raise ArchiveError(f"{path}: {error}; look after the disk") from error
 
 
+def _write_views(
+    entry: h5py.Group,
+    group: h5py.Group,
+    catalog: Catalog,
+    sequence: Array,
+    intervals: Array,
+    support: SupportSet,
+) -> None:
+    """Let NeXus viewers draw the scoring, too; `intervals` has unknown first."""
+    table = catalog.table
+    time = table["time"][np.searchsorted(table["sequence"], sequence)]
+    nexus.describe_entry(entry, time)
+    if (np.diff(time) < 0).any():
+        return  # kept in another order; the merged archive shows it
+    colors = {one.name: one.color for one in support.classes} | {UNKNOWN: UNKNOWN_COLOR}
+    names = (UNKNOWN, *support.names)
+    fractions = group.create_group(layout.FRACTIONS)
+    nexus.write_curve(fractions, nexus.Curve(time, intervals, names, colors))
+    nexus.write_label_view(
+        group.create_group(layout.LABEL_MAPS), group["label_map"], fractions["time"], names
+    )
+    nexus.show(entry, group)
+
+
 def _fill(
     sink: ResultsSink,
     frames: FrameRows,
     names: tuple[str, ...],
     grid: tuple[int, int],
-    results: Iterable[FrameResult],
-) -> None:
+    results: Iterable[FrameResult] | Iterable[Results],
+) -> Array:
+    """Write all results; returns the (m, U, 3) intervals."""
     done = chips = 0
-    results = iter(results)
-    while batch := list(islice(results, _BATCH)):
-        mine = slice(done, done + len(batch))
-        shapes = np.array([r.label_map.shape for r in batch]).reshape(-1, 2)
+    intervals = [np.zeros((0, len(names), 3))]
+    for piece in _pieces(results, names, grid):
+        mine = slice(done, done + len(piece.frames))
         expected = np.stack([frames.rows[mine], frames.columns[mine]], axis=1)
-        if shapes.shape != expected.shape or (shapes != expected).any():
+        found = np.stack([piece.frames.rows, piece.frames.columns], axis=1)
+        if found.shape != expected.shape or (found != expected).any():
             raise ArchiveError(
                 "the results of a scoring do not have the grids of their frames; was the chip "
                 "size of the support set another one?"
             )
-        if any(not set(r.names) < set(names) for r in batch):
+        if piece.class_names != names:
             raise ArchiveError("the results of a scoring are of another support set")
-        piece = pack(batch, frames.sequence[mine], names, grid)
         sink.write(piece, done, chips)
-        done += len(batch)
+        intervals.append(piece.intervals)
+        done += len(piece.frames)
         chips += int(piece.frames.chips.sum())
     if done != len(frames):
         raise ArchiveError(f"{done} results for the {len(frames)} frames of a scoring")
+    return np.concatenate(intervals)
+
+
+def _pieces(
+    results: Iterable[FrameResult] | Iterable[Results],
+    names: tuple[str, ...],
+    grid: tuple[int, int],
+) -> Iterator[Results]:
+    """Turn results that come one by one into pieces."""
+    waiting: list[FrameResult] = []
+    done = 0
+
+    def packed() -> Results:
+        nonlocal done
+        if any(not set(r.names) < set(names) for r in waiting):
+            raise ArchiveError("the results of a scoring are of another support set")
+        shapes = np.array([r.label_map.shape for r in waiting]).reshape(-1, 2)
+        if (shapes > grid).any():
+            raise ArchiveError(
+                "the results of a scoring do not have the grids of their frames; was the chip "
+                "size of the support set another one?"
+            )
+        piece = pack(waiting, np.arange(done, done + len(waiting)), names, grid)
+        done += len(waiting)
+        waiting.clear()
+        return piece
+
+    for one in results:
+        if isinstance(one, Results):
+            yield one
+            continue
+        waiting.append(one)
+        if len(waiting) == _BATCH:
+            yield packed()
+    if waiting:
+        yield packed()

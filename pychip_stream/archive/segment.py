@@ -2,16 +2,20 @@
 
 import json
 import platform
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 
 import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.durable import Disk, temporary_name
 from pychip_stream.archive.layout import Table
 from pychip_stream.archive.records import MAX_REASON, FrameRecord
 from pychip_stream.archive.results import (
@@ -22,6 +26,7 @@ from pychip_stream.archive.results import (
     pack,
     write_results,
 )
+from pychip_stream.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,33 @@ def segment_image(header: Header, block: Block) -> bytes:
         return hdf.image(file)
 
 
+def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
+    """Give a segment its name; whole on disk from then on.
+
+    Raises
+    ------
+    OSError
+        If that fails; it can be tried again with the same bytes.
+    ArchiveError
+        If another file has the name.
+    """
+    temporary = temporary_name(path)
+    disk.write(temporary, image)
+    try:
+        disk.publish(temporary, path)
+    except FileExistsError as error:
+        disk.remove(temporary)
+        # An earlier attempt may have come this far before something failed.
+        if path.read_bytes() != image:
+            raise ArchiveError(
+                f"{path}: was written by another archiver; stop one of them"
+            ) from error
+        disk.sync_folder(path.parent)
+    except OSError:
+        disk.remove(temporary)
+        raise
+
+
 def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
     """Write what every file of a run begins with; returns its entry."""
     hdf.mark(file, kind)
@@ -169,12 +201,19 @@ def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
     return entry
 
 
+@lru_cache(maxsize=1)
 def installed_versions() -> str:
-    """Versions of everything that bears on the numbers, as JSON."""
+    """Versions of this package and of everything it needs, as JSON."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("pychip-stream", "numpy", "h5py", "torch", "torchvision", "scikit-learn"):
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
+    try:
+        required = metadata.requires("pychip-stream") or []
+    except metadata.PackageNotFoundError:
+        required = []
+    for line in ("pychip-stream", *required):
+        name = re.match(r"[A-Za-z0-9._-]+", line)
+        if name is not None and "extra ==" not in line:
+            with suppress(metadata.PackageNotFoundError):
+                found[name[0]] = metadata.version(name[0])
     return json.dumps(found)
 
 
@@ -212,6 +251,7 @@ def _table(
         "columns": [g[1] for g in grids],
         "session": [session] * len(records),
     }
+    columns["drift"] = [np.nan if r.result is None else r.result.drift for r in records]
     for number, name in enumerate(("intensity_mean", "intensity_p1", "intensity_p99")):
         columns[name] = [r.intensity[number] for r in records]
     words: dict[str, list[str]] = {
@@ -222,6 +262,7 @@ def _table(
         "reason": [" ".join(r.reason.split())[:MAX_REASON] for r in records],
         "support_version": [r.result.support_version if r.result else "" for r in records],
         "encoder_hash": [r.encoder_hash for r in records],
+        "device": [r.device for r in records],
     }
     table: Table = {}
     for column in layout.COLUMNS:

@@ -4,18 +4,21 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pychip_stream.archive import hdf, layout
+from pychip_stream.archive import layout
+from pychip_stream.archive.alerts import AlertJournal, AlertRow
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.closing import merge_run, set_aside
 from pychip_stream.archive.compaction import Compactor, superfluous
-from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.durable import Disk, reason
 from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.known import KnownFrames
 from pychip_stream.archive.live import LiveView
 from pychip_stream.archive.lock import RunLock
-from pychip_stream.archive.parts import part_of
+from pychip_stream.archive.parts import part_of, read_part
 from pychip_stream.archive.places import RunPlaces, Span
 from pychip_stream.archive.records import FrameId, FrameRecord
 from pychip_stream.archive.results import registry
@@ -25,6 +28,7 @@ from pychip_stream.archive.segment import (
     Session,
     block_of,
     installed_versions,
+    publish_segment,
     segment_image,
 )
 from pychip_stream.errors import ArchiveError
@@ -87,8 +91,7 @@ class RunWriter:
         self._pending_since = 0.0
         self._batch: _Batch | None = None
         self._supports: dict[str, bytes] = {}
-        self._keys: list[FrameId] = []
-        self._revisions: dict[tuple[str, int], tuple[tuple[int, int], ...]] = {}
+        self._known = KnownFrames()
         self._files = FileCatalog(self._places)
         self._live = LiveView(self._places, self._files, self._disk)
         try:
@@ -102,6 +105,9 @@ class RunWriter:
             self._lock.release()
             where = error.filename or self._places.segments
             raise ArchiveError(f"{where}: cannot be used ({reason(error)})") from error
+        except UnusableFileError as error:
+            self._lock.release()
+            raise ArchiveError(f"{self._places.segments}: cannot be used ({error})") from error
         except BaseException:
             self._lock.release()
             raise
@@ -119,7 +125,7 @@ class RunWriter:
     @property
     def keys(self) -> list[FrameId]:
         """Every archived revision in order of archiving; the order never changes."""
-        return self._keys
+        return self._known.keys
 
     @property
     def pending_count(self) -> int:
@@ -149,11 +155,8 @@ class RunWriter:
 
     def append(self, record: FrameRecord) -> bool:
         """Take a frame; False where this revision of it is archived or pending already."""
-        key, stat = (record.path, record.index), (record.size, record.mtime_ns)
-        known = self._revisions.get(key, ())
-        if stat in known:
+        if not self._known.take(record):
             return False
-        self._revisions[key] = (*known, stat)
         if not self._pending:
             self._pending_since = time.monotonic()
         self._pending.append(record)
@@ -165,6 +168,21 @@ class RunWriter:
         """Keep a support set with the run; it is written before the next segment."""
         if not self._places.support(version).exists() and version not in self._stored_supports():
             self._supports[version] = data
+
+    def add_alert(self, row: AlertRow) -> bool:
+        """Keep an alert with the run, on disk at once; False if it is there already.
+
+        Raises
+        ------
+        ArchiveError
+            If that fails; it can be tried again.
+        """
+        try:
+            return self._alerts.add(row)
+        except OSError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: cannot be written ({reason(error)})"
+            ) from error
 
     def publish(self) -> list[FrameId]:
         """Write the pending frames as a segment; returns the keys that are now on disk.
@@ -182,7 +200,7 @@ class RunWriter:
         path = self._places.segment(span)
         try:
             self._write_supports()
-            self._write_segment(path, batch.image)
+            publish_segment(self._disk, path, batch.image)
         except OSError as error:
             raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
         self._batch = None
@@ -192,7 +210,7 @@ class RunWriter:
             r.embeddings.nbytes for r in self._pending if r.embeddings is not None
         )
         self._pending_since = time.monotonic()
-        self._keys.extend(batch.ids)
+        self._known.archived(batch.ids)
         self._next = span.last + 1
         self._adopt(path, batch)
         return batch.ids
@@ -213,6 +231,8 @@ class RunWriter:
             merge_run(self._places, self._files, self._disk)
         except OSError as error:
             raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+        except UnusableFileError as error:
+            raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
         self.release()
         return self.path
 
@@ -227,37 +247,31 @@ class RunWriter:
         catalog = self._files.refresh()
         if set_aside(self._files, self._disk):
             catalog = self._files.refresh()
-        ids = {part.header.run_id for part in catalog.parts}
+        leaving = [self._places.segment(span) for span in superfluous(self._places, catalog)]
+        ids = {part.header.run_id for part in catalog.parts} | _run_ids(leaving)
         if len(ids) > 1:
             raise ArchiveError(
                 f"{self._places.segments}: holds segments of another run than "
                 f"{self._places.closed.name}; move one of them away"
             )
         self._run_id = ids.pop() if ids else uuid.uuid4().hex
-        for span in superfluous(self._places, catalog):
-            self._disk.remove(self._places.segment(span))
+        for path in leaving:
+            self._disk.remove(path)
         table = catalog.full_table()
-        texts = (hdf.strings(table[name]) for name in ("path", "status"))
-        numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
-        for frame, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
-            self._keys.append(FrameId(frame, index, size, mtime_ns, status))
-            known = self._revisions.get((frame, index), ())
-            self._revisions[frame, index] = (*known, (size, mtime_ns))
+        self._known.read(table)
         self._sequence = int(table["sequence"].max(initial=-1)) + 1
         self._next = max([0, *(p.header.last for p in catalog.parts)]) + 1
         self._class_names = catalog.class_names(layout.ACQUIRED)
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
         self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
         self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
+        self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> _Batch:
         records = list(self._pending)
         results = [r.result for r in records if r.result is not None]
         self._class_names = registry(self._class_names, results)
-        revisions = []
-        for r in records:
-            stats = self._revisions[r.path, r.index]
-            revisions.append(stats.index((r.size, r.mtime_ns)) + 1)
+        revisions = [self._known.revision(r) for r in records]
         block = block_of(
             records, revisions, self._sequence, self._session.number, self._class_names,
             embeddings=self._embeddings,
@@ -265,23 +279,6 @@ class RunWriter:
         self._sequence += len(records)
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
         return _Batch([r.id for r in records], header, block, segment_image(header, block))
-
-    def _write_segment(self, path: Path, image: bytes) -> None:
-        temporary = temporary_name(path)
-        self._disk.write(temporary, image)
-        try:
-            self._disk.publish(temporary, path)
-        except FileExistsError as error:
-            self._disk.remove(temporary)
-            # An earlier attempt may have come this far before something failed.
-            if path.read_bytes() != image:
-                raise ArchiveError(
-                    f"{path}: was written by another archiver; stop one of them"
-                ) from error
-            self._disk.sync_folder(path.parent)
-        except OSError:
-            self._disk.remove(temporary)
-            raise
 
     def _write_supports(self) -> None:
         for version in list(self._supports):
@@ -300,3 +297,12 @@ class RunWriter:
             if str(error) != self._untidy:
                 logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
             self._untidy = str(error)
+
+
+def _run_ids(paths: list[Path]) -> set[str]:
+    """Find the runs that files belong to, as far as they can be read."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, UnusableFileError):
+            found.add(read_part(path).header.run_id)
+    return found

@@ -17,11 +17,16 @@ _HOMES = {
     "simulate": "simulate",
     "support": "support",
     "classify": "analyze",
-    "export": "analyze",
-    "grid": "later",
-    "rescore": "later",
-    "doctor": "later",
-    "bench": "later",
+    "export": "export",
+    "rescore": "rescore",
+    "verify": "rescore",
+    "grid": "guide",
+    "suggest": "guide",
+    "audit": "guide",
+    "status": "status",
+    "keys": "keys",
+    "doctor": "doctor",
+    "bench": "bench",
 }
 """Module of each command: a function of its name, or a group `app`."""
 
@@ -73,8 +78,7 @@ def _program(words: Sequence[str]) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
-            settings = getattr(module, "context_settings", None)
-            app.command(name, context_settings=settings)(getattr(module, name))
+            app.command(name)(getattr(module, name))
     return app
 
 

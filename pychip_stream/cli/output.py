@@ -2,17 +2,31 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 """People's text, progress and logs."""
+
+printed = Console(highlight=False)
+"""What a command was asked to show, where that is more than plain text."""
 
 
 def say(text: str) -> None:
     """Print one line for people; names from files are not markup."""
     console.print(text, markup=False)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal; gives a function for what is done and the total."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def report(document: dict[str, Any], *, as_json: bool, text: str) -> None:

@@ -15,6 +15,7 @@ from pychip_stream.cli.output import console, say
 from pychip_stream.cli.summary import failed_frames
 from pychip_stream.cli.supervisor import Supervisor
 from pychip_stream.config import Config
+from pychip_stream.errors import ArchiveError, PychipError
 
 _LINE_EVERY_S = 2.0
 
@@ -32,6 +33,7 @@ class Session:
     def __init__(self, config: Config, log_format: logs.LogFormat = "text") -> None:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
+        logs.set_run(config.archive.name)
         self.stop = lifecycle.stop_event()
         self.supervisor = Supervisor(config, self._service_line, log_format)
         self.config = self.supervisor.config
@@ -50,15 +52,15 @@ class Session:
         Raises
         ------
         PychipError
-            If a service cannot live.
+            If a service cannot live, or what was begun could not be finished.
         """
         live = console.is_terminal and not self._json_logs
         try:
             self.supervisor.start()
             with Live(console=console, refresh_per_second=4, transient=False) as display:
                 while not self.stop.is_set():
-                    self.supervisor.step()
                     self.monitor.listen(0.1)
+                    self.supervisor.step(self.monitor.counter("archived"))
                     line = self.monitor.line()
                     if live:
                         display.update(Text(line))
@@ -69,22 +71,46 @@ class Session:
                 if not live:
                     self._print_changed(self.monitor.line(), force=True)
         finally:
-            self.supervisor.stop()
+            self.stop.clear()  # a second signal means: hurry
+            wrong = self.supervisor.stop(self.stop)
             self.monitor.close()
+        if wrong:
+            raise PychipError("; ".join(wrong))
 
     def summary(self) -> dict[str, object]:
-        """Return what the closed archive holds: {"run", "frames", "failed"}."""
-        path = self.config.run_path
-        if not path.exists():
-            return {"run": None, "frames": 0, "failed": []}
-        with open_run(path) as run:
-            return {"run": str(path), "frames": len(run), "failed": failed_frames(run)}
+        """Return what the archive holds now: {"run", "frames", "failed", "behind"}."""
+        path, behind = self.config.run_path, int(self.monitor.counter("behind"))
+        nothing: dict[str, object] = {"run": None, "frames": 0, "failed": [], "behind": behind}
+        if "archiver" not in (self.config.machine.services or ("archiver",)):
+            return nothing  # it is on another machine
+        try:
+            with open_run(path) as run:
+                count, failed = len(run), failed_frames(run)
+        except ArchiveError:
+            return nothing
+        if not count:
+            return nothing
+        # The watcher's last word may be older than the archive's.
+        behind = max(int(self.monitor.counter("seen")) - count, 0)
+        return {"run": str(path), "frames": count, "failed": failed, "behind": behind}
 
     def _service_line(self, name: str, line: str) -> None:
         with self._print_lock:
             if self._json_logs and not line.startswith("{"):
-                line = json.dumps({"service": name, "message": line})
+                line = json.dumps(self._entry(name, line), ensure_ascii=False)
             say(line if self._json_logs else f"{name:<10} {line}")
+
+    def _entry(self, name: str, line: str) -> dict[str, object]:
+        """Dress a line that is no record (a crash's last words, the status line)."""
+        run = self.config.archive.name
+        return {
+            "time": round(time.time(), 3),
+            "level": "info" if name == "run" else "error",
+            "service": name,
+            "run": run,
+            "frame": None,
+            "message": line,
+        }
 
     def _print_changed(self, line: str, *, force: bool = False) -> None:
         text, at = self._printed

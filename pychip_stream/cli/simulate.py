@@ -14,10 +14,10 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 from pychip_stream.sim.faults import FAULTS, FaultPlan, parse_faults
 from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
+from pychip_stream.sim.furnace import Furnace, HeatedExperiment
 from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
 from pychip_stream.sim.replay import Replay
 from pychip_stream.sim.scenes import SCENARIOS
-from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.storage import Delivery, MakeStorage, Storage
 from pychip_stream.sim.truth import TruthLog
 
@@ -55,6 +55,10 @@ def simulate(
     replay: Annotated[
         Path | None, typer.Option(help="folder of real files to write instead, oldest first")
     ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(help='file that sets the temperature while it runs: {"temperature_c": 300}'),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
@@ -71,9 +75,11 @@ def simulate(
         source: Microscope | Replay = played
     else:
         count = _FRAMES if frames is None else frames
-        experiment = Experiment(
+        experiment = HeatedExperiment(
             scenario, seed, count, _size(size), interval_s=1 / rate if rate > 0 else 1, dose=dose
         )
+        if control is not None:
+            experiment.furnace = Furnace(control)
         source = microscope = Microscope(
             out,
             experiment,

@@ -13,17 +13,18 @@ from dataclasses import dataclass, field
 
 from pychip_stream import config as configuration
 from pychip_stream import lifecycle
-from pychip_stream.config import Config
-from pychip_stream.errors import PychipError
+from pychip_stream.config import PORTS, Config
+from pychip_stream.errors import ConfigError, PychipError
 
 logger = logging.getLogger(__name__)
 
-STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "hub")
-_BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "sentinel", "hub")
+_FIRST_PAUSE_S = 0.2
 _STABLE_S = 30.0
-_GIVE_UP_AFTER = 8
 _STOP_S = 4.0
-_MERGE_S = 120.0
+_MERGE_S = 1800.0
+_TELL_S = 2.0
+_POLL_S = 0.02
 
 Say = Callable[[str, str], None]
 """Takes a service's name and one line that it wrote."""
@@ -58,6 +59,8 @@ class Supervisor:
 
     def __init__(self, config: Config, say: Say, log_format: str = "text") -> None:
         self.config = _with_ports(config)
+        self._supervision = config.supervision
+        self._progress = 0.0
         self._say = say
         folder = self.config.archive.folder
         try:
@@ -85,8 +88,13 @@ class Supervisor:
         for child in self.children:
             self._start(child)
 
-    def step(self) -> None:
+    def step(self, progress: float = 0.0) -> None:
         """Restart what has died and is due.
+
+        Parameters
+        ----------
+        progress
+            Frames archived so far; a run that gets on is not given up.
 
         Raises
         ------
@@ -94,17 +102,41 @@ class Supervisor:
             If a service cannot live: it refused its configuration or died again and again.
         """
         now = time.monotonic()
+        if progress > self._progress:
+            self._progress = progress
+            for child in self.children:
+                child.failures = 0
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
                 self._bury(child, now)
             if child.process is None and child.keep_alive and now >= child.start_at:
                 self._start(child)
 
-    def stop(self) -> None:
-        """Stop in order, so that what is in flight is finished; kill what does not end."""
-        rank = {name: i for i, name in enumerate(STOP_ORDER)}
-        for child in sorted(self.children, key=lambda c: rank.get(c.name.split("-")[0], 0)):
-            self._stop(child)
+    def stop(self, hurry: threading.Event | None = None) -> list[str]:
+        """Stop in order, so that what is in flight is finished; kill what does not end.
+
+        The archiver may take its time to merge a long run; everything is on disk before that.
+
+        Parameters
+        ----------
+        hurry
+            When it is set, the archiver is not waited for any longer.
+
+        Returns
+        -------
+        What went wrong, one line each.
+        """
+        wrong = []
+        for rank in ("", *STOP_ORDER):
+            group = [c for c in self.children if _rank(c) == rank]
+            for child in group:
+                self._ask_to_stop(child)
+            deadline = time.monotonic() + _STOP_S
+            for child in group:
+                if rank == "archiver":
+                    self._await_merge(child, hurry or threading.Event())
+                wrong += self._await_end(child, deadline)
+        return wrong
 
     def _start(self, child: Child) -> None:
         flags = 0
@@ -142,52 +174,93 @@ class Supervisor:
         if now - child.started > _STABLE_S:
             child.failures = 0
         child.failures += 1
-        if code == 2 or child.failures >= _GIVE_UP_AFTER:
+        if code == 2 or child.failures >= self._supervision.give_up_after:
             raise PychipError(
                 f"{child.name} cannot run (exit code {code}, {child.failures} in a row); "
                 "its last lines above say why"
             )
-        pause = _BACK_OFF_S[min(child.failures, len(_BACK_OFF_S)) - 1]
+        pause = min(_FIRST_PAUSE_S * 2 ** (child.failures - 1), self._supervision.longest_pause_s)
         child.start_at = now + pause
         logger.warning("%s ended with %s; starting it again in %g s", child.name, code, pause)
 
-    def _stop(self, child: Child) -> None:
+    def _ask_to_stop(self, child: Child) -> None:
         child.keep_alive = False
+        if child.process is None or child.process.poll() is not None:
+            return
+        if sys.platform == "win32":
+            child.process.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            child.process.terminate()
+
+    def _await_merge(self, child: Child, hurry: threading.Event) -> None:
+        """Wait for the archiver for as long as it takes, saying so, or until `hurry`."""
+        if child.process is None:
+            return
+        start = time.monotonic()
+        tell_at, end = start + _TELL_S, start + _MERGE_S
+        while child.process.poll() is None and not hurry.is_set() and time.monotonic() < end:
+            hurry.wait(_POLL_S)
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + _TELL_S
+                self._say(
+                    "run",
+                    f"merging the run into one file for {time.monotonic() - start:.0f} s; all its "
+                    "frames are on disk, stopping again leaves them as they are",
+                )
+        if child.process.poll() is None:
+            child.process.kill()
+            child.process.wait()
+            self._say("run", "not merged; the run can be read, and continued, as it is")
+
+    def _await_end(self, child: Child, deadline: float) -> list[str]:
         process = child.process
         if process is None:
-            return
-        if process.poll() is None:
-            if sys.platform == "win32":
-                process.send_signal(signal.CTRL_BREAK_EVENT)
-            else:
-                process.terminate()
+            return []
+        killed = False
         try:
-            process.wait(_MERGE_S if child.name == "archiver" else _STOP_S)
+            process.wait(max(deadline - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
             logger.warning("%s does not stop; killing it", child.name)
             process.kill()
             process.wait()
-        child.exit_code = process.returncode
+            killed = True
+        code = child.exit_code = process.returncode
         if child.pump is not None:
             child.pump.join(1.0)
         child.process = None
+        if code > 0 and not killed:
+            return [f"{child.name} ended with {code} while stopping; its last lines say why"]
+        return []
+
+
+def _rank(child: Child) -> str:
+    name = child.name.split("-")[0]
+    return name if name in STOP_ORDER else ""
 
 
 def _programs(config: Config) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and command of every service, in the order of starting."""
+    """Name and command of every service of this machine, in the order of starting."""
+    programs = [(name, _module(f"services.{name}")) for name in ("hub", "archiver")]
     workers = config.inference.workers
-    programs = [("hub", _module("services.hub")), ("archiver", _module("services.archiver"))]
     programs += [
         (
             "inference" if workers == 1 else f"inference-{i + 1}",
-            (*_module("services.inference"), "--instance", str(i + 1)),
+            (*_module("services.inference"), "--instance", config.machine.instance(i)),
         )
         for i in range(workers)
     ]
     programs.append(("watcher", _module("services.watcher")))
-    if config.dashboard.enabled:
-        programs.append(("dashboard", _module("dashboard.app")))
-    return programs
+    programs.append(("sentinel", _module("services.sentinel")))
+    programs.append(("dashboard", _module("dashboard.app")))
+    return [(name, command) for name, command in programs if _wanted(config, name.split("-")[0])]
+
+
+def _wanted(config: Config, service: str) -> bool:
+    if service == "sentinel" and not (config.alerts.rules or config.health.prometheus is not None):
+        return False
+    if service == "dashboard" and not config.dashboard.enabled:
+        return False
+    return config.machine.services is None or service in config.machine.services
 
 
 def _module(name: str) -> tuple[str, ...]:
@@ -196,6 +269,12 @@ def _module(name: str) -> tuple[str, ...]:
 
 def _with_ports(config: Config) -> Config:
     """Choose a free port for everything that has none."""
+    open_ports = [name for name in PORTS if not getattr(config.wire, name)]
+    if config.machine.services is not None and open_ports:
+        raise ConfigError(
+            "machine.services",
+            [f"wire.{name}: give a port, the same on every machine" for name in open_ports],
+        )
     held: list[socket.socket] = []
 
     def free(host: str) -> int:
@@ -205,9 +284,8 @@ def _with_ports(config: Config) -> Config:
 
     wire, dashboard = config.wire, config.dashboard
     try:
-        ports = {
-            name: getattr(wire, name) or free(wire.host)
-            for name in ("tasks", "results", "requests", "events")
+        ports: dict[str, int] = {
+            name: getattr(wire, name) or free(wire.host_of(name)) for name in PORTS
         }
         page = dashboard.port or free(dashboard.address)
     except OSError as error:

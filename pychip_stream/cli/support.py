@@ -5,17 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from pychip_stream import config as configuration
 from pychip_stream.archive.supports import load_support, save_support, support_to_bytes
 from pychip_stream.cli.output import report
+from pychip_stream.cli.running import running_config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import UsageError
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.wire.sockets import request
 from pychip_stream.workflows.chip_import import import_chips
 from pychip_stream.workflows.support_files import finish_support
 from pychip_stream.workflows.support_report import describe
@@ -93,27 +93,8 @@ def publish(
     """Make a support set the current one of a run; it takes effect at the next frame."""
     config = running_config(config_path)
     data = support_to_bytes(load_support(path))
-    reply = request(
-        config.wire.endpoint("requests"), PublishSupport(author=current_user()), bytes_array(data)
-    )
+    reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
-
-
-def running_config(path: Path) -> configuration.Config:
-    """Load the configuration of a run that is going on, with the ports that it chose.
-
-    Raises
-    ------
-    UsageError
-        If ports are chosen at the start and no run has been started.
-    """
-    config = configuration.load(path)
-    if config.wire.requests:
-        return config
-    resolved = config.archive.folder / f"{config.archive.name}.resolved.yaml"
-    if not resolved.exists():
-        raise UsageError(f"{path}: no run of this config is going on; start `pychip-stream run`")
-    return configuration.load(resolved)
 
 
 def parse_picks(words: list[str]) -> dict[str, list[tuple[int, int]]]:

@@ -37,6 +37,9 @@ class FrameResult:
         (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown.
     support_version
         Version of the support set.
+    drift
+        How far the class that moved most has gone from where the support frame showed it: at
+        1 its typical chip stands on the border to another class; NaN where it was not measured.
     """
 
     names: tuple[str, ...]
@@ -46,6 +49,7 @@ class FrameResult:
     novelty: npt.NDArray[np.float32] = field(repr=False)
     intervals: npt.NDArray[np.float64] = field(repr=False)
     support_version: str = ""
+    drift: float = float("nan")
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:

@@ -4,14 +4,9 @@ The tags are walked by `dmtags`; the pixels are read by ncempy's fileDM, which i
 verified place of the image and the bytes in memory.
 """
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-from ncempy.io.dm import fileDM
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError
@@ -92,7 +87,9 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     """
     tree, image = structure.detail
     check_memory(source.name, image.frame_bytes, max_bytes)
-    with _FileDM(source, image) as file:
+    from pychip_stream.ingest.dmpixels import FileDM  # loads slowly; the watcher never needs it
+
+    with FileDM(source, image) as file:
         data = file.getSlice(0, index)["data"]
     size, unit = _pixel_size(tree, image.path)
     return Frame(
@@ -104,46 +101,6 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         source=source.name,
         index=index,
     )
-
-
-class _FileDM(fileDM):  # type: ignore[misc]
-    """ncempy's reader over a source, told where the image is.
-
-    Its own walk believes every length in the file, and its memory map dies with the process
-    when somebody truncates the file; both are replaced.
-    """
-
-    def __init__(self, source: Source, image: DmImage) -> None:
-        self._source = source
-        self._position = 0
-        self._image = image
-        super().__init__(io.BytesIO())
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, fid: Any, offset: int, from_what: int = 0) -> None:  # noqa: ARG002
-        self._position = int(offset) + (self._position if from_what == 1 else 0)
-
-    def fromfile(
-        self,
-        fid: Any,  # noqa: ARG002
-        dtype: npt.DTypeLike,
-        count: int,
-    ) -> npt.NDArray[Any]:
-        size = np.dtype(dtype).itemsize * int(count)
-        view = self._source.view_at(self._position, size)
-        self._position += size
-        return np.frombuffer(view, dtype=dtype, count=int(count))
-
-    def parseHeader(self) -> None:  # noqa: N802  (ncempy's name)
-        width, height, frames = self._image.shape
-        self.numObjects = 1
-        self.xSize, self.ySize, self.zSize, self.zSize2 = [width], [height], [frames], [1]
-        self.dataShape = [3 if frames > 1 else 2]
-        self.dataType = [self._image.kind]
-        self.dataOffset = [self._image.block.offset]
-        self.dataSize = [self._image.block.size]
 
 
 def _find_image(name: str, tree: DmTree) -> DmImage:

@@ -10,7 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from ncempy.io import emd, mrc, ser
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -78,6 +77,8 @@ def examine_mrc(source: Source) -> Structure:
 def read_mrc(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one section of an MRC file."""
     check_memory(source.name, structure.detail, max_bytes)
+    from ncempy.io import mrc  # loads slowly; the watcher never needs it
+
     with _quiet(), mrc.fileMRC(Path(source.name)) as file:
         pixels = np.array(file.getSlice(index))
         info = file.FEIinfo or {}
@@ -139,6 +140,8 @@ def _ser_image(source: Source, offset: int) -> int:
 def read_ser(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one image of a SER series."""
     check_memory(source.name, 2 * structure.detail[index], max_bytes)
+    from ncempy.io import ser  # loads slowly; the watcher never needs it
+
     with _quiet(), ser.fileSER(Path(source.name)) as file:
         pixels, meta = file.getDataset(index)
         stamp = file._getTag(index).get("Time")
@@ -245,6 +248,8 @@ def _velox_meta(
 def _berkeley_meta(
     source: Source, path: str
 ) -> tuple[float | None, str | None, float | None, float | None]:
+    from ncempy.io import emd
+
     with emd.fileEMD(Path(source.name)) as file:
         group = next(g for g in file.list_emds if path == g.name + "/data")
         axis: npt.NDArray[Any]

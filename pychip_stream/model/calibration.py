@@ -11,10 +11,15 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from pychip_stream.model.discriminant import Float, HeldOut, Index
+from pychip_stream.model.discriminant import Float, Index
+from pychip_stream.model.validation import HeldOut
 
 PRIOR_SPREAD = 0.7
 """Standard deviation of the logarithm of the temperature about its moment estimate."""
+FEWER_ERRORS = 3
+"""Held-out errors that another shrinkage must save to replace the analytic one. A difference
+of log-losses, even by several standard errors, chooses worse from ten to twenty examples: on
+the labelled micrographs by 0.01 to 0.02 within and 0.01 to 0.04 across images."""
 _BOUNDS = (np.log(1e-4), np.log(1e6))
 
 
@@ -73,31 +78,34 @@ def log_losses(logits: Float, labels: Index, temperature: float) -> Float:
 
 
 def choose_shrinkage(held_out: HeldOut) -> tuple[int, float]:
-    """Pick the candidate with the smallest held-out loss.
+    """Pick a candidate by cross-validation over the examples.
 
-    The first candidate is the default: another one must beat it by more than one standard
-    error of the paired difference, since the choice itself is made from very few chips.
+    The first candidate is the default: the choice is made from very few chips, so another one
+    must save `FEWER_ERRORS` of its errors. Among those that do, the smallest loss counts.
 
     Returns
     -------
     Position of the choice among the candidates, and its temperature.
     """
-    if len(held_out.labels) == 0:
+    labels = held_out.labels
+    if len(labels) == 0:
         return 0, 1.0
-    temperatures = [fit_temperature(logits, held_out.labels) for logits in held_out.logits]
-    losses = np.stack(
-        [
-            log_losses(logits, held_out.labels, t)
-            for logits, t in zip(held_out.logits, temperatures, strict=True)
-        ]
-    )
-    best = 0
-    for number in np.argsort(losses.mean(axis=1), kind="stable"):
-        gain = losses[0] - losses[number]
-        if gain.mean() > gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain)):
-            best = int(number)
-            break
+    temperatures = [fit_temperature(logits, labels) for logits in held_out.logits]
+    losses = [
+        float(log_losses(logits, labels, t).mean())
+        for logits, t in zip(held_out.logits, temperatures, strict=True)
+    ]
+    errors = (held_out.logits.argmax(axis=2) != labels).sum(axis=1)
+    better = [n for n in range(len(errors)) if errors[0] - errors[n] >= FEWER_ERRORS]
+    best = min(better, key=losses.__getitem__, default=0)
     return best, temperatures[best]
+
+
+def clearly_smaller(losses: Float, reference: Float) -> bool:
+    """Whether (n,) paired losses are smaller by more than one standard error."""
+    gain = reference - losses
+    error = gain.std(ddof=min(1, len(gain) - 1)) / np.sqrt(len(gain))
+    return bool(gain.mean() > error)
 
 
 def calibration_error(

@@ -12,12 +12,15 @@ from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.errors import SupportError, UsageError
 from pychip_stream.model import calibration, discriminant
-from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples, HeldOut
+from pychip_stream.model.blobs import choose_blobs
+from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples
+from pychip_stream.model.drift import Origin
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.intervals import fit_ensemble
 from pychip_stream.model.novelty import Novelty, fit_novelty
 from pychip_stream.model.ports import Encoder
 from pychip_stream.model.scoring import Scorer
+from pychip_stream.model.validation import HeldOut, hold_out
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,9 @@ class Classifier:
     temperature
         Divides the logits; fitted on held-out examples.
     examples
-        Standardised cells and labels.
+        Standardised cells and labels, and which prototype each belongs to.
+    background
+        (m, D) standardised chips of the support frame.
     held_out
         The examples as rules that did not know them see them; one set of logits.
     warnings
@@ -54,6 +59,7 @@ class Classifier:
     shrinkage: float
     temperature: float
     examples: Examples = field(repr=False)
+    background: npt.NDArray[np.float64] = field(repr=False)
     rule: Discriminant = field(repr=False)
     novelty: Novelty = field(repr=False)
     held_out: HeldOut = field(repr=False)
@@ -71,7 +77,7 @@ class Classifier:
         sensitivity: float = 1.0,
         seed: int = 0,
     ) -> "Classifier":
-        """Fit prototypes, shrinkage, temperature, novelty and the bootstrap.
+        """Fit prototypes (and how many), shrinkage, temperature, novelty and the bootstrap.
 
         Parameters
         ----------
@@ -101,23 +107,29 @@ class Classifier:
         assert embedding is not None
         examples, background = standardised(embedded, embedding)
         candidates = _candidates(examples, method)
-        held_out = discriminant.hold_out(examples, candidates, seed=seed)
-        chosen, temperature = calibration.choose_shrinkage(held_out)
-        rule = discriminant.fit(examples, candidates[chosen])
+        tried = hold_out(examples, candidates, seed=seed)
+        chosen, temperature = calibration.choose_shrinkage(tried)
+        held_out, shrinkage = tried.only(chosen), candidates[chosen]
+        examples, held_out, temperature = choose_blobs(
+            examples, shrinkage, held_out, temperature, seed=seed
+        )
+        rule = discriminant.fit(examples, shrinkage)
         novelty = fit_novelty(examples, background)
-        ensemble = fit_ensemble(examples, rule, candidates[chosen], temperature, seed=seed)
+        ensemble = fit_ensemble(examples, rule, shrinkage, temperature, seed=seed)
+        origin = Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1))
         scale = (embedding.mean, embedding.deviation)
         return cls(
             support=embedded,
             support_version=support.version,
-            method="euclidean" if candidates[chosen] >= 1.0 else "lda",
-            shrinkage=candidates[chosen],
+            method="euclidean" if shrinkage >= 1.0 else "lda",
+            shrinkage=shrinkage,
             temperature=temperature,
             examples=examples,
+            background=background,
             rule=rule,
             novelty=novelty,
-            held_out=held_out.only(chosen),
-            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble),
+            held_out=held_out,
+            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
             warnings=tuple(_warnings(embedded, examples)),
             encoder=encoder,
         )
@@ -175,6 +187,7 @@ class Classifier:
             novelty=scores.novelty.reshape(shape),
             intervals=scores.intervals,
             support_version=self.support_version,
+            drift=float(scores.shifts.max()),
         )
 
     def derived(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -182,12 +195,14 @@ class Classifier:
 
         Returns
         -------
-        prototypes (K, D) in standardised components; weights (D, K) and offsets (K,) of the
-        logits, temperature applied; mean and deviation (D,); temperature, shrinkage and
-        novelty_threshold, each ().
+        prototypes (P, D) in standardised components, and owners (P,), the class of each;
+        weights (D, P) and offsets (P,) of the logits, temperature applied; mean and deviation
+        (D,); temperature, shrinkage and novelty_threshold, each (). P is the number of classes
+        unless one of them has several prototypes.
         """
         return {
             "prototypes": self.rule.prototypes.astype(np.float32),
+            "owners": self.rule.owners,
             "weights": self.scorer.weights,
             "offsets": self.scorer.offsets,
             "mean": self.scorer.mean,

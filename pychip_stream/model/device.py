@@ -147,3 +147,20 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def memory_in_use(device: str) -> dict[str, float]:
+    """Memory that a GPU has given to this process, in MB; empty without a GPU.
+
+    Parameters
+    ----------
+    device
+        As encoders name it, for example "cuda/float16".
+    """
+    if not device.startswith("cuda"):
+        return {}
+    where = torch.device(device.partition("/")[0])
+    return {
+        "gpu_mb": torch.cuda.memory_reserved(where) / 2**20,
+        "gpu_peak_mb": torch.cuda.max_memory_reserved(where) / 2**20,
+    }

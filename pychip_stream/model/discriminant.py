@@ -6,9 +6,14 @@ J. Multivariate Anal. 2004), fitted on the cells of the example chips. Full shri
 Euclidean prototype classifier of Snell et al., "Prototypical networks for few-shot learning"
 (2017). Classes have equal weight whatever their number of examples or chips: a prior taken
 from the data would pull the fractions, which are what is measured.
+
+A class that is not one blob may have several prototypes (see `blobs`); a chip belongs to the
+class of its nearest one (Hastie & Tibshirani, "Discriminant analysis by Gaussian mixtures",
+J. R. Stat. Soc. B 1996, with hard membership).
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +39,14 @@ class Examples:
         (N, C, D) cells of the chips.
     labels
         (N,) class indices 0…K-1, every class present.
+    blobs
+        (N,) index 0…P-1 of the prototype that each belongs to, those of one class beside each
+        other in the order of the classes; None where every class has one.
     """
 
     cells: Float = field(repr=False)
     labels: Index = field(repr=False)
+    blobs: Index | None = field(default=None, repr=False)
 
     @property
     def chips(self) -> Float:
@@ -49,6 +58,25 @@ class Examples:
         """(K,) examples per class."""
         return np.bincount(self.labels)
 
+    @property
+    def members(self) -> Index:
+        """(N,) prototype that each example belongs to."""
+        return self.labels if self.blobs is None else self.blobs
+
+    @property
+    def owners(self) -> Index:
+        """(P,) class of every prototype."""
+        if self.blobs is None:
+            return np.arange(len(self.counts))
+        return np.asarray(self.labels[np.unique(self.blobs, return_index=True)[1]])
+
+    def take(self, chips: Index) -> "Examples":
+        """Keep some examples; classes may not vanish, prototypes may."""
+        blobs = self.blobs
+        if blobs is not None:
+            blobs = np.unique(blobs[chips], return_inverse=True)[1].astype(np.intp)
+        return Examples(self.cells[chips], self.labels[chips], blobs)
+
 
 @dataclass(frozen=True, eq=False)
 class Discriminant:
@@ -57,36 +85,47 @@ class Discriminant:
     Attributes
     ----------
     prototypes
-        (K, D) class means.
+        (P, D) means of the classes or of their blobs.
     weights, offsets
-        (D, K) and (K,) so that logits are minus half the squared distance to a prototype.
+        (D, P) and (P,) so that logits are minus half the squared distance to a prototype.
+    owners
+        (P,) class of every prototype, not decreasing.
     """
 
     prototypes: Float = field(repr=False)
     weights: Float = field(repr=False)
     offsets: Float = field(repr=False)
+    owners: Index = field(repr=False)
 
     def logits(self, chips: Float) -> Float:
-        """(n, D) chips to (n, K) logits."""
-        return np.asarray(chips @ self.weights + self.offsets)
+        """(n, D) chips to (n, K) logits: of each class's nearest prototype."""
+        return largest_per_class(np.asarray(chips @ self.weights + self.offsets), self.owners)
+
+
+def largest_per_class(values: npt.NDArray[Any], owners: Index, axis: int = -1) -> npt.NDArray[Any]:
+    """Reduce P prototypes to their K classes along an axis; nothing to do where P = K."""
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    if len(starts) == len(owners):
+        return values
+    return np.asarray(np.maximum.reduceat(values, starts, axis=axis))
 
 
 def prototypes(examples: Examples, weights: Float | None = None) -> Float:
-    """(K, D) weighted mean chip of every class; `weights` (N,) default to equal ones."""
+    """(P, D) weighted mean chip of every blob; `weights` (N,) default to equal ones."""
     share = np.ones(len(examples.labels)) if weights is None else weights
-    member = np.equal.outer(np.arange(len(examples.counts)), examples.labels) * share
+    member = np.equal.outer(np.arange(len(examples.owners)), examples.members) * share
     return np.asarray(member @ examples.chips / member.sum(axis=1, keepdims=True))
 
 
 def within_covariance(examples: Examples, weights: Float | None = None) -> Float:
-    """(D, D) covariance of cells about their class's mean, every class counting the same.
+    """(D, D) covariance of cells about their prototype, every class counting the same.
 
     `weights` (N,) are non-negative and default to equal ones.
     """
     n, per_chip, dim = examples.cells.shape
     share = np.ones(n) if weights is None else weights
     centre = prototypes(examples, share)
-    residual = examples.cells - centre[examples.labels][:, None, :]
+    residual = examples.cells - centre[examples.members][:, None, :]
     total = np.bincount(examples.labels, share)
     each = share / total[examples.labels] / len(total) / per_chip
     scaled = (residual * np.sqrt(each)[:, None, None]).reshape(-1, dim)
@@ -94,8 +133,8 @@ def within_covariance(examples: Examples, weights: Float | None = None) -> Float
 
 
 def analytic_shrinkage(examples: Examples) -> float:
-    """Ledoit-Wolf shrinkage of the cells about their class means."""
-    residual = examples.cells - prototypes(examples)[examples.labels][:, None, :]
+    """Ledoit-Wolf shrinkage of the cells about their prototypes."""
+    residual = examples.cells - prototypes(examples)[examples.members][:, None, :]
     flat = residual.reshape(-1, residual.shape[-1])
     if not np.abs(flat).max(initial=0.0) > 0.0:
         return 1.0
@@ -113,82 +152,28 @@ def shrunken(covariance: Float, shrinkage: float) -> Float:
     return np.asarray((1.0 - keep) * covariance + keep * scale * np.eye(dim))
 
 
-def linear_rule(centres: Float, covariance: Float, shrinkage: float) -> Discriminant:
-    """Rule of the given (K, D) prototypes under a shrunken (D, D) covariance."""
+def linear_rule(
+    centres: Float, covariance: Float, shrinkage: float, owners: Index | None = None
+) -> Discriminant:
+    """Rule of the given (P, D) prototypes under a shrunken (D, D) covariance.
+
+    `owners` (P,) defaults to one prototype per class.
+    """
     matrix = shrunken(covariance, shrinkage)
     if shrinkage >= 1.0:
         weights = centres.T / matrix[0, 0]
     else:
         weights = cho_solve(cho_factor(matrix, lower=True, check_finite=False), centres.T)
     offsets = -0.5 * np.einsum("kd,dk->k", centres, weights)
-    return Discriminant(centres, weights, offsets)
+    classes = np.arange(len(centres)) if owners is None else owners
+    return Discriminant(centres, weights, offsets, classes)
 
 
 def fit(examples: Examples, shrinkage: float, weights: Float | None = None) -> Discriminant:
     """Fit prototypes and covariance; `weights` (N,) non-negative, default equal."""
     return linear_rule(
-        prototypes(examples, weights), within_covariance(examples, weights), shrinkage
+        prototypes(examples, weights),
+        within_covariance(examples, weights),
+        shrinkage,
+        examples.owners,
     )
-
-
-def folds(labels: Index, limit: int, seed: int) -> list[Index]:
-    """Split chips into held-out groups that leave every class at least one example.
-
-    One chip per fold while there are at most `limit`; otherwise `limit` folds with each class
-    spread over them. The only chip of a class is never held out.
-    """
-    rng = np.random.default_rng(seed)
-    counts = np.bincount(labels)
-    usable = np.flatnonzero(counts[labels] > 1)
-    if len(usable) <= limit:
-        return [np.array([i]) for i in usable]
-    number = np.empty(len(labels), np.intp)
-    for cls in np.unique(labels[usable]):
-        members = rng.permutation(np.flatnonzero(labels == cls))
-        start = int(rng.integers(limit))
-        number[members] = (start + np.arange(len(members))) % limit
-    return [
-        np.sort(usable[number[usable] == i]) for i in range(limit) if (number[usable] == i).any()
-    ]
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Chips as classifiers that did not know them see them.
-
-    Attributes
-    ----------
-    chips
-        (n,) indices of the chips that could be held out.
-    labels
-        (n,) their classes.
-    logits
-        (S, n, K), one per candidate shrinkage.
-    """
-
-    chips: Index
-    labels: Index
-    logits: Float = field(repr=False)
-
-    def only(self, number: int) -> "HeldOut":
-        """Keep one candidate."""
-        return HeldOut(self.chips, self.labels, self.logits[number : number + 1])
-
-
-def hold_out(
-    examples: Examples, shrinkages: tuple[float, ...], *, limit: int = 40, seed: int = 0
-) -> HeldOut:
-    """Cross-validate over chips: the cells of one chip are never in both parts."""
-    groups = folds(examples.labels, limit, seed)
-    order = np.concatenate(groups) if groups else np.empty(0, np.intp)
-    out = np.empty((len(shrinkages), len(order), len(examples.counts)))
-    position, chips = 0, examples.chips
-    for group in groups:
-        keep = np.setdiff1d(np.arange(len(examples.labels)), group)
-        rest = Examples(examples.cells[keep], examples.labels[keep])
-        centres, covariance = prototypes(rest), within_covariance(rest)
-        block = slice(position, position + len(group))
-        for number, shrinkage in enumerate(shrinkages):
-            out[number, block] = linear_rule(centres, covariance, shrinkage).logits(chips[group])
-        position += len(group)
-    return HeldOut(order, examples.labels[order], out)

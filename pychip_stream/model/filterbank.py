@@ -16,10 +16,10 @@ CELL = 16
 """Edge of a cell in pixels on the encoder's scale."""
 
 _LEVELS = 4
-_ORIENTATIONS = 4
-_WAVELENGTHS = (3.0, 4.4)
+ORIENTATIONS = 4
+WAVELENGTHS = (3.0, 4.4)
 """Pixels at the finest level; each coarser level doubles them."""
-_RADIUS = 4
+KERNEL_RADIUS = 4
 _DERIVATIVE_SIGMA = 1.2
 _FLOOR = 1e-3
 """Amplitude, as a share of the useful range, below which differences are detector noise."""
@@ -45,9 +45,9 @@ class FilterBank(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", _kernels())
-        bands = len(_WAVELENGTHS)
-        self.dim = _LEVELS * (bands * (_ORIENTATIONS + 1) + 5) + 2 * _LEVELS
+        self.register_buffer("kernels", kernels())
+        bands = len(WAVELENGTHS)
+        self.dim = _LEVELS * (bands * (ORIENTATIONS + 1) + 5) + 2 * _LEVELS
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Describe the cells of windows.
@@ -74,11 +74,11 @@ class FilterBank(nn.Module):
         assert isinstance(self.kernels, torch.Tensor)
         stride = 2 if cell == CELL else 1  # envelopes are smooth: half the samples suffice
         pool = cell // stride
-        padded = F.pad(level, (_RADIUS,) * 4, mode="reflect")
+        padded = F.pad(level, (KERNEL_RADIUS,) * 4, mode="reflect")
         r = F.conv2d(padded, self.kernels.to(level.dtype), stride=stride)
-        pairs = len(_WAVELENGTHS) * _ORIENTATIONS
+        pairs = len(WAVELENGTHS) * ORIENTATIONS
         power = F.avg_pool2d(r[:, :pairs].square() + r[:, pairs : 2 * pairs].square(), pool)
-        bands = power.reshape(-1, len(_WAVELENGTHS), _ORIENTATIONS, *power.shape[2:])
+        bands = power.reshape(-1, len(WAVELENGTHS), ORIENTATIONS, *power.shape[2:])
         gx, gy, xx, yy, xy = r[:, 2 * pairs :].unbind(1)
         half, root = (xx + yy) / 2, (((xx - yy) / 2).square() + xy.square()).sqrt()
         curved = torch.stack([F.relu(half + root), F.relu(-half + root), root], 1)
@@ -119,16 +119,16 @@ def _halve(level: torch.Tensor) -> torch.Tensor:
     return F.conv2d(padded, torch.outer(tap, tap)[None, None], stride=2)
 
 
-def _kernels() -> torch.Tensor:
+def kernels() -> torch.Tensor:
     """(2·bands·orientations + 5, 1, 9, 9): even and odd Gabor pairs, then derivatives."""
-    axis = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float64)
+    axis = torch.arange(-KERNEL_RADIUS, KERNEL_RADIUS + 1, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     even, odd = [], []
-    for wavelength in _WAVELENGTHS:
+    for wavelength in WAVELENGTHS:
         envelope = torch.exp(-(x**2 + y**2) / (2 * (0.45 * wavelength) ** 2))
         envelope = envelope / envelope.sum()
-        for step in range(_ORIENTATIONS):
-            angle = math.pi * step / _ORIENTATIONS
+        for step in range(ORIENTATIONS):
+            angle = math.pi * step / ORIENTATIONS
             phase = 2 * math.pi / wavelength * (x * math.cos(angle) + y * math.sin(angle))
             wave = envelope * torch.cos(phase)
             even.append(2 * (wave - envelope * wave.sum()))  # no response to plain intensity

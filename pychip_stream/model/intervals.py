@@ -1,34 +1,42 @@
 """Intervals: what a phase fraction may be, given what is uncertain about it.
 
 Of one frame: which chips served as examples (bootstrap over them), what the classifier
-confuses (its calibrated probabilities), and where "unknown" begins. A fully tiled frame has no
-sampling error, so no term goes with the square root of its number of chips. Of a specimen seen
-in independent fields, and of the mean over a time series, see `field_interval` and
-`series_interval`.
+confuses (its calibrated probabilities), on which side of a border a chip that shows two classes
+falls, where "unknown" begins, and how far the chips have moved away from the examples (drift).
+A fully tiled frame has no sampling error, so no term goes with the square root of its number of
+chips. Of a specimen seen in independent fields, and of the mean over a time series, see
+`averages`.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pychip_stream.domain.results import Fraction
 from pychip_stream.model.discriminant import (
     Discriminant,
     Examples,
     Float,
+    Index,
+    largest_per_class,
     linear_rule,
     prototypes,
     within_covariance,
 )
 
 LEVEL = 0.95
-REPLICATES = 48
+REPLICATES = 96
 SAMPLED_CHIPS = 1024
 """Chips of a frame that the replicates look at; they only measure a spread."""
+BORDER = 0.15
+"""Standard deviation of a border's place between two prototypes, in units of their distance:
+the share of a chip beyond which it is named after a class is never exactly a half."""
+DRIFTED = 0.35
+"""The same for a class that has moved as far as its border."""
 _TEMPERATURE_SPREAD = 0.35
-_THRESHOLD_SPREAD = 0.08
+_THRESHOLD_SPREAD = 0.2
 
 Float32 = npt.NDArray[np.float32]
 
@@ -40,17 +48,30 @@ class Ensemble:
     Attributes
     ----------
     weights, offsets
-        (B·K, D) and (B·K, 1) float32; logits already divided by each replicate's temperature.
+        (B·P, D) and (B·P, 1) float32; logits already divided by each replicate's temperature.
     thresholds
         (B,) float32 novelty beyond which each replicate rejects.
-    classes
-        K.
+    owners
+        (P,) class of every prototype.
+    borders
+        (B, K) standard normal: where each replicate puts the borders of the classes.
+    gaps
+        (K,) difference of logits between a class's prototype and its nearest neighbour's.
+
+    The first replicate is the rule itself.
     """
 
     weights: Float32 = field(repr=False)
     offsets: Float32 = field(repr=False)
     thresholds: Float32 = field(repr=False)
-    classes: int
+    owners: Index = field(repr=False)
+    borders: Float32 = field(repr=False)
+    gaps: Float32 = field(repr=False)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, K."""
+        return int(self.owners[-1]) + 1
 
 
 def fit_ensemble(
@@ -64,27 +85,46 @@ def fit_ensemble(
 ) -> Ensemble:
     """Refit the rule to resampled examples.
 
-    Each class is resampled with replacement. The mean of n resampled examples scatters less
-    than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of the normal to
-    Student's t in the tails; the deviation of every resampled prototype is widened by both. A
-    class with a single example borrows the scatter of the others.
+    Each class (or blob of one) is resampled with replacement. The mean of n resampled examples
+    scatters less than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of
+    the normal to Student's t in the tails; the deviation of every resampled prototype is widened
+    by both. A class with a single example borrows the scatter of the others.
     """
     rng = np.random.default_rng(seed)
-    counts = examples.counts
-    classes, dim = len(counts), examples.cells.shape[-1]
-    weights = np.empty((replicates, classes, dim), np.float32)
-    offsets = np.empty((replicates, classes, 1), np.float32)
-    temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * rng.standard_normal(replicates))
-    for number in range(replicates):
-        share = _resample(examples.labels, counts, rng)
+    counts, owners = np.bincount(examples.members), examples.owners
+    dim = examples.cells.shape[-1]
+    weights = np.empty((replicates, len(owners), dim), np.float32)
+    offsets = np.empty((replicates, len(owners), 1), np.float32)
+    luck = rng.standard_normal((replicates, 2 + len(examples.counts)))
+    luck[0] = 0.0
+    temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * luck[:, 0])
+    weights[0] = rule.weights.T / temperature
+    offsets[0] = rule.offsets[:, None] / temperature
+    for number in range(1, replicates):
+        share = _resample(examples.members, counts, rng)
         moved = _moved_prototypes(examples, rule.prototypes, share, rng)
-        one = linear_rule(moved, within_covariance(examples, share), shrinkage)
+        one = linear_rule(moved, within_covariance(examples, share), shrinkage, owners)
         weights[number] = one.weights.T / temperatures[number]
         offsets[number] = one.offsets[:, None] / temperatures[number]
-    thresholds = np.exp(_THRESHOLD_SPREAD * rng.standard_normal(replicates))
     return Ensemble(
-        weights.reshape(-1, dim), offsets.reshape(-1, 1), thresholds.astype(np.float32), classes
+        weights.reshape(-1, dim),
+        offsets.reshape(-1, 1),
+        np.exp(_THRESHOLD_SPREAD * luck[:, 1]).astype(np.float32),
+        owners,
+        luck[:, 2:].astype(np.float32),
+        (_gaps(rule) / temperature).astype(np.float32),
     )
+
+
+def _gaps(rule: Discriminant) -> Float:
+    """(K,) squared distance, as the rule sees it, of a class to its nearest neighbour."""
+    centre, weights = rule.prototypes, rule.weights
+    own = np.einsum("pd,dp->p", centre, weights)
+    cross = centre @ weights
+    square = own[:, None] + own[None, :] - cross - cross.T
+    square[np.equal.outer(rule.owners, rule.owners)] = np.inf
+    starts = np.flatnonzero(np.diff(rule.owners, prepend=-1))
+    return np.asarray(np.maximum(np.minimum.reduceat(square.min(axis=1), starts), 0.0))
 
 
 def frame_intervals(
@@ -92,6 +132,7 @@ def frame_intervals(
     chips: Float32,
     labels: npt.NDArray[np.integer],
     novelty: Float32,
+    shifts: Float,
     *,
     reject: bool,
 ) -> Float:
@@ -105,29 +146,35 @@ def frame_intervals(
         (n,) class indices; K means unknown.
     novelty
         (n,) above 1 means unknown.
+    shifts
+        (K,) drift of each class, in units of the way to its border.
 
     Returns
     -------
-    (K + 1, 3) rows of value, low, high; the value is the share of chips with that label.
+    (K + 1, 3) rows of value, low, high; the value is the share of chips with that label, the
+    interval reaches as far to both sides of it as the replicates do about the rule itself.
     """
     classes = ensemble.classes
     value = np.bincount(labels, minlength=classes + 1) / len(labels)
     step = -(-len(chips) // SAMPLED_CHIPS)
-    drawn = _replicate_fractions(ensemble, chips[::step], novelty[::step], reject=reject)
+    drawn = _replicate_fractions(ensemble, chips[::step], novelty[::step], shifts, reject=reject)
     tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(drawn, (tail, 100 - tail), axis=0)
-    return np.stack(
-        [value, np.clip(np.minimum(low, value), 0, 1), np.clip(np.maximum(high, value), 0, 1)],
-        axis=1,
-    )
+    below, above = np.percentile(drawn[1:] - drawn[0], (tail, 100 - tail), axis=0)
+    low, high = value + np.minimum(below, 0.0), value + np.maximum(above, 0.0)
+    return np.stack([value, np.clip(low, 0, 1), np.clip(high, 0, 1)], axis=1)
 
 
 def _replicate_fractions(
-    ensemble: Ensemble, chips: Float32, novelty: Float32, *, reject: bool
+    ensemble: Ensemble, chips: Float32, novelty: Float32, shifts: Float, *, reject: bool
 ) -> Float:
     """(B, K + 1) fractions that each replicate expects."""
     count = len(ensemble.thresholds)
-    logits = (ensemble.weights @ chips.T + ensemble.offsets).reshape(count, ensemble.classes, -1)
+    logits = ensemble.weights @ chips.T + ensemble.offsets
+    logits = largest_per_class(
+        logits.reshape(count, len(ensemble.owners), -1), ensemble.owners, axis=1
+    )
+    place = ensemble.gaps * np.hypot(BORDER, DRIFTED * shifts).astype(np.float32)
+    logits = logits + (ensemble.borders * place)[:, :, None]
     logits -= logits.max(axis=1, keepdims=True)
     odds = np.exp(logits, out=logits)
     odds /= odds.sum(axis=1, keepdims=True)
@@ -151,109 +198,26 @@ def _resample(
 def _moved_prototypes(
     examples: Examples, centre: Float, share: Float, rng: np.random.Generator
 ) -> Float:
-    """(K, D) prototypes of the resampled examples, with their scatter widened."""
+    """(P, D) prototypes of the resampled examples, with their scatter widened."""
     moved = prototypes(examples, share)
-    residual = examples.chips - centre[examples.labels]
-    many = np.flatnonzero(examples.counts[examples.labels] > 1)
-    for cls, count in enumerate(examples.counts):
+    members = examples.members
+    counts = np.bincount(members)
+    residual = examples.chips - centre[members]
+    many = np.flatnonzero(counts[members] > 1)
+    for cls, count in enumerate(counts):
         if count > 1:
             moved[cls] = centre[cls] + widening(int(count)) * (moved[cls] - centre[cls])
         elif len(many):
             moved[cls] = centre[cls] + widening(2) * residual[rng.choice(many)]
         else:
-            own = examples.cells[examples.labels == cls][0]
+            own = examples.cells[members == cls][0]
             moved[cls] = own[rng.integers(len(own))]
     return moved
 
 
+@cache
 def widening(count: int) -> float:
     """Factor from the scatter of a bootstrap mean of `count` values to a t-interval's."""
     degrees = max(count - 1, 1)
     tail = float(stats.t.ppf(0.5 + LEVEL / 2, degrees) / stats.norm.ppf(0.5 + LEVEL / 2))
     return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
-
-
-def field_interval(fractions: npt.ArrayLike, level: float = LEVEL) -> Fraction:
-    """Mean fraction of a specimen from independent fields: mean ± t·s/√n (ASTM E562).
-
-    Parameters
-    ----------
-    fractions
-        (n,) fraction of each field; non-finite ones are left out.
-
-    Returns
-    -------
-    With one field the interval is 0…1: it says nothing about the specimen.
-
-    Raises
-    ------
-    ValueError
-        Without any finite fraction.
-    """
-    values = _finite(fractions)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Fraction(mean, 0.0, 1.0)
-    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1)) * float(
-        values.std(ddof=1) / np.sqrt(len(values))
-    )
-    return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))
-
-
-def series_interval(
-    fractions: npt.ArrayLike,
-    level: float = LEVEL,
-    *,
-    block: int | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> Fraction:
-    """Mean fraction over a time series of one field, by circular block bootstrap.
-
-    Neighbouring frames are alike, so √n would promise too much; blocks of frames are resampled
-    instead (Politis & Romano 1992).
-
-    Parameters
-    ----------
-    fractions
-        (n,) in time order; non-finite ones are left out.
-    block
-        Frames per block; None takes the larger of n^(1/3) and the lag at which the
-        autocorrelation has fallen below 1/e, doubled.
-
-    Raises
-    ------
-    ValueError
-        Without any finite fraction.
-    """
-    values = _finite(fractions)
-    count, mean = len(values), float(values.mean())
-    if count < 3:
-        return Fraction(mean, 0.0, 1.0)
-    length = min(max(block or _block_length(values), 1), count)
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(count, size=(replicates, -(-count // length), 1))
-    places = ((starts + np.arange(length)) % count).reshape(replicates, -1)[:, :count]
-    means = values[places].mean(axis=1)
-    low, high = np.quantile(means, (0.5 - level / 2, 0.5 + level / 2))
-    return Fraction(mean, float(min(low, mean)), float(max(high, mean)))
-
-
-def _block_length(values: Float) -> int:
-    centred = values - values.mean()
-    power = float(centred @ centred)
-    default = round(float(len(values)) ** (1 / 3))
-    if not power > 0:
-        return int(default)
-    lag = 1
-    while lag < len(values) // 2 and float(centred[lag:] @ centred[:-lag]) / power > np.exp(-1):
-        lag += 1
-    return int(max(default, 2 * lag if lag > 1 else 1))
-
-
-def _finite(fractions: npt.ArrayLike) -> Float:
-    values = np.asarray(fractions, dtype=np.float64).ravel()
-    values = values[np.isfinite(values)]
-    if values.size == 0:
-        raise ValueError("no finite fraction to average")
-    return values

@@ -1,4 +1,4 @@
-"""The package's own network: multiscale patch stem, energies, context, intensity.
+"""The package's own network: multiscale patch stem, energies, context, fixed responses.
 
 Built for dense 3×3 convolutions near the machine's matrix-multiply peak: the stem works on
 4 × 4 blocks of three pyramid levels that all land on one grid of 4 px, the bulk of the work is
@@ -14,8 +14,9 @@ import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pychip_stream.model.responses import BLOCK, Responses, stacked
+
 CELL = 16
-_BLOCK = 4
 _FLOOR = 0.02
 """Response of the stem below which differences are detector noise."""
 _GAIN = 4.0
@@ -38,7 +39,7 @@ class Design:
     deep
         Channels at stride 16, the stride of a cell.
     dim
-        Components of an embedding.
+        Learnt components of an embedding; those of `Responses` follow them.
     """
 
     stem: tuple[int, int, int] = (32, 32, 48)
@@ -71,16 +72,17 @@ class CellNet(nn.Module):
     """
 
     margin = 32
-    version = "cells 1"
+    version = "cells 2"
 
     def __init__(self, design: Design | None = None) -> None:
         super().__init__()
         self.design = d = design or Design()
-        self.dim = d.dim
+        self.dim = d.dim + Responses.dim
+        self.responses = Responses()
         fine, medium, coarse = d.stem
         # 3 × 3 blocks of 4 × 4 samples: kernels of 12, 24 and 48 px.
         self.stems = nn.ModuleList(
-            nn.Conv2d(_BLOCK**2, filters, 3, padding=1, bias=False) for filters in d.stem
+            nn.Conv2d(BLOCK**2, filters, 3, padding=1, bias=False) for filters in d.stem
         )
         self.down = _convolution(fine, d.down, stride=2)
         self.middle = _convolution(d.down + medium, d.middle)
@@ -103,12 +105,12 @@ class CellNet(nn.Module):
 
         Returns
         -------
-        (B, dim, H / 16, W / 16) in the precision of the convolutions.
+        (B, dim, H / 16, W / 16) float32: what is learnt, then the fixed responses.
         """
         half = _halved(x)
         block = _halved(half)
         raw = [
-            self._filter(stem, _stacked(level))
+            self._filter(stem, stacked(level))
             for stem, level in zip(self.stems, (x, half, block), strict=True)
         ]
         powers = [F.avg_pool2d(r.square(), n) for r, n in zip(raw, (4, 2, 1), strict=True)]
@@ -122,8 +124,10 @@ class CellNet(nn.Module):
         gathered = torch.cat([told.to(deep.dtype), *pooled, deep], 1)
         mixed = self.mix(gathered)
         context = mixed + self.context(mixed)
-        out: torch.Tensor = self.project(torch.cat([gathered, mixed, context], 1))
-        return out
+        learnt = self.project(torch.cat([gathered, mixed, context], 1))
+        with torch.autocast(x.device.type, enabled=False):
+            fixed = self.responses(half, block)
+        return torch.cat([learnt.float(), fixed], 1)
 
     def _filter(self, stem: nn.Module, level: torch.Tensor) -> torch.Tensor:
         """Convolve with zero-mean kernels: plain intensity gives no response."""
@@ -155,20 +159,6 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
     )
 
 
-def _stacked(level: torch.Tensor) -> torch.Tensor:
-    """Lay 4 × 4 samples on the channels: (B, 1, H, W) → (B, 16, H / 4, W / 4), channels last."""
-    batch, _, height, width = level.shape
-    rows, columns = height // _BLOCK, width // _BLOCK
-    blocks = level.contiguous().view(batch, rows, _BLOCK, columns, _BLOCK)
-    if level.dtype == torch.float32 and level.device.type != "mps" and not level.requires_grad:
-        # Four samples move as one element: five times as fast as moving them one by one.
-        whole = blocks.view(torch.complex128).squeeze(-1).transpose(2, 3).contiguous()
-        laid = whole.view(torch.float32)
-    else:
-        laid = blocks.transpose(2, 3).contiguous()
-    return laid.view(batch, rows, columns, _BLOCK**2).permute(0, 3, 1, 2)
-
-
 def _halved(level: torch.Tensor) -> torch.Tensor:
     """Average 2 × 2 samples; twice as fast as pooling one channel."""
     rows = level[:, :, ::2] + level[:, :, 1::2]
@@ -187,8 +177,8 @@ def _intensities(block: torch.Tensor) -> torch.Tensor:
     block
         (B, 1, H / 4, W / 4) float32.
     """
-    mean = F.avg_pool2d(block, CELL // _BLOCK)
-    spread = F.avg_pool2d(block.square(), CELL // _BLOCK) - mean.square()
+    mean = F.avg_pool2d(block, CELL // BLOCK)
+    spread = F.avg_pool2d(block.square(), CELL // BLOCK) - mean.square()
     parts = [mean, torch.log(spread.clamp_min(0) + 1e-5)]
     for reach in (1, 3):
         edge = 2 * reach + 1

@@ -24,7 +24,7 @@ Floating = npt.NDArray[np.floating]
 _KEPT = 0.9
 """Share of the background that is taken to be of the named classes."""
 _QUANTILE = 0.995
-_SLACK = 1.15
+_SLACK = 1.4
 """Room for frames that differ a little from the one the examples came from."""
 _ROUNDS = 3
 _PARTS = 4
@@ -39,15 +39,18 @@ class Whitening:
     matrix
         (D, D): whitened = standardised chips @ matrix.
     prototypes
-        (K, D) whitened class means.
+        (P, D) whitened prototypes.
     """
 
     matrix: Floating = field(repr=False)
     prototypes: Floating = field(repr=False)
 
     def distances(self, chips: Floating) -> Floating:
-        """(n, D) standardised chips to (n, K) distances to the prototypes."""
-        flat = chips @ self.matrix
+        """(n, D) standardised chips to (n, P) distances to the prototypes."""
+        return self.flat_distances(chips @ self.matrix)
+
+    def flat_distances(self, flat: Floating) -> Floating:
+        """(n, D) whitened chips to (n, P) distances to the prototypes."""
         centre = self.prototypes
         squared = (
             np.einsum("nd,nd->n", flat, flat)[:, None]
@@ -112,7 +115,7 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
 def _robust(examples: Examples, background: Float) -> Whitening:
     """Whitening from examples and the typical part of the background."""
     centre = prototypes(examples)
-    known = examples.chips - centre[examples.labels]
+    known = examples.chips - centre[examples.members]
     within = (examples.cells - examples.chips[:, None, :]).reshape(-1, centre.shape[1])
     per_chip = examples.cells.shape[1]
     # Until the background has spoken, the scatter of cells stands in for that of chips.

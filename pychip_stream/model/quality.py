@@ -4,13 +4,48 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import silhouette_samples
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
+from pychip_stream.model.influence import Influence, influences
 
-MOST = 10
-"""Example chips per class beyond which another gains little."""
+FEWEST, MOST = 2, 10
+"""Advised number of examples per class."""
 _LOW_ACCURACY = 0.8
+_INFLUENTIAL = 0.05
+"""Change of a fraction through one example that is worth a word."""
+_CORNER = 4
+"""Examples within 1/4 of each edge of the frame come from one place."""
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ChipQuality:
+    """What one example is worth, in the order of the support set's chips.
+
+    Attributes
+    ----------
+    label
+        Its class.
+    taken_for
+        What a classifier that did not know it says; None for the only one of its class.
+    silhouette
+        -1…1: how much nearer it is to its own class than to the next (Rousseeuw 1987); None
+        for the only one of its class.
+    influence
+        Largest change of a class's fraction on the support frame without this example.
+    affected
+        The class whose fraction changes most.
+    """
+
+    label: str
+    taken_for: str | None
+    silhouette: float | None
+    influence: float
+    affected: str
 
 
 @dataclass(frozen=True)
@@ -25,6 +60,8 @@ class Quality:
     confusion
         (class, taken for, share of the class's examples) where that happens most; None without
         a mistake.
+    chips
+        One entry per example.
     advice
         What to mend, one line each; never a condition.
     """
@@ -32,6 +69,7 @@ class Quality:
     accuracy: float | None
     confusion: tuple[str, str, float] | None
     advice: tuple[str, ...]
+    chips: tuple[ChipQuality, ...] = ()
 
 
 def assess(support: SupportSet, classifier: Classifier) -> Quality:
@@ -46,17 +84,19 @@ def assess(support: SupportSet, classifier: Classifier) -> Quality:
     known = table.sum(axis=1) > 0
     accuracy = float(table.diagonal()[known].mean()) if known.any() else None
     confusion = _worst(table, classifier.names)
-    advice = [*classifier.warnings, *_count_advice(support)]
+    chips = _chips(classifier)
+    advice = [*classifier.warnings, *_count_advice(support), *_place_advice(support)]
     if accuracy is not None and accuracy < _LOW_ACCURACY and confusion is not None:
         own, other, share = confusion
         advice.append(
             f"{share:.0%} of the examples of {own!r} look like {other!r}; check them, or add "
             "examples of both"
         )
-    return Quality(accuracy, confusion, tuple(advice))
+    advice += _chip_advice(support, chips)
+    return Quality(accuracy, confusion, tuple(advice), chips)
 
 
-def _confusion_table(classifier: Classifier) -> np.typing.NDArray[np.float64]:
+def _confusion_table(classifier: Classifier) -> Float:
     """(K, K) share of each class's held-out examples that goes to each class."""
     held, classes = classifier.held_out, len(classifier.names)
     table = np.zeros((classes, classes))
@@ -65,13 +105,41 @@ def _confusion_table(classifier: Classifier) -> np.typing.NDArray[np.float64]:
     return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), 1.0))
 
 
-def _worst(
-    table: np.typing.NDArray[np.float64], names: tuple[str, ...]
-) -> tuple[str, str, float] | None:
+def _worst(table: Float, names: tuple[str, ...]) -> tuple[str, str, float] | None:
     mistakes = table - np.diag(table.diagonal())
     own, other = np.unravel_index(int(mistakes.argmax()), mistakes.shape)
     share = float(mistakes[own, other])
     return (names[int(own)], names[int(other)], share) if share > 0 else None
+
+
+def _chips(classifier: Classifier) -> tuple[ChipQuality, ...]:
+    names, labels = classifier.names, classifier.examples.labels
+    held = classifier.held_out
+    guesses = dict(zip(held.chips.tolist(), held.logits[0].argmax(axis=1).tolist(), strict=True))
+    effects: list[Influence] = influences(classifier)
+    return tuple(
+        ChipQuality(
+            label=names[int(labels[i])],
+            taken_for=names[guesses[i]] if i in guesses else None,
+            silhouette=silhouette,
+            influence=effects[i].change,
+            affected=names[effects[i].affected],
+        )
+        for i, silhouette in enumerate(_silhouettes(classifier))
+    )
+
+
+def _silhouettes(classifier: Classifier) -> list[float | None]:
+    """Silhouette of every example where the scatter of a class is a unit sphere."""
+    examples = classifier.examples
+    labels, counts = examples.labels, examples.counts
+    if len(labels) <= len(counts):
+        return [None] * len(labels)
+    flat = examples.chips @ classifier.novelty.whitening.matrix
+    values = silhouette_samples(flat, labels)
+    return [
+        float(v) if counts[c] > 1 else None for v, c in zip(values, labels.tolist(), strict=True)
+    ]
 
 
 def _count_advice(support: SupportSet) -> list[str]:
@@ -81,7 +149,60 @@ def _count_advice(support: SupportSet) -> list[str]:
             advice.append(
                 f"{count} examples of {name!r}: more than {MOST} gain little; keep unlike ones"
             )
-    copies = Counter(chip.pixels.tobytes() for chip in support.chips)
+    copies = Counter((chip.pixels.dtype.str, chip.pixels.tobytes()) for chip in support.chips)
     if extra := sum(count - 1 for count in copies.values()):
         advice.append(f"{extra} example(s) are there twice; a copy adds no information")
     return advice
+
+
+def _place_advice(support: SupportSet) -> list[str]:
+    """Say which classes were picked in one place of a frame."""
+    advice = []
+    for name in support.names:
+        sources = [chip.source for chip in support.chips if chip.label == name]
+        places = [(s.row, s.column) for s in sources if s.row is not None and s.column is not None]
+        one_frame = len({(s.path, s.index) for s in sources}) == 1
+        if len(places) == len(sources) > 2 and one_frame and _crowded(support, places):
+            advice.append(
+                f"all examples of {name!r} are from one corner; pick some elsewhere, or the "
+                "classifier learns that place"
+            )
+    return advice
+
+
+def _crowded(support: SupportSet, places: list[tuple[int, int]]) -> bool:
+    """Whether places keep within a quarter of the frame's edges, or all touch each other."""
+    extent = np.ptp(np.array(places), axis=0) + 1
+    frame = support.reference
+    if frame is None:
+        return bool((extent <= 2).all())
+    size = support.chip_size
+    grid = np.array([frame.shape[0] // size.height, frame.shape[1] // size.width])
+    return bool((extent <= np.maximum(grid // _CORNER, 2)).all())
+
+
+def _chip_advice(support: SupportSet, chips: tuple[ChipQuality, ...]) -> list[str]:
+    """Point at the example that carries most and at the one that fits its class least."""
+    advice = []
+    heavy = max(range(len(chips)), key=lambda i: chips[i].influence)
+    if chips[heavy].influence >= _INFLUENTIAL and support.counts[chips[heavy].label] > 1:
+        one = chips[heavy]
+        advice.append(
+            f"without {_where(support, heavy)} of {one.label!r} the fraction of {one.affected!r} "
+            f"changes by {one.influence:.0%}; add examples like it"
+        )
+    odd = [i for i, one in enumerate(chips) if (one.silhouette or 0.0) < -0.1]
+    if odd:
+        worst = min(odd, key=lambda i: chips[i].silhouette or 0.0)
+        advice.append(
+            f"{_where(support, worst)} of {chips[worst].label!r} is nearer to another class; is "
+            "its label right?"
+        )
+    return advice
+
+
+def _where(support: SupportSet, number: int) -> str:
+    source = support.chips[number].source
+    if source.row is None or source.column is None:
+        return f"example {number}" + (f" ({source.path})" if source.path else "")
+    return f"chip {source.row},{source.column}"

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.errors import SupportError
-from pychip_stream.model.discriminant import Discriminant
+from pychip_stream.model.discriminant import Discriminant, Index, largest_per_class
+from pychip_stream.model.drift import Origin
 from pychip_stream.model.intervals import Ensemble, frame_intervals
 from pychip_stream.model.novelty import Novelty
 
@@ -32,6 +33,8 @@ class Scores:
         (n,) float32, above 1 means unlike the examples.
     intervals
         (K + 1, 3) fraction, low, high.
+    shifts
+        (K,) drift of each class: share of the way to its border that its chips have moved.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -39,6 +42,7 @@ class Scores:
     distances: Float32
     novelty: Float32
     intervals: npt.NDArray[np.float64]
+    shifts: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,22 +54,28 @@ class Scorer:
     mean, deviation
         (D,) of the support frame.
     weights, offsets
-        (D, K) and (K,): logits already divided by the temperature.
+        (D, P) and (P,): logits already divided by the temperature.
+    owners
+        (P,) class of every prototype.
     novelty
         Whitening (float32) and threshold.
     sensitivity
         Factor on novelty.
     ensemble
         Replicates for the intervals.
+    origin
+        Where the classes were on the support frame.
     """
 
     mean: Float32 = field(repr=False)
     deviation: Float32 = field(repr=False)
     weights: Float32 = field(repr=False)
     offsets: Float32 = field(repr=False)
+    owners: Index = field(repr=False)
     novelty: Novelty = field(repr=False)
     sensitivity: float
     ensemble: Ensemble = field(repr=False)
+    origin: Origin = field(repr=False)
 
     @classmethod
     def of(
@@ -76,6 +86,7 @@ class Scorer:
         novelty: Novelty,
         sensitivity: float,
         ensemble: Ensemble,
+        origin: Origin,
     ) -> "Scorer":
         """Bring fitted parts into float32; `scale` is mean and deviation."""
         return cls(
@@ -83,9 +94,11 @@ class Scorer:
             deviation=scale[1].astype(np.float32),
             weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
             offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
+            owners=rule.owners,
             novelty=novelty.in_single_precision(),
             sensitivity=sensitivity,
             ensemble=ensemble,
+            origin=origin,
         )
 
     def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
@@ -97,21 +110,26 @@ class Scorer:
             If D is not that of the examples.
         """
         chips, broken = self._standardise(embeddings)
-        logits = chips @ self.weights + self.offsets
+        logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
         whitening = self.novelty.whitening
-        distances = whitening.distances(chips)
+        flat = chips @ whitening.matrix
+        distances = whitening.flat_distances(flat)
+        nearest = -largest_per_class(-distances, self.owners)
         unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
         novelty[broken] = _BROKEN
         labels = logits.argmax(axis=1).astype(np.uint8)
+        usual = novelty <= 1.0
+        shifts = self.origin.shifts(flat, labels.astype(np.intp), usual)
         if reject:
-            labels[novelty > 1.0] = self.weights.shape[1]
+            labels[~usual] = logits.shape[1]
         return Scores(
             labels=labels,
             probabilities=softmax(logits),
-            distances=(distances / np.float32(self.novelty.spread)).astype(np.float32),
+            distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
-            intervals=frame_intervals(self.ensemble, chips, labels, novelty, reject=reject),
+            intervals=frame_intervals(self.ensemble, chips, labels, novelty, shifts, reject=reject),
+            shifts=shifts,
         )
 
     def _standardise(

@@ -4,6 +4,7 @@ Machines are shared and clocks vary, so the contenders take turns and the best r
 counts: a ratio then compares like with like.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _RANGE = Normalization("range", 0.0, 4096.0)
 _PAPER = 224
 """Edge of the paper's chips on its network's input."""
 _BATCHES = (32, 128)
+_EDGES, _CHIPS = (512, 1024, 2048, 4096), (32, 64)
+_QUICK_FRAME_S = 1.0
+"""A quick run measures the frames that should take less than this."""
 
 
 @dataclass
@@ -67,11 +71,12 @@ def measure_speed(encoder: Encoder, quick: bool = False) -> dict[str, Any]:
     product = Contender(*_product(encoder.torch_device, encoder.dtype))
     paper = Contender(*_paper(frame, encoder.torch_device))
     rivals = list(_rivals(encoder.torch_device))
-    _time([own, network, product, paper, *rivals], rounds=3 if quick else 8)
+    take_turns([own, network, product, paper, *rivals], 8.0 if quick else 40.0)
     rival = max(r.rate() for r in rivals)
     return {
         "encoder": encoder.name,
         "device": encoder.device,
+        "threads": torch.get_num_threads(),
         "chips_per_s": own.rate(),
         "ratio_resnet18_64": own.rate() / rival,
         "ratio_paper": own.rate() / paper.rate(),
@@ -79,28 +84,39 @@ def measure_speed(encoder: Encoder, quick: bool = False) -> dict[str, Any]:
         "resnet18_64_per_s": rival,
         "paper_per_s": paper.rate(),
         "gemm_gflops": product.rate() / 1e9,
-        "frames_per_s": _frames(encoder, (512, 1024) if quick else (512, 1024, 2048, 4096)),
+        "frames_per_s": _frames(encoder, own.rate(), quick),
     }
 
 
-def _time(contenders: list[Contender], rounds: int) -> None:
+def take_turns(contenders: list[Contender], seconds: float, least: int = 2) -> None:
+    """Time contenders in turn, after one round of warming up, until the time is used.
+
+    Parameters
+    ----------
+    least
+        Rounds at least, however long they take.
+    """
     for contender in contenders:
         contender.call()
-    for _ in range(rounds):
+    rounds, deadline = 0, time.perf_counter() + seconds
+    while rounds < least or time.perf_counter() < deadline:
         for contender in contenders:
             start = time.perf_counter()
             contender.call()
             contender.seconds = min(contender.seconds, time.perf_counter() - start)
+        rounds += 1
 
 
-def _frames(encoder: Encoder, edges: Iterable[int]) -> dict[str, float]:
+def _frames(encoder: Encoder, chips_per_s: float, quick: bool) -> dict[str, float]:
+    """Frames per second by "frame edge/chip edge"; a quick run leaves out those that take long."""
     rates = {}
-    for edge in edges:
+    for edge, chip in itertools.product(_EDGES, _CHIPS):
+        if quick and (edge // chip) ** 2 > chips_per_s * _QUICK_FRAME_S:
+            continue
         frame = _frame(edge)
-        for chip in (32, 64):
-            contender = Contender(lambda f=frame, c=chip: encoder.embed(f, c, _RANGE), 1)  # type: ignore[misc]
-            _time([contender], rounds=2)
-            rates[f"{edge}/{chip}"] = contender.rate()
+        contender = Contender(lambda f=frame, c=chip: encoder.embed(f, c, _RANGE), 1)  # type: ignore[misc]
+        take_turns([contender], 0.0 if quick else 1.0, least=1)
+        rates[f"{edge}/{chip}"] = contender.rate()
     return rates
 
 

@@ -4,6 +4,7 @@ Each struct is one message; its docstring says who sends it to whom. Arrays trav
 header as raw buffers and are described by `Array` entries (see `codec`).
 """
 
+import math
 from typing import TypeAlias
 
 import msgspec
@@ -57,13 +58,35 @@ class Ready(Message, frozen=True, kw_only=True):
     held: tuple[int, ...] = ()
 
 
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watcher knows of a frame whose pixels it sends along.
+
+    Attributes
+    ----------
+    content_hash
+        Of the file's bytes.
+    pixel_size, unit, time, exposure_s
+        As `domain.frames.Frame` has them.
+    """
+
+    content_hash: str
+    pixel_size: float | None = None
+    unit: str | None = None
+    time: float | None = None
+    exposure_s: float | None = None
+
+
 class Job(Message, frozen=True, kw_only=True):
-    """Watcher → worker: this frame is yours until the lease runs out."""
+    """Watcher → worker: this frame is yours until the lease runs out.
+
+    Array, for workers that do not see the acquisition folder: pixels (H, W), with `image`.
+    """
 
     lease: int
     frame: FrameRef
     newest: bool = False
     attempt: int = 1
+    image: Image | None = None
 
 
 class Release(Message, frozen=True, kw_only=True):
@@ -130,7 +153,9 @@ class Result(Message, frozen=True, kw_only=True):
     names: tuple[str, ...] = ()
     support_version: str = ""
     encoder_hash: str = ""
+    device: str = ""
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    drift: float = float("nan")
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
@@ -146,7 +171,8 @@ class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
-    intervals (K + 1, 3) float64.
+    intervals (K + 1, 3) float64. `drift` is that of the frame (`FrameResult.drift`),
+    `intensity` its mean, 1st and 99th percentile in counts.
     """
 
     frame: FrameRef
@@ -164,6 +190,8 @@ class Live(Message, frozen=True, kw_only=True):
     received: float = 0.0
     low: float = 0.0
     high: float = 1.0
+    drift: float = float("nan")
+    intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class Status(Message, frozen=True, kw_only=True):
@@ -172,11 +200,12 @@ class Status(Message, frozen=True, kw_only=True):
     Attributes
     ----------
     state
-        "starting", "running", "waiting", "paused", "stopping" or "failed".
+        "starting", "running", "waiting", "paused", "stopping", "stalled" or "failed".
     detail
         What is being waited for or what is wrong, for people.
     counters
-        Numbers by name (frames seen, archived, behind, chips_per_s, …).
+        Numbers by name (frames seen, archived, behind, chips_per_s, latency.read.p95, …; seconds
+        where they are times). docs/operate.md lists them.
     """
 
     service: str
@@ -185,6 +214,47 @@ class Status(Message, frozen=True, kw_only=True):
     time: float
     detail: str = ""
     counters: dict[str, float] = {}
+
+
+class Alert(Message, frozen=True, kw_only=True):
+    """Sentinel → hub → everybody and → archiver, once when a rule fires and once when it clears.
+
+    Attributes
+    ----------
+    id
+        Identifies this firing or clearing; a repeat carries the same.
+    rule
+        Name of the rule; the newest alert of each rule is its present state.
+    level
+        "info", "warning" or "critical".
+    state
+        "on" when the rule fires, "off" when it clears.
+    reason
+        One line for people: what was seen, the limit, for how long.
+    quantity, value, limit
+        What was measured, its value and the limit that counts (NaN where there is none).
+    time
+        Seconds since 1970.
+    path
+        Newest frame at that moment, relative to the acquisition root.
+    dry_run
+        The rule is on trial: nothing but this message came of it.
+    banner
+        The rule asks to be shown on the operator's page.
+    """
+
+    id: str
+    rule: str
+    level: str
+    state: str
+    reason: str
+    time: float
+    quantity: str = ""
+    value: float = math.nan
+    limit: float = math.nan
+    path: str = ""
+    dry_run: bool = False
+    banner: bool = True
 
 
 class PublishSupport(Message, frozen=True, kw_only=True):
@@ -222,6 +292,7 @@ AnyMessage: TypeAlias = (
     | Seen
     | Live
     | Status
+    | Alert
     | PublishSupport
     | Reply
     | SupportChanged

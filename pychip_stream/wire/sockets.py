@@ -12,7 +12,7 @@ import zmq
 
 from pychip_stream.errors import PychipError, WireError
 from pychip_stream.wire import codec
-from pychip_stream.wire.messages import Message, Reply
+from pychip_stream.wire.messages import Message
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +39,17 @@ class Channel:
     queue
         High-water mark in messages, both ways. What happens when it is full is said where
         the channel is made: `send` returns False, publishers drop for slow subscribers.
+    largest
+        Bytes of the largest part that is received; more ends the sender's connection.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        kind: int,
+        queue: int,
+        largest: int = codec.MAX_BYTES,
+    ) -> None:
         self._socket = context.socket(kind)
         self._kind = kind
         self.dropped = 0
@@ -50,7 +58,7 @@ class Channel:
             (zmq.LINGER, 0),
             (zmq.SNDHWM, queue),
             (zmq.RCVHWM, queue),
-            (zmq.MAXMSGSIZE, codec.MAX_BYTES),
+            (zmq.MAXMSGSIZE, largest),
             (zmq.HEARTBEAT_IVL, 1000),
             (zmq.HEARTBEAT_TIMEOUT, 10000),
             (zmq.RECONNECT_IVL, 50),
@@ -176,29 +184,3 @@ class Channel:
         if now - self._said > _DROP_LOG_S:
             self._said = now
             logger.warning("dropped a message (%d so far): %s", self.dropped, error)
-
-
-def request(
-    endpoint: str, message: Message, arrays: Arrays | None = None, timeout_s: float = 5.0
-) -> Reply:
-    """Ask the hub for something and wait for its answer.
-
-    Raises
-    ------
-    PychipError
-        If nothing answers in time, or the hub refuses.
-    """
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    try:
-        with Channel(context, zmq.DEALER, 4) as channel:
-            channel.connect(endpoint)
-            channel.send_waiting(message, arrays, timeout_s)
-            received = channel.receive(timeout_s)
-    finally:
-        context.term()
-    if received is None or not isinstance(received.packet.message, Reply):
-        raise PychipError(f"no answer from {endpoint} within {timeout_s:g} s; is the run started?")
-    reply = received.packet.message
-    if not reply.ok:
-        raise PychipError(f"refused by {endpoint}: {reply.detail}")
-    return reply

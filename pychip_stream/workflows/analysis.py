@@ -2,14 +2,14 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import Frame, FrameKey
+from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -17,11 +17,20 @@ from pychip_stream.ingest.readers import read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.monitor import Monitor
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
+from pychip_stream.workflows.places import inside
 from pychip_stream.workflows.translation import failed_record
 
 logger = logging.getLogger(__name__)
+
+_SAME_SCALE = 1.05
+"""Pixel sizes closer than this factor are the same magnification."""
+_NANOMETRES = {
+    "pm": 1e-3, "Å": 0.1, "A": 0.1, "Angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3,
+    "micron": 1e3, "mm": 1e6, "m": 1e9,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,8 @@ class Analyst:
         Whether records carry the embeddings.
     max_bytes
         Frames that would need more memory are refused.
+    monitor
+        Follows drift and exposure over the frames.
     """
 
     encoder: Encoder
@@ -48,6 +59,8 @@ class Analyst:
     reject: bool = True
     embeddings: bool = True
     max_bytes: int = 2 << 30
+    monitor: Monitor = field(default_factory=Monitor)
+    _scales: set[str] = field(default_factory=set, repr=False)
 
     @classmethod
     def of(
@@ -95,15 +108,41 @@ class Analyst:
             frame, content_hash = read_checked(
                 path, ref.index, ref.size, ref.mtime_ns, max_bytes=self.max_bytes
             )
-            read = time.time()
-            result, embeddings = self._classify(frame)
         except FrameIncompleteError:
             raise
         except FrameError as error:
             return failed_record(ref, str(error), started=started)
         except MemoryError:
-            return failed_record(ref, "too little memory to read or classify it", started=started)
-        return self._record(ref, frame, content_hash, result, embeddings, read)
+            return failed_record(ref, "too little memory to read it", started=started)
+        return self.analyse_frame(frame, content_hash, ref)
+
+    def analyse_frame(self, frame: Frame, content_hash: str, ref: FrameRef) -> FrameRecord:
+        """Classify a frame that was read already; what is wrong becomes a failed record."""
+        read = time.time()
+        try:
+            result, embeddings = self._classify(frame)
+        except FrameError as error:
+            return failed_record(ref, str(error), started=read)
+        except MemoryError:
+            return failed_record(ref, "too little memory to classify it", started=read)
+        record = self._record(ref, frame, content_hash, result, embeddings, read)
+        self._notice(record, frame)
+        return record
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What makes the numbers less certain at present, one line each."""
+        return (*sorted(self._scales), *self.monitor.notices)
+
+    def _notice(self, record: FrameRecord, frame: Frame) -> None:
+        """Say once what a frame changes about how far the numbers can be trusted."""
+        drift = record.result.drift if record.result else float("nan")
+        for line in self.monitor.observe(record.path, drift, record.intensity):
+            logger.warning("%s: %s", record.path, line, extra={"frame": record.path})
+        scale = scale_warning(self.support, frame)
+        if scale is not None and scale not in self._scales:
+            self._scales.add(scale)
+            logger.warning("%s: %s", record.path, scale, extra={"frame": record.path})
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
@@ -136,29 +175,41 @@ class Analyst:
             embeddings=embeddings.astype(np.float16) if self.embeddings else None,
             result=result,
             encoder_hash=self.encoder.weights_hash,
+            device=self.encoder.device,
             intensity=_intensity(frame),
         )
+
+
+def scale_warning(support: SupportSet, frame: Frame) -> str | None:
+    """Say by which factor the chips of a frame differ in physical size from the examples.
+
+    None where the pixel sizes agree, or one of them is not known or in a unit of another kind.
+    """
+    here = in_nanometres(frame.pixel_size, frame.unit)
+    shown = {in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
+    known = sorted(size for size in shown if size is not None)
+    if here is None or not known:
+        return None
+    factor = here / known[len(known) // 2]
+    if max(factor, 1 / factor) < _SAME_SCALE:
+        return None
+    return (
+        f"the physical size of a chip differs by a factor of {factor:.3g} from that of the "
+        "examples (another magnification); make a support set at this one"
+    )
+
+
+def in_nanometres(size: float | None, unit: str | None) -> float | None:
+    """Pixel size in nanometres; None where it is not a known length."""
+    factor = _NANOMETRES.get((unit or "").strip())
+    if size is None or factor is None or not (np.isfinite(size) and size > 0):
+        return None
+    return size * factor
 
 
 def open_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names."""
     return load_encoder(config.name, config.weights, config.device)
-
-
-def inside(root: Path, relative: str) -> Path:
-    """Resolve a path from a message; it must stay inside `root`, also through links.
-
-    Raises
-    ------
-    FrameError
-        If it does not.
-    """
-    FrameKey(relative)
-    base = root.resolve()
-    path = (base / relative).resolve()
-    if not path.is_relative_to(base):
-        raise FrameError(f"{relative}: leads out of the acquisition folder; refused")
-    return path
 
 
 def _intensity(frame: Frame) -> tuple[float, float, float]:

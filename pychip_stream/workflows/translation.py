@@ -53,7 +53,9 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
         names=result.names if result else (),
         support_version=result.support_version if result else "",
         encoder_hash=record.encoder_hash,
+        device=record.device,
         intensity=record.intensity,
+        drift=result.drift if result else float("nan"),
         read=record.read,
         classified=record.classified,
     )
@@ -106,6 +108,7 @@ def to_record(packet: Packet) -> FrameRecord:
         embeddings=None if embeddings is None else embeddings.astype(np.float16, copy=False),
         result=result,
         encoder_hash=message.encoder_hash,
+        device=message.device,
         intensity=message.intensity,
     )
 
@@ -136,4 +139,5 @@ def _result(message: Result, arrays: Arrays) -> FrameResult:
         novelty=novelty.astype(np.float32),
         intervals=intervals.astype(np.float64, copy=False),
         support_version=message.support_version,
+        drift=message.drift,
     )

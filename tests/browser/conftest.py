@@ -1,23 +1,14 @@
 """A real browser that may talk to this machine only, and the services it looks at."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, FLAGS
 from helpers import Stack
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items):

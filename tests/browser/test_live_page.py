@@ -1,84 +1,109 @@
-"""The live page beside the real services and the practice microscope."""
+"""The live page: it follows, it can be looked at closely, and it says when it is not live."""
 
 import re
-import subprocess
+import time
 
 import pytest
-from helpers import COMMAND
+from looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_shown
 from playwright.sync_api import expect
-
-from pychip_stream.cli.demo import prepare
-
-CURVE_POINTS = """() => {
-  const source = Bokeh.documents[0].get_model_by_name("phase");
-  return source ? source.get_column("t").length : 0;
-}"""
-TRUE_POINTS = CURVE_POINTS.replace('"phase"', '"phase-true"')
+from rehearsal import Rehearsal
 
 
 @pytest.fixture(scope="module")
-def run(stack, tmp_path_factory):
-    prepared = tmp_path_factory.mktemp("prepared")
-    prepare(prepared, 100, 0)
-    one = stack(prepared / "demo-support.h5").start()
-    one.listen_for(lambda: one.monitor.state("dashboard") == "running", "the dashboard is up")
-    one.listen_for(lambda: one.monitor.state("worker-1") == "running", "the worker is ready")
-    microscope = subprocess.Popen(
-        [COMMAND, "simulate", str(one.root), "--frames", "100", "--rate", "0.5"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    one.address = f"http://127.0.0.1:{one.resolved.dashboard.port}/"
+def run(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("run") / "e", size=2048, chip=64).start()
     yield one
-    microscope.kill()
-    microscope.wait()
     one.stop()
 
 
-def shown(page):
-    return int(page.locator(".chipwrap").get_attribute("data-seq") or 0)
-
-
-def wait_shown(page, number):
-    page.wait_for_function(
-        """number => {
-          const find = (root) => {
-            for (const node of root.querySelectorAll("*")) {
-              if (node.classList.contains("chipwrap")) return node;
-              const inner = node.shadowRoot && find(node.shadowRoot);
-              if (inner) return inner;
-            }
-            return null;
-          };
-          return Number(find(document)?.dataset.seq || 0) >= number;
-        }""",
-        arg=number,
+def test_frames_and_curves_follow_with_the_truth_beside_them(run, visit):
+    (run.root / "truth.csv").write_text(
+        "frame,index,path,time_s,alpha,beta\n"
+        + "".join(f"{i},0,frame_{i:05d}.tif,{i},0.5,0.5\n" for i in range(5))
     )
-
-
-def painted_colours(page):
-    """How many different colours the canvas shows."""
-    return page.locator(".chipwrap canvas").evaluate(
-        """canvas => {
-          const { width, height } = canvas;
-          const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
-          const seen = new Set();
-          for (let i = 0; i < data.length; i += 40) seen.add(data.slice(i, i + 3).join());
-          return seen.size;
-        }"""
-    )
-
-
-def test_frame_and_curves_advance_with_the_truth_beside_them(run, visit):
     page = visit(run.address)
-    expect(page.locator(".badge")).to_have_text(re.compile("live|behind"), timeout=60_000)
+    run.frame(0.25)
     wait_shown(page, 1)
-    first = shown(page)
-    points = page.evaluate(CURVE_POINTS)
-    wait_shown(page, first + 2)
-    page.wait_for_function(f"before => ({CURVE_POINTS})() > before", arg=points)
-    page.wait_for_function(f"() => ({TRUE_POINTS})() > 1")
-    assert painted_colours(page) > 100
-    expect(page.locator(".legend .row")).to_have_count(5)
+    run.frame(0.5)
+    run.frame(0.75)
+    wait_shown(page, 2)
+    page.wait_for_function(f"() => ({CURVE_POINTS})() === 3 && ({TRUE_POINTS})() === 3")
+    assert colours(page) > 100
     expect(page.locator(".legend .row").first).to_contain_text("alpha")
+    expect(page.locator(".legend .row").first).to_contain_text("75.0 %")
+    expect(page.locator(".caption")).to_contain_text("frame_00002.tif")
     expect(page.locator(".step").last).to_contain_text("in all")
+    assert data(page, "scale").endswith("nm")
+
+
+def test_zoom_is_kept_and_shows_the_frame_as_recorded(run, visit):
+    page = visit(run.address)
+    run.frame(0.5)
+    wait_shown(page, 1)
+    before = int(data(page, "seq"))
+    canvas = page.locator(".chipwrap canvas")
+    canvas.focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    wait_data(page, "crop", "v")
+    zoom = data(page, "zoom")
+    run.frame(0.5)
+    wait_shown(page, before + 1)
+    assert data(page, "zoom") == zoom
+    page.keyboard.press("0")
+    assert data(page, "zoom") == "1.00"
+
+
+def test_a_class_is_hidden_and_shown_again(run, visit):
+    page = visit(run.address)
+    run.frame(0.5)
+    wait_shown(page, 1)
+    toggle = page.get_by_role("button", name="show alpha on the frame")
+    expect(toggle).to_have_attribute("aria-pressed", "true")
+    shown = colours(page)
+    page.locator('input[data-key="opacity"]').fill("1")
+    page.wait_for_timeout(100)
+    full = colours(page)
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    page.wait_for_timeout(100)
+    assert full < shown
+    assert colours(page) > full
+
+
+def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
+    page = visit(run.address)
+    run.frame(0.125, moment=time.time() + 40)
+    run.frame(0.875, moment=time.time() + 80)
+    wait_shown(page, 1)
+    newest = page.locator(".caption").inner_text()
+    box = page.locator(".bk-Figure").bounding_box()
+    page.wait_for_timeout(1500)  # the plot settles its range
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    expect(page.locator(".badge")).to_contain_text("a past frame")
+    expect(page.locator(".caption")).not_to_have_text(newest)
+    page.get_by_role("button", name="Back to live").click()
+    expect(page.locator(".badge")).not_to_contain_text("past")
+    expect(page.locator(".caption")).to_have_text(newest)
+
+
+def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):
+    page = visit(run.address)
+    run.frame(0.5, moment=time.time() + 100)
+    expect(page.locator(".badge")).to_have_text(re.compile("live"))
+    run.watcher(behind=7)
+    expect(page.locator(".badge")).to_have_text("▲ 7 frames behind")
+    expect(page.locator(".badge")).to_have_text(re.compile("stalled since"), timeout=30_000)
+
+
+def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
+    page = visit(run.address)
+    run.frame(0.5, moment=time.time() + 120)
+    wait_shown(page, 1)
+    run.processes["dashboard.app"].terminate()
+    run.processes["dashboard.app"].wait(20)
+    expect(page.get_by_text("Connection lost")).to_be_visible()
+    run.start("dashboard.app")
+    expect(page.locator(".chipwrap[data-seq]")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Connection lost")).to_be_hidden(timeout=60_000)
+    visit.complaints[:] = [c for c in visit.complaints if "ERR_CONNECTION" not in c]

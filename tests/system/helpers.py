@@ -135,12 +135,17 @@ class Stack:
             for one in [*left, self.process]:
                 one.kill()
             raise
-        with self.process.stdout as stream:
-            out = stream.read()
-        self._reader.join(10.0)
+        out = self._finish()
         _, alive = psutil.wait_procs(left, timeout=5)
         assert not alive, alive
         return self.process.returncode, json.loads(out) if out else None
+
+    def _finish(self):
+        """Read what is left, and close the pipes."""
+        with self.process.stdout:
+            out = self.process.stdout.read()
+        self._reader.join(10)
+        return out
 
     def run(self):
         return open_run(self.config.run_path)
@@ -152,7 +157,7 @@ class Stack:
             self.process.kill()
         if self.process is not None:
             self.process.wait()
-            self.process.stdout.close()
-            self._reader.join(10.0)
+        if self.process is not None and not self.process.stdout.closed:
+            self._finish()
         if self.monitor is not None:
             self.monitor.close()

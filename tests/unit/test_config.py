@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,46 @@ def test_what_is_dumped_can_be_loaded(tmp_path):
     copy.write_text(configuration.dump(config))
     assert configuration.load(copy) == config
     assert config.watch.root == tmp_path / "acquisition"
+
+
+RULE = {"name": "r", "quantity": "unknown", "above": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("section", "says"),
+    [
+        ({"rules": [RULE | {"command": ["/bin/rm", "-r"]}]}, "not listed in alerts.commands"),
+        ({"rules": [RULE | {"command": ["rm"]}], "commands": ["/bin/rm"]}, "not listed"),
+        ({"rules": [RULE | {"webhook": "http://x/y"}]}, "not listed in alerts.webhooks"),
+        (
+            {"rules": [RULE | {"webhook": "http://good.evil/"}], "webhooks": ["http://good"]},
+            "no http",
+        ),
+        ({"webhooks": ["file:///etc/passwd"]}, "no http"),
+        ({"rules": [RULE, RULE]}, "same name"),
+        ({"rules": [RULE | {"below": 0.1}]}, "either above or below"),
+        ({"rules": [RULE | {"quantity": "fraction"}]}, "needs a class"),
+        ({"rules": [RULE | {"class": "a"}]}, "take none"),
+        ({"rules": [RULE | {"clear": 0.2}]}, "wrong side"),
+        ({"rules": [RULE | {"quantity": "spam"}]}, "quantity"),
+    ],
+)
+def test_impossible_or_dangerous_alert_rules_are_refused(tmp_path, section, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        configuration.parse({"watch": {"root": "."}, "alerts": section}, "test", tmp_path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.5", "microscope", "::"])
+def test_beyond_this_machine_keys_are_needed(tmp_path, host):
+    for key in ("host", "hub_host"):
+        tree = {"watch": {"root": "."}, "wire": {key: host}}
+        with pytest.raises(ConfigError, match="needs keys"):
+            configuration.parse(tree, "test", tmp_path)
+        tree["wire"]["keys"] = "keys"
+        assert configuration.parse(tree, "test", tmp_path).wire.keys == tmp_path / "keys"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_on_this_machine_no_keys_are_needed(tmp_path, host):
+    tree = {"watch": {"root": "."}, "wire": {"host": host}}
+    assert configuration.parse(tree, "test", tmp_path).wire.host == host

@@ -8,7 +8,8 @@ import pytest
 from pychip_stream import config as configuration
 from pychip_stream.cli import supervisor as module
 from pychip_stream.cli.supervisor import Child, Supervisor
-from pychip_stream.errors import PychipError
+from pychip_stream.errors import ConfigError, PychipError
+from pychip_stream.sections import SupervisionConfig
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def lines():
 
 @pytest.fixture
 def supervisor(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(module, "_BACK_OFF_S", (0.01, 0.02))
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
     config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
     made = Supervisor(config, lambda name, line: lines.append((name, line)))
     made.children.clear()
@@ -100,7 +101,8 @@ def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
     processes = [psutil.Process(c.process.pid) for c in supervisor.children]
     supervisor.stop()
     byes = [name for name, line in lines if line == "bye"]
-    assert byes == ["watcher", "inference-1", "inference-2", "archiver", "hub"]
+    assert (byes[0], *byes[3:]) == ("watcher", "archiver", "hub")
+    assert set(byes[1:3]) == {"inference-1", "inference-2"}
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
@@ -117,3 +119,73 @@ def test_what_does_not_stop_is_killed(supervisor, lines, monkeypatch):
     until(lambda: lines)
     supervisor.stop()
     assert deaf.exit_code == -9
+
+
+MERGING = (
+    "import signal,sys,time\n"
+    "def merge(*_):\n    print('merging', file=sys.stderr, flush=True); time.sleep(60)\n"
+    "signal.signal(signal.SIGTERM, merge); print('up', file=sys.stderr, flush=True)\n"
+    "time.sleep(60)"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-Break cannot be handled this way")
+def test_a_long_merge_is_waited_for_until_the_second_stop(supervisor, lines, monkeypatch):
+    monkeypatch.setattr(module, "_TELL_S", 0.2)
+    monkeypatch.setattr(module, "_STOP_S", 0.1)
+    archiver = child("archiver", MERGING)
+    supervisor.children.append(archiver)
+    supervisor.start()
+    until(lambda: lines)
+    hurry = threading.Event()
+    wrong = []
+    stopping = threading.Thread(target=lambda: wrong.extend(supervisor.stop(hurry)))
+    stopping.start()
+    until(lambda: any(name == "run" and "merging" in line for name, line in lines))
+    assert stopping.is_alive()
+    assert archiver.process.poll() is None
+    hurry.set()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert wrong == []  # it was interrupted on purpose, and nothing is lost
+    assert any("not merged" in line for _, line in lines)
+
+
+def test_what_fails_while_stopping_is_told(supervisor, lines):
+    failing = child(
+        "archiver",
+        "import signal,sys,time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(1));"
+        "print('up', file=sys.stderr, flush=True); time.sleep(60)",
+    )
+    supervisor.children.append(failing)
+    supervisor.start()
+    until(lambda: lines)
+    assert supervisor.stop() == ["archiver ended with 1 while stopping; its last lines say why"]
+
+
+def test_a_run_that_gets_on_is_not_given_up(supervisor, lines, monkeypatch):
+    monkeypatch.setattr(supervisor, "_supervision", SupervisionConfig(longest_pause_s=0.01))
+    code = "import sys; print('up', file=sys.stderr); sys.exit(1)"
+    supervisor.children.append(child("fragile", code))
+    supervisor.start()
+    until(lambda: len(lines) > 12, lambda: supervisor.step(len(lines)))
+
+
+def test_a_machine_runs_its_own_services_only(tmp_path):
+    tree = {
+        "watch": {"root": "."},
+        "machine": {"services": ["watcher", "inference"], "name": "left"},
+        "inference": {"workers": 2},
+    }
+    with pytest.raises(ConfigError, match=r"wire\.tasks: give a port"):
+        Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
+    tree["wire"] = {"tasks": 5601, "results": 5602, "requests": 5603, "events": 5604}
+    made = Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
+    assert [c.name for c in made.children] == ["inference-1", "inference-2", "watcher"]
+    assert "left-2" in made.children[1].command
+
+
+def test_the_sentinel_runs_where_it_is_needed(tmp_path):
+    tree = {"watch": {"root": "."}, "health": {"prometheus": 9}}
+    made = Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
+    assert "sentinel" in [c.name for c in made.children]

@@ -17,6 +17,7 @@ from pychip_stream.domain.support import (
     make_classes,
 )
 from pychip_stream.errors import SupportError, UsageError
+from pychip_stream.model import calibration
 from pychip_stream.model.classifier import Classifier
 
 CELL_COUNT = CELLS * CELLS
@@ -252,3 +253,17 @@ def test_fifty_classes_with_few_cells():
     truth = rng.integers(50, size=(12, 12))
     result = clf.score(centres[truth] + 0.1 * rng.normal(size=(12, 12, 20)), reject=False)
     assert (result.label_map == truth).mean() > 0.99
+
+
+def held_out(wrong):
+    """Two candidates with these numbers of wrong chips among twenty of two classes."""
+    labels = np.arange(20) % 2
+    logits = np.stack([np.eye(2)[labels] * 3.0] * 2)
+    for number, count in enumerate(wrong):
+        logits[number, :count] = logits[number, :count, ::-1]
+    return calibration.HeldOut(np.arange(20), labels, logits)
+
+
+@pytest.mark.parametrize(("wrong", "chosen"), [((0, 0), 0), ((2, 0), 0), ((4, 1), 1), ((4, 6), 0)])
+def test_another_shrinkage_must_save_several_errors(wrong, chosen):
+    assert calibration.choose_shrinkage(held_out(wrong))[0] == chosen

@@ -8,6 +8,7 @@ from pychip_stream.errors import EncoderError
 from pychip_stream.model import catalogue, checkpoint
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.network import CellNet, Design
+from pychip_stream.model.responses import Responses
 
 RANGE = Normalization("range", 0.0, 255.0)
 SMALL = Design(stem=(8, 8, 8), down=8, middle=8, deep=16, dim=12)
@@ -49,13 +50,14 @@ def test_folding_the_normalisations_changes_nothing():
 def test_exported_weights_embed_as_the_network_does(tmp_path):
     encoder = load_encoder(str(saved(tmp_path / "own.pt")), device="cpu/float32")
     z = encoder.embed(image(128, 192), 64, RANGE)
-    assert z.shape == (2, 3, 12)
+    dim = SMALL.dim + Responses.dim
+    assert z.shape == (2, 3, dim)
     x = torch.from_numpy(RANGE.apply(image(128, 192)))
     margin = CellNet.margin
     padded = np.pad(x.numpy(), margin, mode="reflect")[None, None]
     with torch.inference_mode():
         cells = trained(SMALL)(torch.from_numpy(padded))[0][:, 2:-2, 2:-2]
-    expected = cells.reshape(12, 2, 4, 3, 4).mean((2, 4)).permute(1, 2, 0)
+    expected = cells.reshape(dim, 2, 4, 3, 4).mean((2, 4)).permute(1, 2, 0)
     np.testing.assert_allclose(z, expected.numpy(), atol=1e-4)
 
 

@@ -6,6 +6,7 @@ from sklearn.covariance import ledoit_wolf
 from pychip_stream.model import checkpoint
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.model.network import Design
+from pychip_stream.model.responses import Responses
 from training import run as run_module
 from training.episodes import cells_at, draw, euclidean, mahalanobis, score, shrunk
 from training.export import export
@@ -136,13 +137,13 @@ def test_a_run_trains_resumes_and_exports(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "Pool", _Pool)
     threads = torch.get_num_threads()
     try:
-        settings = Settings(minutes=0.03, batch=2, size=256, threads=2)
+        settings = Settings(steps=2, batch=2, size=256, threads=2)
         first = Run(tmp_path, settings, SMALL)
         before = first.network.project.weight.detach().clone()
         first.train()
         assert first.step > 0
         assert not torch.equal(first.network.project.weight, before)
-        second = Run(tmp_path, Settings(minutes=0.06, batch=2, size=256, threads=2), SMALL)
+        second = Run(tmp_path, Settings(steps=3, batch=2, size=256, threads=2), SMALL)
         assert second.step == first.step
         assert torch.equal(second.network.project.weight, first.network.project.weight)
         second.train()
@@ -155,4 +156,4 @@ def test_a_run_trains_resumes_and_exports(tmp_path, monkeypatch):
     z = load_encoder(str(tmp_path / "encoder.pt"), device="cpu/float32").embed(
         pair(4)[0].image, 4 * CELL
     )
-    assert z.shape == (4, 4, 12)
+    assert z.shape == (4, 4, SMALL.dim + Responses.dim)

@@ -1,10 +1,12 @@
 import pytest
 import zmq
 
+from pychip_stream.config import WireConfig
 from pychip_stream.errors import PychipError
 from pychip_stream.wire import codec
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import KeysWanted, Ready
-from pychip_stream.wire.sockets import Channel, request
+from pychip_stream.wire.sockets import Channel
 
 
 @pytest.fixture
@@ -65,4 +67,4 @@ def test_a_port_in_use_is_one_clear_line(context, pair):
 
 def test_a_request_that_nobody_answers_ends():
     with pytest.raises(PychipError, match="no answer"):
-        request("tcp://127.0.0.1:9", KeysWanted(start=0), timeout_s=0.2)
+        request(WireConfig(requests=9), KeysWanted(start=0), timeout_s=0.2)

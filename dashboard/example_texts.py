@@ -1,0 +1,104 @@
+"""Example texts: between a draft and what the browser says and is told of it; no Panel."""
+
+from typing import Any
+
+from pychip_stream.model.quality import FEWEST, MOST
+
+from .drafts import DraftState
+from .previews import Preview
+from .studio import Key, Studio
+
+
+def edited(state: DraftState, message: dict[str, Any], key: Key | None) -> DraftState:
+    """Return the state of a draft after what a browser asked for.
+
+    Raises
+    ------
+    PychipError
+        If it is impossible; KeyError, ValueError, TypeError: if the message makes no sense.
+    """
+    kind = message["type"]
+    if kind == "pick":
+        if key is None:
+            return state
+        places = [(int(row), int(column)) for row, column in message["chips"]]
+        if any(row < 0 or column < 0 for row, column in places):
+            raise ValueError("negative place")
+        return state.choose(str(message["label"]), *key, places, add=bool(message["add"]))
+    changes = {
+        "add": lambda: state.add_class(),
+        "rename": lambda: state.rename(str(message["old"]), str(message["name"])),
+        "recolor": lambda: state.recolor(str(message["name"]), str(message["color"])),
+        "merge": lambda: state.merge(str(message["source"]), str(message["target"])),
+        "remove": lambda: state.remove_class(str(message["name"])),
+        "drop": lambda: state.drop(int(message["number"])),
+    }
+    return changes[kind]()
+
+
+def shelf_message(
+    studio: Studio, number: int, state: DraftState, odd: dict[int, str], locked: bool
+) -> dict[str, Any]:
+    """Everything that the shelf shows of a draft."""
+    scale = studio.normalization(state)
+    classes = []
+    for one in state.classes:
+        chips = [
+            {
+                "number": i,
+                "jpeg": studio.thumbnail(pick, state.chip_size, scale),
+                "where": f"row {pick.row}, column {pick.column} of {pick.path}"
+                if pick.row >= 0
+                else "imported chip",
+                "odd": odd.get(i, ""),
+            }
+            for i, pick in enumerate(state.picks)
+            if pick.label == one.name
+        ]
+        classes.append(
+            {
+                "name": one.name,
+                "color": one.color,
+                "count": len(chips),
+                "advice": count_advice(len(chips)),
+                "chips": chips,
+            }
+        )
+    return {"type": "shelf", "number": number, "classes": classes, "locked": locked}
+
+
+def count_advice(count: int) -> str:
+    """Say in a few words whether a class has enough examples."""
+    if count == 0:
+        return "choose 2–10"
+    if count < FEWEST:
+        return "one more at least"
+    if count > MOST:
+        return "more gain little"
+    return "good"
+
+
+def odd_chips(preview: Preview | None) -> dict[int, str]:
+    """Why an example looks like another class, by its number in the draft."""
+    if preview is None or preview.quality is None:
+        return {}
+    found = {}
+    for number, chip in enumerate(preview.quality.chips):
+        if chip.taken_for is not None and chip.taken_for != chip.label:
+            found[number] = f"looks like {chip.taken_for}"
+    return found
+
+
+def quality_lines(preview: Preview) -> list[list[str]]:
+    """Say what cross-validation thinks of a draft, as (level, text)."""
+    quality = preview.quality
+    if quality is None:
+        return [["", preview.trouble or "judging the examples…"]]
+    lines = []
+    if quality.accuracy is not None:
+        level = "good" if quality.accuracy >= 0.9 else "warning"
+        lines.append([level, f"accuracy {quality.accuracy:.0%}, cross-validated over the examples"])
+    if quality.confusion is not None:
+        own, other, share = quality.confusion
+        lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])
+    return lines + [["", line] for line in quality.advice]

@@ -1,0 +1,348 @@
+"""Examples view: a support set is made by clicking chips, and judged while it grows."""
+
+import logging
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.domain.chips import CELLS, ChipSize, Grid
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.errors import PychipError
+from pychip_stream.model.guidance import GridAdvice
+
+from .components import ChipCanvas, ClassShelf
+from .example_texts import edited, odd_chips, quality_lines, shelf_message
+from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from .pictures import to_jpeg
+from .previews import Preview
+from .studio import Key
+from .versions_panel import VersionsPanel
+from .viewer import Desk, Viewer
+
+logger = logging.getLogger(__name__)
+
+_REST_S = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    key: Key
+    jpeg: bytes = field(repr=False)
+    shape: tuple[int, int]
+    pixel_size: float | None
+    unit: str | None
+
+
+class ExamplesView:
+    """Choose chips on a frame; see at once what they make of it; save and publish."""
+
+    title = "Examples"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        self._desk = desk
+        self._viewer = viewer
+        self._bench = desk.benches.of(viewer.user, desk.run.support)
+        self._picture: _Picture | None = None
+        self._loading: tuple[Key, Future[_Picture]] | None = None
+        self._numbers = 0
+        self._echo = 0
+        self._moved_at: float | None = None
+        self._sent_state = 0
+        self._sent_preview: Preview | None = None
+        self._thumbs: Future[dict[str, Any]] | None = None
+        self._said = ""
+        self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
+        self._shelf = ClassShelf(self._on_shelf, sizing_mode="stretch_width")
+        self._versions = VersionsPanel(desk, viewer, self._bench, lambda: self._key)
+        self._make_controls()
+
+    @property
+    def _key(self) -> Key | None:
+        return self._picture.key if self._picture else None
+
+    def _make_controls(self) -> None:
+        size = self._bench.draft.state.chip_size
+        small = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._newest = pmui.Button(label="Take the newest frame", **small)
+        self._newest.on_click(lambda _event: self._take(self._desk.run.newest_key()))
+        self._number = pmui.IntInput(
+            label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
+        )
+        self._number.param.watch(self._on_number, "value")
+        slider = {"start": 2 * CELLS, "end": 256, "step": 1, "width": 190, "margin": (0, 10)}
+        self._width = pmui.IntSlider(label="chip width (px)", value=size.width, **slider)
+        self._height = pmui.IntSlider(label="height (px)", value=size.height, **slider)
+        self._square = pmui.Checkbox(label="square", value=size.width == size.height)
+        self._height.visible = not self._square.value
+        self._square.param.watch(self._on_square, "value")
+        self._advice = pn.pane.Str("", margin=(4, 4), sizing_mode="stretch_width")
+        self._recommended: Future[GridAdvice] | None = None
+        self._use = pmui.Button(
+            label="Use the recommended size", variant="outlined", visible=False, **small
+        )
+        self._use.on_click(lambda _event: self._use_recommended())
+        self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
+        self._hints.param.watch(lambda _event: self._send_hints(), "value")
+        for one in (self._width, self._height):
+            one.param.watch(self._on_grid_move, "value")
+            one.disabled = not self._viewer.operator
+
+    def panel(self) -> Any:
+        """Lay the page out: frame left, classes and versions right."""
+        choose = pn.Row(self._newest, self._number, sizing_mode="stretch_width")
+        grid = pn.Row(
+            self._width, self._height, self._square, sizing_mode="stretch_width",
+            styles={"flex-wrap": "wrap"},
+        )  # fmt: skip
+        advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
+        right = pn.Column(
+            choose, grid, advice, self._shelf, self._hints, self._versions.panel(),
+            sizing_mode="stretch_width",
+            styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
+        )  # fmt: skip
+        return side_by_side(self._canvas, right)
+
+    def pull(self, now: float) -> None:
+        """Show what has been read, fitted or changed elsewhere."""
+        if self._picture is None and self._loading is None:
+            self._take(self._desk.run.newest_key())
+        self._show_loaded()
+        self._show_advice()
+        self._settle_grid(now)
+        self._show_state()
+        self._show_preview()
+        self._versions.pull(now)
+
+    def close(self) -> None:
+        """Leave the draft as it is; it is kept on the server."""
+
+    # -- the frame
+
+    def _take(self, key: Key | None) -> None:
+        if key is None or self._loading is not None:
+            return
+        studio = self._desk.studio
+        scale = studio.normalization
+        state = self._bench.draft.state
+
+        def read() -> _Picture:
+            frame = studio.frame(key)
+            jpeg, _ = to_jpeg(frame.pixels, scale(state))
+            return _Picture(key, jpeg, frame.shape, frame.pixel_size, frame.unit)
+
+        self._loading = key, studio.frames.submit(read)
+
+    def _show_loaded(self) -> None:
+        if self._loading is None or not self._loading[1].done():
+            return
+        (key, future), self._loading = self._loading, None
+        error = future.exception()
+        if error is not None:
+            self._say([["error", str(error)]])
+            if not isinstance(error, PychipError):
+                logger.error("%s cannot be shown", key[0], exc_info=error)
+            return
+        self._picture = future.result()
+        shape = self._picture.shape
+        studio = self._desk.studio
+        self._recommended = studio.frames.submit(lambda: studio.advise(key))
+        for slider, length in ((self._width, shape[1]), (self._height, shape[0])):
+            slider.end = max(length // 2, 4 * CELLS)
+        self._send_frame()
+
+    def _send_frame(self) -> None:
+        picture = self._picture
+        if picture is None:
+            return
+        self._numbers += 1
+        state = self._bench.draft.state
+        self._canvas.send(
+            type="frame",
+            seq=self._numbers,
+            jpeg=picture.jpeg,
+            shape=list(picture.shape),
+            chip=[state.chip_size.width, state.chip_size.height],
+            grid=_grid(picture.shape, state.chip_size),
+            labels=None,
+            palette=[],
+            pixel_size=picture.pixel_size,
+            unit=picture.unit,
+            bars=[],
+            caption=picture.key[0] + (f" #{picture.key[1]}" if picture.key[1] else ""),
+            alt=f"frame {picture.key[0]}; click chips to choose examples",
+        )
+        self._sent_state, self._sent_preview = 0, None
+
+    def _show_advice(self) -> None:
+        if self._recommended is None or not self._recommended.done():
+            return
+        if self._recommended.exception() is not None:
+            logger.warning("no chip size is recommended: %s", self._recommended.exception())
+            self._recommended = None
+            return
+        advice = self._recommended.result()
+        text = "\n".join((f"{advice.chip_size} px: {advice.reason}", *advice.warnings))
+        if text != self._advice.object:
+            self._advice.object, self._use.visible = text, self._viewer.operator
+
+    def _use_recommended(self) -> None:
+        if self._recommended is not None and self._recommended.done():
+            size = self._recommended.result().size
+            self._bench.draft.change(self._bench.draft.state.resize(size))
+
+    def _send_hints(self) -> None:
+        preview = self._bench.previewer.preview
+        shown = preview is not None and self._hints.value and preview.key == self._key
+        chips = preview.suggestions if preview is not None and shown else ()
+        self._canvas.send(
+            type="highlights", chips=[[s.row, s.column, s.kind, s.reason] for s in chips]
+        )
+
+    def _on_number(self, event: Any) -> None:
+        self._take(self._desk.run.key_at(int(event.new or 0)))
+
+    # -- the draft
+
+    def _on_canvas(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "ready":
+            self._echo = 0
+            self._send_frame()
+        elif kind in ("pick", "undo"):
+            self._echo = int(message.get("click", 0))
+            self._edit(message)
+
+    def _on_shelf(self, message: dict[str, Any]) -> None:
+        if message["type"] == "ready":
+            self._sent_state = 0
+        else:
+            self._edit(message)
+
+    def _edit(self, message: dict[str, Any]) -> None:
+        """Change the draft as the browser asks; what is impossible is said, not done."""
+        draft = self._bench.draft
+        if not self._viewer.operator:
+            return
+        try:
+            if message["type"] == "undo":
+                draft.undo()
+            else:
+                draft.change(edited(draft.state, message, self._key))
+        except PychipError as error:
+            self._say([["error", str(error)]])
+        except (KeyError, ValueError, TypeError, IndexError):
+            logger.warning("a message of a browser makes no sense: %.200r", message)
+        self._sent_state = 0
+
+    def _on_square(self, event: Any) -> None:
+        self._height.visible = not event.new
+        if event.new:
+            self._height.value = self._width.value
+
+    def _on_grid_move(self, event: Any) -> None:
+        """Draw the grid while the slider moves; the draft follows when it is let go."""
+        if self._square.value and event.obj is self._width:
+            self._height.value = self._width.value
+        size = ChipSize(self._width.value, self._height.value)
+        if size == self._bench.draft.state.chip_size:
+            return
+        self._moved_at = time.monotonic()
+        if self._picture is not None:
+            self._canvas.send(
+                type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
+            )
+
+    def _settle_grid(self, now: float) -> None:
+        """Let the draft follow once the sliders have come to rest."""
+        if self._moved_at is None or now - self._moved_at < _REST_S:
+            return
+        self._moved_at = None
+        size = ChipSize(self._width.value, self._height.value)
+        draft = self._bench.draft
+        if self._viewer.operator and size != draft.state.chip_size:
+            draft.change(draft.state.resize(size))
+
+    # -- what is shown of it
+
+    def _show_state(self) -> None:
+        draft = self._bench.draft
+        number, state = draft.number, draft.state
+        if self._picture is None:
+            return
+        if number != self._sent_state:
+            self._sent_state = number
+            size = state.chip_size
+            if (self._width.value, self._height.value) != (size.width, size.height):
+                self._square.value = size.width == size.height
+                self._width.value, self._height.value = size.width, size.height
+            key = self._picture.key
+            self._canvas.send(
+                type="picks",
+                classes=[{"name": c.name, "color": c.color} for c in state.classes],
+                picks=[[p.row, p.column, p.label] for p in state.picks if (p.path, p.index) == key],
+                echo=self._echo,
+                locked=not self._viewer.operator,
+            )
+            self._send_shelf()
+        self._bench.previewer.ask(number, state, self._picture.key)
+        if self._thumbs is not None and self._thumbs.done():
+            done, self._thumbs = self._thumbs, None
+            self._shelf.send(**done.result())
+
+    def _send_shelf(self) -> None:
+        """Cut the thumbnails on another thread; frames may have to be read for them."""
+        studio, draft = self._desk.studio, self._bench.draft
+        number, state = draft.number, draft.state
+        odd = odd_chips(self._bench.previewer.preview)
+        locked = not self._viewer.operator
+        self._thumbs = studio.frames.submit(
+            lambda: shelf_message(studio, number, state, odd, locked)
+        )
+
+    def _show_preview(self) -> None:
+        preview = self._bench.previewer.preview
+        if preview is None or preview is self._sent_preview or self._picture is None:
+            return
+        if preview.key != self._picture.key:
+            return
+        self._sent_preview = preview
+        trial = preview.trial
+        if trial is None:
+            self._canvas.send(type="labels", labels=None, bars=[], seq=preview.number)
+            self._say([["", preview.trouble]])
+            return
+        result = trial.result
+        colors = {c.name: c.color for c in trial.support.classes}
+        names = (*result.names, UNKNOWN)
+        palette = [{"name": n, "color": colors.get(n, UNKNOWN_COLOR)} for n in names]
+        self._canvas.send(
+            type="labels",
+            seq=preview.number,
+            labels=result.label_map.tobytes(),
+            grid=list(result.label_map.shape),
+            chip=[trial.support.chip_size.width, trial.support.chip_size.height],
+            palette=palette,
+            bars=[
+                {**entry, "value": f.value, "low": f.low, "high": f.high, "truth": None}
+                for entry, f in zip(palette, result.fractions.values(), strict=True)
+            ],
+        )
+        self._say(quality_lines(preview))
+        self._send_hints()
+        if preview.quality is not None:
+            self._send_shelf()
+
+    def _say(self, lines: list[list[str]]) -> None:
+        self._shelf.send(type="notes", lines=lines)
+
+
+def _grid(shape: tuple[int, int], size: ChipSize) -> list[int]:
+    try:
+        grid = Grid.of(shape, size)
+    except PychipError:
+        return [0, 0]
+    return [grid.rows, grid.columns]

@@ -1,0 +1,233 @@
+"""`rescore` and `verify`: other examples for a run, and its labels computed once more."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pychip_stream import config as configuration
+from pychip_stream.archive.closing import merge_scorings
+from pychip_stream.archive.reader import Run, open_run
+from pychip_stream.archive.supports import load_support, support_to_bytes
+from pychip_stream.cli.output import progress, report, say
+from pychip_stream.config import Config
+from pychip_stream.domain.support import SupportSet, current_user
+from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.messages import PublishSupport
+from pychip_stream.workflows.encoders import encoder_finder
+from pychip_stream.workflows.rescoring import Rescored, classify_settings, uncovered
+from pychip_stream.workflows.rescoring import rescore as rescore_run
+from pychip_stream.workflows.verification import Verification
+from pychip_stream.workflows.verification import verify as verify_run
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+EncoderName = Annotated[
+    str | None,
+    typer.Option("--encoder", metavar="NAME", help="of the run; default: as its config says"),
+]
+
+_LOOK_S = 0.5
+
+
+def rescore(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
+    support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
+    encoder: EncoderName = None,
+    no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
+    no_default: Annotated[
+        bool, typer.Option("--no-default", help="the run goes on showing another scoring")
+    ] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="write it into RUN itself, which copies RUN once")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Label a run under another support set, from its stored embeddings.
+
+    The frames are not read again. While the run is live the support set is published as well,
+    so that the past is labelled again and the future follows.
+    """
+    run = open_run(path)
+    if merge and run.live:
+        raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
+    chosen = load_support(support)
+    settings = classify_settings(run)
+    if no_reject:
+        settings = settings.model_copy(update={"reject": False})
+
+    def score(*, keep: bool) -> Rescored:
+        with progress("re-scoring") as told:
+            return rescore_run(
+                path, chosen, encoder_finder(run, encoder), settings, keep=keep,
+                default=not no_default, progress=told,
+            )  # fmt: skip
+
+    outcome = score(keep=False)
+    for note in outcome.notes:
+        say(note)
+    config = _services(run)
+    published = config is not None and _publish(config, chosen)
+    if config is not None and published:
+        outcome = _catch_up(path, chosen, config, outcome, score)
+    if merge:
+        say(f"writing it into {run.path}")
+        merge_scorings(run.path)
+    report(_document(path, outcome, published=published), as_json=as_json,
+           text=_text(path, outcome))  # fmt: skip
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
+    frames: Annotated[
+        Path | None, typer.Option(metavar="ROOT", help="where the frames are now")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="number of frames; 0: all")] = 20,
+    scoring: Annotated[
+        str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
+    ] = None,
+    encoder: EncoderName = None,
+    seed: Annotated[int, typer.Option(help="of the random sample")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compute labels again from the source frames and report how far they agree."""
+    run = choose_scoring(open_run(path), scoring)
+    root = frames or run.root
+    if root is None or not root.is_dir():
+        raise UsageError(
+            f"{root or path}: the frames are not there; say with --frames ROOT where they are"
+        )
+    with progress("verifying") as told:
+        outcome = verify_run(
+            run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
+        )
+    document = _verification(path, outcome)
+    report(document, as_json=as_json, text=_verified_text(path, outcome))
+    if not outcome.passed:
+        raise ArchiveError(f"{path}: {_why_failed(outcome)}")
+
+
+def choose_scoring(run: Run, name: str | None) -> Run:
+    """Return the run under a scoring, which may be named by its first letters.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no such scoring, or several.
+    """
+    if name is None:
+        return run
+    found = [one for one in run.scorings if one == name] or [
+        one for one in run.scorings if len(name) >= 4 and one.startswith(name)
+    ]
+    return run.with_scoring(found[0] if len(found) == 1 else name)
+
+
+def _services(run: Run) -> Config | None:
+    """Find the configuration of the services that write a live run, if they are here."""
+    resolved = run.path.with_name(f"{run.path.stem}.resolved.yaml")
+    if not run.live or not resolved.exists():
+        return None
+    try:
+        return configuration.load(resolved)
+    except ConfigError:
+        return None
+
+
+def _publish(config: Config, support: SupportSet) -> bool:
+    """Make a support set the current one; whether there was anybody to tell."""
+    data = bytes_array(support_to_bytes(support))
+    message = PublishSupport(author=current_user())
+    try:
+        request(config.wire, message, data)
+    except PychipError as error:
+        say(f"the frames to come are not classified with it: {error}")
+        return False
+    say(f"published {support.version}; the frames to come are classified with it")
+    return True
+
+
+def _catch_up(
+    path: Path,
+    support: SupportSet,
+    config: Config,
+    outcome: Rescored,
+    score: Callable[..., Rescored],
+) -> Rescored:
+    """Score the frames that were on their way under the old support set."""
+    settle_s = 2 * config.archive.segment_s + 2.0
+    say(f"waiting {settle_s:g} s for frames that are on their way")
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < settle_s:
+        time.sleep(_LOOK_S)
+        if uncovered(path, support):
+            outcome = score(keep=True)
+            quiet_since = time.monotonic()
+    return outcome
+
+
+def _document(path: Path, outcome: Rescored, *, published: bool) -> dict[str, object]:
+    return {
+        "run": str(path),
+        "scoring": outcome.scoring,
+        "frames": outcome.frames,
+        "left_out": dict(outcome.left_out),
+        "notes": list(outcome.notes),
+        "published": published,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def _text(path: Path, outcome: Rescored) -> str:
+    lines = [
+        f"{path}: scoring {outcome.scoring}, {outcome.frames} frames in {outcome.seconds:.1f} s"
+    ]
+    lines += [f"left out: {count} frames, {why}" for why, count in outcome.left_out.items()]
+    return "\n".join(lines)
+
+
+def _verification(path: Path, outcome: Verification) -> dict[str, object]:
+    agreement = outcome.agreement
+    return {
+        "run": str(path),
+        "scoring": outcome.scoring,
+        "sampled": len(outcome.checks),
+        "compared": outcome.compared,
+        "agreement": None if math.isnan(agreement) else agreement,
+        "missing": [c.path for c in outcome.with_problem("missing")],
+        "changed": [c.path for c in outcome.with_problem("changed")],
+        "frames": [
+            {
+                "path": c.path,
+                "index": c.index,
+                "chips": c.chips,
+                "agreeing": c.agreeing,
+                "problem": c.problem,
+            }
+            for c in outcome.checks
+        ],
+    }
+
+
+def _verified_text(path: Path, outcome: Verification) -> str:
+    lines = [f"{c.path}: {c.problem}" for c in outcome.checks if c.problem]
+    lines.append(
+        f"{path}: {100 * outcome.agreement:.3f} % of the labels agree "
+        f"({outcome.compared} of {len(outcome.checks)} frames compared)"
+        if outcome.compared
+        else f"{path}: none of {len(outcome.checks)} frames could be compared"
+    )
+    return "\n".join(lines)
+
+
+def _why_failed(outcome: Verification) -> str:
+    changed = len(outcome.with_problem("changed"))
+    if changed:
+        return f"{changed} of the frames are not the files that were analysed"
+    if not outcome.compared:
+        return "no frame could be compared; is --frames the right folder?"
+    return f"only {100 * outcome.agreement:.2f} % of the labels agree"

@@ -1,0 +1,187 @@
+"""Endpoints: all the sockets of one process, with or without keys, opened and closed together."""
+
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from pychip_stream.config import PortName, WireConfig
+from pychip_stream.errors import PychipError
+from pychip_stream.wire import codec
+from pychip_stream.wire.keys import Keys
+from pychip_stream.wire.messages import Message, Reply
+from pychip_stream.wire.sockets import Arrays, Channel
+
+logger = logging.getLogger(__name__)
+
+DOMAIN = "pychip-stream"
+LARGEST: dict[PortName, int] = {
+    "tasks": 8 << 20,
+    "results": codec.MAX_BYTES,
+    "requests": 128 << 20,
+    "events": 1 << 20,
+}
+"""Bytes of the largest part that a service takes on each port; more ends the connection."""
+_LOOK_AGAIN_S = 2.0
+
+
+class Endpoints:
+    """Sockets of one process.
+
+    Parameters
+    ----------
+    config
+        Addresses and, for more than one machine, the keys.
+
+    Raises
+    ------
+    PychipError
+        If the keys cannot be used.
+    """
+
+    def __init__(self, config: WireConfig) -> None:
+        self._config = config
+        self._keys = Keys.load(config.keys) if config.keys is not None else None
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._channels: list[Channel] = []
+        self._guard: _Guard | None = None
+
+    def listen(self, port: PortName, kind: int, queue: int) -> Channel:
+        """Open the socket of a service.
+
+        Parameters
+        ----------
+        kind
+            ROUTER or XPUB of zmq.
+        queue
+            Messages that wait for or from each peer at most.
+
+        Raises
+        ------
+        PychipError
+            If the address is in use or not of this machine, or a key is missing.
+        """
+        channel = self._channel(kind, queue, LARGEST[port])
+        if self._keys is not None:
+            if self._guard is None:
+                self._guard = _Guard(self._context, self._keys.allowed)
+            self._keys.protect_server(channel.raw, DOMAIN.encode())
+        channel.bind(self._config.endpoint(port))
+        return channel
+
+    def reach(
+        self,
+        port: PortName,
+        kind: int,
+        queue: int,
+        *,
+        identity: str = "",
+        topics: Iterable[bytes] = (),
+    ) -> Channel:
+        """Open a socket to a service; it connects again by itself for as long as it lives."""
+        channel = self._channel(kind, queue, codec.MAX_BYTES)
+        if self._keys is not None:
+            self._keys.protect_client(channel.raw)
+        for topic in topics:
+            channel.subscribe(topic)
+        channel.connect(self._config.endpoint(port), identity)
+        return channel
+
+    def check(self) -> None:
+        """Look after the guard of the door, now and then.
+
+        Raises
+        ------
+        PychipError
+            If it has died: nobody could connect any more.
+        """
+        if self._guard is not None:
+            self._guard.check()
+
+    def close(self) -> None:
+        """Close every socket; unsent messages are discarded."""
+        for channel in self._channels:
+            channel.close()
+        if self._guard is not None:
+            self._guard.stop()
+        self._context.term()
+
+    def _channel(self, kind: int, queue: int, largest: int) -> Channel:
+        channel = Channel(self._context, kind, queue, largest)
+        self._channels.append(channel)
+        return channel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Guard:
+    """Lets in those whose public key lies in the folder of the allowed ones."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: Path) -> None:
+        from zmq.auth.thread import ThreadAuthenticator  # loads slowly; most runs have no keys
+
+        self._allowed = allowed
+        self._authenticator = ThreadAuthenticator(context, log=logger)
+        self._authenticator.start()
+        self._stamp: tuple[tuple[str, int], ...] = ()
+        self._look_at = 0.0
+        self._look()
+
+    def check(self) -> None:
+        if not self._authenticator.is_alive():
+            raise PychipError("the authenticator died; nobody can connect any more")
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_AGAIN_S
+            self._look()
+
+    def stop(self) -> None:
+        self._authenticator.stop()
+
+    def _look(self) -> None:
+        """Take in keys that were added or removed; a removed one keeps its open connections."""
+        try:
+            files = sorted(self._allowed.glob("*.key"))
+            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
+        except OSError:
+            return
+        if stamp != self._stamp or not self._stamp:
+            self._stamp = stamp
+            self._authenticator.configure_curve(domain=DOMAIN, location=str(self._allowed))
+
+
+def request(
+    config: WireConfig, message: Message, arrays: Arrays | None = None, timeout_s: float = 5.0
+) -> Reply:
+    """Ask the hub for something and wait for its answer.
+
+    Raises
+    ------
+    PychipError
+        If nothing answers in time, or the hub refuses.
+    """
+    where = config.endpoint("requests")
+    with Endpoints(config) as endpoints:
+        channel = endpoints.reach("requests", zmq.DEALER, 4)
+        channel.send_waiting(message, arrays, timeout_s)
+        received = channel.receive(timeout_s)
+    if received is None or not isinstance(received.packet.message, Reply):
+        hint = "is the run started?" if config.keys is None else "is it started, the key allowed?"
+        raise PychipError(f"no answer from {where} within {timeout_s:g} s; {hint}")
+    reply = received.packet.message
+    if not reply.ok:
+        raise PychipError(f"refused by {where}: {reply.detail}")
+    return reply

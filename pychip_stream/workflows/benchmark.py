@@ -1,0 +1,92 @@
+"""Benchmark: the encoder against the usual ways, and the worker against the bare encoder."""
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pychip_stream.config import ClassifyConfig
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.ingest.readers import read_frame
+from pychip_stream.model.encoder import Encoder
+from pychip_stream.model.speed import Contender, measure_speed, take_turns
+from pychip_stream.sim.files import Exposure, encode
+from pychip_stream.sim.specimen import Experiment
+from pychip_stream.wire import codec
+from pychip_stream.wire.messages import FrameRef
+from pychip_stream.workflows.analysis import Analyst
+from pychip_stream.workflows.translation import to_message
+
+_EDGE, _CHIP, _FILES = 1024, 64, 4
+_PICKS = 5
+"""Example chips per class."""
+
+
+def benchmark(encoder: Encoder, *, quick: bool = False) -> dict[str, Any]:
+    """Measure what `measure_speed` does, and the worker beside it.
+
+    Returns
+    -------
+    The figures of `measure_speed` and
+
+    worker_chips_per_s
+        Chips per second of a worker's step on DM4 files of 1024²: read and check the file,
+        embed, label, interval, pack the message.
+    worker_share
+        That over the bare encoder's, both measured in turn on the same frames.
+    """
+    found = measure_speed(encoder, quick)
+    with tempfile.TemporaryDirectory(prefix="pychip-bench-") as folder:
+        worker, bare = _worker(encoder, Path(folder))
+        take_turns([worker, bare], 4.0 if quick else 15.0, least=4)
+    found["worker_chips_per_s"] = worker.rate()
+    found["worker_share"] = worker.rate() / bare.rate()
+    return found
+
+
+def _worker(encoder: Encoder, folder: Path) -> tuple[Contender, Contender]:
+    """Return a worker's step on the next of a few files, and the bare encoder on their pixels."""
+    refs = _write_files(folder)
+    frames = [read_frame(folder / ref.path) for ref in refs]
+    support = _support(frames[-1])
+    analyst = Analyst.of(support, encoder, ClassifyConfig())
+    chips = (_EDGE // _CHIP) ** 2
+    ways, turns = itertools.cycle(refs), itertools.cycle(frames)
+
+    def step() -> None:
+        record = analyst.analyse(folder, next(ways))
+        codec.encode(*to_message(record, "bench"))
+
+    return Contender(step, chips), Contender(_bare(encoder, turns, support.normalization), chips)
+
+
+def _bare(
+    encoder: Encoder, frames: "itertools.cycle[Frame]", norm: Normalization
+) -> Callable[[], object]:
+    return lambda: encoder.embed(next(frames), _CHIP, norm)
+
+
+def _write_files(folder: Path) -> list[FrameRef]:
+    experiment = Experiment(frames=_FILES, size=(_EDGE, _EDGE))
+    exposure = Exposure(pixel_size_nm=0.04, time=0.0, exposure_s=0.1, interval_s=1.0)
+    refs = []
+    for number in range(_FILES):
+        path = folder / f"{number}.dm4"
+        path.write_bytes(encode("dm4", experiment.frame(number).pixels, exposure, path.stem))
+        status = path.stat()
+        refs.append(FrameRef(path=path.name, size=status.st_size, mtime_ns=status.st_mtime_ns))
+    return refs
+
+
+def _support(frame: Frame) -> SupportSet:
+    """Two classes, from the left and the right of a frame: what they show does not matter."""
+    last = _EDGE // _CHIP - 1
+    picks = {
+        name: [(row, column) for row in range(1, 2 * _PICKS, 2)]
+        for name, column in (("left", 1), ("right", last - 1))
+    }
+    norm = Normalization.from_percentiles(frame.pixels)
+    return SupportSet.from_picks(frame, _CHIP, picks, normalization=norm)

@@ -1,0 +1,134 @@
+"""Sentinel: watches the run itself, raises alerts, and tells Prometheus.
+
+A process of its own, so that a webhook that hangs or a rule that is wrong can hurt neither the
+frames nor the archive. It hears what every subscriber hears and sends what every client may.
+"""
+
+import logging
+import sys
+import time
+
+import zmq
+
+from pychip_stream import lifecycle
+from pychip_stream.config import Config
+from pychip_stream.wire import topics
+from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.messages import Alert, Reply
+from pychip_stream.workflows.actions import Actions
+from pychip_stream.workflows.alerting import Alerting
+from pychip_stream.workflows.health import RunHealth
+from pychip_stream.workflows.metrics import Exporter
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 0.25
+_RESEND_S = 1.0
+_REPEAT_S = 10.0
+_SETTLE_S = 1.5
+_MOST_WAITING = 1000
+_TOPICS = (topics.STATUS, topics.LIVE, topics.SEEN, topics.ALERT)
+
+
+class Sentinel:
+    """Judges the health of a run four times a second.
+
+    Queues: alerts that the archive has not acknowledged wait here, at most 1000; then the oldest
+    is dropped with an error. Actions wait in `Actions`, at most 100.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._endpoints = Endpoints(config.wire)
+        self._events = self._endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
+        self._archive = self._endpoints.reach("results", zmq.DEALER, 100)
+        self._beacon = Beacon(self._endpoints, "sentinel", "sentinel")
+        self._health = RunHealth()
+        self._alerting = Alerting(config)
+        self._actions = Actions(config.alerts)
+        port = config.health.prometheus
+        self._exporter = Exporter(self._health, port) if port is not None else None
+        self._waiting: dict[str, Alert] = {}
+        self._last: dict[str, Alert] = {}
+        now = time.monotonic()
+        self._look_at = now + _SETTLE_S  # first hear how things are
+        self._restored = False
+        self._resend_at = self._repeat_at = now + _SETTLE_S
+
+    def step(self) -> None:
+        """Listen, judge, tell."""
+        received = self._events.receive(0.05)
+        for _ in range(500):
+            if received is None:
+                break
+            self._health.take(received)
+            received = self._events.receive(0.0)
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            self._look()
+        self._take_receipts()
+        if now >= self._resend_at:
+            self._resend_at = now + _RESEND_S
+            for alert in list(self._waiting.values()):
+                self._archive.send(alert)
+        if now >= self._repeat_at:  # for those who joined after a restart of the hub
+            self._repeat_at = now + _REPEAT_S
+            for alert in self._last.values():
+                self._beacon.show(alert)
+        self._say()
+
+    def close(self) -> None:
+        """Stop; alerts that are not archived yet have a moment to get there."""
+        end = time.monotonic() + 1.0
+        while self._waiting and time.monotonic() < end:
+            for alert in self._waiting.values():
+                self._archive.send(alert)
+            self._archive.raw.poll(200)
+            self._take_receipts()
+        self._actions.close()
+        if self._exporter is not None:
+            self._exporter.close()
+        self._beacon.close()
+        self._endpoints.close()
+
+    def _look(self) -> None:
+        if not self._restored:
+            self._restored = True
+            self._last.update(self._health.alerts)
+            self._alerting.restore(self._health.alerts)
+        newest = self._health.newest
+        path = newest.frame.path if newest is not None else ""
+        for alert in self._alerting.look(self._health.values(), path):
+            if len(self._waiting) >= _MOST_WAITING:
+                lost = self._waiting.pop(next(iter(self._waiting)))
+                logger.error("alert %s of %s is not archived: too many wait", lost.rule, lost.id)
+            self._waiting[alert.id] = self._last[alert.rule] = alert
+            self._archive.send(alert)
+            self._beacon.show(alert)
+            self._actions.take(alert)
+
+    def _take_receipts(self) -> None:
+        for received in self._archive.drain(100):
+            message = received.packet.message
+            if isinstance(message, Reply) and message.ok:
+                self._waiting.pop(message.detail, None)
+
+    def _say(self) -> None:
+        counters = {
+            "alerts_on": float(sum(a.state == "on" for a in self._last.values())),
+            "unarchived": float(len(self._waiting)),
+            "actions_done": float(self._actions.done),
+            "actions_failed": float(self._actions.failed),
+            "dropped": float(self._events.dropped),
+        }
+        self._beacon.status("running", counters)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the sentinel of a configuration."""
+    return lifecycle.main("sentinel", Sentinel, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""A run without a worker: the real hub and dashboard, and results that are made up here.
+
+It starts in a second or two and needs no network library, so pages can be tested at any rate.
+"""
+
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import tifffile
+import yaml
+import zmq
+
+from pychip_stream import config as configuration
+from pychip_stream.wire.messages import FrameRef, Live, Seen, Status
+from pychip_stream.wire.sockets import Channel
+
+NAMES, COLORS = ("alpha", "beta"), ("#0072b2", "#e69f00")
+
+
+def free_ports(number):
+    held = [socket.socket() for _ in range(number)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def two_textures(size, share, rng):
+    """A frame whose left part is fine and whose right part is coarse."""
+    fine = rng.normal(1000, 200, (size, size))
+    coarse = np.kron(rng.normal(2000, 400, (size // 8, size // 8)), np.ones((8, 8)))
+    pixels = np.where(np.arange(size)[None, :] < share * size, fine, coarse)
+    return np.clip(pixels, 0, 65535).astype(np.uint16)
+
+
+class Rehearsal:
+    def __init__(self, folder, size=256, chip=32, **dashboard):
+        self.folder, self.size, self.chip = folder, size, chip
+        self.root = folder / "acquisition"
+        self.root.mkdir(parents=True)
+        tasks, results, requests, events, page = free_ports(5)
+        tree = {
+            "watch": {"root": "acquisition"},
+            "wire": {"tasks": tasks, "results": results, "requests": requests, "events": events},
+            "dashboard": {"port": page, **dashboard},
+        }
+        self.config_path = folder / "config.yaml"
+        self.config_path.write_text(yaml.safe_dump(tree))
+        self.config = configuration.load(self.config_path)
+        self.address = f"http://127.0.0.1:{page}/"
+        self.processes = {}
+        self.sent = 0
+        self.textures = {}
+        self.rng = np.random.default_rng(0)
+        self.context = zmq.Context()
+        self.channel = Channel(self.context, zmq.DEALER, 1000)
+        self.channel.connect(self.config.wire.endpoint("requests"))
+
+    def start(self, *names):
+        for name in names or ("services.hub", "dashboard.app"):
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    self.command(name),
+                    stdout=log,
+                    stderr=log,
+                )
+        self.wait_for_page()
+        return self
+
+    def command(self, name):
+        return [sys.executable, "-m", f"pychip_stream.{name}", str(self.config_path)]
+
+    def wait_for_page(self, timeout_s=60.0):
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.config.dashboard.port), 1).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, self.log("dashboard.app")
+                time.sleep(0.1)
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
+
+    def frame(self, share=0.5, behind=0, labels=None, moment=None):
+        """Write a frame and say what a worker and the archiver would say of it."""
+        number = self.sent
+        self.sent += 1
+        path = self.root / f"frame_{number:05d}.tif"
+        tifffile.imwrite(path, self.texture(round(share, 1)))
+        now = time.time()
+        moment = now if moment is None else moment
+        ref = FrameRef(
+            path=path.name, size=path.stat().st_size, mtime_ns=time.time_ns(), time=moment, seen=now
+        )
+        edge = self.size // self.chip
+        if labels is None:
+            labels = np.zeros((edge, edge), np.uint8)
+            labels[:, round(share * edge) :] = 1
+        values = [(labels == 0).mean(), (labels == 1).mean(), (labels == 2).mean()]
+        intervals = np.array([[v, max(v - 0.05, 0), min(v + 0.05, 1)] for v in values])
+        live = Live(
+            frame=ref, names=NAMES, colors=COLORS, support_version="0" * 32,
+            chip_size=(self.chip, self.chip), shape=(self.size, self.size), status="ok",
+            pixel_size=0.05, unit="nm", read=now, classified=now, received=now,
+        )  # fmt: skip
+        self.channel.send(Seen(frame=ref))
+        self.channel.send(live, {"label_map": labels, "intervals": intervals})
+        self.watcher(behind)
+        return ref
+
+    def texture(self, share):
+        if share not in self.textures:
+            self.textures[share] = two_textures(self.size, share, self.rng)
+        return self.textures[share]
+
+    def watcher(self, behind=0):
+        counters = {"seen": self.sent, "archived": self.sent - behind, "behind": behind}
+        self.channel.send(
+            Status(
+                service="watcher", instance="watcher", state="running", time=time.time(),
+                counters={k: float(v) for k, v in counters.items()},
+            )
+        )  # fmt: skip
+
+    def stop(self):
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.channel.close()
+        self.context.term()

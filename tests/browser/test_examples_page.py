@@ -1,0 +1,79 @@
+"""The examples page: a support set is clicked together, judged, kept, saved and loaded."""
+
+import re
+
+import pytest
+from helpers import wait_for
+from looks import Chips, data, wait_data
+from playwright.sync_api import expect
+from rehearsal import Rehearsal
+
+from pychip_stream.archive.supports import SupportFolder, load_support
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("run") / "e", size=512, chip=64).start()
+    yield one
+    one.stop()
+
+
+def open_examples(visit, run):
+    page = visit(run.address)
+    page.get_by_role("tab", name="Examples").click()
+    wait_data(page, "picked", "v !== undefined")
+    return page, Chips(page, (run.size, run.size), (64, 64))
+
+
+def test_a_support_set_from_clicks_to_publication(run, visit):
+    run.frame(0.5)
+    page, chips = open_examples(visit, run)
+    chips.click((0, 0), (3, 1), (6, 2))
+    page.keyboard.press("2")
+    chips.click((1, 5))
+    chips.drag((4, 6), (4, 7))
+    wait_data(page, "picked", "v === '6'")
+    page.keyboard.press("u")
+    wait_data(page, "picked", "v === '4'")
+    chips.click((4, 6), (7, 7))
+    chips.click((7, 7))  # a second click takes it out
+    wait_data(page, "picked", "v === '5'")
+    expect(page.locator(".class .thumb")).to_have_count(5)
+    name = page.get_by_label("name of the class").first
+    name.fill("fine <b>")
+    name.press("Tab")
+    expect(page.locator(".pill").first).to_contain_text("fine <b>")
+    expect(page.locator(".legend .row").first).to_contain_text("fine <b>", timeout=60_000)
+    expect(page.locator(".legend .row").first).to_contain_text(re.compile(r"(4|5)\d\.\d %"))
+    expect(page.locator(".line").first).to_contain_text("accuracy")
+
+    page.reload()  # nothing is lost
+    page.get_by_role("tab", name="Examples").click()
+    wait_data(page, "picked", "v === '5'")
+
+    page.get_by_label("note").fill("first try")
+    page.get_by_role("button", name="Publish to the run").click()
+    expect(page.get_by_text(re.compile("published [0-9a-f]{8}"))).to_be_visible()
+    folder = SupportFolder(run.config.support.folder)
+    support = load_support(folder.path(folder.current_version()))
+    assert support.counts == {"fine <b>": 3, "feature 2": 2}
+    assert support.note == "first try"
+    assert {(c.source.path, c.source.row, c.source.column) for c in support.chips} == {
+        ("frame_00000.tif", r, c) for r, c in ((0, 0), (3, 1), (6, 2), (1, 5), (4, 6))
+    }
+
+
+def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
+    page, _ = open_examples(visit, run)
+    page.locator(".chipwrap canvas").focus()
+    before = int(data(page, "picked"))
+    page.keyboard.press("1")
+    for key in ("ArrowLeft", "ArrowUp", "Space"):
+        page.keyboard.press(key)
+    wait_data(page, "picked", "v !== String(arg)", before)
+    slider = page.locator(".MuiSlider-root input").first
+    slider.focus()
+    slider.press("ArrowRight")
+    wait_data(page, "grid", "v === '7x7'")
+    kept = run.config.support.folder / "drafts" / "everybody.json"
+    wait_for(lambda: '"chip_size": [65, 65]' in kept.read_text(), "the draft follows")

@@ -1,0 +1,71 @@
+"""Curves: order, revisions, and that no peak is lost where frames become buckets."""
+
+import numpy as np
+import pytest
+
+from dashboard.history import History
+
+
+def filled(count, width=0.02):
+    history = History()
+    times = np.arange(count, dtype=float)
+    values = 0.5 + 0.3 * np.sin(times / 50)
+    columns = {"alpha": np.stack([values, values - width, values + width], axis=1)}
+    history.extend([(f"f{i}", 0) for i in range(count)], times, columns)
+    return history
+
+
+def test_frames_come_back_in_order_of_time():
+    history = History()
+    for moment in (3.0, 1.0, 2.0):
+        history.put((f"{moment}", 0), moment, {"a": (moment / 10, 0, 1)})
+    curves = history.curves(10)
+    assert curves.times.tolist() == [1.0, 2.0, 3.0]
+    assert curves.values["a"].tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_a_later_revision_replaces_the_frame():
+    history = History()
+    history.put(("f", 0), 1.0, {"a": (0.1, 0, 1)})
+    history.put(("f", 0), 1.0, {"a": (0.7, 0, 1)})
+    assert len(history) == 1
+    assert history.curves(10).values["a"].tolist() == [0.7]
+
+
+def test_what_is_heard_live_wins_over_the_archive():
+    history = filled(3)
+    history.put(("f1", 0), 1.0, {"alpha": (0.9, 0.8, 1.0)})
+    history.extend([("f1", 0), ("f9", 0)], np.array([1.0, 9.0]), {"alpha": np.zeros((2, 3))})
+    assert len(history) == 4
+    assert history.curves(10).values["alpha"][1] == 0.9
+
+
+def test_a_class_that_appears_late_is_unknown_before():
+    history = filled(2)
+    history.put(("g", 0), 5.0, {"beta": (0.2, 0.1, 0.3)})
+    beta = history.curves(10).values["beta"]
+    assert np.isnan(beta[:2]).all()
+    assert beta[2] == 0.2
+
+
+def test_buckets_keep_every_peak_and_are_few():
+    history = filled(5000)
+    history.put(("f2500", 0), 2500.0, {"alpha": (0.99, 0.98, 1.0)})
+    curves = history.curves(800)
+    assert len(curves) <= 800
+    assert curves.highs["alpha"].max() == 1.0
+    assert (np.diff(curves.times) > 0).all()
+    inside = (curves.lows["alpha"] <= curves.values["alpha"]) & (
+        curves.values["alpha"] <= curves.highs["alpha"]
+    )
+    assert inside.all()
+
+
+def test_a_window_and_the_nearest_frame():
+    history = filled(100)
+    assert history.curves(1000, since=90.0).times.tolist() == list(range(90, 100))
+    assert history.nearest(41.7) == ("f42", 0)
+    assert history.nearest(-5) == ("f0", 0)
+    assert History().nearest(0) is None
+    assert history.key_at(-1) == ("f99", 0)
+    assert history.key_at(100) is None

@@ -1,0 +1,106 @@
+"""What the sessions pull; and that none of it needs Panel."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from dashboard.pictures import checked_rect, crop_jpeg, to_jpeg
+from dashboard.state import Alert, RunState, Shot
+from dashboard.truth import TruthFile
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.wire.messages import FrameRef, Live
+
+
+def live(path="a.tif", time=1.0, version="v1", status="ok", names=("alpha",)):
+    return Live(
+        frame=FrameRef(path=path, time=time), names=names, colors=("#0072b2",) * len(names),
+        support_version=version, chip_size=(8, 8), shape=(16, 16), status=status, reason="torn",
+    )  # fmt: skip
+
+
+HALF = np.array([[0.5, 0.4, 0.6], [0.5, 0.4, 0.6]])
+
+
+def test_curves_are_made_once_and_again_after_a_change():
+    state = RunState()
+    state.record(live(), HALF)
+    first = state.curves(None)
+    assert state.curves(None)[0] is first[0]
+    state.record(live("b.tif", 2.0), HALF)
+    assert len(state.curves(None)[0]) == 2
+    assert set(first[0].values) == {"alpha", "unknown"}
+
+
+def test_marks_stand_where_the_support_set_changed():
+    state = RunState()
+    for moment, version in ((1, "v1"), (2, "v1"), (3, "v2"), (2.5, "v1")):
+        state.record(live(f"{moment}", moment, version), HALF)
+    assert [(m.time, m.version) for m in state.marks] == [(1, "v1"), (3, "v2")]
+
+
+def test_failed_frames_are_told_once_with_their_reason():
+    state = RunState()
+    state.record(live(status="failed"), None)
+    state.record(live(status="failed"), None)
+    assert state.failed == (("a.tif", "torn"),)
+    assert state.frames == 0
+
+
+def test_truth_may_come_before_or_after_its_frame(tmp_path):
+    state = RunState()
+    file = TruthFile(tmp_path)
+    assert file.read_new() == []
+    path = tmp_path / "truth.csv"
+    path.write_bytes(b"frame,index,path,time_s,alpha\n0,0,a.tif,0.0,0.25\n1,0,b.tif,1.0,0.5")
+    state.record(live(), HALF)
+    state.reveal(file.read_new())
+    assert state.curves(None)[1].values["alpha"].tolist() == [0.25]
+    with path.open("ab") as more:
+        more.write(b"\n2,0,c.tif,x,not a number\n")
+    state.reveal(file.read_new())
+    state.record(live("b.tif", 2.0), HALF)
+    assert state.curves(None)[1].values["alpha"].tolist() == [0.25, 0.5]
+
+
+def test_each_shot_has_its_number_and_alerts_replace_their_like():
+    state = RunState()
+    for _ in range(2):
+        state.show(Shot(0, live(), np.zeros((2, 2), np.uint8), HALF))
+    assert state.shot.number == 2
+    state.alert(Alert("disk", "warning", "80 %", 1.0))
+    state.alert(Alert("disk", "warning", "80 %", 1.0, ended=2.0))
+    assert [a.ended for a in state.alerts] == [2.0]
+
+
+def test_pictures_keep_the_range_of_the_run_and_fit_the_view():
+    pixels = np.full((2048, 1024), 500, np.uint16)
+    jpeg, shape = to_jpeg(pixels, Normalization("range", 0, 1000))
+    assert shape == (1024, 512)
+    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+    assert abs(int(picture.mean()) - 128) <= 2
+
+
+def test_a_crop_is_as_it_was_recorded():
+    pixels = np.zeros((64, 64), np.uint16)
+    pixels[10:20, 30:50] = 1000
+    jpeg = crop_jpeg(pixels, None, (30, 10, 50, 20))
+    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+    assert picture.shape == (10, 20)
+    assert picture.min() > 240
+
+
+def test_parts_that_a_browser_asks_for_are_checked():
+    assert checked_rect([-5, 2.7, 900, 8], (10, 20)) == (0, 2, 20, 8)
+    for bad in ("x", [1, 2, 3], [5, 5, 5, 9], [1, 2, "a", 4], [0, 0, float("inf"), 1], None):
+        assert checked_rect(bad, (10, 20)) is None
+
+
+def test_the_state_never_imports_panel():
+    code = (
+        "import sys; from dashboard import drafts, feed, history, past, state, studio;"
+        "sys.exit('panel' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from pychip_stream.cli import bench as command
+from pychip_stream.cli.main import main
+from pychip_stream.model import speed
+from pychip_stream.model.encoder import load_encoder
+from pychip_stream.workflows import benchmark as module
+
+
+def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_EDGE", 768)
+    seen = []
+    monkeypatch.setattr(module, "to_message", lambda record, _: seen.append(record) or ())
+    monkeypatch.setattr(module.codec, "encode", lambda: None)
+    encoder = load_encoder("bundled", device="cpu/float32")
+    worker, bare = module._worker(encoder, tmp_path)
+    worker.call()
+    worker.call()
+    assert [r.path for r in seen] == ["0.dm4", "1.dm4"]
+    assert all(r.status == "ok" and r.result.label_map.shape == (12, 12) for r in seen)
+    assert bare.call().shape == (12, 12, encoder.dim)
+    assert worker.work == bare.work == 144
+
+
+@pytest.mark.slow
+def test_the_share_of_the_worker_is_measured_on_this_machine(monkeypatch):
+    monkeypatch.setattr(module, "measure_speed", lambda *_: {"chips_per_s": 1.0})
+    monkeypatch.setattr(module, "take_turns", lambda c, *_args, **_: speed.take_turns(c, 0.0))
+    found = module.benchmark(load_encoder("bundled", device="cpu/float32"), quick=True)
+    assert found["worker_chips_per_s"] > 0
+    # The worker does all that the encoder does and more; timings of a busy machine scatter.
+    assert 0.01 < found["worker_share"] < 3
+
+
+def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
+    figures = {
+        "encoder": "bundled", "device": "cpu/float32", "threads": 2, "chips_per_s": 1000.0,
+        "resnet18_64_per_s": 100.0, "ratio_resnet18_64": 10.0, "paper_per_s": 4.0,
+        "ratio_paper": 250.0, "gemm_gflops": 99.0, "gemm_share": 0.7,
+        "worker_chips_per_s": 800.0, "worker_share": 0.8, "frames_per_s": {"512/32": 3.0},
+    }  # fmt: skip
+    monkeypatch.setattr(module, "benchmark", lambda *_, **__: figures)
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "--quick", "--json", "--device", "cpu/float32"])
+    assert end.value.code == 0
+    assert json.loads(capsys.readouterr().out) == figures
+    lines = command._table(figures).splitlines()
+    assert lines[0] == "bundled on cpu/float32, 2 threads"
+    assert lines[-1].split() == ["frames/s", "at", "512/32", "3.0"]
