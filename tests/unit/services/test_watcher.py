@@ -97,10 +97,18 @@ class Table:
         self.wait(lambda: self.watcher._synced or self.beat())
 
     def take(self, count=1, life="worker-1:1"):
-        """Ask for jobs until there are so many."""
-        before = len(self.jobs)
-        self.ready(count, life=life)
-        self.wait(lambda: len(self.jobs) >= before + count, "jobs")
+        """Ask for jobs, as often as workers do, until there are so many."""
+        before, asked = len(self.jobs), 0.0
+
+        def there():
+            nonlocal asked
+            left = before + count - len(self.jobs)
+            if left > 0 and time.monotonic() - asked > 0.5:
+                asked = time.monotonic()
+                self.ready(left, [job.lease for job in self.jobs[before:]], life=life)
+            return left <= 0
+
+        self.wait(there, "jobs")
         return self.jobs[before:]
 
     @property
