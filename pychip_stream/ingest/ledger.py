@@ -4,12 +4,11 @@ Nothing here is durable and nothing needs to be: what is to do follows from the 
 archive, and is told again after a restart.
 """
 
-import heapq
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pychip_stream.ingest.tasks import Lanes, Lease, Revision, Sighted, Task
+from pychip_stream.ingest.tasks import Lanes, Lease, Resting, Revision, Sighted, Task
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +31,7 @@ class _Out:
 
 
 class Ledger:
-    """Bookkeeping of frames between the folder and the archive.
-
-    Times are whatever the caller uses, as long as they do not run backwards.
+    """Bookkeeping of frames between the folder and the archive, on the caller's clock.
 
     Parameters
     ----------
@@ -52,8 +49,6 @@ class Ledger:
 
     Attributes
     ----------
-    resting_count
-        Frames that were given back and wait before they are handed out again.
     newest_result
         Acquisition time of the newest archived frame whose file is known; None if there is none.
     """
@@ -75,13 +70,12 @@ class Ledger:
         self._archived: set[Revision] = set()
         self._failed: set[Revision] = set()
         self._lanes = Lanes()
-        self._resting: list[tuple[float, int, Task]] = []
+        self._resting = Resting()
         self._out: dict[int, _Out] = {}
         self._held: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
         self._quarantined: list[Lease] = []
         self._number = first_lease - 1
-        self._rests = self.resting_count = 0
         self.newest_result: float | None = None
 
     @property
@@ -109,16 +103,19 @@ class Ledger:
         """Frames that workers have."""
         return len(self._out)
 
+    @property
+    def resting_count(self) -> int:
+        """Frames that were given back and wait before they are handed out again."""
+        return len(self._resting)
+
     def add(self, sighting: Sighted) -> int:
         """Take up a file's frames, less those that are archived.
 
         Another revision of a known path takes the place of the earlier one: frames of that one
-        which are not archived can no longer be read.
+        which are not archived can no longer be read. A file with a problem counts as one frame,
+        which is never handed out and waits to be archived as failed.
 
-        Returns
-        -------
-        How many frames there are to do that were not known before; a file with a problem counts
-        as one, which is never handed out and waits to be archived as failed.
+        Returns how many frames there are to do that were not known before.
         """
         revision = (sighting.size, sighting.mtime_ns, max(1, sighting.frames))
         if self._current.get(sighting.path) == revision:
@@ -129,7 +126,7 @@ class Ledger:
         for index in range(revision[2] if sighting.problem is None else 1):
             key = Revision(sighting.path, index, sighting.size, sighting.mtime_ns)
             if key in self._archived:
-                self._note_result(sighting.time)
+                self.newest_result = max(sighting.time, self.newest_result or sighting.time)
                 continue
             task = Task(key, sighting.time, sighting.seen, leasable=sighting.problem is None)
             self._tasks[key] = task
@@ -162,7 +159,7 @@ class Ledger:
         if task is not None:
             self._retire(task)
             self._take_back(task.out)
-            self._note_result(task.time)
+            self.newest_result = max(task.time, self.newest_result or task.time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
         """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
@@ -174,8 +171,6 @@ class Ledger:
         worker
             Name that is unique to one life of one process: a frame that ends its worker is
             recognised by the silence or the replacement of that name.
-        now
-            Seconds on the caller's clock.
         """
         self._pass(now)
         self._heard.setdefault(worker, now)
@@ -193,9 +188,7 @@ class Ledger:
     def release(self, lease_id: int, reason: str = "") -> Lease | None:
         """Take a frame back that could not be read now; it rests a while, with no blame.
 
-        Returns
-        -------
-        The lease; None for unknown numbers (of leases that ran out meanwhile), which are ignored.
+        Returns the lease; None for numbers of leases that ran out meanwhile.
         """
         out = self._take_back(lease_id)
         if out is None:
@@ -241,10 +234,10 @@ class Ledger:
                 out.until = min(out.until, now + self._grace_s)
 
     def lost(self, worker: str, now: float) -> list[Lease]:
-        """Take back the leases of a worker that is dead.
+        """Take back and return the leases of a worker that is dead.
 
-        The one it was working on, the oldest that it has not finished, has had an attempt; after
-        the last one the frame is quarantined. The others only wait again. All are returned.
+        The one in its hand, the oldest that it has not finished, has had an attempt; after the
+        last one the frame is quarantined. The others only wait again.
         """
         self._pass(now)
         self._heard.pop(worker, None)
@@ -286,24 +279,14 @@ class Ledger:
                 self._quarantined.append(lease)
         return out.lease
 
-    def _note_result(self, time: float) -> None:
-        self.newest_result = max(time, self.newest_result or time)
-
     def _retire(self, task: Task) -> None:
         """Make sure that a task is never handed out again, and that nobody is blamed for it."""
         self._lanes.remove(task)
-        self._rest(task, False)
+        self._resting.drop(task)
         task.current = task.leasable = False
 
     def _let_rest(self, task: Task, seconds: float) -> None:
-        self._rests += 1
-        self._rest(task, True)
-        until = self._now + min(_LONGEST_REST_S, seconds)
-        heapq.heappush(self._resting, (until, self._rests, task))
-
-    def _rest(self, task: Task, resting: bool) -> None:
-        self.resting_count += resting - task.resting
-        task.resting = resting
+        self._resting.put(task, self._now + min(_LONGEST_REST_S, seconds))
 
     def _take_back(self, number: int) -> _Out | None:
         out = self._out.pop(number, None)
@@ -318,8 +301,6 @@ class Ledger:
     def _pass(self, now: float) -> None:
         """Let time go on; frames that have rested enough wait again."""
         self._now = max(self._now, now)
-        while self._resting and self._resting[0][0] <= self._now:
-            _, _, task = heapq.heappop(self._resting)
-            self._rest(task, False)
+        for task in self._resting.rested(self._now):
             if task.current:
                 self._lanes.put(task)

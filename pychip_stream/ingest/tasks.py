@@ -1,6 +1,7 @@
 """Tasks: frames that are not archived, and the two lanes in which they wait."""
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -122,6 +123,39 @@ class Task:
             time=self.time,
             seen=self.seen,
         )
+
+
+class Resting:
+    """Tasks that are not to be handed out for a while; those that are dropped do not count."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Task]] = []
+        self._order = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, task: Task, until: float) -> None:
+        """Let a task rest."""
+        self._mark(task, True)
+        self._order += 1
+        heapq.heappush(self._heap, (until, self._order, task))
+
+    def drop(self, task: Task) -> None:
+        """Take a task out, if it rests."""
+        self._mark(task, False)
+
+    def rested(self, now: float) -> Iterator[Task]:
+        """Take out the tasks that have rested enough."""
+        while self._heap and self._heap[0][0] <= now:
+            _, _, task = heapq.heappop(self._heap)
+            self._mark(task, False)
+            yield task
+
+    def _mark(self, task: Task, resting: bool) -> None:
+        self._count += resting - task.resting
+        task.resting = resting
 
 
 class Lanes:

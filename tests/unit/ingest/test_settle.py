@@ -242,6 +242,20 @@ def test_many_unfinished_files_do_not_keep_new_ones_waiting(bench, tmp_path):
     assert [one.path for one in table.settler.step(0.0)] == ["new.dm4"]
 
 
+def test_many_new_files_do_not_keep_unfinished_ones_waiting(bench, tmp_path):
+    table = bench()
+    put(tmp_path / "slow.dm4", FRAME[:-50])
+    table.turn()
+    put(tmp_path / "slow.dm4")
+    for number in range(50):
+        put(tmp_path / f"new{number}.dm4")
+        table.settler.add(f"new{number}.dm4", (len(FRAME), number))
+    table.clock.now += 10.0
+    step = [one.path for _ in range(2) for one in table.settler.step(1e-9)]
+    step += [one.path for one in table.settler.step(10.0)]
+    assert "slow.dm4" in step[:4]
+
+
 def test_a_file_that_is_deleted_while_it_is_waited_for_is_forgotten(bench, tmp_path):
     table = bench()
     path = put(tmp_path / "a.dm4", FRAME[:-50])
