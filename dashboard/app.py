@@ -19,17 +19,20 @@ from pychip_stream.errors import PychipError
 from . import accounts
 from .examples_view import ExamplesView
 from .feed import Feed
+from .health_view import HealthView
 from .live_view import LiveView
 from .page import Page
 from .past import PastFrames
 from .previews import Benches
+from .review_view import ReviewView
 from .state import RunState
 from .studio import Studio
+from .upload_view import UploadView
 from .viewer import Desk, View
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView)
+VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
 """The tabs in their order; a new page is its file and its line here."""
 
 _STEP_S = 0.2

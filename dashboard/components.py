@@ -55,3 +55,33 @@ class Heartbeat(_Part):
     """Tells the viewer when the server is gone, and reloads the page when it is back."""
 
     _bundle = _HERE / "heartbeat.js"
+
+
+class Tables(_Part):
+    """Tables and logs as plain text; wants everything again after "ready"."""
+
+    _bundle = _HERE / "tables.js"
+
+
+class Scrubber(_Part):
+    """Goes through the frames of a run; sends seek, one at a time, and gets where it is."""
+
+    _bundle = _HERE / "scrubber.js"
+
+
+class RunList(_Part):
+    """Cards of the runs in a folder; sends open."""
+
+    _bundle = _HERE / "run_list.js"
+
+
+class Downloads(_Part):
+    """Buttons of exports, their progress, and files in pieces; see `DownloadBar`."""
+
+    _bundle = _HERE / "downloads.js"
+
+
+class DropZone(_Part):
+    """Takes one file from the viewer's machine, in pieces; see `UploadView`."""
+
+    _bundle = _HERE / "dropzone.js"

@@ -11,7 +11,7 @@ from bokeh.plotting import figure
 
 from .history import Curves
 
-_CLOCK = ("milliseconds", "seconds", "minsec", "minutes", "hourmin", "hours")
+_CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
 class CurvePlot:
@@ -21,14 +21,19 @@ class CurvePlot:
     ----------
     on_pick
         Called with the time (seconds since 1970) that was clicked.
+    other
+        What the second curves are, for the legend.
     """
 
-    def __init__(self, on_pick: Callable[[float], None], name: str = "phase") -> None:
+    def __init__(
+        self, on_pick: Callable[[float], None], name: str = "phase", other: str = "true"
+    ) -> None:
+        self._other = other
         self._measured = ColumnDataSource({"t": []}, name=name)
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
         self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
-        self._names: tuple[tuple[str, str], ...] = ()
+        self._drawn: tuple[object, ...] = ()
         self.figure = self._make()
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
 
@@ -43,11 +48,10 @@ class CurvePlot:
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.values)
         self._measured.data = _columns(measured, [n for n, _ in names])
         self._true.data = _columns(true, list(true.values))
-        if names != self._names:
-            self._names = names
-            self._draw(names, tuple(true.values))
-        elif len(true.values) and not self._has_truth:
-            self._draw(names, tuple(true.values))
+        drawn = (names, tuple(true.values))
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._draw(*drawn)
         if len(marks) != len(self._marks.data["t"]):
             self._marks.data = {
                 "t": [_ms(moment) for moment, _ in marks],
@@ -57,6 +61,11 @@ class CurvePlot:
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
         self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
+
+    @staticmethod
+    def time(milliseconds: float) -> float:
+        """Seconds since 1970 at a place on the time axis."""
+        return _seconds(milliseconds)
 
     def _make(self) -> Any:
         plot = figure(
@@ -71,14 +80,15 @@ class CurvePlot:
         plot.toolbar.logo = None
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
-        plot.xaxis.formatter = DatetimeTickFormatter(**dict.fromkeys(_CLOCK, "%H:%M:%S"))
+        # One for each plot: a model belongs to one document alone.
+        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | {"milliseconds": "%H:%M:%S.%1N"}
+        plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame"
         plot.vspan(
             x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
         )
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         self._fixed = len(plot.renderers)
-        self._has_truth = False
         return plot
 
     def _draw(self, names: Sequence[tuple[str, str]], true: Sequence[str]) -> None:
@@ -99,9 +109,8 @@ class CurvePlot:
             if name in true:
                 plot.line(
                     "t", f"v{list(true).index(name)}", source=self._true, color=color,
-                    line_width=2, line_dash=[3, 4], legend_label="true",
+                    line_width=2, line_dash=[3, 4], legend_label=self._other,
                 )  # fmt: skip
-        self._has_truth = bool(true)
         tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
         plot.add_tools(
             HoverTool(

@@ -28,7 +28,8 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     )
 
 
-def plain_text(**options: Any) -> Any:
-    """Text that is shown as it is, whatever characters it holds."""
-    style = "pre { font: 13px/1.4 Roboto, sans-serif; white-space: pre-wrap; margin: 0 }"
-    return pn.pane.Str("", stylesheets=[style], margin=(4, 4), **options)
+def plain_text(text: str = "", **options: Any) -> Any:
+    """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
+    sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
+    layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
+    return pn.pane.Str(text, stylesheets=[sheet], **layout)

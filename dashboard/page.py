@@ -50,6 +50,8 @@ class Page:
             },
         )
         unlink_busy(page)
+        # What is shown later than the page would fetch its styles from elsewhere without this.
+        pn.state.curdoc.template_variables.setdefault("dist_url", "static/extensions/panel/")
         pn.state.add_periodic_callback(self._pull, period=PULL_MS)
         pn.state.on_session_destroyed(lambda _context: self._close())
         return page

@@ -202,6 +202,13 @@ class RunState:
             return dict(self._statuses)
 
     @property
+    def silence(self) -> dict[str, float]:
+        """Seconds since each service instance was heard of."""
+        now = time.monotonic()
+        with self._lock:
+            return {name: now - heard for name, heard in self._status_heard.items()}
+
+    @property
     def behind(self) -> int:
         """Frames seen and not archived."""
         watcher = self._statuses.get("watcher")

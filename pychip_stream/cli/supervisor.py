@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from pychip_stream import config as configuration
 from pychip_stream import lifecycle
+from pychip_stream.cli.run_log import RunLog
 from pychip_stream.config import PORTS, Config
 from pychip_stream.errors import ConfigError, PychipError
 
@@ -71,6 +72,7 @@ class Supervisor:
             raise PychipError(
                 f"{folder}: cannot be written ({error.strerror}); choose another archive.folder"
             ) from error
+        self._log = RunLog(folder / f"{self.config.archive.name}.log")
         self.children = [
             Child(name, (*module, str(self._resolved), "--log-format", log_format))
             for name, module in _programs(self.config)
@@ -162,7 +164,9 @@ class Supervisor:
             return
         with stream:
             for line in stream:
-                self._say(child.name, line.decode(errors="replace").rstrip())
+                text = line.decode(errors="replace").rstrip()
+                self._log.write(child.name, text)
+                self._say(child.name, text)
 
     def _bury(self, child: Child, now: float) -> None:
         if child.process is None:
@@ -182,6 +186,7 @@ class Supervisor:
         pause = min(_FIRST_PAUSE_S * 2 ** (child.failures - 1), self._supervision.longest_pause_s)
         child.start_at = now + pause
         logger.warning("%s ended with %s; starting it again in %g s", child.name, code, pause)
+        self._log.write("run", f"{child.name} ended with {code}; starting it again in {pause:g} s")
 
     def _ask_to_stop(self, child: Child) -> None:
         child.keep_alive = False

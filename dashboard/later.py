@@ -1,0 +1,56 @@
+"""Later: work off the event loop whose result comes back into the viewer's session."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import panel as pn
+
+from pychip_stream.errors import PychipError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Later:
+    """Threads of one view.
+
+    Parameters
+    ----------
+    on_trouble
+        Called in the session with one line for people when work fails.
+    """
+
+    def __init__(self, on_trouble: Callable[[str], None], threads: int = 2) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="view")
+        self._on_trouble = on_trouble
+        self._document = pn.state.curdoc
+        self._closed = False
+
+    def do(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Work on a thread, then give the result to `done` in the session."""
+        if self._closed:
+            return
+        self.pool.submit(work).add_done_callback(lambda future: self._back(future, done))
+
+    def close(self) -> None:
+        """Begin nothing more, and tell nobody what still comes."""
+        self._closed = True
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _back(self, future: "Future[T]", done: Callable[[T], None]) -> None:
+        if not self._closed and not future.cancelled():
+            self._document.add_next_tick_callback(lambda: self._finish(future, done))
+
+    def _finish(self, future: "Future[T]", done: Callable[[T], None]) -> None:
+        if self._closed:
+            return
+        try:
+            done(future.result())
+        except PychipError as error:
+            self._on_trouble(str(error))
+        except Exception:
+            logger.exception("work for a page failed")
+            self._on_trouble("this could not be done; the log says why")

@@ -1,0 +1,98 @@
+"""Review view: the runs of the archive folder, and one of them opened."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import panel as pn
+import panel_material_ui as pmui
+
+from .components import RunList
+from .later import Later
+from .review_tables import card_message, count
+from .run_view import RunView
+from .runs import RunCard, RunShelf
+from .viewer import Desk, Viewer
+
+_LOOK_S = 5.0
+_SHELVES: "WeakKeyDictionary[Desk, RunShelf]" = WeakKeyDictionary()
+
+
+class ReviewView:
+    """What was measured before, and what is being measured."""
+
+    title = "Review"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        del viewer  # everybody may look
+        self._root = desk.config.watch.root
+        self._shelf = _SHELVES.setdefault(
+            desk, RunShelf(desk.config.archive.folder, desk.config.watch.root)
+        )
+        self._later = Later(self._on_trouble, threads=1)
+        self._cards: list[RunCard] | None = None
+        self._trouble = ""
+        self._looking = False
+        self._looked_at: float | None = None
+        self._opened: RunView | None = None
+        self._list = RunList(self._on_list, sizing_mode="stretch_width")
+        self._shelf_page = pn.Column(
+            pmui.Typography("Runs", variant="h6", margin=0), self._list, margin=(8, 16),
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+        self._place = pn.Column(self._shelf_page, sizing_mode="stretch_width")
+
+    def panel(self) -> Any:
+        """Show the list, or the run that was opened in its place."""
+        return self._place
+
+    def pull(self, now: float) -> None:
+        """Look at the folder now and then; follow the opened run."""
+        if self._opened is not None:
+            self._opened.pull(now)
+        elif not self._looking and (self._looked_at is None or now - self._looked_at > _LOOK_S):
+            self._looked_at, self._looking = now, True
+            self._later.do(self._shelf.look, self._on_look)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._later.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    def _on_look(self, cards: list[RunCard]) -> None:
+        self._looking = False
+        self._cards, self._trouble = cards, ""
+        self._send()
+
+    def _on_trouble(self, text: str) -> None:
+        self._looking = False
+        self._trouble = text
+        self._send()
+
+    def _send(self) -> None:
+        if self._cards is None and not self._trouble:
+            return
+        cards = self._cards or []
+        note = self._trouble or f"{count(len(cards), 'run')} in {self._shelf.folder}"
+        self._list.send(type="runs", note=note, runs=[card_message(card) for card in cards])
+
+    def _on_list(self, message: dict[str, Any]) -> None:
+        if message["type"] == "ready":
+            self._send()
+        elif message["type"] == "open":
+            self._open(str(message.get("name")))
+
+    def _open(self, name: str) -> None:
+        cards = {card.name: card for card in self._cards or []}
+        if name not in cards or self._opened is not None:
+            return
+        others = {n: c.path for n, c in cards.items() if n != name and not c.trouble and c.frames}
+        self._opened = RunView(cards[name].path, self._root, others, self._leave)
+        self._place[:] = [self._opened.panel()]
+
+    def _leave(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+            self._looked_at = None
+            self._place[:] = [self._shelf_page]

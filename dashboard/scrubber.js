@@ -1,0 +1,108 @@
+// Scrubber: goes through the frames of a run by hand or by itself. One frame is on its way at a
+// time; of the wishes that come meanwhile the newest counts.
+
+const TICK_MS = 100;
+
+function element(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+export function render({ model }) {
+  const root = element("div", "scrubber");
+  const button = (text, title, act) => {
+    const node = element("button", "tool", text);
+    node.title = title;
+    node.setAttribute("aria-label", title);
+    node.addEventListener("click", act);
+    return node;
+  };
+  const range = element("input");
+  Object.assign(range, { type: "range", min: 0, max: 0, step: 1, value: 0 });
+  range.setAttribute("aria-label", "frame of the run");
+  const text = element("span", "where");
+  text.setAttribute("aria-live", "off");
+  const speed = element("select");
+  speed.setAttribute("aria-label", "frames per second");
+  for (const rate of [1, 2, 5, 10, 25, 100, 1000]) speed.append(new Option(`${rate}/s`, rate));
+  speed.value = 5;
+
+  let count = 0;
+  let at = 0;
+  let wanted = null;
+  let busy = false;
+  let busySince = 0;
+  let timer = 0;
+  let due = 0;
+
+  function seek(number) {
+    wanted = Math.min(Math.max(number, 0), count - 1);
+    range.value = wanted;
+    ask();
+  }
+  function ask() {
+    const now = performance.now();
+    if (wanted === null || (busy && now - busySince < 3000)) return;
+    busy = true;
+    busySince = now;
+    model.send_msg({ type: "seek", number: wanted });
+    wanted = null;
+  }
+  function tick() {
+    if (busy || wanted !== null) {
+      ask();
+      return;
+    }
+    due += (Number(speed.value) * TICK_MS) / 1000;
+    const step = Math.floor(due);
+    if (!step) return;
+    due -= step;
+    if (at >= count - 1) play(false);
+    else seek(at + step);
+  }
+  function play(on) {
+    clearInterval(timer);
+    timer = 0;
+    if (on) {
+      if (at >= count - 1) seek(0);
+      due = 0;
+      timer = setInterval(tick, TICK_MS);
+    }
+    start.textContent = on ? "❚❚" : "▶";
+    start.title = on ? "pause" : "play";
+    start.setAttribute("aria-label", start.title);
+    root.dataset.playing = on ? "1" : "0";
+  }
+
+  const start = button("▶", "play", () => play(!timer));
+  range.addEventListener("input", () => {
+    play(false);
+    seek(Number(range.value));
+  });
+  root.append(
+    button("|◀", "first frame", () => seek(0)),
+    button("‹", "one frame back", () => seek(at - 1)),
+    start,
+    button("›", "one frame on", () => seek(at + 1)),
+    button("▶|", "last frame", () => seek(count - 1)),
+    range, speed, text,
+  );
+  model.on("msg:custom", (event) => {
+    const m = event.data ?? event;
+    count = m.count;
+    at = m.at;
+    busy = false;
+    range.max = Math.max(count - 1, 0);
+    if (wanted === null) range.value = at;
+    range.setAttribute("aria-valuetext", m.text);
+    text.textContent = m.text;
+    root.dataset.at = at;
+    root.dataset.count = count;
+    ask();
+  });
+  model.on("remove", () => clearInterval(timer));
+  model.send_msg({ type: "ready" });
+  return root;
+}

@@ -1,0 +1,174 @@
+"""Looking back, looking after the services, and one image alone: the other three pages."""
+
+import csv
+import re
+
+import pytest
+from archive_samples import failed, record, result
+from looks import Chips, wait_data
+from playwright.sync_api import expect
+from rehearsal import Rehearsal
+from run_samples import add_second_scoring, make_run
+
+from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.writer import RunWriter
+
+FRAMES = 6
+MARKUP = "torn <img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("run") / "e")
+    runs = one.config.archive.folder
+    heating = make_run(runs, one.folder / "old", FRAMES, "heating", extra=[failed(90, MARKUP)])
+    add_second_scoring(heating, FRAMES)
+    make_run(runs, one.folder / "new", 2, "growing", close=False)
+    one.start()
+    yield one
+    one.stop()
+
+
+def open_tab(visit, run, name):
+    page = visit(run.address)
+    page.get_by_role("tab", name=name).click()
+    return page
+
+
+def download(page, kind, folder):
+    with page.expect_download() as started:
+        page.locator(f"button[data-kind={kind}]").click()
+    path = folder / started.value.suggested_filename
+    started.value.save_as(path)
+    expect(page.locator(".downloads .text")).to_contain_text("saved")
+    return path
+
+
+def shown_percent(page, name):
+    text = page.locator(".legend .row", has_text=name).locator(".number").inner_text()
+    return float(re.match(r"([\d.]+) %", text)[1])
+
+
+def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
+    page = open_tab(visit, run, "Review")
+    card = page.locator(".card[data-name=heating]")
+    expect(card).to_contain_text(f"{FRAMES} frames, 1 failed")
+    expect(page.locator(".card[data-name=growing] .state")).to_have_text("live")
+    card.click()
+    scrubber = page.locator(".scrubber")
+    expect(scrubber).to_have_attribute("data-count", str(FRAMES))
+    page.get_by_label("frame of the run").fill("4")
+    expect(scrubber).to_have_attribute("data-at", "4")
+    expect(page.locator(".caption")).to_have_text("frame_004.tif")
+    page.get_by_label("one frame back").click()
+    expect(scrubber).to_have_attribute("data-at", "3")
+
+    page.get_by_role("button", name="Failed").click()
+    expect(page.get_by_text(MARKUP)).to_be_visible()
+    page.get_by_role("button", name="Provenance").click()
+    expect(page.get_by_text("e" * 32)).to_be_visible()
+
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_label("compare with").click()
+    page.locator("li", has_text=re.compile("scoring [0-9a-f]{8}")).click()
+    share = (result(3).label_map == result(503).label_map).mean()
+    expect(page.get_by_text(f"{100 * share:.1f} % of the chips")).to_be_visible()
+
+    page.get_by_role("button", name="Export").click()
+    table = download(page, "csv", tmp_path)
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [f"frame_{n:03d}.tif" for n in range(FRAMES)]
+    for name in ("alpha", "beta", "unknown"):
+        assert 100 * float(rows[3][name]) == pytest.approx(shown_percent(page, name), abs=0.051)
+    assert download(page, "png", tmp_path).read_bytes().startswith(b"\x89PNG")
+
+    page.get_by_role("button", name="all runs").click()
+    expect(page.locator(".card")).to_have_count(2)
+
+
+def test_a_live_run_is_followed(run, visit):
+    page = open_tab(visit, run, "Review")
+    page.locator(".card[data-name=growing]").click()
+    scrubber = page.locator(".scrubber")
+    expect(scrubber).to_have_attribute("data-count", "2")
+    page.get_by_label("last frame").click()
+    expect(scrubber).to_have_attribute("data-at", "1")
+    writer = RunWriter(run.config.archive.folder, "growing")
+    writer.append(record(2))
+    writer.publish()
+    writer.release()
+    expect(scrubber).to_have_attribute("data-count", "3")
+    expect(scrubber).to_have_attribute("data-at", "2")
+    expect(page.locator(".caption")).to_contain_text("labels alone")
+
+
+def test_health_says_in_words_how_the_services_are(run, visit):
+    folder = run.config.archive.folder
+    log = folder / f"{run.config.archive.name}.log"
+    log.write_text("watcher    12:00:00 INFO <b>looking</b>\n")
+    page = open_tab(visit, run, "Health")
+    run.watcher(behind=3)
+    row = page.locator(".tables tr", has_text="watcher")
+    expect(row.locator(".state")).to_have_text(re.compile("● running"))
+    expect(page.locator(".tables tr", has_text="frames behind")).to_contain_text("3")
+    expect(page.locator("pre", has_text="<b>looking</b>")).to_be_visible()
+    expect(page.locator(".tables tr", has_text="disk of the archive")).to_contain_text("free of")
+    expect(row.locator(".state")).to_have_text(re.compile("silent"))  # it has said nothing since
+
+
+PLACES = {
+    "LaO.png": (r"_(\d+)_(\d+)\.\w+$", 1, "LaO_support", (34, 35), (790, 787), (22, 23)),
+    "MoO3.tiff": (r"cropX_(\d+)_Y_(\d+)", 0, "MoO3_support", (32, 32), (512, 512), (16, 16)),
+}
+
+
+def authors_picks(folder, pattern, first, *, column_first):
+    found = {}
+    for part in sorted(p for p in folder.iterdir() if p.is_dir()):
+        numbers = [re.search(pattern, f.name) for f in sorted(part.iterdir())]
+        places = [(int(m[1]) - first, int(m[2]) - first) for m in numbers if m]
+        found[part.name] = [p[::-1] if column_first else p for p in places]
+    return found
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_data, tmp_path):
+    pattern, first, folder, chip, shape, grid = PLACES[name]
+    source = shared_data / "pychip_fig2bc"
+    picks = authors_picks(source / folder, pattern, first, column_first=first == 0)
+    page = open_tab(visit, run, "Upload")
+    page.get_by_role("button", name="2 Grid").click()
+    expect(page.get_by_text("No appropriate file was selected")).to_be_visible()
+    page.get_by_label("image file").set_input_files(source / name)
+    expect(page.get_by_text(re.compile("rows × "))).to_be_visible()
+    page.get_by_label("square").uncheck()
+    sliders = page.locator(".MuiSlider-root input")
+    sliders.nth(0).fill(str(chip[0]))
+    sliders.nth(1).fill(str(chip[1]))
+    wait_data(page, "grid", f"v === '{grid[0]}x{grid[1]}'")
+    page.get_by_role("button", name="Use this grid size").click()
+    wait_data(page, "picked", "v === '0'")
+    chips = Chips(page, shape, chip)
+    for number, places in enumerate(picks.values(), start=1):
+        if number > 2:
+            page.get_by_role("button", name="add a class").click()
+            expect(page.locator(".pill")).to_have_count(number)
+        page.locator(".chipwrap canvas").focus()
+        page.keyboard.press(str(number))
+        chips.click(*places)
+        expect(page.locator(".class").nth(number - 1).locator(".thumb")).to_have_count(len(places))
+    page.get_by_role("button", name="Classify").click()
+    result_text = page.get_by_text(re.compile("95 % interval")).first
+    expect(result_text).to_be_visible(timeout=90_000)
+    table = download(page, "csv", tmp_path)
+    with table.open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"] == name
+    for number in range(1, len(picks) + 1):
+        value = 100 * float(row[f"feature {number}"])
+        assert value == pytest.approx(shown_percent(page, f"feature {number}"), abs=0.051)
+    assert sum(float(row[f"feature {n + 1}"]) for n in range(len(picks))) > 0.5
+    assert b"<svg" in download(page, "svg", tmp_path).read_bytes()
+    support = load_support(download(page, "support", tmp_path))
+    assert list(support.counts.values()) == [len(places) for places in picks.values()]

@@ -1,0 +1,46 @@
+"""Runs with their frames beside them, for the review page."""
+
+import numpy as np
+import tifffile
+from archive_samples import fill, record, result, support
+
+from pychip_stream.archive.scorings import add_scoring
+from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.writer import RunWriter
+
+SHAPE = (50, 70)
+
+
+def write_frame(path, number):
+    rng = np.random.default_rng(number)
+    tifffile.imwrite(path, rng.integers(0, 4000, SHAPE).astype(np.uint16))
+
+
+def make_run(folder, root, count=6, name="run", *, close=True, missing=(), extra=(), seed=0):
+    """A run whose frames lie in `root`, but for the `missing` ones."""
+    root.mkdir(parents=True, exist_ok=True)
+    made = support(seed=seed)
+    writer = RunWriter(
+        folder, name, segment_frames=4, metadata={"config": "watch: {}", "root": str(root)}
+    )
+    writer.add_support(support_to_bytes(made), made.version)
+    records = []
+    for number in range(count):
+        path = f"frame_{number:03d}.tif"
+        if number not in missing:
+            write_frame(root / path, number)
+        frame_result = result(number + 1000 * seed, version=made.version)
+        records.append(record(number, path=path, result=frame_result))
+    fill(writer, [*records, *extra])
+    if close:
+        return writer.close()
+    writer.release()
+    return folder / f"{name}.h5"
+
+
+def add_second_scoring(path, count):
+    """The same run under another support set, whose labels are others."""
+    other = support(seed=9)
+    results = [result(500 + n, version=other.version) for n in range(count)]
+    sequence = np.arange(count)
+    return add_scoring(path, other, sequence, results, default=False)

@@ -1,0 +1,113 @@
+"""Services, rates, queues and the machine, in words."""
+
+import numpy as np
+from test_state import HALF, live
+
+from dashboard import machine
+from dashboard.health import HealthBoard, alerts_table, machine_table, services_table, stages
+from dashboard.machine import Machine, parse_gpus, tail
+from dashboard.state import Alert, RunState, Shot
+from pychip_stream.wire.messages import FrameRef, Live, Status
+
+
+def status(service="watcher", state="running", instance=None, **counters):
+    return Status(
+        service=service, instance=instance or service, state=state, time=0.0, counters=counters
+    )
+
+
+def board_tables(run, board=None, machine=None):
+    return {t["title"]: t for t in (board or HealthBoard(run)).tables(machine)}
+
+
+def test_every_state_has_a_word_a_colour_and_a_symbol():
+    states = ("running", "starting", "waiting", "paused", "stopping", "stalled", "failed", "new")
+    statuses = {s: status(state=s, instance=s) for s in states}
+    table = services_table(statuses, dict.fromkeys(states, 0.0))
+    found = {row[0]: row[1] for row in table["rows"]}
+    assert {name: cell["text"] for name, cell in found.items()} == {s: s for s in states}
+    assert all(cell["symbol"] and cell["state"] for cell in found.values())
+    assert (found["running"]["state"], found["paused"]["state"], found["failed"]["state"]) == (
+        "good", "warn", "bad",
+    )  # fmt: skip
+
+
+def test_service_that_says_nothing_is_silent_whatever_it_said_last():
+    (row,) = services_table({"hub": status("hub")}, {"hub": 30.0})["rows"]
+    assert (row[1]["text"], row[1]["state"], row[2]) == ("silent", "bad", "30 s ago")
+
+
+def test_rates_follow_the_counters_and_survive_a_restart():
+    run = RunState()
+    board = HealthBoard(run)
+    for second, seen in enumerate((100, 110, 120)):
+        run.hear(status(seen=float(seen), archived=float(seen), behind=4.0))
+        board.sample(float(second))
+    tables = board_tables(run, board)
+    assert ["frames seen", "10.00/s"] in tables["Rates"]["rows"]
+    assert ["frames behind", "4"] in tables["Queues"]["rows"]
+    run.hear(status(seen=0.0))
+    board.sample(3.0)
+    assert ["frames seen", "0.00/s"] in board_tables(run, board)["Rates"]["rows"]
+
+
+def test_latency_is_split_by_stage():
+    frame = FrameRef(path="a", mtime_ns=10 * 10**9, seen=10.5)
+    message = Live(
+        frame=frame, names=(), colors=(), support_version="", chip_size=(1, 1), shape=(1, 1),
+        status="ok", read=11.0, classified=13.0, received=13.25,
+    )  # fmt: skip
+    found = dict(stages(message))
+    assert list(found.values()) == [0.5, 0.5, 2.0, 0.25, 3.25]
+    run = RunState()
+    run.show(Shot(0, message, np.zeros((1, 1), np.uint8), HALF))
+    board = HealthBoard(run)
+    board.sample(0.0)
+    rows = board_tables(run, board)["Latency"]["rows"]
+    assert rows[2] == ["to classified", "2.0 s", "2.0 s", "2.0 s"]
+    assert live().classified == 0.0
+    assert dict(stages(live()))["to classified"] == 0.0
+
+
+def test_disk_that_is_nearly_full_is_marked():
+    def words(free, total):
+        table = machine_table(Machine(free, total, 5_000_000, 10.0, 20.0, (), ()))
+        return table["rows"][0][1]
+
+    assert words(50 * 10**9, 100 * 10**9) == "50.0 GB free of 100.0 GB"
+    assert words(10**9, 100 * 10**9)["state"] == "warn"
+    assert words(None, None)["state"] == "bad"
+
+
+def test_alerts_stand_newest_first_and_say_whether_they_hold():
+    alerts = [Alert("a", "warning", "old", 1.0, ended=2.0), Alert("b", "error", "new", 3.0)]
+    rows = alerts_table(alerts)["rows"]
+    assert [row[2] for row in rows] == ["new", "old"]
+    assert rows[0][3] == "still holds"
+    assert [row[1]["text"] for row in rows] == ["error", "warning"]
+
+
+def test_tail_of_a_long_log_begins_with_a_whole_line(tmp_path):
+    path = tmp_path / "run.log"
+    path.write_text("".join(f"line {n}\n" for n in range(20_000)))
+    lines = tail(path, 300)
+    assert len(lines) == 300
+    assert lines[-1] == "line 19999"
+    assert all(line.startswith("line ") for line in lines)
+    assert tail(tmp_path / "none") == ()
+
+
+def test_cards_are_read_from_what_the_driver_prints():
+    (card,) = parse_gpus("NVIDIA H100, 37, 1024, 81559, 41\n")
+    assert (card.name, card.busy_percent, card.temperature) == ("NVIDIA H100", "37", "41")
+    assert parse_gpus("No devices were found\n") == ()
+
+
+def test_look_reports_the_folder_and_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "gpus", lambda: ())
+    (tmp_path / "a.h5").write_bytes(bytes(100))
+    (tmp_path / "run.log").write_text("hub        up\n")
+    found = machine.look(tmp_path, tmp_path / "run.log")
+    assert found.archive_bytes == 100 + 14
+    assert found.log == ("hub        up",)
+    assert found.disk_free and found.disk_total

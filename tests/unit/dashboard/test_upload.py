@@ -1,0 +1,117 @@
+"""One image from the viewer's machine, through examples to a result."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dashboard.drafts import DraftState
+from dashboard.upload import NO_FILE, UploadBench
+from pychip_stream import config as configuration
+from pychip_stream.archive.supports import load_support
+from pychip_stream.domain.chips import ChipSize
+from pychip_stream.errors import PychipError
+
+
+@pytest.fixture
+def bench(tmp_path):
+    config = configuration.parse({"watch": {"root": "frames"}}, "test", tmp_path)
+    one = UploadBench(config)
+    yield one
+    one.close()
+
+
+def picture():
+    """Fine texture above, coarse below."""
+    rng = np.random.default_rng(0)
+    fine = rng.normal(90, 25, (64, 128))
+    coarse = np.kron(rng.normal(170, 40, (8, 16)), np.ones((8, 8)))
+    pixels = np.clip(np.vstack([fine, coarse]), 0, 255).astype(np.uint8)
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PNG")
+    return target.getvalue()
+
+
+def send(bench, name, data, piece=1000):
+    bench.begin(name, len(data))
+    for start in range(0, len(data), piece):
+        bench.add(data[start : start + piece])
+    return bench.finish()
+
+
+def picks(state, key):
+    state = state.choose("feature 1", *key, [(0, 0), (1, 3)], add=True)
+    return state.choose("feature 2", *key, [(2, 0), (3, 3)], add=True)
+
+
+def test_image_becomes_fractions_and_a_support_set(bench):
+    uploaded = send(bench, "two textures.png", picture())
+    assert uploaded.shape == (128, 128)
+    assert uploaded.jpeg.startswith(b"\xff\xd8")
+    assert uploaded.advice is not None
+    state = picks(bench.draft.state.resize(ChipSize(32, 32)), uploaded.key)
+    replay = bench.classify(state, "somebody")
+    still = replay.still(0)
+    assert still.label_map.tolist() == [[0] * 4] * 2 + [[1] * 4] * 2
+    assert still.path == "two textures.png"
+    np.testing.assert_allclose(still.intervals[:, 0], [0.5, 0.5, 0.0])
+    support = load_support(bench.support_file())
+    assert support.counts == {"feature 1": 2, "feature 2": 2}
+    assert support.author == "somebody"
+
+
+def test_second_image_of_the_same_name_is_another_one(bench):
+    first = send(bench, "a.png", picture())
+    target = io.BytesIO()
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(target, "PNG")
+    second = send(bench, "a.png", target.getvalue())
+    assert (first.shape, second.shape) == ((128, 128), (40, 50))
+    assert bench.draft.state.picks == ()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "noending", "", "../..", ".png", "a.png.exe"])
+def test_file_of_another_kind_is_refused(bench, name):
+    with pytest.raises(PychipError, match=NO_FILE):
+        bench.begin(name, 10)
+    with pytest.raises(PychipError, match=NO_FILE):
+        bench.add(b"x")
+
+
+@pytest.mark.parametrize("name", ["../../evil.png", "C:\\windows\\evil.png", "/etc/evil.png"])
+def test_name_leads_nowhere_else(bench, name):
+    assert send(bench, name, picture()).key[0].endswith("/evil.png")
+    assert bench.uploaded.key[0].count("/") == 1
+
+
+def test_file_that_is_no_image_is_refused_with_its_reason(bench):
+    with pytest.raises(PychipError, match=f"{NO_FILE}: .*fake.png"):
+        send(bench, "fake.png", b"GIF89a but not really")
+    assert bench.uploaded is None
+
+
+def test_more_or_less_than_was_announced_is_refused(bench):
+    bench.begin("a.png", 10)
+    bench.add(b"12345")
+    with pytest.raises(PychipError, match="whole"):
+        bench.finish()
+    bench.begin("a.png", 3)
+    with pytest.raises(PychipError, match="announced"):
+        bench.add(b"1234")
+
+
+def test_nothing_is_classified_without_an_image_or_with_an_empty_class(bench):
+    with pytest.raises(PychipError, match=NO_FILE):
+        bench.classify(DraftState(), "")
+    uploaded = send(bench, "a.png", picture())
+    state = bench.draft.state.choose("feature 1", *uploaded.key, [(0, 0)], add=True)
+    with pytest.raises(PychipError, match="'feature 2' has no chip"):
+        bench.classify(state, "")
+
+
+def test_nothing_is_left_behind(bench):
+    send(bench, "a.png", picture())
+    folder = bench.support_file().parents[1]
+    assert folder.is_dir()
+    bench.close()
+    assert not folder.exists()
