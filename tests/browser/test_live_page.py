@@ -77,8 +77,8 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     page = visit(run.address)
     run.frame(0.125, moment=time.time() + 40)
     run.frame(0.875, moment=time.time() + 80)
-    wait_shown(page, 1)
-    newest = page.locator(".caption").inner_text()
+    newest = f"frame_{run.sent - 1:05d}.tif"
+    expect(page.locator(".caption")).to_have_text(newest)
     box = page.locator(".bk-Figure").bounding_box()
     page.wait_for_timeout(1500)  # the plot settles its range
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
