@@ -603,7 +603,7 @@ class Picker {
   send(add, chips) {
     this.clicks += 1;
     this.view.model.send_msg({
-      type: "pick", label: this.view.staged, add, chips, click: this.clicks,
+      type: "pick", label: this.view.staged, add, chips, click: this.clicks, chip: this.view.chip,
       seq: Number(this.view.wrap.dataset.seq),
     });
   }

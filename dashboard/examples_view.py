@@ -1,6 +1,7 @@
 """Examples view: a support set is made by clicking chips, and judged while it grows."""
 
 import logging
+import math
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class ExamplesView:
         self._numbers = 0
         self._echo = 0
         self._moved_at: float | None = None
+        self._sent_size: ChipSize | None = None
         self._sent_state = 0
         self._sent_preview: Preview | None = None
         self._thumbs: Future[dict[str, Any]] | None = None
@@ -160,6 +162,7 @@ class ExamplesView:
             return
         self._numbers += 1
         state = self._bench.draft.state
+        self._sent_size = state.chip_size
         self._canvas.send(
             type="frame",
             seq=self._numbers,
@@ -227,6 +230,12 @@ class ExamplesView:
         draft = self._bench.draft
         if not self._viewer.operator:
             return
+        self._settle_grid(math.inf)  # what was clicked is a chip of the grid that is shown
+        size = draft.state.chip_size
+        if message.get("chip", [size.width, size.height]) != [size.width, size.height]:
+            self._sent_state = 0  # another tab has changed the grid meanwhile
+            self._send_frame()
+            return
         try:
             if message["type"] == "undo":
                 draft.undo()
@@ -251,10 +260,15 @@ class ExamplesView:
         if size == self._bench.draft.state.chip_size:
             return
         self._moved_at = time.monotonic()
-        if self._picture is not None:
-            self._canvas.send(
-                type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
-            )
+        self._send_grid(size)
+
+    def _send_grid(self, size: ChipSize) -> None:
+        if self._picture is None:
+            return
+        self._sent_size = size
+        self._canvas.send(
+            type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
+        )
 
     def _settle_grid(self, now: float) -> None:
         """Let the draft follow once the sliders have come to rest."""
@@ -276,9 +290,12 @@ class ExamplesView:
         if number != self._sent_state:
             self._sent_state = number
             size = state.chip_size
-            if (self._width.value, self._height.value) != (size.width, size.height):
+            asked = (self._width.value, self._height.value)
+            if self._moved_at is None and asked != (size.width, size.height):
                 self._square.value = size.width == size.height
                 self._width.value, self._height.value = size.width, size.height
+            if size != self._sent_size and self._moved_at is None:
+                self._send_grid(size)
             key = self._picture.key
             self._canvas.send(
                 type="picks",

@@ -77,8 +77,8 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     page = visit(run.address)
     run.frame(0.125, moment=time.time() + 40)
     run.frame(0.875, moment=time.time() + 80)
-    wait_shown(page, 1)
-    newest = page.locator(".caption").inner_text()
+    newest = f"frame_{run.sent - 1:05d}.tif"
+    expect(page.locator(".caption")).to_have_text(newest)
     box = page.locator(".bk-Figure").bounding_box()
     page.wait_for_timeout(1500)  # the plot settles its range
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
@@ -108,18 +108,27 @@ def test_two_viewers_see_the_same_at_once(run, visit):
         page.wait_for_function(f"() => ({CURVE_POINTS})() >= 2")
 
 
+def keep_sending(run, page, words, behind):
+    """Send frames until the page says it; the machine may be slow, so one is not enough."""
+    badge = page.locator(".badge")
+    for number in range(200):
+        run.frame(0.5, behind=behind, moment=time.time() + 100 + number)
+        if words in badge.inner_text():
+            return
+        page.wait_for_timeout(300)
+    expect(badge).to_contain_text(words)
+
+
 def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):
     page = visit(run.address)
-    run.frame(0.5, moment=time.time() + 100)
-    expect(page.locator(".badge")).to_have_text(re.compile("live"))
-    run.watcher(behind=7)
-    expect(page.locator(".badge")).to_have_text("▲ 7 frames behind")
-    expect(page.locator(".badge")).to_have_text(re.compile("stalled since"), timeout=30_000)
+    keep_sending(run, page, "● live", behind=0)
+    keep_sending(run, page, "▲ 7 frames behind", behind=7)
+    expect(page.locator(".badge")).to_have_text(re.compile("stalled since"))
 
 
 def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
     page = visit(run.address)
-    run.frame(0.5, moment=time.time() + 120)
+    run.frame(0.5, moment=time.time() + 1000)
     wait_shown(page, 1)
     run.processes["dashboard.app"].terminate()
     run.processes["dashboard.app"].wait(20)
