@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--rate", type=float, default=4.0, help="frames per second")
+    parser.add_argument("--rate", type=float, default=1.5, help="frames per second")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pychip-faults-"))
     run = Stack(folder / "run", chaos.make_support(folder), **chaos.SECTIONS)

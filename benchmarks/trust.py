@@ -5,7 +5,8 @@ frame as an operator would (clean chips, 3-10 per class at random). What the cla
 compared with what the simulator knows, for chips (majority class) and for fractions (share of
 chips by majority class, which is what a phase fraction is; and share of pixels besides).
 
-    python benchmarks/trust.py [--runs 200] [--seed 0] [--encoder NAME] [--json]
+    python benchmarks/trust.py [--runs 200] [--seed 0] [--jobs 2] [--encoder NAME]
+        [--json]
 
 With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) calibration and coverage on real,
 labelled images are measured as well: 5 examples per class of one image, its other chips judged.
@@ -15,14 +16,17 @@ import argparse
 import csv
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -160,11 +164,16 @@ def judge(run: Run, classifier: Classifier) -> Iterator[Judged]:
 class Tally:
     """What all runs said, by name of the figure and scenario."""
 
-    values: dict[tuple[str, str], list[Any]] = field(default_factory=lambda: defaultdict(list))
+    values: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
 
     def add(self, name: str, scenario: str, value: Any) -> None:
         """Keep a value or an array of them."""
-        self.values[name, scenario].append(value)
+        self.values.setdefault((name, scenario), []).append(value)
+
+    def take(self, other: "Tally") -> None:
+        """Add what another one holds."""
+        for key, values in other.values.items():
+            self.values.setdefault(key, []).extend(values)
 
     def all(self, name: str, scenario: str | None = None) -> npt.NDArray[Any]:
         """Values of one scenario, or of all, as one array."""
@@ -231,6 +240,22 @@ def tally_run(tally: Tally, run: Run, encoder: Encoder, seed: int) -> bool:
     cost = interval_seconds(classifier, run.embeddings[-1])
     tally.add("interval_share", run.scenario, cost / (run.embed_s + cost))
     return True
+
+
+@cache
+def encoder_here(name: str, weights: Path | None) -> Encoder:
+    """Load the encoder of a process once; the processes share the cores, one thread each."""
+    torch.set_num_threads(1)
+    return load_encoder(name, weights)
+
+
+def one_run(name: str, weights: Path | None, seed: int, number: int) -> Tally | None:
+    """Simulate and judge run `number`; None if it has no two classes to show."""
+    encoder, names = encoder_here(name, weights), list(SCENARIOS)
+    own = 1_000_000 * (seed + 1) + number
+    run = simulate(names[number % len(names)], own, encoder)
+    tally = Tally()
+    return tally if tally_run(tally, run, encoder, own) else None
 
 
 def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]) -> float:
@@ -361,17 +386,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="whether the numbers can be trusted")
     parser.add_argument("--runs", type=int, default=200, help="simulated runs, all scenarios")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--encoder", default="bundled")
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--micrographs", type=Path, default=None, metavar="DIR")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     encoder = load_encoder(args.encoder, args.weights)
-    tally, used, names = Tally(), 0, list(SCENARIOS)
-    for number in range(args.runs):
-        seed = 1_000_000 * (args.seed + 1) + number
-        run = simulate(names[number % len(names)], seed, encoder)
-        used += tally_run(tally, run, encoder, seed)
+    tally, used = Tally(), 0
+    work = partial(one_run, args.encoder, args.weights, args.seed)
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        for found_here in pool.map(work, range(args.runs)):
+            used += found_here is not None
+            if found_here is not None:
+                tally.take(found_here)
     found: dict[str, Any] = {
         "runs": used, "seed": args.seed, "encoder": encoder.name,
         "weights": encoder.weights_hash[:8], **figures(tally),

@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
@@ -93,7 +94,7 @@ class Dashboard:
                 show=False,
                 start=False,
                 verbose=False,
-                unused_session_lifetime_milliseconds=2000,
+                unused_session_lifetime_milliseconds=10_000,
                 check_unused_sessions_milliseconds=1000,
                 **options,
             )
@@ -136,6 +137,10 @@ class Dashboard:
                 f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
             )
         self._sessions += 1
+        # Where a browser is slow to connect, Bokeh builds the session anew without its page,
+        # and Panel would then take its style sheets from the internet.
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
         who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
         return Page(self._desk, who, VIEWS).panel()

@@ -109,7 +109,7 @@ class CurvePlot:
             if name in true:
                 plot.line(
                     "t", f"v{list(true).index(name)}", source=self._true, color=color,
-                    line_width=2, line_dash=[3, 4], legend_label=f"{name} ({self._other})",
+                    line_width=2, line_dash=[3, 4], legend_label=self._other,
                 )  # fmt: skip
         tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
         plot.add_tools(
@@ -124,7 +124,7 @@ class CurvePlot:
             plot.add_layout(legend, "above")
             legend.label_text_font_size = "13px"
             legend.orientation = "horizontal"
-            legend.ncols = 6
+            legend.ncols = 5
             legend.click_policy = "hide"
             legend.border_line_alpha = 0
             legend.background_fill_alpha = 0

@@ -16,7 +16,7 @@ from pychip_stream.model.guidance import GridAdvice
 
 from .components import ChipCanvas, ClassShelf
 from .example_texts import edited, odd_chips, quality_lines, shelf_message
-from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from .layout import FULL_HEIGHT, SMALL_BUTTONS, plain_text, side_by_side
 from .pictures import to_jpeg
 from .previews import Preview
 from .studio import Key
@@ -79,7 +79,7 @@ class ExamplesView:
         self._square = pmui.Checkbox(label="square", value=size.width == size.height)
         self._height.visible = not self._square.value
         self._square.param.watch(self._on_square, "value")
-        self._advice = pn.pane.Str("", margin=(4, 4), sizing_mode="stretch_width")
+        self._advice = plain_text(sizing_mode="stretch_width")
         self._recommended: Future[GridAdvice] | None = None
         self._use = pmui.Button(
             label="Use the recommended size", variant="outlined", visible=False, **small

@@ -21,12 +21,13 @@ from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire import topics
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.messages import Alert as AlertMessage
 from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 from pychip_stream.wire.sockets import Channel, Received
 from pychip_stream.workflows.places import inside
 
 from .pictures import to_jpeg
-from .state import RunState, Shot
+from .state import Alert, RunState, Shot
 from .truth import TruthFile
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _HOUSEKEEPING_S = 1.0
 _GAP_S = 5.0
 _JOIN_S = 5.0
 
-_TOPICS = (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT)
+_TOPICS = (topics.STATUS, topics.SEEN, topics.LIVE, topics.SUPPORT, topics.ALERT)
 
 
 class Feed:
@@ -103,6 +104,8 @@ class Feed:
             self._state.see(message.frame)
         elif isinstance(message, Live):
             self._take_live(message, arrays)
+        elif isinstance(message, AlertMessage):
+            self._take_alert(message)
         elif isinstance(message, SupportChanged):
             try:
                 support = support_from_bytes(arrays["data"].tobytes(), "published support set")
@@ -111,6 +114,12 @@ class Feed:
                 return
             self._scales[support.version] = support.normalization
             self._state.use(support)
+
+    def _take_alert(self, message: AlertMessage) -> None:
+        if message.dry_run or not message.banner:
+            return
+        ended = message.time if message.state == "off" else None
+        self._state.alert(Alert(message.rule, message.level, message.reason, message.time, ended))
 
     def _take_live(self, live: Live, arrays: dict[str, np.typing.NDArray[np.generic]]) -> None:
         intervals = arrays.get("intervals")

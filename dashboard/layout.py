@@ -28,7 +28,8 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     )
 
 
-def plain_text(text: str = "") -> Any:
+def plain_text(text: str = "", **options: Any) -> Any:
     """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
     sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
-    return pn.pane.Str(text, margin=(4, 0), sizing_mode="stretch_width", stylesheets=[sheet])
+    layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
+    return pn.pane.Str(text, stylesheets=[sheet], **layout)

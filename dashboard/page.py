@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 PULL_MS = 100
 _BEAT_S = 1.0
-_COLOR = "#00576b"
+_COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
 
 
 class Page:
@@ -44,7 +44,10 @@ class Page:
             main=[self._tabs],
             header=[self._beat],
             busy_indicator=None,
-            theme_config={"palette": {"primary": {"main": _COLOR}}},
+            theme_config={
+                "light": {"palette": {"primary": {"main": _COLOR}}},
+                "dark": {"palette": {"primary": {"main": _COLOR_DARK}}},
+            },
         )
         unlink_busy(page)
         # What is shown later than the page would fetch its styles from elsewhere without this.

@@ -63,7 +63,7 @@ class Alert:
     key
         A later alert of the same key replaces this one.
     level
-        "info", "warning" or "error".
+        "info", "warning" or "critical".
     ended
         When it was over, in seconds since 1970; None: it still holds.
     """

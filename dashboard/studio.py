@@ -4,11 +4,13 @@ import io
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import (
     SupportFolder,
     load_support,
@@ -27,7 +29,9 @@ from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 from pychip_stream.workflows.drafting import Choice, RememberingEncoder, Trial, attempt, compose
+from pychip_stream.workflows.encoders import encoder_finder
 from pychip_stream.workflows.places import inside
+from pychip_stream.workflows.rescoring import rescore
 
 from .drafts import DraftState, Pick
 
@@ -41,7 +45,8 @@ _THUMB_PX = 48
 class Studio:
     """Reads frames, fits drafts, keeps and publishes versions; every method may take long.
 
-    `frames` reads and encodes pictures, `fits` uses the encoder: one thread, one after another.
+    `frames` reads and encodes pictures; `fits` uses the encoder, one thing after another; `long`
+    is for what takes minutes.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,6 +54,7 @@ class Studio:
         self.folder = SupportFolder(config.support.folder)
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
+        self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
         self._encoder: RememberingEncoder | None = None
         self._lock = threading.Lock()
         self._read: OrderedDict[Key, Frame] = OrderedDict()
@@ -58,6 +64,7 @@ class Studio:
         """Begin nothing more."""
         self.frames.shutdown(wait=False, cancel_futures=True)
         self.fits.shutdown(wait=False, cancel_futures=True)
+        self.long.shutdown(wait=False, cancel_futures=True)
 
     def frame(self, key: Key) -> Frame:
         """Read a frame of the acquisition folder; the last few are remembered.
@@ -200,6 +207,28 @@ class Studio:
         data = support_to_bytes(self.support(version))
         message = PublishSupport(author=author)
         return request(self._config.wire, message, bytes_array(data)).detail
+
+    def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
+        """Label the run's frames so far with a version, from their embeddings; tells how it went.
+
+        Parameters
+        ----------
+        progress
+            Called with frames done and their total; what it raises ends the work, and the run
+            stays as it was.
+
+        Raises
+        ------
+        PychipError
+            If the run keeps no embeddings that fit, or cannot be written.
+        """
+        path, support = self._config.run_path, self.support(version)
+        with open_run(path) as run:
+            finder = encoder_finder(run)
+        done = rescore(path, support, finder, self._config.classify, progress=progress)
+        lines = [f"{done.frames} frames have labels under {version[:8]} ({done.seconds:.1f} s)"]
+        lines += [f"left out: {count} frames, {why}" for why, count in done.left_out.items()]
+        return "\n".join([*lines, *done.notes])
 
     def thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
         """Small JPEG of a chip, empty where its frame is gone."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import panel as pn
@@ -13,7 +14,7 @@ from pychip_stream.workflows.drafting import agreement
 
 from .drafts import DraftState
 from .jobs import Job
-from .layout import SMALL_BUTTONS
+from .layout import SMALL_BUTTONS, plain_text
 from .previews import Bench
 from .studio import Key
 from .viewer import Desk, Viewer
@@ -32,7 +33,6 @@ class VersionsPanel:
         self._bench = bench
         self._key = key
         self._job: Job | None = None
-        self._after: Callable[[str], None] = lambda _outcome: None
         self._list_at = 0.0
         self._listed: tuple[list[str], str | None, str | None] = ([], None, None)
         small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
@@ -46,16 +46,18 @@ class VersionsPanel:
         self._other = pmui.Select(label="compare with", size="small", margin=(4, 4), width=250)
         self._load = pmui.Button(label="Load", variant="outlined", **small)
         self._compare = pmui.Button(label="Compare", variant="outlined", **small)
+        self._relabel = pmui.Button(label="Re-label the past", variant="outlined", **small)
         self._cancel = pmui.Button(label="Cancel", variant="outlined", visible=False, **small)
         self._bar = pmui.LinearProgress(
             value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
         )
-        self._state = pn.pane.Str("", styles={"white-space": "pre-wrap"}, margin=(4, 4))
+        self._state = plain_text()
         for button, act in (
             (self._save, self._do_save),
             (self._publish, self._do_publish),
             (self._load, self._do_load),
             (self._compare, self._do_compare),
+            (self._relabel, self._do_relabel),
             (self._cancel, self._do_cancel),
         ):
             button.on_click(lambda _event, act=act: act())
@@ -67,7 +69,7 @@ class VersionsPanel:
         return pn.Column(
             pn.Row(self._note, sizing_mode="stretch_width"),
             pn.Row(self._save, self._publish, self._cancel, styles=wrap),
-            pn.Row(self._version, self._load, styles=wrap),
+            pn.Row(self._version, self._load, self._relabel, styles=wrap),
             pn.Row(self._other, self._compare, styles=wrap),
             self._bar,
             self._state,
@@ -90,20 +92,17 @@ class VersionsPanel:
         self._job = None
         self._bar.visible = self._cancel.visible = False
         good, text = outcome
-        if good:
-            self._after(text)
         self._state.object = text if good else f"{job.what} failed: {text}"
         self._list_at = 0.0
 
     def _begin(
-        self, what: str, work: Callable[[Job], str], after: Callable[[str], None] | None = None
+        self, what: str, work: Callable[[Job], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
         if self._job is not None:
             self._state.object = f"wait: {self._job.what} is not done yet"
             return
-        self._after = after or (lambda _outcome: None)
         self._state.object = f"{what}…"
-        self._job = Job(self._desk.studio.fits, what, work)
+        self._job = Job(pool or self._desk.studio.fits, what, work)
 
     def _do_cancel(self) -> None:
         if self._job is not None:
@@ -168,6 +167,19 @@ class VersionsPanel:
             return comparison(sets[0], sets[1], trials)
 
         self._begin("comparing", work)
+
+    def _do_relabel(self) -> None:
+        """Give the frames of the run so far their labels under a version, from what is kept."""
+        studio, version = self._desk.studio, self._version.value
+        if not version:
+            self._state.object = "save or choose a version first"
+            return
+        self._begin(
+            "labelling the past",
+            lambda job: studio.relabel(version, job.progress),
+            pool=studio.long,
+        )
+        self._bar.visible = self._cancel.visible = True
 
     def _refresh_list(self) -> None:
         try:

@@ -61,7 +61,9 @@ class EncoderConfig(Section):
 class ClassifyConfig(Section):
     """How chips are labelled."""
 
-    method: Literal["auto", "lda", "euclidean"] = "auto"
+    method: Literal["auto", "lda", "euclidean"] = Field(
+        "auto", description='"euclidean": plain distances, pyChip\'s way; "auto": cross-validated'
+    )
     reject: bool = Field(True, description='label chips unlike every example "unknown"')
     sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
 
@@ -85,7 +87,7 @@ class InferenceConfig(Section):
         "path", description='"pixels" for workers that do not see the acquisition folder'
     )
     attempts: int = Field(
-        3, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
+        5, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
     )
 
 
@@ -169,6 +171,14 @@ class Config(Section):
     supervision: SupervisionConfig = SupervisionConfig()
     health: HealthConfig = HealthConfig()
     alerts: AlertConfig = AlertConfig()
+
+    @property
+    def sees_frames(self) -> bool:
+        """Whether a service of this machine reads the acquisition folder."""
+        here = self.machine.services
+        if here is None or "watcher" in here:
+            return True
+        return "inference" in here and self.inference.frames == "path"
 
     @property
     def run_path(self) -> Path:

@@ -93,6 +93,8 @@ class Archiver:
 
     def close(self) -> None:
         """Take what the workers have sent, publish, and merge the run into one file."""
+        count = len(self._writer.keys) + self._writer.pending_count
+        self._beacon.status("stopping", {}, f"merging {count} frames into one file")
         try:
             if not self._trouble:
                 self._take_results()

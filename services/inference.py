@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 _READY_S = 1.0
 _SMOOTHING = 0.2
 _DELIVER_S = 0.2
+_CARE_S = 0.1
+"""A frame in whose company a worker died is done alone: messages leave before it and after it,
+so that what is said to be in hand when this process dies really was."""
 _PATIENCE_S = 120.0
 """A frame may take this long before the worker counts as stalled."""
 
@@ -71,8 +74,13 @@ class Worker:
         if self._outbox is not None:
             self._deliver(*self._outbox)
         elif self._jobs and self._analyst is not None:
-            with logs.about(self._jobs[0].frame.path):
-                self._work(self._jobs[0], self._analyst)
+            job = self._jobs[0]
+            with logs.about(job.frame.path):
+                if job.attempt > 1:
+                    time.sleep(_CARE_S)
+                self._work(job, self._analyst)
+                if job.attempt > 1:
+                    time.sleep(_CARE_S)
         if self._outbox is not None:
             self._say("waiting", "the archiver does not take results")
         elif self._analyst is None:

@@ -37,6 +37,7 @@ from .failures import Failures
 logger = logging.getLogger(__name__)
 
 _FORGET_WORKER_S = 30.0
+_MESSAGES_PER_STEP = 500
 _LEASE_S = 120.0
 _GRACE_S = 2.0
 _FAILURES_PER_STEP = 100
@@ -79,7 +80,9 @@ class Watcher:
         """Take messages and sightings, hand out what can be handed out."""
         now = time.monotonic()
         received = self._tasks.receive(0.02)
-        while received is not None:
+        for _ in range(_MESSAGES_PER_STEP):
+            if received is None:
+                break
             self._take(received, now)
             received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
@@ -90,7 +93,8 @@ class Watcher:
             logger.warning("%s: its worker went silent; handing it out again", lease.path)
         self._quarantine()
         if self._synced:
-            self._hand_out(now)
+            if self._watch.health().root_reachable:  # nobody could read anything now
+                self._hand_out(now)
             self._send_failures(now)
         self._say()
 
@@ -121,6 +125,7 @@ class Watcher:
                     "%s: its worker died; handing it out again", lease.path,
                     extra={"frame": lease.path},
                 )  # fmt: skip
+                self._given_back = "their worker died"
         peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
         # What is on its way to the worker is not in its account yet.

@@ -19,6 +19,7 @@ Rgb = npt.NDArray[np.uint8]
 
 _OPACITY = 0.45
 _NICE = (1.0, 2.0, 5.0)
+_LARGER = {"pm": "nm", "nm": "µm", "µm": "mm"}
 _OUTSIDE = 40
 """Grey of pixels that no chip covers."""
 
@@ -122,8 +123,11 @@ def scale_bar(width: int, pixel_size: float | None, unit: str | None) -> tuple[i
     wanted = width * scale / 5
     exponent = 10.0 ** np.floor(np.log10(wanted))
     length = max((n * exponent for n in _NICE if n * exponent <= wanted), default=exponent)
-    label = (unit or "") if scale is pixel_size else "pixels"
-    return max(round(length / scale), 1), f"{length:g} {label.replace('um', 'µm')}".strip()
+    label = (unit or "").replace("um", "µm") if scale is pixel_size else "pixels"
+    pixels = max(round(length / scale), 1)
+    if label in _LARGER and length >= 1000:
+        length, label = length / 1000, _LARGER[label]
+    return pixels, f"{length:g} {label}".strip()
 
 
 def _wrapped(

@@ -300,7 +300,7 @@ class RunWriter:
 
 
 def _run_ids(paths: list[Path]) -> set[str]:
-    """Find the runs that files belong to, as far as they can be read."""
+    """Tell which runs files belong to, as far as they can be read."""
     found = set()
     for path in paths:
         with suppress(OSError, UnusableFileError):

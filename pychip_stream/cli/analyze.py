@@ -28,6 +28,10 @@ def classify(
     out: Annotated[Path, typer.Option(metavar="RUN", help="archive to write, for example run.h5")],
     cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="not there yet")] = None,
     encoder: Annotated[str, typer.Option(help="bundled, or a torchvision ResNet")] = "bundled",
+    method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
+    sensitivity: Annotated[
+        float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
+    ] = 1.0,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +43,11 @@ def classify(
         raise UsageError(f"{target}: exists already; choose another name or remove it")
     batch = Batch.of(paths)
     support_set = load_support(support)
-    settings = ClassifyConfig(reject=not no_reject)
+    if method not in ("auto", "lda", "euclidean"):
+        raise UsageError(f"--method {method!r}: choose auto, lda or euclidean")
+    settings = ClassifyConfig.model_validate(
+        {"method": method, "sensitivity": sensitivity, "reject": not no_reject}
+    )
     chosen = EncoderConfig(name=encoder)
     analyst = Analyst.of(support_set, open_encoder(chosen), settings)
     writer = RunWriter(

@@ -41,7 +41,7 @@ def run(
 ) -> None:
     """Run the services of a config; Ctrl-C stops them in order."""
     config = configuration.load(path)
-    if _sees_frames(config) and not config.watch.root.is_dir():
+    if config.sees_frames and not config.watch.root.is_dir():
         raise UsageError(
             f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
         )
@@ -54,11 +54,3 @@ def run(
     count = len(failed) if isinstance(failed, list) else 0
     text = f"{summary['run']}: {summary['frames']} frames, {count} failed"
     report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")
-
-
-def _sees_frames(config: configuration.Config) -> bool:
-    """Whether a service of this machine reads the acquisition folder."""
-    here = config.machine.services
-    if here is None or "watcher" in here:
-        return True
-    return "inference" in here and config.inference.frames == "path"

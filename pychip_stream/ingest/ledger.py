@@ -14,6 +14,7 @@ from pychip_stream.ingest.tasks import Lanes, Lease, Revision, Sighted, Task
 logger = logging.getLogger(__name__)
 
 _FIRST_REST_S = 0.5
+_SUSPECT_REST_S = 2.0
 _LONGEST_REST_S = 30.0
 _TRAVEL_S = 5.0
 
@@ -48,11 +49,18 @@ class Ledger:
     first_lease
         Number of the first lease. Another one after a restart keeps what workers say of old
         leases from being taken for new ones.
+
+    Attributes
+    ----------
+    resting_count
+        Frames that were given back and wait before they are handed out again.
+    newest_result
+        Acquisition time of the newest archived frame whose file is known; None if there is none.
     """
 
     def __init__(
         self,
-        max_attempts: int = 3,
+        max_attempts: int = 5,
         lease_s: float = 60.0,
         *,
         grace_s: float = 10.0,
@@ -73,8 +81,8 @@ class Ledger:
         self._heard: dict[str, float] = {}
         self._quarantined: list[Lease] = []
         self._number = first_lease - 1
-        self._rests = 0
-        self._newest_result: float | None = None
+        self._rests = self.resting_count = 0
+        self.newest_result: float | None = None
 
     @property
     def seen_count(self) -> int:
@@ -100,16 +108,6 @@ class Ledger:
     def leased_count(self) -> int:
         """Frames that workers have."""
         return len(self._out)
-
-    @property
-    def resting_count(self) -> int:
-        """Frames that were given back and wait before they are handed out again."""
-        return sum(task.current for _, _, task in self._resting)
-
-    @property
-    def newest_result(self) -> float | None:
-        """Acquisition time of the newest archived frame whose file is known."""
-        return self._newest_result
 
     def add(self, sighting: Sighted) -> int:
         """Take up a file's frames, less those that are archived.
@@ -167,7 +165,9 @@ class Ledger:
             self._note_result(task.time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
-        """Hand out a frame: by turns the newest, for the display, and the oldest, to catch up.
+        """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
+
+        None if nothing waits.
 
         Parameters
         ----------
@@ -176,10 +176,6 @@ class Ledger:
             recognised by the silence or the replacement of that name.
         now
             Seconds on the caller's clock.
-
-        Returns
-        -------
-        None if nothing waits.
         """
         self._pass(now)
         self._heard.setdefault(worker, now)
@@ -207,10 +203,8 @@ class Ledger:
         task = out.task
         if task.current:
             logger.debug("%s given back: %s", out.lease.path, reason)
-            rest = min(_LONGEST_REST_S, _FIRST_REST_S * 2 ** min(task.releases, 16))
+            self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
             task.releases += 1
-            self._rests += 1
-            heapq.heappush(self._resting, (self._now + rest, self._rests, task))
         return out.lease
 
     def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
@@ -249,11 +243,7 @@ class Ledger:
         """Take back the leases of a worker that is dead.
 
         The one it was working on, the oldest that it has not finished, has had an attempt; after
-        the last one the frame is quarantined. The others only wait again.
-
-        Returns
-        -------
-        The leases taken back.
+        the last one the frame is quarantined. The others only wait again. All are returned.
         """
         self._pass(now)
         self._heard.pop(worker, None)
@@ -262,12 +252,7 @@ class Ledger:
         return [self._back(number, blame=number == suspect) for number in numbers]
 
     def expire(self, now: float) -> list[Lease]:
-        """Take back the leases that have run out, and all leases of workers gone silent.
-
-        Returns
-        -------
-        The leases taken back.
-        """
+        """Take back and return leases that have run out, and all those of silent workers."""
         self._pass(now)
         silent = [w for w in self._held if self._heard.get(w, now) + self._lease_s <= now]
         leases = [lease for worker in silent for lease in self.lost(worker, now)]
@@ -289,8 +274,11 @@ class Ledger:
         task = out.task
         if task.current:
             task.attempts += blame
-            if task.attempts < self._max_attempts:
+            if not blame:
                 self._lanes.put(task)
+            elif task.attempts < self._max_attempts:
+                # Others first: workers killed for another reason must not have it in hand again.
+                self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
             else:
                 task.leasable = False
                 lease = task.lease(number, out.lease.worker, task.attempts, newest=False)
@@ -298,12 +286,23 @@ class Ledger:
         return out.lease
 
     def _note_result(self, time: float) -> None:
-        self._newest_result = max(time, self._newest_result or time)
+        self.newest_result = max(time, self.newest_result or time)
 
     def _retire(self, task: Task) -> None:
         """Make sure that a task is never handed out again, and that nobody is blamed for it."""
         self._lanes.remove(task)
+        self._rest(task, False)
         task.current = task.leasable = False
+
+    def _let_rest(self, task: Task, seconds: float) -> None:
+        self._rests += 1
+        self._rest(task, True)
+        until = self._now + min(_LONGEST_REST_S, seconds)
+        heapq.heappush(self._resting, (until, self._rests, task))
+
+    def _rest(self, task: Task, resting: bool) -> None:
+        self.resting_count += resting - task.resting
+        task.resting = resting
 
     def _take_back(self, number: int) -> _Out | None:
         out = self._out.pop(number, None)
@@ -320,5 +319,6 @@ class Ledger:
         self._now = max(self._now, now)
         while self._resting and self._resting[0][0] <= self._now:
             _, _, task = heapq.heappop(self._resting)
+            self._rest(task, False)
             if task.current:
                 self._lanes.put(task)

@@ -85,6 +85,8 @@ class Task:
         Workers that ended over it.
     releases
         How often it was given back.
+    resting
+        It was given back and is not to be handed out for a while.
     out
         Number of the lease that is out, 0 if none is.
     """
@@ -97,6 +99,7 @@ class Task:
     current: bool = True
     attempts: int = 0
     releases: int = 0
+    resting: bool = False
     out: int = 0
 
     @property

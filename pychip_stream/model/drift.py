@@ -16,7 +16,7 @@ from pychip_stream.model.novelty import Floating, Novelty
 
 FEWEST = 8
 """Chips of a class without which its mean says nothing."""
-_CHANCE = 2.0
+_CHANCE = 4.0
 """Neighbouring chips are alike, so a mean scatters more than that of independent ones."""
 
 

@@ -10,12 +10,13 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F  # noqa: N812 - the customary name
 
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.model import catalogue
-from pychip_stream.model.device import Placement, choose
+from pychip_stream.model.device import Placement, choose, keep_memory
 from pychip_stream.model.resample import axis_filter, window
 
 logger = logging.getLogger(__name__)
@@ -127,9 +128,7 @@ class Encoder:
         FrameError
             If not even one chip fits, or the image is not two-dimensional.
         """
-        cells = self._cells(image, chip_size, normalization)
-        rows, columns, dim = cells.shape
-        chips = cells.view(rows // CELLS, CELLS, columns // CELLS, CELLS, dim).mean((1, 3))
+        chips = self._run(image, chip_size, normalization, CELLS)
         return cast(npt.NDArray[np.float32], chips.cpu().numpy())
 
     def embed_cells(
@@ -144,7 +143,7 @@ class Encoder:
         -------
         (rows, columns, CELLS·CELLS, D) float32; cells row by row. See `embed`.
         """
-        cells = self._cells(image, chip_size, normalization)
+        cells = self._run(image, chip_size, normalization, 1)
         rows, columns, dim = cells.shape
         split = cells.view(rows // CELLS, CELLS, columns // CELLS, CELLS, dim)
         ordered = split.permute(0, 2, 1, 3, 4).reshape(
@@ -159,13 +158,14 @@ class Encoder:
         noise = np.random.default_rng(0).integers(0, 4096, shape, dtype=np.uint16)
         self.embed(noise, chip_size, Normalization("range", 0.0, 4096.0))
 
-    def _cells(
+    def _run(
         self,
         image: Frame | npt.NDArray[np.generic],
         chip_size: ChipSize | int | str | tuple[int, int],
         normalization: Normalization | None,
+        pool: int,
     ) -> torch.Tensor:
-        """(rows·CELLS, columns·CELLS, D) float32 features on the device."""
+        """Features on the device, (rows, columns, D) float32: of cells, or of chips (pooled)."""
         pixels = (image if isinstance(image, Frame) else Frame(np.asarray(image))).pixels
         height, width = pixels.shape
         grid = Grid.of((int(height), int(width)), ChipSize.parse(chip_size))
@@ -173,18 +173,18 @@ class Encoder:
         with self._lock, torch.inference_mode():
             plane = self._place.upload(norm, pixels)
             out = torch.empty(
-                (grid.rows * CELLS, grid.columns * CELLS, self.dim),
+                (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim),
                 dtype=torch.float32,
                 device=self._place.device,
             )
             for block in _blocks(grid):
-                part = self._features(plane, grid, block)
-                top, left = block.row * CELLS, block.column * CELLS
+                part = F.avg_pool2d(self._features(plane, grid, block), pool)[0].permute(1, 2, 0)
+                top, left = block.row * CELLS // pool, block.column * CELLS // pool
                 out[top : top + part.shape[0], left : left + part.shape[1]] = part
         return out
 
     def _features(self, plane: torch.Tensor, grid: Grid, block: _Window) -> torch.Tensor:
-        """Cell features of one window: (rows·CELLS, columns·CELLS, D)."""
+        """Cell features of one window: (1, D, rows·CELLS, columns·CELLS)."""
         margin = self._network.margin
         size, device = grid.chip_size, self._place.device
         spans = (
@@ -198,10 +198,9 @@ class Encoder:
             for limit, edge, first, count in spans
         )
         x = window(plane, rows, columns)[None, None]
-        features = self._place.run(self._network, x)[0]
+        features = self._place.run(self._network, x)
         skip = margin // CELL
-        inner = features[:, skip : skip + block.rows * CELLS, skip : skip + block.columns * CELLS]
-        return inner.permute(1, 2, 0)
+        return features[..., skip : skip + block.rows * CELLS, skip : skip + block.columns * CELLS]
 
 
 def load_encoder(
@@ -232,6 +231,8 @@ def load_encoder(
     """
     network, digest = catalogue.find(name, weights)
     place = choose(network.eval(), device, precision)
+    if place.device.type == "cpu":
+        keep_memory()
     encoder = Encoder(name, cast(Network, place.prepare(network)), digest, place)
     logger.info("encoder %s (%s) on %s", encoder.name, digest[:8], encoder.device)
     return encoder

@@ -30,13 +30,14 @@ LEVEL = 0.95
 REPLICATES = 96
 SAMPLED_CHIPS = 1024
 """Chips of a frame that the replicates look at; they only measure a spread."""
-BORDER = 0.15
+_FEW_CLASSES = 8
+BORDER = 0.06
 """Standard deviation of a border's place between two prototypes, in units of their distance:
 the share of a chip beyond which it is named after a class is never exactly a half."""
-DRIFTED = 0.35
+DRIFTED = 0.3
 """The same for a class that has moved as far as its border."""
 _TEMPERATURE_SPREAD = 0.35
-_THRESHOLD_SPREAD = 0.2
+_THRESHOLD_SPREAD = 0.35
 
 Float32 = npt.NDArray[np.float32]
 
@@ -72,6 +73,23 @@ class Ensemble:
     def classes(self) -> int:
         """Number of classes, K."""
         return int(self.owners[-1]) + 1
+
+    def vagueness(self, shifts: Float) -> Float32:
+        """(K,) deviation of each class's logit: where its border lies, and its drift."""
+        return np.asarray(self.gaps * np.hypot(BORDER, DRIFTED * shifts), np.float32)
+
+
+def moderated(logits: Float32, vagueness: Float32) -> Float32:
+    """Flatten (n, K) logits by how vague the borders of a chip's two best classes are.
+
+    The mean of a sigmoid under Gaussian uncertainty of its argument (MacKay, "The evidence
+    framework applied to classification networks", Neural Computation 4, 1992); the order of the
+    classes stays.
+    """
+    best = np.argpartition(logits, -2, axis=1)[:, -2:]
+    variance = np.square(vagueness)[best].sum(axis=1, keepdims=True)
+    top = logits.max(axis=1, keepdims=True)
+    return np.asarray((logits - top) / np.sqrt(1.0 + np.pi / 8.0 * variance), np.float32)
 
 
 def fit_ensemble(
@@ -156,7 +174,9 @@ def frame_intervals(
     """
     classes = ensemble.classes
     value = np.bincount(labels, minlength=classes + 1) / len(labels)
-    step = -(-len(chips) // SAMPLED_CHIPS)
+    # Many classes cost as much as many chips; the interval must stay cheap next to the network.
+    looked_at = max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128)
+    step = -(-len(chips) // looked_at)
     drawn = _replicate_fractions(ensemble, chips[::step], novelty[::step], shifts, reject=reject)
     tail = 50 * (1 - LEVEL)
     below, above = np.percentile(drawn[1:] - drawn[0], (tail, 100 - tail), axis=0)
@@ -173,8 +193,7 @@ def _replicate_fractions(
     logits = largest_per_class(
         logits.reshape(count, len(ensemble.owners), -1), ensemble.owners, axis=1
     )
-    place = ensemble.gaps * np.hypot(BORDER, DRIFTED * shifts).astype(np.float32)
-    logits = logits + (ensemble.borders * place)[:, :, None]
+    logits = logits + (ensemble.borders * ensemble.vagueness(shifts))[:, :, None]
     logits -= logits.max(axis=1, keepdims=True)
     odds = np.exp(logits, out=logits)
     odds /= odds.sum(axis=1, keepdims=True)

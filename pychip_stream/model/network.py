@@ -93,6 +93,8 @@ class CellNet(nn.Module):
         self.mix = _convolution(gathered, d.deep, kernel=1)
         self.context = nn.Sequential(_convolution(d.deep, d.deep), _convolution(d.deep, d.deep))
         self.project = nn.Conv2d(gathered + 2 * d.deep, d.dim, 1)
+        self.joint: nn.Conv2d | None = None
+        self.rest: nn.Conv2d | None = None
         _start_stems(self.stems)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -114,7 +116,7 @@ class CellNet(nn.Module):
             for stem, level in zip(self.stems, (x, half, block), strict=True)
         ]
         powers = [F.avg_pool2d(r.square(), n) for r, n in zip(raw, (4, 2, 1), strict=True)]
-        energies = torch.log(torch.cat(powers, 1).float() + _FLOOR**2)
+        energies = torch.cat(powers, 1).float().add_(_FLOOR**2).log()
         told = self.told_norm(torch.cat([energies, _channels_last(_intensities(block))], 1))
         fine, medium, coarse = (F.relu(r) for r in raw)
         early = torch.cat([self.down(fine), medium], 1)
@@ -122,12 +124,23 @@ class CellNet(nn.Module):
         deep = self.deeper(middle)
         pooled = [F.avg_pool2d(fine, 4), F.avg_pool2d(early, 2), coarse, F.avg_pool2d(middle, 2)]
         gathered = torch.cat([told.to(deep.dtype), *pooled, deep], 1)
-        mixed = self.mix(gathered)
-        context = mixed + self.context(mixed)
-        learnt = self.project(torch.cat([gathered, mixed, context], 1))
+        learnt = self._describe(gathered)
         with torch.autocast(x.device.type, enabled=False):
             fixed = self.responses(half, block)
         return torch.cat([learnt.float(), fixed], 1)
+
+    def _describe(self, gathered: torch.Tensor) -> torch.Tensor:
+        """Let neighbouring cells speak to each other and project everything."""
+        if self.joint is not None and self.rest is not None:
+            both = self.joint(gathered)
+            mixed = F.relu(both[:, : self.design.deep])
+            around = self.rest(torch.cat([mixed, self.context(mixed)], 1))
+            learnt: torch.Tensor = both[:, self.design.deep :].float() + around
+            return learnt
+        mixed = self.mix(gathered)
+        context = mixed + self.context(mixed)
+        out: torch.Tensor = self.project(torch.cat([gathered, mixed, context], 1))
+        return out
 
     def _filter(self, stem: nn.Module, level: torch.Tensor) -> torch.Tensor:
         """Convolve with zero-mean kernels: plain intensity gives no response."""
@@ -148,7 +161,28 @@ class CellNet(nn.Module):
         for stem in ready.stems:
             weight = cast(torch.Tensor, stem.weight).data
             weight -= weight.mean((1, 2, 3), keepdim=True)
+        ready.joint, ready.rest = _regrouped(cast(nn.Conv2d, ready.mix[0]), ready.project)
         return ready
+
+
+@torch.no_grad()
+def _regrouped(mix: nn.Conv2d, project: nn.Conv2d) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Split the projection by what it reads, so that wide features are read and copied once.
+
+    Returns
+    -------
+    What is done to the gathered features, both `mix` and their part of the projection; and the
+    projection of what `mix` gives and of what its context adds to that.
+    """
+    gathered, deep, dim = mix.in_channels, mix.out_channels, project.out_channels
+    assert mix.bias is not None
+    assert project.bias is not None
+    joint, rest = nn.Conv2d(gathered, deep + dim, 1), nn.Conv2d(2 * deep, dim, 1, bias=False)
+    joint.weight.copy_(torch.cat([mix.weight, project.weight[:, :gathered]]))
+    cast(nn.Parameter, joint.bias).copy_(torch.cat([mix.bias, project.bias]))
+    own, around = project.weight[:, gathered:].chunk(2, dim=1)
+    rest.weight.copy_(torch.cat([own + around, around], 1))
+    return joint, rest
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -183,9 +217,10 @@ def _intensities(block: torch.Tensor) -> torch.Tensor:
     for reach in (1, 3):
         edge = 2 * reach + 1
         padded = F.pad(mean, (reach,) * 4, mode="replicate")
-        high = F.max_pool2d(padded, edge, stride=1)
-        low = -F.max_pool2d(-padded, edge, stride=1)
-        parts += [mean - F.avg_pool2d(padded, edge, stride=1), high - mean, mean - low]
+        both = torch.cat([padded, -padded], 1)  # the lowest is minus the highest of minus
+        along = F.max_pool2d(both, (1, edge), stride=1)
+        high, low = F.max_pool2d(along, (edge, 1), stride=1).chunk(2, dim=1)
+        parts += [mean - F.avg_pool2d(padded, edge, stride=1), high - mean, mean + low]
     return torch.cat(parts, dim=1)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pychip_stream.errors import SupportError
 from pychip_stream.model.discriminant import Discriminant, Index, largest_per_class
 from pychip_stream.model.drift import Origin
-from pychip_stream.model.intervals import Ensemble, frame_intervals
+from pychip_stream.model.intervals import Ensemble, frame_intervals, moderated
 from pychip_stream.model.novelty import Novelty
 
 Float32 = npt.NDArray[np.float32]
@@ -125,7 +125,7 @@ class Scorer:
             labels[~usual] = logits.shape[1]
         return Scores(
             labels=labels,
-            probabilities=softmax(logits),
+            probabilities=softmax(moderated(logits, self.ensemble.vagueness(shifts))),
             distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
             intervals=frame_intervals(self.ensemble, chips, labels, novelty, shifts, reject=reject),

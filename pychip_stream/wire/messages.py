@@ -5,7 +5,7 @@ header as raw buffers and are described by `Array` entries (see `codec`).
 """
 
 import math
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -42,10 +42,10 @@ class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
         When the watcher first saw it, in seconds since 1970.
     """
 
-    path: str
-    index: int = 0
-    size: int = 0
-    mtime_ns: int = 0
+    path: Annotated[str, msgspec.Meta(max_length=4096)]
+    index: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
+    size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] = 0
+    mtime_ns: Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)] = 0
     time: float = 0.0
     seen: float = 0.0
 
@@ -143,7 +143,7 @@ class Result(Message, frozen=True, kw_only=True):
 
     worker: str
     frame: FrameRef
-    status: str
+    status: Literal["ok", "failed"]
     reason: str = ""
     content_hash: str = ""
     shape: tuple[int, int] = (0, 0)
@@ -245,8 +245,8 @@ class Alert(Message, frozen=True, kw_only=True):
 
     id: str
     rule: str
-    level: str
-    state: str
+    level: Literal["info", "warning", "critical"]
+    state: Literal["on", "off"]
     reason: str
     time: float
     quantity: str = ""

@@ -17,6 +17,7 @@ from pychip_stream.wire.messages import Message
 logger = logging.getLogger(__name__)
 
 _DROP_LOG_S = 10.0
+_FLOOD_S = 0.02
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -133,9 +134,12 @@ class Channel:
         return self.send(message, arrays)
 
     def receive(self, timeout_s: float = 0.0) -> Received | None:
-        """Next good message, or None when `timeout_s` has passed; bad ones are dropped."""
+        """Next good message, or None when `timeout_s` has passed; bad ones are dropped.
+
+        A flood of bad ones takes no more than a moment beyond that from the caller.
+        """
         deadline = time.monotonic() + timeout_s
-        while True:
+        while time.monotonic() <= deadline + _FLOOD_S:
             wait = max(deadline - time.monotonic(), 0.0)
             if not self._socket.poll(int(wait * 1000), zmq.POLLIN):
                 return None
@@ -150,6 +154,7 @@ class Channel:
                 continue
             sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)
             return Received(packet, sender, topic)
+        return None
 
     def drain(self, limit: int = 1000) -> Iterator[Received]:
         """Good messages that are there already, at most `limit`."""

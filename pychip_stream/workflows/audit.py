@@ -129,6 +129,7 @@ def read_audit(run: Run, table: Path) -> Audit:
         for row in run.fractions[["path", "index", "frame"]].to_dict("records")
     }
     names = [*run.names, UNKNOWN]
+    grids: dict[int, npt.NDArray[np.uint8]] = {}
     predicted, labelled = [], []
     for line, row in _rows(table):
         label = (row.get("true_label") or "").strip()
@@ -137,7 +138,9 @@ def read_audit(run: Run, table: Path) -> Audit:
         try:
             frame = frames[row["path"], int(row["index"])]
             place = int(row["row"]), int(row["column"])
-            code = int(run.label_map(frame)[place]) if min(place) >= 0 else -1
+            if frame not in grids:
+                grids[frame] = run.label_map(frame)
+            code = int(grids[frame][place]) if min(place) >= 0 else -1
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise UsageError(f"{table}, line {line}: is not a chip of this run") from error
         if code < 0:

@@ -20,6 +20,7 @@ TROUBLED = frozenset({"stalled", "paused", "failed"})
 STAGES = ("seen", "read", "classified", "archived", "shown")
 _RATE_WINDOW_S = 10.0
 _DRIFT_FRAMES = 8
+_MOST_INSTANCES = 300
 
 
 class RunHealth:
@@ -53,6 +54,8 @@ class RunHealth:
         """Take in one message of the hub."""
         message, now = received.packet.message, time.monotonic()
         if isinstance(message, Status):
+            if message.instance not in self.statuses and len(self.statuses) >= _MOST_INSTANCES:
+                return  # somebody makes up names
             self.statuses[message.instance] = message
             self.heard[message.instance] = now
             if message.service == "watcher":

@@ -22,17 +22,25 @@ _NOTE_HOURS = 24.0
 
 def checks(config: Config, rate_hz: float) -> list[Callable[[], Iterator[Finding]]]:
     """Give the checks of an experiment at a number of frames per second."""
-    return [
-        lambda: _acquisition(config),
-        lambda: _writable(config.archive.folder, "archive.folder"),
-        lambda: _writable(config.support.folder, "support.folder"),
-        lambda: _space(config, rate_hz),
-        lambda: _clock(config.archive.folder, "archive.folder"),
-        lambda: _clock(config.watch.root, "watch.root"),
+    parts: list[Callable[[], Iterator[Finding]]] = [
         lambda: _ports(config),
         lambda: _keys(config),
         lambda: _support(config),
     ]
+    here = config.machine.services
+    if here is None or "archiver" in here or "hub" in here:
+        folder = config.archive.folder
+        parts = [
+            lambda: _writable(folder, "archive.folder"),
+            lambda: _writable(config.support.folder, "support.folder"),
+            lambda: _space(config, rate_hz),
+            lambda: _clock(folder, "archive.folder"),
+            *parts,
+        ]
+    if config.sees_frames:
+        root = config.watch.root
+        parts = [lambda: _acquisition(config), lambda: _clock(root, "watch.root"), *parts]
+    return parts
 
 
 def _acquisition(config: Config) -> Iterator[Finding]:

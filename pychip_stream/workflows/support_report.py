@@ -1,6 +1,9 @@
 """Report on a support set: what is in it and how good it seems."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
+
+import numpy as np
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
@@ -44,9 +47,23 @@ def describe(support: SupportSet) -> tuple[dict[str, object], str]:
 
 def _quality(support: SupportSet) -> dict[str, object]:
     if support.embedding is None:
-        return {"accuracy": None, "advice": ["not embedded yet: quality is unknown"]}
-    quality = assess(support, Classifier.fit(support))
-    return {"accuracy": quality.accuracy, "advice": list(quality.advice)}
+        advice = ["not embedded yet: quality is unknown"]
+        return {"accuracy": None, "confusion": None, "quality": [], "advice": advice}
+    classifier = Classifier.fit(support)
+    quality = assess(support, classifier)
+    confusion = quality.confusion
+    prototypes = np.bincount(classifier.rule.owners, minlength=len(classifier.names))
+    return {
+        "accuracy": quality.accuracy,
+        "confusion": None
+        if confusion is None
+        else {"class": confusion[0], "taken_for": confusion[1], "share": confusion[2]},
+        "method": classifier.method,
+        "shrinkage": classifier.shrinkage,
+        "prototypes": dict(zip(classifier.names, prototypes.tolist(), strict=True)),
+        "quality": [asdict(chip) for chip in quality.chips],
+        "advice": list(quality.advice),
+    }
 
 
 def _sources(support: SupportSet) -> list[dict[str, object]]:
@@ -78,7 +95,29 @@ def _text(support: SupportSet, document: dict[str, object]) -> str:
     accuracy = document["accuracy"]
     if isinstance(accuracy, float):
         lines.append(f"accuracy {accuracy:.2f} (cross-validated over the chips)")
+    confusion = document["confusion"]
+    if isinstance(confusion, dict):
+        lines.append(
+            f"confusion {confusion['share']:.0%} of {confusion['class']!r} taken for "
+            f"{confusion['taken_for']!r}"
+        )
+    lines += _chip_lines(support, document)
     advice = document["advice"]
     if isinstance(advice, list):
         lines += [f"- {line}" for line in advice]
     return "\n".join(lines)
+
+
+def _chip_lines(support: SupportSet, document: dict[str, object]) -> list[str]:
+    """One line per example: where it is from, how well it fits, what it carries."""
+    quality = document["quality"]
+    lines = []
+    for chip, one in zip(support.chips, quality if isinstance(quality, list) else [], strict=False):
+        source = chip.source
+        where = "" if source.row is None else f" {source.row},{source.column}"
+        fits = "" if one["silhouette"] is None else f", silhouette {one['silhouette']:+.2f}"
+        lines.append(
+            f"  {chip.label}{where}{fits}, without it {one['affected']} changes by "
+            f"{one['influence']:.1%}"
+        )
+    return lines

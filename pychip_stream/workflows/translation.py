@@ -5,8 +5,9 @@ import time
 import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
+from pychip_stream.domain.frames import FrameKey
 from pychip_stream.domain.results import FrameResult
-from pychip_stream.errors import WireError
+from pychip_stream.errors import FrameError, WireError
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import FrameRef, Result
 from pychip_stream.wire.sockets import Arrays
@@ -80,6 +81,10 @@ def to_record(packet: Packet) -> FrameRecord:
     message = packet.message
     if not isinstance(message, Result):
         raise WireError(f"{type(message).__name__} is not a result")
+    try:
+        FrameKey(message.frame.path)
+    except FrameError as error:
+        raise WireError(str(error)) from error
     result = _result(message, packet.arrays) if message.status == "ok" else None
     embeddings = packet.arrays.get("embeddings")
     if embeddings is not None and (

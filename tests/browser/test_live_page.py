@@ -8,6 +8,8 @@ from looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_show
 from playwright.sync_api import expect
 from rehearsal import Rehearsal
 
+from pychip_stream.wire.messages import Alert
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -85,6 +87,25 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     page.get_by_role("button", name="Back to live").click()
     expect(page.locator(".badge")).not_to_contain_text("past")
     expect(page.locator(".caption")).to_have_text(newest)
+
+
+def test_alerts_stand_on_the_page_until_they_end(run, visit):
+    page = visit(run.address)
+    alert = {"rule": "disk", "level": "critical", "reason": "the disk is full <soon>"}
+    run.channel.send(Alert(id="1", state="on", time=time.time(), **alert))
+    banner = page.locator(".alert.critical")
+    expect(banner).to_have_text("the disk is full <soon>")
+    run.channel.send(Alert(id="2", state="off", time=time.time(), **alert))
+    expect(banner).to_have_count(0)
+
+
+def test_two_viewers_see_the_same_at_once(run, visit):
+    pages = [visit(run.address) for _ in range(2)]
+    run.frame(0.5, moment=time.time() + 90)
+    caption = f"frame_{run.sent - 1:05d}.tif"
+    for page in pages:
+        expect(page.locator(".caption")).to_contain_text(caption)
+        page.wait_for_function(f"() => ({CURVE_POINTS})() >= 2")
 
 
 def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):

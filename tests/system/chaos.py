@@ -111,6 +111,7 @@ class Outcome:
     failed: int = 0
     wrong: int = 0
     seconds: float = 0.0
+    reasons: set = field(default_factory=set)
 
     def table(self):
         """Figures as a table for people."""
@@ -120,7 +121,7 @@ class Outcome:
             ("frames", self.frames),
             ("lost", self.lost),
             ("archived twice", self.duplicated),
-            ("recorded as failed", self.failed),
+            ("recorded as failed", f"{self.failed} {'; '.join(sorted(self.reasons)[:5])}".strip()),
             ("with a wrong result", self.wrong),
             ("seconds", round(self.seconds)),
         ]
@@ -140,6 +141,7 @@ def examine(run, written, outcome):
         outcome.lost = len(written.keys() - keys.keys())
         outcome.duplicated = sum(n - 1 for n in keys.values()) + len(keys.keys() - written.keys())
         outcome.failed = int((table["status"] != "ok").sum())
+        outcome.reasons = set(table["reason"][table["status"] != "ok"])
         seen = {}
         for path, frame in zip(table["path"], table["frame"], strict=True):
             if frame < 0 or path not in written:
@@ -162,6 +164,7 @@ class Killer:
         self.rng = random.Random(seed)
         self.killed = Counter()
         self._done = {}
+        self._hasty = False
 
     def services(self):
         """Living service processes with their names."""
@@ -186,12 +189,13 @@ class Killer:
 
     def strike(self):
         """Kill one service if one is due; returns whether."""
-        found = list(self.services())
-        ready = [one for one in found if self.awake(one[0], one[2])]
-        if self.rng.random() < self.early:
-            ready = [one for one in found if self._done.get(one[2]) != one[0].pid]
+        ready = [
+            one for one in self.services()
+            if (self._done.get(one[2]) != one[0].pid if self._hasty else self.awake(one[0], one[2]))
+        ]  # fmt: skip
         if not ready:
             return False
+        self._hasty = self.rng.random() < self.early
         child, name, instance = self.rng.choices(ready, [self.weights[n] for _, n, _ in ready])[0]
         self._done[instance] = child.pid
         child.kill()
@@ -199,12 +203,12 @@ class Killer:
         return True
 
 
-def rage(run, kills, weights, rate_hz=4.0, seed=0, supervisors=0, say=lambda _: None):
+def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, say=lambda _: None):
     """Kill services until `kills` are reached, then let the run finish; returns the outcome."""
     start = time.monotonic()
     outcome = Outcome()
     run.start()
-    camera = Camera(run.root, rate_hz, seed).start()
+    camera = Camera(run.root, rate_hz, seed, limit=2 * kills).start()
     killer = Killer(run, weights, seed)
     due = [kills * (i + 1) // (supervisors + 1) for i in range(supervisors)]
     try:
@@ -221,11 +225,22 @@ def rage(run, kills, weights, rate_hz=4.0, seed=0, supervisors=0, say=lambda _: 
             outcome.kills = killer.killed + Counter(supervisor=outcome.kills["supervisor"])
     finally:
         camera.stop()
-    run.wait_archived(len(camera.written), timeout_s=180)
+    finish(run, len(camera.written))
     code, _ = run.stop(timeout_s=120)
     assert code == 0, "\n".join(run.log[-30:])
     outcome.seconds = time.monotonic() - start
     return examine(run, camera.written, outcome)
+
+
+def finish(run, count, patience_s=180):
+    """Wait until everything is archived, as long as it gets on."""
+    before = -1.0
+    while (done := run.monitor.counter("archived")) < count:
+        assert done != before, f"{done} of {count}\n" + "\n".join(run.log[-20:])
+        before = done
+        end = time.monotonic() + patience_s
+        while run.monitor.counter("archived") == before and time.monotonic() < end:
+            run.monitor.listen(0.1)
 
 
 def restart(run):
@@ -234,7 +249,7 @@ def restart(run):
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
     run.process.stdout.close()
-    wait_for(lambda: not any(alive(c) for c in children), "no orphan", 60)
+    wait_for(lambda: not any(alive(c) for c in children), "no orphan", 240)
     run.monitor.close()
     run.start()
 

@@ -78,3 +78,17 @@ def test_all_faults_at_once_and_the_watcher_and_the_worker_killed(experiment):
         assert (size, mtime_ns) == (stat.st_size, stat.st_mtime_ns), path
         if status[path] == "ok":
             assert read_frame(run.root / path).shape == (128, 128)
+
+
+def test_a_real_folder_is_replayed_with_faults(tmp_path):
+    series = ("--frames", 6, "--rate", 1000, "--size", "64x64")
+    call_json("simulate", tmp_path / "real", *series)
+    document = call_json(
+        "simulate", tmp_path / "out", "--replay", tmp_path / "real", "--rate", 1000,
+        "--faults", "missing", "--fault-rate", 0.5, "--seed", 1,
+    )  # fmt: skip
+    names = {path.name for path in (tmp_path / "real/transformation").rglob("*.*")}
+    replayed = {path.name for path in (tmp_path / "out/transformation").rglob("*.*")}
+    assert document["expected"] == document["files"] == len(names) == 6
+    assert len(names - replayed) == document["faults"]["missing"] > 0
+    assert replayed < names

@@ -1,10 +1,12 @@
 """SIGKILL at random moments, over and over: nothing acknowledged is lost, nothing is twice."""
 
+import logging
 import multiprocessing
 import os
 import random
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +22,13 @@ KILLS_PER_RUN = 30
 LONGEST_S = 0.06
 
 
-def processes():
+@pytest.fixture
+def processes(monkeypatch):
     """Processes that start within milliseconds, where the system can."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
+    # The server that forks them imports the archive once; it must find the module.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["killed_archiver"])
     return context
@@ -66,15 +71,14 @@ def whole(run):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_random_kills_under_load(tmp_path, record_property):
+def test_random_kills_under_load(tmp_path, processes):
     rng = random.Random(4)
-    context = processes()
     kills = acknowledged = 0
     while kills < KILLS:
         folder = tmp_path / f"run-{kills}"
         folder.mkdir()
         for _ in range(KILLS_PER_RUN):
-            kill_once(context, folder, rng)
+            kill_once(processes, folder, rng)
             kills += 1
         wanted = set((folder / "acknowledged").read_text().split())
         # What is on disk after the last kill, then after going on and closing.
@@ -84,6 +88,5 @@ def test_random_kills_under_load(tmp_path, record_property):
         assert wanted <= whole(run)
         assert len(run) == run.count
         acknowledged += len(wanted)
-    record_property("kills", kills)
-    record_property("acknowledged", acknowledged)
+    logging.info("%d kills, %d acknowledged frames, none lost, none twice", kills, acknowledged)
     assert acknowledged >= KILLS

@@ -45,7 +45,7 @@ def test_closed_sessions_are_released(dashboard, monkeypatch):
     visitor.start()
     while visitor.is_alive():
         dashboard.step()
-    for _ in range(40):
+    for _ in range(300):
         dashboard.step()
         gc.collect()
         if not alive:

@@ -67,6 +67,21 @@ def test_equalisation_is_that_of_opencv():
     assert np.abs(out[::8, ::6] - expected).max() <= 1
 
 
+def test_equalisation_pads_frames_as_opencv_does():
+    y, x = np.mgrid[:101, :77]  # neither edge a multiple of eight
+    image = ((x * x // 7 + y * y // 5 + 37 * ((x // 9 + y // 13) % 3)) % 256).astype(np.uint8)
+    expected = [  # createCLAHE(2.0, (8, 8)), every 20th row and 13th column
+        [4, 74, 183, 254, 199, 133],
+        [123, 186, 174, 123, 218, 245],
+        [68, 122, 237, 57, 14, 203],
+        [244, 44, 49, 248, 85, 113],
+        [3, 64, 171, 254, 206, 121],
+        [241, 58, 58, 246, 86, 128],
+    ]
+    out = np.rint(equalize_adaptive(image.astype(np.float32) / 255) * 255)
+    assert np.abs(out[::20, ::13] - expected).max() <= 1
+
+
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
 def test_an_empty_range_is_refused(low, high):
     with pytest.raises(UsageError):

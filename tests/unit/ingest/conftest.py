@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from pychip_stream.config import WatchConfig
+from pychip_stream.ingest.completeness import being_written
 from pychip_stream.ingest.watch import FolderWatch
 from tests.unit.ingest.material import Sightings
 
@@ -14,6 +15,14 @@ def root(tmp_path):
     folder = tmp_path / "acquisition"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def told_of_writers(tmp_path):
+    """Skip where the system does not tell of writers."""
+    (tmp_path / "asked").touch()
+    if being_written(tmp_path / "asked") is None:
+        pytest.skip("this system or file system does not tell who writes a file")
 
 
 @pytest.fixture

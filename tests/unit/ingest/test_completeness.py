@@ -58,7 +58,7 @@ def test_a_file_that_cannot_be_opened_is_neither_whole_nor_damaged(tmp_path, mon
 
 
 @linux
-def test_a_writer_is_noticed_until_it_closes(tmp_path):
+def test_a_writer_is_noticed_until_it_closes(tmp_path, told_of_writers):
     path = put(tmp_path / "a.dm4")
     assert being_written(path) is False
     with path.open("ab"):
@@ -70,7 +70,9 @@ def test_a_writer_is_noticed_until_it_closes(tmp_path):
 
 
 @linux
-def test_a_writer_in_another_process_is_noticed_even_through_a_memory_map(tmp_path):
+def test_a_writer_in_another_process_is_noticed_even_through_a_memory_map(
+    tmp_path, told_of_writers
+):
     path = put(tmp_path / "a.dm4")
     code = (
         "import mmap, sys; f = open(sys.argv[1], 'r+b'); m = mmap.mmap(f.fileno(), 0); f.close();"
@@ -89,7 +91,7 @@ def test_a_writer_in_another_process_is_noticed_even_through_a_memory_map(tmp_pa
 
 
 @linux
-def test_a_program_that_opens_the_file_meanwhile_is_not_stopped_by_us(tmp_path):
+def test_a_program_that_opens_the_file_meanwhile_is_not_stopped_by_us(tmp_path, told_of_writers):
     path = put(tmp_path / "a.dm4")
     for _ in range(200):
         assert being_written(path) is False

@@ -132,7 +132,7 @@ def test_the_leases_of_a_silent_worker_go_to_another():
     ledger.renew("w1", 5.0)
     assert ledger.expire(14.0) == []
     assert [lease.path for lease in ledger.expire(15.0)] == ["a.dm4"]
-    assert (ledger.lease("w2", 15.0).path, ledger.leased_count) == ("a.dm4", 1)
+    assert (ledger.lease("w2", 18.0).path, ledger.leased_count) == ("a.dm4", 1)
 
 
 def test_a_worker_that_lives_keeps_its_frames_but_not_those_it_never_got():
@@ -151,27 +151,38 @@ def test_a_frame_that_ends_its_workers_is_given_up_and_its_neighbours_are_not():
     ledger = Ledger(max_attempts=3)
     for file in [File("0poison.dm4"), *series(6, 1)]:
         ledger.add(file)
-    lives, done = 0, set()
-    quarantined = []
-    for _ in range(100):
+    lives, done, quarantined = 0, set(), []
+    for now in range(100):
         name = f"worker:{lives}"
-        held = [lease for lease in (ledger.lease(name, 0.0) for _ in range(2)) if lease]
-        if not held:
-            break
-        ledger.renew(name, 0.0, [lease.lease for lease in held])
+        held = [lease for lease in (ledger.lease(name, now) for _ in range(2)) if lease]
+        ledger.renew(name, now, [lease.lease for lease in held])
         while held and held[0].path != "0poison.dm4":
             archive(ledger, held[0])
             done.add(held.pop(0).path)
-            ledger.renew(name, 0.0, [lease.lease for lease in held])
+            ledger.renew(name, now, [lease.lease for lease in held])
         if held:
             lives += 1
-            ledger.lost(name, 0.0)
+            ledger.lost(name, now)
         quarantined += ledger.quarantined()
     assert [(lease.path, lease.attempt) for lease in quarantined] == [("0poison.dm4", 3)]
     assert (lives, len(done)) == (3, 6)
     assert ledger.behind_count == 1
     archive(ledger, quarantined[0], failed=True)
     assert (ledger.behind_count, ledger.failed_count) == (0, 1)
+
+
+def test_workers_that_are_killed_one_after_the_other_do_not_have_the_same_frame_in_hand():
+    ledger = Ledger()
+    for file in series(8):
+        ledger.add(file)
+    suspects = []
+    for life in range(8):
+        lease = ledger.lease(f"worker:{life}", 0.1 * life)
+        suspects.append(lease.path)
+        ledger.lost(f"worker:{life}", 0.1 * life)
+    assert len(set(suspects)) == 8
+    assert ledger.resting_count == 8
+    assert all(ledger.lease("w", 10.0) for _ in range(8))
 
 
 def test_a_frame_whose_result_is_under_way_is_not_blamed_for_the_death():

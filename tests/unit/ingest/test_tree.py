@@ -238,6 +238,20 @@ def test_the_newest_folders_are_seen_without_looking_at_the_whole_tree(tree, tmp
     assert not {path for path in listed if "Second_0" in path}
 
 
+def test_folder_times_that_are_coarse_hide_nothing(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("pychip_stream.ingest.tree._SETTLED_S", 600.0)
+    put(tmp_path / "one/a.dm4")
+    look(tree)
+    times = (tmp_path / "one").stat()
+    put(tmp_path / "one/b.dm4")
+    os.utime(tmp_path / "one", ns=(times.st_atime_ns, times.st_mtime_ns))
+    end = time.monotonic() + 30
+    while not (found := tree.take().found) and time.monotonic() < end:
+        time.sleep(0.02)
+        tree.look_at_frontier()
+    assert set(found) == {"one/b.dm4"}
+
+
 def test_an_unreachable_root_raises_and_drops_nothing(tree, tmp_path):
     put(tmp_path / "one/a.dm4")
     look(tree)

@@ -2,17 +2,19 @@
 
 import os
 import shutil
-import sys
 import time
 
 import pytest
 
+from pychip_stream.ingest import insitu as insitu_names
 from pychip_stream.ingest.rounds import Rounds
 from pychip_stream.ingest.settle import Settler
 from pychip_stream.ingest.tree import Tree
+from pychip_stream.sim.faults import FaultPlan
+from pychip_stream.sim.faulty import FaultyStorage
+from pychip_stream.sim.microscope import Microscope
+from pychip_stream.sim.specimen import Experiment
 from tests.unit.ingest.material import FRAME, TINY, put
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
 
 
 def insitu(second, frame, name="run"):
@@ -86,23 +88,21 @@ def test_renamed_into_place_and_copied_in(root, watch, tmp_path):
     seen.wait(lambda: "a.dm4" in seen.gone)
 
 
-def test_a_file_written_slowly_is_sighted_when_it_is_closed(root, watch):
+def test_a_file_written_slowly_is_sighted_when_it_is_closed(root, watch, told_of_writers):
     seen = watch(quiet_s=0.1)
     pieces = [FRAME[i : i + 100] for i in range(0, len(FRAME), 100)]
     with (root / "a.dm4").open("wb", buffering=0) as file:
         for piece in pieces:
             file.write(piece)
             seen.poll(0.05)
-        if sys.platform == "linux":
-            seen.wait(lambda: seen.watch.health().incomplete_count == 1)
-            seen.poll(0.5)  # whole and quiet, and still open
-        assert not seen.all or sys.platform != "linux"
+        seen.wait(lambda: seen.watch.health().incomplete_count == 1)
+        seen.poll(0.5)  # whole and quiet, and still open
+        assert not seen.all
     seen.wait_paths(["a.dm4"])
     assert [s.problem for s in seen.all] == [None]
 
 
-@linux
-def test_the_closing_is_enough_to_hand_a_file_on_at_once(root, watch, monkeypatch):
+def test_the_closing_is_enough_to_hand_a_file_on_at_once(root, watch, monkeypatch, told_of_writers):
     # Nothing but the hint of the closing can bring it: no second look, no scan, no quiet time.
     monkeypatch.setattr("pychip_stream.ingest.settle._LONGEST_PAUSE_S", 3600.0)
     seen = watch(scan_s=60.0, reconcile_s=3600.0, quiet_s=3600.0, incomplete_s=7200.0)
@@ -235,10 +235,12 @@ def kill_observer(watch):
 def test_an_observer_that_died_costs_nothing_and_is_replaced(root, watch, kill):
     seen = watch(reconcile_s=3600.0)
     seen.wait(lambda: seen.watch.health().observer_alive)
+    events = seen.watch._events
+    dead = events._observer
     kill(seen.watch)
     put(root / "one/a.dm4")
     seen.wait_paths(["one/a.dm4"])
-    seen.wait(lambda: seen.watch.health().observer_alive)
+    seen.wait(lambda: events.alive and events._observer is not dead)
     put(root / "one/b.dm4")
     seen.wait_paths(["one/b.dm4"])
 
@@ -265,6 +267,15 @@ def test_polling_needs_no_events(root, watch):
     seen.wait_paths(["b.dm4", "one/two/c.dm4"])
     seen.wait(lambda: len(seen.of("a.dm4")) == 2)
     assert seen.watch._events is None
+
+
+def test_what_was_handed_on_last_is_kept_an_eye_on(root, watch):
+    # A rewrite in place shows in nothing but the file itself: no event, no folder time.
+    seen = watch(mode="poll", reconcile_s=3600.0)
+    put(root / "a.dm4")
+    seen.wait_paths(["a.dm4"])
+    put(root / "a.dm4", FRAME[:-8])
+    seen.wait(lambda: len(seen.of("a.dm4")) == 2)
 
 
 def test_an_error_inside_does_not_end_the_watch(root, watch, monkeypatch, caplog):
@@ -327,6 +338,26 @@ def test_in_situ_frames_are_timed_by_their_names_and_gaps_are_reported(root, wat
     assert seen.watch.health().missing == ("run/run 00:00:01 frame 2",)
     put(root / insitu(1, 2))  # it was only late
     seen.wait(lambda: seen.watch.health().missing_count == 0)
+
+
+def test_the_frames_that_the_practice_microscope_leaves_out_are_reported(root, watch):
+    made = []
+
+    def storage(folder, truth):
+        made.append(FaultyStorage(folder, truth, FaultPlan(("missing",), 0.3, 1)))
+        return made[0]
+
+    experiment = Experiment("transformation", 0, 40, (64, 64), interval_s=0.0001, dose=100.0)
+    Microscope(root, experiment, 10_000, ["png"], storage=storage).run()
+    missing = [insitu_names.parse(entry["path"]).frame for entry in made[0].entries]
+    last = max(
+        insitu_names.parse(p.relative_to(root).as_posix()).frame for p in root.rglob("*.png")
+    )
+    seen = watch()
+    seen.wait(lambda: len(seen.paths) == 40 - len(missing))
+    expected = sum(frame < last for frame in missing)
+    assert expected > 5
+    seen.wait(lambda: seen.watch.health().missing_count == expected)
 
 
 def test_the_frames_that_are_waited_for_are_counted_and_a_few_named(root, watch):

@@ -215,7 +215,7 @@ def test_constant_examples_are_said_and_survive():
     assert np.isfinite(result.probabilities).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     counts=st.lists(st.integers(1, 4), min_size=2, max_size=6),

@@ -18,7 +18,7 @@ def stripes(period: float, size: int = 256) -> np.ndarray:
     return 0.5 + 0.2 * np.sin(2 * np.pi * np.arange(size) / period)[None].repeat(size, 0)
 
 
-def test_a_kernel_per_cell_of_sixteen_pixels():
+def test_a_cell_has_sixteen_pixels():
     assert describe(stripes(9.0)).shape == (Responses.dim, 16, 16)
 
 
@@ -26,7 +26,7 @@ def test_stacked_kernels_give_every_second_sample():
     level = torch.rand(1, 1, 32, 48, generator=torch.Generator().manual_seed(0))
     plain = Responses().plain
     assert isinstance(plain, torch.Tensor)
-    found = F.conv2d(stacked(level), _blocked(plain), padding=1)
+    found = F.conv2d(stacked(level), _blocked(plain, 2), padding=1)
     expected = F.conv2d(F.pad(level, (KERNEL_RADIUS,) * 4), plain)
     for number, (y, x) in enumerate([(0, 0), (0, 2), (2, 0), (2, 2)]):
         part = found[:, number * len(plain) : (number + 1) * len(plain)]

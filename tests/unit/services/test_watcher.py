@@ -289,18 +289,24 @@ def test_a_worker_that_comes_back_to_life_gets_its_frames_again_at_once(table):
     assert attempts[first[1].frame.path] == 1
 
 
-def test_a_poison_frame_is_given_up_and_the_next_one_is_not(table):
+@pytest.fixture
+def restless(monkeypatch):
+    """Frames that a worker died over are handed out again at once."""
+    monkeypatch.setattr("pychip_stream.ingest.ledger._SUSPECT_REST_S", 0.01)
+
+
+def test_a_poison_frame_is_given_up_and_the_next_one_is_not(table, restless):
     put(table.root / "poison.dm4")
     table.wait_synced()
-    for life in range(3):
+    for life in range(5):
         job = table.take(1, life=f"worker-1:{life}")[0]
         table.ready(0, [job.lease], life=f"worker-1:{life}")
-    table.ready(0, life="worker-1:3")
+    table.ready(0, life="worker-1:5")
     table.wait(lambda: table.failures)
     assert table.failures[0].frame.path == "poison.dm4"
-    assert "given up after 3 workers" in table.failures[0].reason
+    assert "given up after 5 workers" in table.failures[0].reason
     put(table.root / "good.dm4")
-    assert table.take(1, life="worker-1:3")[0].frame.path == "good.dm4"
+    assert table.take(1, life="worker-1:5")[0].frame.path == "good.dm4"
 
 
 def test_the_age_of_the_newest_result_and_the_backlog_are_published(table):
@@ -322,6 +328,11 @@ def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     table.root.rename(tmp_path / "away")
     table.wait(lambda: table.statuses and table.statuses[-1].state == "paused")
     assert "cannot be reached" in table.statuses[-1].detail
+    table.ready(1)
+    for _ in range(20):
+        table.step()
+    assert table.jobs == []
     (tmp_path / "away").rename(table.root)
     table.wait(lambda: table.statuses[-1].state == "running")
+    table.wait(lambda: table.jobs)
     assert table.ledger.behind_count == 1

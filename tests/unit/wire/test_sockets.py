@@ -1,9 +1,12 @@
+import time
+
 import pytest
 import zmq
 
 from pychip_stream.config import WireConfig
 from pychip_stream.errors import PychipError
 from pychip_stream.wire import codec
+from pychip_stream.wire import sockets as module
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import KeysWanted, Ready
 from pychip_stream.wire.sockets import Channel
@@ -68,3 +71,20 @@ def test_a_port_in_use_is_one_clear_line(context, pair):
 def test_a_request_that_nobody_answers_ends():
     with pytest.raises(PychipError, match="no answer"):
         request(WireConfig(requests=9), KeysWanted(start=0), timeout_s=0.2)
+
+
+def test_a_flood_of_bad_messages_does_not_hold_up_its_receiver(pair, monkeypatch):
+    router, dealer = pair
+    for _ in range(9):
+        dealer.raw.send_multipart([b"nonsense"])
+    slow = module.codec.decode
+
+    def decode(frames):
+        time.sleep(0.05)
+        dealer.raw.send_multipart([b"nonsense"])  # there is always one more
+        return slow(frames)
+
+    monkeypatch.setattr(module.codec, "decode", decode)
+    assert router.receive(0.0) is None or router.receive(0.0) is None
+    assert router.receive(0.1) is None
+    assert 1 <= router.dropped < 50

@@ -1,0 +1,225 @@
+"""Faults of the machine, the disk, the network and the peers; after each the run goes on."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import chaos
+import pytest
+from helpers import call_json
+from hostile import Flood, Proxy, bend, is_root, memory_mb
+
+resource = pytest.importorskip("resource", reason="Windows has no such limits")
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="bends Linux"),
+]
+
+QUICK = {
+    "watch": {"quiet_s": 0.2, "reconcile_s": 1.0},
+    "archive": {"segment_s": 0.3},
+    "supervision": chaos.PATIENT,
+}
+
+
+class Plant:
+    """A running stack that is fed and checked between faults."""
+
+    def __init__(self, run):
+        self.run = run
+        self.camera = chaos.Camera(run.root, 20.0)
+
+    def feed(self, count=5):
+        """Write frames and wait until they are archived."""
+        self.write(count)
+        self.run.wait_archived(len(self.camera.written), timeout_s=180)
+
+    def write(self, count=5):
+        for _ in range(count):
+            self.camera.write()
+
+    def wait_state(self, instance, state, says=""):
+        def reached():
+            status = self.run.monitor.statuses.get(instance)
+            return self.run.monitor.state(instance) == state and says in status.detail
+
+        self.run.listen_for(reached, f"{instance} is {state} ({says})")
+
+    def finish(self):
+        code, _ = self.run.stop()
+        assert code == 0, "\n".join(self.run.log[-20:])
+        outcome = chaos.examine(self.run, self.camera.written, chaos.Outcome())
+        assert outcome.clean, outcome.table()
+        return outcome
+
+
+def test_one_fault_after_the_other(stack, tmp_path, monkeypatch, record_property):
+    clock = bend(monkeypatch, tmp_path)
+    support = chaos.make_support(tmp_path)
+    plant = Plant(stack(support, **QUICK).start())
+    run = plant.run
+    plant.feed()
+    figures = []
+
+    # Hostile peers on every port, while frames arrive.
+    services = {name: run.service(f"services.{name}") for name in ("hub", "archiver", "watcher")}
+    before = {name: memory_mb(one) for name, one in services.items()}
+    with Flood(run.resolved.wire) as flood:
+        plant.feed(20)
+        run.listen_for(lambda: flood.sent > 3000, "a flood")
+    plant.feed()
+    growth = {name: memory_mb(one) - before[name] for name, one in services.items()}
+    assert max(growth.values()) < 150, growth
+    assert all(one.is_running() for one in services.values())
+    assert run.monitor.counter("dropped", "watcher") > 100
+    figures.append(
+        f"hostile messages      {flood.sent}, memory grew by {max(growth.values()):.0f} MB"
+    )
+
+    # The clock jumps forwards and backwards.
+    for jump_s in (7200.0, -7200.0, 0.0):
+        clock.write_text(str(jump_s))
+        plant.feed(3)
+
+    # The acquisition folder goes and comes back (an unmounted share).
+    away = run.root.with_name("away")
+    run.root.rename(away)
+    plant.wait_state("watcher", "paused", "cannot be reached")
+    away.rename(run.root)
+    plant.feed()
+
+    # The disk takes nothing more, then it does again. (As on a full disk, writes fail.)
+    archiver = run.service("services.archiver")
+    archiver.rlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
+    plant.write()
+    plant.wait_state("archiver", "paused", "cannot be written")
+    archiver.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    plant.feed()
+
+    # The archive's folder goes and comes back.
+    segments = run.config.archive.folder / "run.segments"
+    segments.rename(segments.with_name("elsewhere"))
+    plant.write()
+    plant.wait_state("archiver", "paused")
+    segments.with_name("elsewhere").rename(segments)
+    plant.feed()
+
+    # The support sets on disk are damaged, and the hub has to start anew.
+    for path in (run.folder / "support").glob("*"):
+        if path.is_file():
+            path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"damaged" * 20)
+    run.service("services.hub").kill()
+    plant.feed()
+    call_json("support", "publish", support, "--config", run.config_path)
+    run.service("services.inference").kill()  # the next worker has it from the hub
+    plant.feed()
+
+    outcome = plant.finish()
+    figures.append(f"frames                {outcome.frames}, lost {outcome.lost}, "
+                   f"twice {outcome.duplicated}, failed {outcome.failed}")  # fmt: skip
+    record_property("figures", "one fault after the other\n" + "\n".join(figures))
+
+
+@pytest.mark.skipif(not is_root(), reason="mounts a small file system")
+def test_a_full_disk(stack, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        sections = QUICK | {"archive": QUICK["archive"] | {"folder": str(disk)}}
+        plant = Plant(stack(chaos.make_support(tmp_path), **sections).start())
+        plant.feed()
+        ballast = disk / "ballast"
+        with (
+            ballast.open("wb", buffering=0) as file,
+            pytest.raises(OSError, match="No space"),
+        ):
+            while True:
+                file.write(bytes(1 << 12))
+        plant.write()
+        plant.wait_state("archiver", "paused", "No space left")
+        ballast.unlink()
+        plant.feed()
+        plant.finish()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_deadly_frame_is_given_up_and_its_neighbours_are_not(stack, tmp_path, monkeypatch):
+    bend(monkeypatch, tmp_path)
+    support = chaos.make_support(tmp_path)
+    sections = QUICK | {"inference": {"attempts": 2}, "supervision": {"longest_pause_s": 0.5}}
+    plant = Plant(stack(support, **sections))
+    plant.write(4)
+    shutil.copy(tmp_path / "pattern.tif", plant.run.root / "poison.tif")
+    plant.write(4)
+    run = plant.run.start()
+    run.wait_archived(9, timeout_s=180)
+    code, document = run.stop()
+    assert code == 0
+    assert document["frames"] == 9
+    ((path, reason),) = [(row["path"], row["reason"]) for row in document["failed"]]
+    assert path == "poison.tif"
+    assert "given up after 2 workers" in reason
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def test_connections_that_break_and_dawdle(stack, tmp_path, record_property):
+    names = ("tasks", "results", "requests", "events")
+    ports = {name: free_port() for name in names}
+    near = Plant(
+        stack(
+            chaos.make_support(tmp_path), wire=ports,
+            machine={"services": ["hub", "archiver", "watcher"]}, **QUICK,
+        )
+    )  # fmt: skip
+    proxies = {name: Proxy(("127.0.0.1", port), 0.01) for name, port in ports.items()}
+    wire = {name: proxy.port for name, proxy in proxies.items()}
+    watch = QUICK["watch"] | {"root": str(near.run.root)}
+    far = stack(
+        wire=wire, machine={"services": ["inference"], "name": "far"}, **(QUICK | {"watch": watch})
+    )
+    near.run.start()
+    far.start()
+    try:
+        near.feed(3)
+        near.camera.start()
+        for _ in range(25):
+            near.run.monitor.listen(0.1)
+            for proxy in proxies.values():
+                proxy.cut()
+        near.camera.stop()
+        near.run.wait_archived(len(near.camera.written), timeout_s=240)
+        assert far.stop()[0] == 0
+    finally:
+        for proxy in proxies.values():
+            proxy.close()
+    outcome = near.finish()
+    cuts = sum(proxy.cuts for proxy in proxies.values())
+    assert cuts > 20
+    record_property("figures", f"connections cut       {cuts}, frames {outcome.frames}, lost 0")
+
+
+def test_everything_started_again_twice_repeats_nothing(stack, tmp_path):
+    plant = Plant(stack(chaos.make_support(tmp_path), **QUICK))
+    plant.write(6)
+    for _ in range(3):
+        run = plant.run.start()
+        run.wait_archived(len(plant.camera.written))
+        plant.feed(2)
+        assert run.stop()[0] == 0
+    outcome = chaos.examine(plant.run, plant.camera.written, chaos.Outcome())
+    assert outcome.clean, outcome.table()
+    assert not Path(run.config.archive.folder / "run.segments").exists()

@@ -1,0 +1,124 @@
+"""What opens, what does not and why; old layouts keep opening."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from archive_samples import make_run, record, result
+from failing_disks import QuickDisk
+
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError
+
+FIRST_LAYOUT = Path(__file__).parents[2] / "data" / "archive-layout-1.h5"
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path, 6, disk=QuickDisk())
+
+
+def refused(path, *words):
+    with pytest.raises(ArchiveError) as caught:
+        run = open_run(path)
+        _ = run.fractions, run.frames, run.label_map(0), run.embeddings(0)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in (path.name, *words)), message
+
+
+def test_the_first_layout_opens():
+    run = open_run(FIRST_LAYOUT)
+    assert (len(run), run.count, run.live) == (6, 5, False)
+    assert run.names == ("alpha", "beta")
+    assert run.fractions["path"].tolist() == [record(n).path for n in range(5)]
+    for n in range(5):
+        assert (run.label_map(n) == result(n).label_map).all()
+        assert (run.embeddings(n) == record(n).embeddings).all()
+    assert run.failed["reason"].tolist() == ["cannot be read: cut short"]
+    other = run.with_scoring(run.scorings[1])
+    assert other.names == ("alpha", "gamma")
+    assert (other.label_map(2) == result(102).label_map).all()
+    assert run.support_set(other.scoring).names == other.names
+    # Columns that came later are empty.
+    assert run.columns("device")["device"].tolist() == [b""] * 5
+    assert other.scoring_provenance == {}
+
+
+def test_an_archive_of_the_first_layout_can_be_continued(tmp_path):
+    shutil.copy(FIRST_LAYOUT, tmp_path / "layout1.h5")
+    writer = RunWriter(tmp_path, "layout1", disk=QuickDisk())
+    assert len(writer.keys) == 6
+    assert not writer.append(record(2))
+    writer.append(record(9, device="cpu/float32"))
+    writer.close()
+    run = open_run(tmp_path / "layout1.h5")
+    assert len(run) == 7
+    assert run.columns("device")["device"].tolist() == [b""] * 5 + [b"cpu/float32"]
+
+
+def test_a_newer_layout_says_so(run):
+    with h5py.File(run, "r+") as file:
+        file.attrs[hdf.LAYOUT_ATTRIBUTE] = layout_after = hdf.LAYOUT + 1
+    refused(run, f"layout {layout_after}", "update pychip-stream")
+
+
+def test_foreign_files(tmp_path):
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["entry/data"] = np.zeros(3)
+    refused(tmp_path / "foreign.h5", "was not written by pychip-stream")
+    (tmp_path / "text.h5").write_text("no archive")
+    refused(tmp_path / "text.h5", "is not an HDF5 file")
+    (tmp_path / "empty.h5").touch()
+    refused(tmp_path / "empty.h5", "is not an HDF5 file")
+    refused(tmp_path / "nothing.h5", "there is no such run archive")
+
+
+def test_a_support_set_is_not_a_run(tmp_path):
+    from archive_samples import support
+
+    from pychip_stream.archive.supports import save_support
+
+    save_support(support(), tmp_path / "set.h5")
+    refused(tmp_path / "set.h5", "is a support set, not a run")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
+def test_a_truncated_archive(run, share):
+    whole = run.read_bytes()
+    run.write_bytes(whole[: int(len(whole) * share)])
+    refused(run)
+
+
+def test_flipped_bits_are_noticed(run):
+    """Every array that is large is under a checksum."""
+    with h5py.File(run) as file:
+        values = file["entry/embeddings/encoder_0/values"]
+        where = values.id.get_chunk_info(0).byte_offset
+    data = bytearray(run.read_bytes())
+    data[where + 20] ^= 0xFF
+    run.write_bytes(data)
+    with pytest.raises(ArchiveError, match="damaged"):
+        open_run(run).embeddings(0)
+
+
+def test_hostile_links_are_not_followed(run, tmp_path):
+    (tmp_path / "secret.h5").write_bytes(run.read_bytes())
+    with h5py.File(run, "r+") as file:
+        del file["entry/frames/path"]
+        file["entry/frames/path"] = h5py.ExternalLink("secret.h5", "/entry/frames/path")
+    refused(run, "lacks", "path")
+
+
+def test_every_column_is_documented_and_has_its_unit(run):
+    page = (Path(__file__).parents[3] / "docs" / "archive.md").read_text(encoding="utf-8")
+    with h5py.File(run) as file:
+        for column in layout.COLUMNS:
+            stored = file["entry/frames"][column.name]
+            assert stored.attrs["long_name"] == column.meaning
+            assert stored.attrs.get("units", "") == column.unit
+            assert f"`{column.name}`" in page

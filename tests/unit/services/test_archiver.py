@@ -1,0 +1,128 @@
+"""The archiver as a service: what it acknowledges, and what it says when it cannot write."""
+
+import functools
+import socket
+import time
+
+import pytest
+import zmq
+from archive_samples import record, result, support
+from failing_disks import FailingDisk
+
+from pychip_stream import config as configuration
+from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.wire.messages import Archived, ArchiverBeat, KeysWanted, Status
+from pychip_stream.wire.sockets import Channel
+from pychip_stream.workflows.translation import to_message
+from services import archiver
+
+PORTS = ("tasks", "results", "requests", "events")
+
+
+def free_ports():
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+    ports = [s.getsockname()[1] for s in held]
+    for s in held:
+        s.close()
+    return dict(zip(PORTS, ports, strict=True))
+
+
+class Bench:
+    """An archiver with the watcher, the hub and a worker played by the test."""
+
+    def __init__(self, folder, monkeypatch):
+        self.disk = FailingDisk()
+        monkeypatch.setattr(archiver, "RunWriter", functools.partial(RunWriter, disk=self.disk))
+        monkeypatch.setattr(archiver, "_RETRY_S", 0.02)
+        tree = {
+            "watch": {"root": "."},
+            "archive": {"folder": "runs", "segment_frames": 2, "segment_s": 600},
+            "wire": free_ports(),
+        }
+        self.config = configuration.parse(tree, "test", folder)
+        self.context = zmq.Context()
+        self.watcher = Channel(self.context, zmq.ROUTER, 100)
+        self.watcher.bind(self.config.wire.endpoint("tasks"))
+        self.hub = Channel(self.context, zmq.ROUTER, 1000)
+        self.hub.bind(self.config.wire.endpoint("requests"))
+        self.service = archiver.Archiver(self.config)
+        self.worker = Channel(self.context, zmq.DEALER, 4)
+        self.worker.connect(self.config.wire.endpoint("results"))
+        self.state, self.detail, self.keys, self.peer = "", "", [], None
+
+    def send(self, number, **changes):
+        made = record(number, result=result(number, version=support().version), **changes)
+        assert self.worker.send_waiting(*to_message(made, "worker"), 10)
+
+    def until(self, condition, what):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, what
+            self.service.step()
+            for received in self.hub.drain(50):
+                if isinstance(received.packet.message, Status):
+                    self.state = received.packet.message.state
+                    self.detail = received.packet.message.detail
+            for received in self.watcher.drain(50):
+                self.peer = received.sender
+                if isinstance(received.packet.message, Archived):
+                    message = received.packet.message
+                    del self.keys[message.start :]
+                    self.keys += [key.path for key in message.keys]
+                elif isinstance(received.packet.message, ArchiverBeat):
+                    self.count = received.packet.message.count
+
+    def close(self):
+        for channel in (self.watcher, self.hub, self.worker):
+            channel.close()
+        self.context.term()
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    made = Bench(tmp_path, monkeypatch)
+    yield made
+    made.disk.broken = False
+    made.service.close()
+    made.close()
+
+
+def test_it_pauses_while_the_disk_is_full_and_goes_on(bench):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "two frames are acknowledged")
+    bench.until(lambda: bench.state == "running", "it says that it is well")
+    bench.disk.broken = True
+    bench.send(2)
+    bench.send(3)
+    bench.until(lambda: bench.state == "paused", "the pause is said")
+    assert "No space left" in bench.detail
+    failures = bench.disk.failures
+    bench.until(lambda: bench.disk.failures > failures + 2, "it tries again")
+    assert bench.keys == [record(n).path for n in range(2)]
+    assert len(open_run(bench.config.run_path)) == 2
+    bench.disk.broken = False
+    bench.until(lambda: len(bench.keys) == 4, "it goes on by itself")
+    bench.until(lambda: bench.state == "running", "and says so")
+    assert bench.keys == [record(n).path for n in range(4)]
+
+
+def test_a_frame_that_comes_twice_is_archived_once(bench):
+    for number in (0, 0, 1, 1, 0, 2, 3):
+        bench.send(number)
+    bench.until(lambda: len(bench.keys) == 4, "four frames are acknowledged")
+    table = open_run(bench.config.run_path).frames
+    assert table["path"].tolist() == [record(n).path for n in range(4)]
+
+
+def test_lost_acknowledgements_are_given_again(bench):
+    bench.send(0, device="cuda/float16")
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "two frames are acknowledged")
+    bench.keys.clear()
+    bench.watcher.send(KeysWanted(start=0), to=bench.peer)
+    bench.until(lambda: len(bench.keys) == 2, "they are acknowledged again")
+    run = open_run(bench.config.run_path)
+    assert run.columns("device")["device"].tolist() == [b"cuda/float16", b""]
+    assert run.config["archive"]["segment_frames"] == 2
