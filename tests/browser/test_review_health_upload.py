@@ -55,7 +55,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(card).to_contain_text(f"{FRAMES} frames, 1 failed")
     expect(page.locator(".card[data-name=growing] .state")).to_have_text("live")
     card.click()
-    scrubber = page.locator(".scrubber")
+    scrubber = page.locator(".scrubber[data-count]")
     expect(scrubber).to_have_attribute("data-count", str(FRAMES))
     page.get_by_label("frame of the run").fill("4")
     expect(scrubber).to_have_attribute("data-at", "4")
@@ -90,7 +90,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
 def test_a_live_run_is_followed(run, visit):
     page = open_tab(visit, run, "Review")
     page.locator(".card[data-name=growing]").click()
-    scrubber = page.locator(".scrubber")
+    scrubber = page.locator(".scrubber[data-count]")
     expect(scrubber).to_have_attribute("data-count", "2")
     page.get_by_label("last frame").click()
     expect(scrubber).to_have_attribute("data-at", "1")
