@@ -56,7 +56,7 @@ class RunView:
         self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
-        self._curve = pn.pane.Bokeh(None, sizing_mode="stretch_width", height=300, margin=0)
+        self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
         self._questions = Questions(
             self._later, list(others), self._reopen, self._source, self._on_compared
         )
@@ -234,7 +234,7 @@ class RunView:
         plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
         plot.point_at(self._still.time if self._still else None)
-        self._curve.object = plot.figure
+        self._curve[:] = [pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)]
 
     def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""

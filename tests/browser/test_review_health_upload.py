@@ -5,7 +5,7 @@ import re
 
 import pytest
 from archive_samples import failed, record, result
-from looks import Chips, wait_data
+from looks import CURVE_POINTS, Chips, wait_data
 from playwright.sync_api import expect
 from rehearsal import Rehearsal
 from run_samples import add_second_scoring, make_run
@@ -62,6 +62,10 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(page.locator(".caption")).to_have_text("frame_004.tif")
     page.get_by_label("one frame back").click()
     expect(scrubber).to_have_attribute("data-at", "3")
+
+    page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', 'review')})() === n", arg=FRAMES)
+    expect(page.locator(".bk-Figure")).to_have_count(2)  # the curve and the histogram
+    assert page.locator(".bk-Figure").first.bounding_box()["height"] > 200
 
     page.get_by_role("button", name="Failed").click()
     expect(page.get_by_text(MARKUP)).to_be_visible()
