@@ -158,6 +158,7 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
         if number > 2:
             page.get_by_role("button", name="add a class").click()
             expect(page.locator(".pill")).to_have_count(number)
+        expect(page.locator(".legend .row")).to_have_count(max(number, 2) + 1)
         page.locator(".chipwrap canvas").focus()
         page.keyboard.press(str(number))
         chips.click(*places)
