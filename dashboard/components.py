@@ -12,20 +12,27 @@ _HERE = Path(__file__).resolve().parent
 
 
 class _Part(JSComponent):
-    """A component that speaks in messages only; Python keeps what must not be lost."""
+    """A component that speaks in messages only; Python keeps what must not be lost.
+
+    Nothing is sent before the component says "ready", after which it wants everything anyway:
+    a message that overtakes the component itself makes the browser drop what comes with it.
+    """
 
     __abstract = True
 
     def __init__(self, on_message: Handler, **params: Any) -> None:
         super().__init__(**params)
         self._on_message = on_message
+        self._heard = False
 
     def send(self, **message: Any) -> None:
-        """Send a message to the browser."""
-        self._send_msg(message)
+        """Send a message to the browser, once it listens."""
+        if self._heard:
+            self._send_msg(message)
 
     def _handle_msg(self, data: Any) -> None:
         if isinstance(data, dict) and isinstance(data.get("type"), str):
+            self._heard = True
             self._on_message(data)
 
 

@@ -118,13 +118,14 @@ class CurvePlot:
                 formatters={"@t": "datetime"},
             )
         )  # fmt: skip
+        if plot.legend:
+            plot.legend[0].ncols = 4 if true else 5  # what is wider than the plot runs out of it
         if plot.legend and plot.legend[0] not in plot.above:
             legend = plot.legend[0]
             plot.center.remove(legend)
             plot.add_layout(legend, "above")
             legend.label_text_font_size = "13px"
             legend.orientation = "horizontal"
-            legend.ncols = 5
             legend.click_policy = "hide"
             legend.border_line_alpha = 0
             legend.background_fill_alpha = 0

@@ -118,7 +118,7 @@ class DownloadBar:
             return
         data, last = found
         self.widget.send(
-            type="piece", data=data, first=first, last=last,
+            type="piece", content=data, first=first, last=last,
             name=self._made.name, media=self._kind.media,
         )  # fmt: skip
 

@@ -47,7 +47,7 @@ export function render({ model }) {
     },
     piece(m) {
       if (m.first) pieces = [];
-      pieces.push(new Blob([m.data]));
+      pieces.push(new Blob([m.content]));
       if (!m.last) {
         model.send_msg({ type: "more" });
         return;

@@ -31,6 +31,7 @@ _STATES = {
     "failed": ("bad", "✕"),
 }
 _LEVELS = {"info": ("plain", "●"), "warning": ("warn", "▲")}
+_LATENCY = "latency."
 _RATES = {
     ("watcher", "seen"): "frames seen",
     ("watcher", "archived"): "frames archived",
@@ -79,9 +80,10 @@ class HealthBoard:
         parts = [
             services_table(self._run.statuses, self._run.silence),
             {"title": "Rates", "right": [1], "rows": self._rates(), "empty": "nothing heard yet"},
-            {"title": "Queues", "right": [1], "rows": self._queues(), "empty": "nothing heard yet"},
-            self._latency(),
             machine_table(machine),
+            self._latency(),
+            {"title": "Queues", "right": [1], "rows": self._queues(), "empty": "nothing heard yet"},
+            percentile_table(self._run.statuses),
             alerts_table(self._run.alerts),
         ]
         lines = list(machine.log) if machine else []
@@ -156,7 +158,9 @@ def services_table(statuses: Mapping[str, Status], silence: Mapping[str, float])
         state = _badge(*_STATES.get(status.state, ("plain", "?")), status.state)
         if quiet > SILENT_S:
             state = _badge("bad", "✕", "silent")
-        numbers = " · ".join(f"{n} {_number(v)}" for n, v in status.counters.items())
+        numbers = " · ".join(
+            f"{n} {_number(v)}" for n, v in status.counters.items() if not n.startswith(_LATENCY)
+        )
         heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
         rows.append([instance, state, heard, status.detail, numbers])
     return {
@@ -165,6 +169,27 @@ def services_table(statuses: Mapping[str, Status], silence: Mapping[str, float])
         "rows": rows,
         "empty": "no service has been heard yet",
         "wide": True,
+    }
+
+
+def percentile_table(statuses: Mapping[str, Status]) -> Table:
+    """Delays that the services measured themselves, over all frames."""
+    found: dict[str, dict[str, float]] = {}
+    for status in statuses.values():
+        for name, value in status.counters.items():
+            if name.startswith(_LATENCY):
+                stage, _, share = name.removeprefix(_LATENCY).rpartition(".")
+                found.setdefault(stage, {})[share] = value
+    shares = ("p50", "p95", "p99")
+    return {
+        "title": "Delays, all frames",
+        "head": ["from the file to", "median", "95 %", "99 %"],
+        "right": [1, 2, 3],
+        "rows": [
+            [stage, *(_span(values[s]) if s in values else "–" for s in shares)]
+            for stage, values in found.items()
+        ],
+        "empty": "nothing heard yet",
     }
 
 

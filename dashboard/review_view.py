@@ -70,8 +70,8 @@ class ReviewView:
         self._send()
 
     def _send(self) -> None:
-        if self._cards is None and not self._trouble:
-            return
+        if self._opened is not None or (self._cards is None and not self._trouble):
+            return  # a list that is not on the page is not spoken to
         cards = self._cards or []
         note = self._trouble or f"{count(len(cards), 'run')} in {self._shelf.folder}"
         self._list.send(type="runs", note=note, runs=[card_message(card) for card in cards])

@@ -56,11 +56,11 @@ class RunView:
         self._canvas = ChipCanvas(self._on_canvas, sizing_mode="stretch_width")
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
-        self._curve = pn.pane.Bokeh(None, sizing_mode="stretch_width", height=300, margin=0)
+        self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
         self._questions = Questions(
             self._later, list(others), self._reopen, self._source, self._on_compared
         )
-        self._title = pn.pane.HTML("", margin=(8, 0))
+        self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
         self._back = pmui.Button(
             label="← all runs", variant="outlined", size="small", on_click=lambda _event: leave()
         )
@@ -72,16 +72,21 @@ class RunView:
             width=190,
         )
         self._scoring.param.watch(lambda event: self._load(event.new), "value")
+        head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
+        head.styles = {"gap": "14px", "align-items": "center"}
+        self._place = pn.Column(head, sizing_mode="stretch_width")
         self._load(None)
 
     def panel(self) -> Any:
+        """Show the head at once, the rest as one piece when the run has been read."""
+        return self._place
+
+    def _body(self) -> Any:
         """Lay the run out: frame and scrubber left, curve and questions right."""
-        head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
-        head.styles = {"gap": "14px", "align-items": "center"}
         left = pn.Column(self._canvas, self._scrubber, sizing_mode="stretch_width")
         left.styles = {"--canvas-height": _CANVAS_HEIGHT}
         right = pn.Column(self._curve, self._questions.panel(), sizing_mode="stretch_width")
-        return pn.Column(head, side_by_side(left, right), sizing_mode="stretch_width")
+        return side_by_side(left, right)
 
     def pull(self, now: float) -> None:
         """Follow a live run, and downloads."""
@@ -118,6 +123,8 @@ class RunView:
         self._say_title(replay)
         self._make_plot()
         self._questions.about(replay)
+        if len(self._place) == 1:
+            self._place.append(self._body())
         self._seek(before.number if before else 0)
 
     def _say_title(self, replay: Replay) -> None:
@@ -213,6 +220,8 @@ class RunView:
 
     def _on_trouble(self, text: str) -> None:
         self._refreshing = False
+        if self._replay is None:
+            self._title.object = html.escape(text)
         self._canvas.send(
             type="frame", seq=self._sequence, jpeg=b"", shape=[1, 1], chip=[1, 1], grid=[1, 1],
             labels=b"", palette=[], bars=[], note=text, caption="", alt=text,
@@ -234,7 +243,7 @@ class RunView:
         plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
         plot.point_at(self._still.time if self._still else None)
-        self._curve.object = plot.figure
+        self._curve[:] = [pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)]
 
     def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""

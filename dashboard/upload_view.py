@@ -7,12 +7,14 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
+from pychip_stream.domain.results import Fraction
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import SUFFIXES
 
 from .components import ChipCanvas, ClassShelf, DropZone
 from .download_bar import DownloadBar
+from .drafts import DraftState
 from .example_texts import edited, odd_chips, quality_lines, shelf_message
 from .exports import KINDS, ExportKind, Progress, Source
 from .later import Later
@@ -272,7 +274,9 @@ class UploadView:
             type="picks", classes=[{"name": c.name, "color": c.color} for c in state.classes],
             picks=[[p.row, p.column, p.label] for p in state.picks], echo=self._echo, locked=False,
         )  # fmt: skip
-        odd = odd_chips(self._bench.previewer.preview)
+        preview = self._bench.previewer.preview
+        self._send_labels(state, preview)
+        odd = odd_chips(preview)
         studio = self._bench.studio
         self._later.do(
             lambda: shelf_message(studio, number, state, odd, False),
@@ -285,19 +289,29 @@ class UploadView:
             return
         self._sent_preview = preview
         self._shelf.send(type="notes", lines=quality_lines(preview))
-        if preview.trial is None:
-            return
-        result = preview.trial.result
-        colors = [c.color for c in preview.trial.support.classes]
-        pairs = list(zip((*result.names, UNKNOWN), (*colors, UNKNOWN_COLOR), strict=True))
-        self._canvas.send(
-            type="labels", seq=preview.number, labels=result.label_map.tobytes(),
-            grid=list(result.label_map.shape), palette=[{"name": n, "color": c} for n, c in pairs],
-            bars=[
-                {"name": n, "color": c, "value": f.value, "low": f.low, "high": f.high}
-                for (n, c), f in zip(pairs, result.fractions.values(), strict=True)
-            ],
-        )  # fmt: skip
+        if preview.trial is not None:
+            self._send_labels(self._bench.draft.state, preview)
+
+    def _send_labels(self, state: DraftState, preview: Preview | None) -> None:
+        """Send labels, and a bar for every class: one that came later would move the image."""
+        trial = preview.trial if preview is not None else None
+        if trial is not None and trial.support.chip_size != state.chip_size:
+            trial = None  # of the grid before
+        fractions = trial.result.fractions if trial is not None else {}
+        pairs = [*((c.name, c.color) for c in state.classes), (UNKNOWN, UNKNOWN_COLOR)]
+        nothing = Fraction(0.0, 0.0, 0.0)
+        bars = [{"name": n, "color": c, **fractions.get(n, nothing)._asdict()} for n, c in pairs]
+        message: dict[str, Any] = {"type": "labels", "bars": bars, "labels": None, "palette": []}
+        if preview is not None and trial is not None:
+            colors = [c.color for c in trial.support.classes]
+            named = zip((*trial.result.names, UNKNOWN), (*colors, UNKNOWN_COLOR), strict=True)
+            message |= {
+                "seq": preview.number,
+                "labels": trial.result.label_map.tobytes(),
+                "grid": list(trial.result.label_map.shape),
+                "palette": [{"name": n, "color": c} for n, c in named],
+            }
+        self._canvas.send(**message)
 
     # -- the result
 

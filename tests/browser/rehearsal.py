@@ -75,7 +75,7 @@ class Rehearsal:
     def command(self, name):
         return [sys.executable, "-m", f"pychip_stream.{name}", str(self.config_path)]
 
-    def wait_for_page(self, timeout_s=60.0):
+    def wait_for_page(self, timeout_s=180.0):
         deadline = time.monotonic() + timeout_s
         while True:
             try:

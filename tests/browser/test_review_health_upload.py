@@ -5,7 +5,7 @@ import re
 
 import pytest
 from archive_samples import failed, record, result
-from looks import Chips, wait_data
+from looks import CURVE_POINTS, Chips, wait_data
 from playwright.sync_api import expect
 from rehearsal import Rehearsal
 from run_samples import add_second_scoring, make_run
@@ -55,13 +55,17 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(card).to_contain_text(f"{FRAMES} frames, 1 failed")
     expect(page.locator(".card[data-name=growing] .state")).to_have_text("live")
     card.click()
-    scrubber = page.locator(".scrubber")
+    scrubber = page.locator(".scrubber[data-count]")
     expect(scrubber).to_have_attribute("data-count", str(FRAMES))
     page.get_by_label("frame of the run").fill("4")
     expect(scrubber).to_have_attribute("data-at", "4")
     expect(page.locator(".caption")).to_have_text("frame_004.tif")
     page.get_by_label("one frame back").click()
     expect(scrubber).to_have_attribute("data-at", "3")
+
+    page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', 'review')})() === n", arg=FRAMES)
+    expect(page.locator(".bk-Figure")).to_have_count(2)  # the curve and the histogram
+    assert page.locator(".bk-Figure").first.bounding_box()["height"] > 200
 
     page.get_by_role("button", name="Failed").click()
     expect(page.get_by_text(MARKUP)).to_be_visible()
@@ -90,7 +94,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
 def test_a_live_run_is_followed(run, visit):
     page = open_tab(visit, run, "Review")
     page.locator(".card[data-name=growing]").click()
-    scrubber = page.locator(".scrubber")
+    scrubber = page.locator(".scrubber[data-count]")
     expect(scrubber).to_have_attribute("data-count", "2")
     page.get_by_label("last frame").click()
     expect(scrubber).to_have_attribute("data-at", "1")
@@ -154,6 +158,7 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
         if number > 2:
             page.get_by_role("button", name="add a class").click()
             expect(page.locator(".pill")).to_have_count(number)
+        expect(page.locator(".legend .row")).to_have_count(max(number, 2) + 1)
         page.locator(".chipwrap canvas").focus()
         page.keyboard.press(str(number))
         chips.click(*places)

@@ -4,7 +4,14 @@ import numpy as np
 from test_state import HALF, live
 
 from dashboard import machine
-from dashboard.health import HealthBoard, alerts_table, machine_table, services_table, stages
+from dashboard.health import (
+    HealthBoard,
+    alerts_table,
+    machine_table,
+    percentile_table,
+    services_table,
+    stages,
+)
 from dashboard.machine import Machine, parse_gpus, tail
 from dashboard.state import Alert, RunState, Shot
 from pychip_stream.wire.messages import FrameRef, Live, Status
@@ -67,6 +74,14 @@ def test_latency_is_split_by_stage():
     assert rows[2] == ["to classified", "2.0 s", "2.0 s", "2.0 s"]
     assert live().classified == 0.0
     assert dict(stages(live()))["to classified"] == 0.0
+
+
+def test_delays_that_services_measured_stand_in_their_own_table():
+    counters = {"latency.read.p50": 0.25, "latency.read.p95": 2.0, "archived": 7.0}
+    statuses = {"archiver": status("archiver", **counters)}
+    assert percentile_table(statuses)["rows"] == [["read", "250 ms", "2.0 s", "–"]]
+    (row,) = services_table(statuses, {})["rows"]
+    assert row[4] == "archived 7"
 
 
 def test_disk_that_is_nearly_full_is_marked():
