@@ -4,6 +4,7 @@ import pytest
 
 from pychip_stream.cli import bench as command
 from pychip_stream.cli.main import main
+from pychip_stream.errors import UsageError
 from pychip_stream.model import speed
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.workflows import benchmark as module
@@ -49,3 +50,11 @@ def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
     lines = command._table(figures).splitlines()
     assert lines[0] == "bundled on cpu/float32, 2 threads"
     assert lines[-1].split() == ["frames/s", "at", "512/32", "3.0"]
+
+
+def test_cpu_time_says_nothing_of_other_devices():
+    class Elsewhere:
+        device = "cuda/bfloat16"
+
+    with pytest.raises(UsageError, match="cuda/bfloat16"):
+        module.benchmark(Elsewhere(), quick=True, busy=True)
