@@ -28,6 +28,7 @@ def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeyp
 @pytest.mark.slow
 def test_the_share_of_the_worker_is_measured_on_this_machine(monkeypatch):
     monkeypatch.setattr(module, "measure_speed", lambda *_: {"chips_per_s": 1.0})
+    monkeypatch.setattr(module, "_CALLS", 2)
     monkeypatch.setattr(module, "take_turns", lambda c, *_args, **_: speed.take_turns(c, 0.0))
     found = module.benchmark(load_encoder("bundled", device="cpu/float32"), quick=True)
     assert found["worker_chips_per_s"] > 0
