@@ -17,14 +17,18 @@ def bench(
     device: Annotated[
         str | None, typer.Option(help='for example "cpu/float32"; default: the fastest')
     ] = None,
+    busy: Annotated[
+        bool,
+        typer.Option("--busy", help="others use the machine: one thread, CPU time; CPU only"),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Measure the performance of the encoder and the worker on this machine."""
     from pychip_stream.model.encoder import load_encoder
     from pychip_stream.workflows.benchmark import benchmark
 
-    say("measuring; close other programs, they share the machine")
-    found = benchmark(load_encoder(encoder, device=device), quick=quick)
+    say("measuring; close other programs, or add --busy")
+    found = benchmark(load_encoder(encoder, device=device), quick=quick, busy=busy)
     report(found, as_json=as_json, text=_table(found))
 
 

@@ -63,7 +63,7 @@ class Placement:
         if not native.flags.writeable:
             native = native.copy()
         counts = torch.from_numpy(native)
-        if self.device.type == "cuda":  # page-locked memory travels twice as fast
+        if self.device.type == "cuda":  # page-locked: the copy goes on beside us
             counts = counts.pin_memory().to(self.device, non_blocking=True)
         elif self.device.type != "cpu":  # Metal knows no uint16
             counts = counts.float().to(self.device)

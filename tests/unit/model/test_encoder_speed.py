@@ -21,6 +21,13 @@ def test_contenders_take_turns_after_warming_up():
     assert calls == list("ababab")
 
 
+def test_any_clock_can_be_used():
+    ticks = iter(range(100))
+    contender = speed.Contender(lambda: None, work=3.0)
+    speed.take_turns([contender], 0.0, clock=lambda: float(next(ticks)))
+    assert contender.rate() == 3.0
+
+
 def test_a_quick_run_leaves_out_frames_that_take_long(monkeypatch):
     monkeypatch.setattr(speed, "_EDGES", (128, 256))
 

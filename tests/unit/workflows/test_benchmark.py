@@ -4,6 +4,7 @@ import pytest
 
 from pychip_stream.cli import bench as command
 from pychip_stream.cli.main import main
+from pychip_stream.errors import UsageError
 from pychip_stream.model import speed
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.workflows import benchmark as module
@@ -27,6 +28,7 @@ def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeyp
 @pytest.mark.slow
 def test_the_share_of_the_worker_is_measured_on_this_machine(monkeypatch):
     monkeypatch.setattr(module, "measure_speed", lambda *_: {"chips_per_s": 1.0})
+    monkeypatch.setattr(module, "_CALLS", 2)
     monkeypatch.setattr(module, "take_turns", lambda c, *_args, **_: speed.take_turns(c, 0.0))
     found = module.benchmark(load_encoder("bundled", device="cpu/float32"), quick=True)
     assert found["worker_chips_per_s"] > 0
@@ -49,3 +51,11 @@ def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
     lines = command._table(figures).splitlines()
     assert lines[0] == "bundled on cpu/float32, 2 threads"
     assert lines[-1].split() == ["frames/s", "at", "512/32", "3.0"]
+
+
+def test_cpu_time_says_nothing_of_other_devices():
+    class Elsewhere:
+        device = "cuda/bfloat16"
+
+    with pytest.raises(UsageError, match="cuda/bfloat16"):
+        module.benchmark(Elsewhere(), quick=True, busy=True)
