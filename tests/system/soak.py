@@ -55,7 +55,7 @@ class Report:
     def table(self, step):
         """Figures as a table for people: cost of the second and of the last `step` frames."""
         second = self.cost_ms(step, 2 * step)
-        last = self.cost_ms(self.frames - step, self.frames)
+        newest = self.cost_ms(self.frames - step, self.frames)
         memory, whose = self.growth("rss_mb", 2 * step)
         handles, holder = self.growth("handles", 2 * step)
         early = self.costs_ms(step, 2 * step)
@@ -67,7 +67,7 @@ class Report:
         rows = [
             ("frames", self.frames),
             (f"ms per frame, {step} to {2 * step}", f"{second:.1f}"),
-            (f"ms per frame, last {step}", f"{last:.1f} ({last / second:.2f} times)"),
+            (f"ms per frame, last {step}", f"{newest:.1f} ({newest / second:.2f} times)"),
             ("of which", split),
             ("memory grew by", f"{memory:.1f} MB ({whose})"),
             ("handles grew by", f"{handles:.0f} ({holder})"),
