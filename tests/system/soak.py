@@ -37,9 +37,15 @@ class Report:
 
     def cost_ms(self, first, last):
         """Processor time of all services per frame between two counts, in milliseconds."""
+        return sum(self.costs_ms(first, last).values())
+
+    def costs_ms(self, first, last):
+        """The same for each service."""
         a, b = self.near(first), self.near(last)
-        used = sum(b.cpu_s[name] - a.cpu_s.get(name, 0.0) for name in b.cpu_s)
-        return 1000 * used / max(b.archived - a.archived, 1)
+        count = max(b.archived - a.archived, 1)
+        return {
+            name: 1000 * (used - a.cpu_s.get(name, 0.0)) / count for name, used in b.cpu_s.items()
+        }
 
     def growth(self, what, first):
         """Largest growth of a service from `first` archived frames to the end, and whose."""
@@ -49,14 +55,20 @@ class Report:
     def table(self, step):
         """Figures as a table for people: cost of the second and of the last `step` frames."""
         second = self.cost_ms(step, 2 * step)
-        last = self.cost_ms(self.frames - step, self.frames)
+        newest = self.cost_ms(self.frames - step, self.frames)
         memory, whose = self.growth("rss_mb", 2 * step)
         handles, holder = self.growth("handles", 2 * step)
+        early = self.costs_ms(step, 2 * step)
+        late = self.costs_ms(self.frames - step, self.frames)
+        split = ", ".join(
+            f"{n} {early.get(n, 0.0):.1f} to {c:.1f}" for n, c in sorted(late.items())
+        )
         seconds = self.samples[-1].at_s - self.samples[0].at_s
         rows = [
             ("frames", self.frames),
             (f"ms per frame, {step} to {2 * step}", f"{second:.1f}"),
-            (f"ms per frame, last {step}", f"{last:.1f} ({last / second:.2f} times)"),
+            (f"ms per frame, last {step}", f"{newest:.1f} ({newest / second:.2f} times)"),
+            ("of which", split),
             ("memory grew by", f"{memory:.1f} MB ({whose})"),
             ("handles grew by", f"{handles:.0f} ({holder})"),
             ("frames per second", f"{self.frames / seconds:.1f}"),
