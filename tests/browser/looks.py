@@ -12,7 +12,7 @@ FIND = """(css) => {
   return search(document);
 }"""
 CURVE_POINTS = """() => {
-  const source = Bokeh.documents[0].get_model_by_name("phase");
+  const source = window.Bokeh?.documents?.[0]?.get_model_by_name("phase");
   return source ? source.get_column("t").length : 0;
 }"""
 TRUE_POINTS = CURVE_POINTS.replace('"phase"', '"phase-true"')
