@@ -87,7 +87,7 @@ class InferenceConfig(Section):
         "path", description='"pixels" for workers that do not see the acquisition folder'
     )
     attempts: int = Field(
-        5, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
+        3, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
     )
 
 

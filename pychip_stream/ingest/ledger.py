@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(
         self,
-        max_attempts: int = 5,
+        max_attempts: int = 3,
         lease_s: float = 60.0,
         *,
         grace_s: float = 10.0,

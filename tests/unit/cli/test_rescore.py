@@ -11,6 +11,7 @@ from simple_runs import COUNT, archive, picked
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import save_support, support_from_bytes
 from pychip_stream.cli import main, rescore
+from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport, Reply
 from pychip_stream.wire.sockets import Channel
 
@@ -100,9 +101,7 @@ def test_without_an_answer_the_past_is_labelled_all_the_same(
 ):
     hub.stop.set()
     hub.join()
-    monkeypatch.setattr(rescore, "request", lambda *words: main_request(*words, timeout_s=0.2))
-    from pychip_stream.wire.sockets import request as main_request
-
+    monkeypatch.setattr(rescore, "request", lambda *words: request(*words, timeout_s=0.2))
     code, document = called(capsys, "rescore", live, "--support", tmp_path / "better.h5")
     assert code == 0
     assert (document["published"], document["frames"]) == (False, COUNT)
