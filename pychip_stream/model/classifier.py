@@ -13,6 +13,7 @@ from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.errors import SupportError, UsageError
 from pychip_stream.model import calibration, discriminant
 from pychip_stream.model.blobs import choose_blobs
+from pychip_stream.model.caveats import caveats
 from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples
 from pychip_stream.model.drift import Origin
 from pychip_stream.model.embedding import embed_support
@@ -130,7 +131,7 @@ class Classifier:
             novelty=novelty,
             held_out=held_out,
             scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
-            warnings=tuple(_warnings(embedded, examples)),
+            warnings=tuple(caveats(embedded, examples, novelty)),
             encoder=encoder,
         )
 
@@ -271,33 +272,3 @@ def _candidates(examples: Examples, method: Method) -> tuple[float, ...]:
     analytic = discriminant.analytic_shrinkage(examples)
     others = [s for s in SHRINKAGES if s < 1.0 or method == "auto"]
     return (analytic, *(s for s in others if abs(s - analytic) > 1e-9))
-
-
-def _warnings(support: SupportSet, examples: Examples) -> list[str]:
-    """Say what makes the numbers of this set less certain than they look."""
-    out = []
-    single = [name for name, count in support.counts.items() if count == 1]
-    if single:
-        out.append(
-            f"only one example of {', '.join(map(repr, single))}: its spread is borrowed from "
-            "the other classes; add at least one more"
-        )
-    if not np.ptp(examples.chips, axis=0).max() > 1e-9:
-        out.append("all examples look the same to the encoder; the labels mean nothing")
-        return out
-    out.extend(_twins(support, examples))
-    return out
-
-
-def _twins(support: SupportSet, examples: Examples) -> list[str]:
-    """Warn of one chip given as an example of two classes."""
-    out = []
-    _, first, group = np.unique(
-        np.round(examples.chips, 6), axis=0, return_index=True, return_inverse=True
-    )
-    for number in range(len(first)):
-        names = {support.chips[i].label for i in np.flatnonzero(group.ravel() == number)}
-        if len(names) > 1:
-            pair = " and ".join(repr(name) for name in sorted(names))
-            out.append(f"the same chip is an example of {pair}; remove it from one of them")
-    return out

@@ -99,7 +99,11 @@ class Novelty:
 
 
 def fit_novelty(examples: Examples, background: Float) -> Novelty:
-    """Learn what is usual from the examples and the (m, D) standardised background."""
+    """Learn what is usual from the examples and the (m, D) standardised background.
+
+    Where the background is nothing but the examples (imported chips, whose frame is not known)
+    nobody can say how far chips of the same phase usually scatter: the threshold is infinite.
+    """
     whitening = _robust(examples, background)
     usual = _held_out(examples, background)
     bulk = usual[usual <= np.quantile(usual, _KEPT)] if len(usual) > 20 else usual
@@ -109,7 +113,14 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     scatter = float(np.quantile(bulk, 0.9) - np.quantile(bulk, 0.1)) if bulk.size else 0.0
     threshold = _SLACK * min(edge, typical + 3.0 * scatter)
     floor = max(typical, np.sqrt(examples.cells.shape[-1])) if threshold <= 0 else typical
+    if not knows_a_frame(examples, background):
+        threshold = np.inf
     return Novelty(whitening, max(threshold, floor, 1e-6), max(typical, 1e-6))
+
+
+def knows_a_frame(examples: Examples, background: Float) -> bool:
+    """Whether the background holds more than the examples themselves."""
+    return len(background) > len(examples.labels)
 
 
 def _robust(examples: Examples, background: Float) -> Whitening:

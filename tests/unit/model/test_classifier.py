@@ -267,3 +267,19 @@ def held_out(wrong):
 @pytest.mark.parametrize(("wrong", "chosen"), [((0, 0), 0), ((2, 0), 0), ((4, 1), 1), ((4, 6), 0)])
 def test_another_shrinkage_must_save_several_errors(wrong, chosen):
     assert calibration.choose_shrinkage(held_out(wrong))[0] == chosen
+
+
+def test_without_a_frame_behind_the_examples_nothing_is_unknown_and_it_says_so():
+    world = World(5)
+    support = world.support()
+    embedding = support.embedding
+    alone = replace(embedding, background=embedding.cells.mean(1))
+    classifier = Classifier.fit(support.with_embedding(alone))
+    assert any("without their frame" in line for line in classifier.warnings)
+    strange = world.cells(np.zeros(9, int), world.centres + 50.0).mean(1).reshape(3, 3, DIM)
+    result = classifier.score(strange.astype(np.float32))
+    assert (result.label_map < len(classifier.names)).all()
+    assert result.fractions["unknown"][0] == 0.0
+    framed = Classifier.fit(support)
+    assert not any("without their frame" in line for line in framed.warnings)
+    assert (framed.score(strange.astype(np.float32)).label_map == len(framed.names)).all()
