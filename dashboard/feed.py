@@ -92,7 +92,8 @@ class Feed:
                 self._tidy_at = time.monotonic()
                 self._state.reveal(self._truth.read_new())
                 self._fill_gaps()
-            beacon.status("running", {"dropped": float(channel.dropped)})
+            counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
+            beacon.status("running", counters)
         except Exception:
             logger.exception("one round of the feed failed")
             self._stop.wait(1.0)

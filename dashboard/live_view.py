@@ -35,7 +35,7 @@ class LiveView:
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._desk = desk
         self._viewer = viewer
-        self._sent = 0
+        self._sent = self._painted = 0
         self._skipped = 0
         self._wanted: Future[Shot] | None = None
         self._pinned = False
@@ -78,6 +78,11 @@ class LiveView:
             self._sent = shot.number
             self._frame.show(shot, now)
         self._frame.pull()
+        painted = self._frame.painted
+        if painted is not None and painted[0].number > self._painted and not self._pinned:
+            if self._painted:  # the first one had been waiting for this page, not the reverse
+                self._desk.run.painted(*painted)
+            self._painted = painted[0].number
         if now - self._curve_at > _CURVE_S:
             self._curve_at = now
             self._update_curves()

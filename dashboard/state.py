@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.wire.messages import FrameRef, Live, Status
+from pychip_stream.workflows.health import LatencySplit
 
 from .history import Curves, History
 from .liveness import Liveness, Pulse, judge, troubles
@@ -103,6 +104,7 @@ class RunState:
         self._statuses: dict[str, Status] = {}
         self._status_heard: dict[str, float] = {}
         self._alerts: dict[str, Alert] = {}
+        self._latency = LatencySplit()
         self.shot: Shot | None = None
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
@@ -185,6 +187,11 @@ class RunState:
         self._shown = time.monotonic()
         self.shot = replace(shot, number=number)
 
+    def painted(self, shot: Shot, moment: float) -> None:
+        """Note when (seconds since 1970) a browser had painted a shot."""
+        with self._lock:
+            self._latency.add(shown=max(moment - shot.live.received, 0.0))
+
     def alert(self, alert: Alert) -> None:
         """Add an alert, or replace (also end) the one with its key."""
         with self._lock:
@@ -193,7 +200,12 @@ class RunState:
             while len(self._alerts) > _MOST_ALERTS:
                 self._alerts.pop(next(iter(self._alerts)))
 
-    # Read by the sessions.
+    # Read by the sessions and the feed.
+
+    def latency_counters(self) -> dict[str, float]:
+        """Percentiles of the seconds until browsers had painted frames, for the status."""
+        with self._lock:
+            return self._latency.counters()
 
     @property
     def statuses(self) -> dict[str, Status]:

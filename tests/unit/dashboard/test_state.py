@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+from msgspec.structs import replace
 from PIL import Image
 
 from dashboard.pictures import checked_rect, crop_jpeg, to_jpeg
@@ -39,6 +40,16 @@ def test_marks_stand_where_the_support_set_changed():
     for moment, version in ((1, "v1"), (2, "v1"), (3, "v2"), (2.5, "v1")):
         state.record(live(f"{moment}", moment, version), HALF)
     assert [(m.time, m.version) for m in state.marks] == [(1, "v1"), (3, "v2")]
+
+
+def test_the_time_until_a_browser_had_painted_is_published():
+    state = RunState()
+    assert state.latency_counters() == {}
+    shot = Shot(1, replace(live(), received=100.0), np.zeros((2, 2), np.uint8), HALF)
+    for moment in (100.5, 100.5, 99.0):  # a clock may be behind
+        state.painted(shot, moment)
+    counters = state.latency_counters()
+    assert (counters["latency.shown.p50"], counters["latency.shown.p99"] > 0.4) == (0.5, True)
 
 
 def test_failed_frames_are_told_once_with_their_reason():
