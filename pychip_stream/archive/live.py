@@ -12,6 +12,7 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.compaction import GRACE_S
 from pychip_stream.archive.durable import Disk, temporary_name
 from pychip_stream.archive.gather import Selection
 from pychip_stream.archive.hdf import UnusableFileError
@@ -46,8 +47,8 @@ class LiveView:
     def changed(self, *, moved: bool) -> None:
         """Note a new segment; `moved`: older ones went into another file."""
         self._stale = True
-        if moved:
-            self._next = 0.0
+        if moved:  # the view must let go of the narrow files before they are removed
+            self._next = min(self._next, time.monotonic() + GRACE_S / 2)
         self.catch_up()
 
     def catch_up(self) -> None:
