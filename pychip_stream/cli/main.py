@@ -1,5 +1,6 @@
 """The `pychip-stream` command: loads what was asked for and turns errors into exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     `--debug` anywhere on the line shows the traceback of an error.
     """
+    # Threads of torch that wait for each other must not burn the processors that NumPy's or
+    # another service's need: it doubled a frame's time. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if debug:
