@@ -90,7 +90,6 @@ class Feed:
             self._show_newest()
             if time.monotonic() - self._tidy_at > _HOUSEKEEPING_S:
                 self._tidy_at = time.monotonic()
-                self._state.reveal(self._truth.read_new())
                 self._fill_gaps()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             beacon.status("running", counters)
@@ -143,6 +142,7 @@ class Feed:
             return
         live, arrays = self._newest
         skipped, self._newest, self._arrived = self._arrived - 1, None, 0
+        self._state.reveal(self._truth.read_new())
         self._state.show(
             Shot(
                 number=0,
