@@ -8,6 +8,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import TyperException
 
+from pychip_stream import threads
 from pychip_stream.cli.output import console, say
 from pychip_stream.errors import ConfigError, PychipError
 
@@ -37,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     `--debug` anywhere on the line shows the traceback of an error.
     """
-    # Threads of torch that wait for each other must not burn the processors that NumPy's or
-    # another service's need: it doubled a frame's time. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    threads.settle(os.environ)  # before anything loads a matrix library
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if debug:

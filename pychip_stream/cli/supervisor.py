@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pychip_stream import config as configuration
-from pychip_stream import lifecycle
+from pychip_stream import lifecycle, threads
 from pychip_stream.cli.run_log import RunLog
 from pychip_stream.config import PORTS, Config
 from pychip_stream.errors import ConfigError, PychipError
@@ -240,15 +240,11 @@ class Supervisor:
 
 
 def _environment(workers: int) -> dict[str, str]:
-    """Environment of the services; what the user has set stays.
-
-    Threads of torch that wait for each other must not burn the processors that the other
-    services need: on a busy machine that cost twenty times the work itself.
-    """
-    threads = max((os.cpu_count() or 1) // workers, 1)
+    """Environment of the services; what the user has set stays."""
+    share = max((os.cpu_count() or 1) // workers, 1)
     return {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        **({"OMP_NUM_THREADS": str(threads)} if workers > 1 else {}),
+        **threads.SETTINGS,
+        **({"OMP_NUM_THREADS": str(share)} if workers > 1 else {}),
         **os.environ,
         lifecycle.PARENT_VARIABLE: lifecycle.parent_token(),
     }
