@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource, NumeralTickFormatter
 from bokeh.plotting import figure
+from panel.io import unlocked
 
 from .replay import BINS, Counts
 
@@ -22,11 +23,15 @@ class ConfidencePlot:
 
     def show_run(self, counts: Counts) -> None:
         """Show the histogram of the run."""
-        self._run.data = dict(self._run.data) | {"top": _shares(counts)}
+        self._show(self._run, counts)
 
     def show_frame(self, counts: Counts) -> None:
         """Show the histogram of a frame."""
-        self._frame.data = dict(self._frame.data) | {"top": _shares(counts)}
+        self._show(self._frame, counts)
+
+    def _show(self, source: ColumnDataSource, counts: Counts) -> None:
+        with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
+            source.data = dict(source.data) | {"top": _shares(counts)}
 
     def _make(self) -> Any:
         plot = figure(

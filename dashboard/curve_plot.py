@@ -8,6 +8,7 @@ import numpy as np
 from bokeh.events import Tap
 from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, NumeralTickFormatter
 from bokeh.plotting import figure
+from panel.io import unlocked
 
 from .history import Curves
 
@@ -46,21 +47,23 @@ class CurvePlot:
     ) -> None:
         """Show these curves."""
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.values)
-        self._measured.data = _columns(measured, [n for n, _ in names])
-        self._true.data = _columns(true, list(true.values))
         drawn = (names, tuple(true.values))
-        if drawn != self._drawn:
-            self._drawn = drawn
-            self._draw(*drawn)
-        if len(marks) != len(self._marks.data["t"]):
-            self._marks.data = {
-                "t": [_ms(moment) for moment, _ in marks],
-                "version": [version[:8] for _, version in marks],
-            }
+        with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
+            self._measured.data = _columns(measured, [n for n, _ in names])
+            self._true.data = _columns(true, list(true.values))
+            if drawn != self._drawn:
+                self._drawn = drawn
+                self._draw(*drawn)
+            if len(marks) != len(self._marks.data["t"]):
+                self._marks.data = {
+                    "t": [_ms(moment) for moment, _ in marks],
+                    "version": [version[:8] for _, version in marks],
+                }
 
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
-        self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
+        with unlocked():
+            self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
 
     @staticmethod
     def time(milliseconds: float) -> float:

@@ -104,6 +104,9 @@ class Scorer:
     def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
         """Classify (n, D) embeddings, not standardised.
 
+        They are rounded to float16 first, the precision that archives keep: a frame then has
+        the same labels while it is acquired and whenever its run is re-scored with its examples.
+
         Raises
         ------
         SupportError
@@ -143,7 +146,9 @@ class Scorer:
             )
         if len(embeddings) == 0:
             raise SupportError("a frame without chips cannot be classified")
-        chips = (embeddings.astype(np.float32, copy=False) - self.mean) / self.deviation
+        with np.errstate(over="ignore"):  # becomes infinite, and so unlike everything
+            kept = embeddings.astype(np.float16, copy=False)
+        chips = (kept.astype(np.float32) - self.mean) / self.deviation
         broken = ~np.isfinite(chips).all(axis=1)
         chips[broken] = 0.0
         np.clip(chips, -_FARTHEST, _FARTHEST, out=chips)

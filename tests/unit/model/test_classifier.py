@@ -107,6 +107,16 @@ def test_a_chip_between_two_classes_is_uncertain_but_not_unknown():
     assert result.confidence.mean() < clf.score(inside.reshape(4, 4, DIM)).confidence.mean()
 
 
+def test_the_precision_of_the_archive_changes_nothing():
+    world = World(6, gap=2.0)
+    clf = Classifier.fit(world.support())
+    chips = world.cells(np.tile([0, 1, 2], 300)).mean(1).reshape(30, 30, DIM).astype(np.float32)
+    first, again = clf.score(chips), clf.score(chips.astype(np.float16))
+    np.testing.assert_array_equal(first.label_map, again.label_map)
+    np.testing.assert_array_equal(first.intervals, again.intervals)
+    np.testing.assert_array_equal(first.novelty, again.novelty)
+
+
 def test_fewer_examples_give_wider_intervals():
     widths = {}
     for shots in (2, 10):
