@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 from bokeh.events import Tap
-from bokeh.models import ColumnDataSource, DatetimeTickFormatter, HoverTool, NumeralTickFormatter
+from bokeh.models import (
+    ColumnDataSource,
+    DatetimeTickFormatter,
+    GlyphRenderer,
+    HoverTool,
+    Legend,
+    LegendItem,
+    Line,
+    NumeralTickFormatter,
+    VArea,
+)
 from bokeh.plotting import figure
 from panel.io import unlocked
 
@@ -92,48 +102,39 @@ class CurvePlot:
         )
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         self._fixed = len(plot.renderers)
+        self._legend = Legend(
+            orientation="horizontal", click_policy="hide", label_text_font_size="13px",
+            border_line_alpha=0, background_fill_alpha=0, padding=2, spacing=12,
+        )  # fmt: skip
+        plot.add_layout(self._legend, "above")
         return plot
 
     def _draw(self, names: Sequence[tuple[str, str]], true: Sequence[str]) -> None:
-        plot = self.figure
-        plot.renderers = plot.renderers[: self._fixed]
-        if plot.legend:
-            plot.legend.items = []
-        plot.tools = [tool for tool in plot.tools if not isinstance(tool, HoverTool)]
-        lines = []
+        """Set each list of the plot once: the browser refuses what names a part before it came."""
+        plot, bands, lines, dashes = self.figure, [], [], []
         for number, (name, color) in enumerate(names):
-            low, high, value = f"l{number}", f"h{number}", f"v{number}"
-            band = plot.varea("t", low, high, source=self._measured, color=color, alpha=0.22)
-            line = plot.line(
-                "t", value, source=self._measured, color=color, line_width=2, legend_label=name
-            )
-            lines.append(line)
-            band.level = "underlay"
+            band = VArea(x="t", y1=f"l{number}", y2=f"h{number}", fill_color=color, fill_alpha=0.22)
+            bands.append(GlyphRenderer(data_source=self._measured, glyph=band, level="underlay"))
+            line = Line(x="t", y=f"v{number}", line_color=color, line_width=2)
+            lines.append(GlyphRenderer(data_source=self._measured, glyph=line))
             if name in true:
-                plot.line(
-                    "t", f"v{list(true).index(name)}", source=self._true, color=color,
-                    line_width=2, line_dash=[3, 4], legend_label=self._other,
+                dash = Line(
+                    x="t", y=f"v{list(true).index(name)}", line_color=color, line_width=2,
+                    line_dash=[3, 4],
                 )  # fmt: skip
+                dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
+        plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dashes]
+        items = [LegendItem(label=n, renderers=[r]) for (n, _), r in zip(names, lines, strict=True)]
+        if dashes:
+            items.append(LegendItem(label=self._other, renderers=dashes))
+        self._legend.ncols = 4 if true else 5  # what is wider than the plot runs out of it
+        self._legend.items = items
         tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
-        plot.add_tools(
-            HoverTool(
-                renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
-                formatters={"@t": "datetime"},
-            )
+        hover = HoverTool(
+            renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
+            formatters={"@t": "datetime"},
         )  # fmt: skip
-        if plot.legend:
-            plot.legend[0].ncols = 4 if true else 5  # what is wider than the plot runs out of it
-        if plot.legend and plot.legend[0] not in plot.above:
-            legend = plot.legend[0]
-            plot.center.remove(legend)
-            plot.add_layout(legend, "above")
-            legend.label_text_font_size = "13px"
-            legend.orientation = "horizontal"
-            legend.click_policy = "hide"
-            legend.border_line_alpha = 0
-            legend.background_fill_alpha = 0
-            legend.padding = 2
-            legend.spacing = 12
+        plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
 
 
 def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
