@@ -55,6 +55,7 @@ class Rehearsal:
         self.address = f"http://127.0.0.1:{page}/"
         self.processes = {}
         self.sent = 0
+        self.latest = 0.0
         self.textures = {}
         self.rng = np.random.default_rng(0)
         self.context = zmq.Context()
@@ -88,14 +89,17 @@ class Rehearsal:
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
-    def frame(self, share=0.5, behind=0, labels=None, moment=None):
-        """Write a frame and say what a worker and the archiver would say of it."""
+    def frame(self, share=0.5, behind=0, labels=None, after=0.01):
+        """Write a frame and say what a worker and the archiver would say of it.
+
+        It is exposed `after` seconds after now or the newest frame, so that it is the newest.
+        """
         number = self.sent
         self.sent += 1
         path = self.root / f"frame_{number:05d}.tif"
         tifffile.imwrite(path, self.texture(round(share, 1)))
         now = time.time()
-        moment = now if moment is None else moment
+        moment = self.latest = max(self.latest, now) + after
         ref = FrameRef(
             path=path.name, size=path.stat().st_size, mtime_ns=time.time_ns(), time=moment, seen=now
         )

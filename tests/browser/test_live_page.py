@@ -75,8 +75,8 @@ def test_a_class_is_hidden_and_shown_again(run, visit):
 
 def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     page = visit(run.address)
-    run.frame(0.125, moment=time.time() + 40)
-    run.frame(0.875, moment=time.time() + 80)
+    run.frame(0.125, after=40)
+    run.frame(0.875, after=40)
     newest = f"frame_{run.sent - 1:05d}.tif"
     expect(page.locator(".caption")).to_have_text(newest)
     box = page.locator(".bk-Figure").bounding_box()
@@ -101,8 +101,8 @@ def test_alerts_stand_on_the_page_until_they_end(run, visit):
 
 def test_two_viewers_see_the_same_at_once(run, visit):
     pages = [visit(run.address) for _ in range(2)]
-    for later in (90, 91):
-        run.frame(0.5, moment=time.time() + later)
+    for _ in range(2):
+        run.frame(0.5, after=1)
     caption = f"frame_{run.sent - 1:05d}.tif"
     for page in pages:
         expect(page.locator(".caption")).to_contain_text(caption)
@@ -112,8 +112,8 @@ def test_two_viewers_see_the_same_at_once(run, visit):
 def keep_sending(run, page, words, behind):
     """Send frames until the page says it; the machine may be slow, so one is not enough."""
     badge = page.locator(".badge")
-    for number in range(200):
-        run.frame(0.5, behind=behind, moment=time.time() + 100 + number)
+    for _ in range(200):
+        run.frame(0.5, behind=behind, after=1)
         if words in badge.inner_text():
             return
         page.wait_for_timeout(300)
@@ -129,7 +129,7 @@ def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):
 
 def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
     page = visit(run.address)
-    run.frame(0.5, moment=time.time() + 1000)
+    run.frame(0.5, after=100)
     wait_shown(page, 1)
     run.processes["dashboard.app"].terminate()
     run.processes["dashboard.app"].wait(20)
