@@ -64,6 +64,7 @@ class Stack:
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(yaml.safe_dump(tree))
         self.config = configuration.load(self.config_path)
+        self.prefix = []
         self.process = None
         self.log = []
         self.monitor = None
@@ -72,7 +73,7 @@ class Stack:
         resolved = self.config.archive.folder / f"{self.config.archive.name}.resolved.yaml"
         resolved.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [COMMAND, "run", str(self.config_path), "--json"],
+            [*self.prefix, COMMAND, "run", str(self.config_path), "--json"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -153,6 +153,28 @@ def test_a_full_disk(stack, tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def test_permissions_that_are_taken_away(stack, tmp_path):
+    run = stack(chaos.make_support(tmp_path), **QUICK)
+    if is_root():  # who may do anything; so take that away
+        if shutil.which("setpriv") is None:
+            pytest.skip("root, and no setpriv to become less")
+        less = "-dac_override,-dac_read_search"
+        run.prefix = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
+    plant = Plant(run.start())
+    plant.feed()
+    segments = run.config.archive.folder / "run.segments"
+    segments.chmod(0o500)
+    plant.write()
+    plant.wait_state("archiver", "paused", "Permission denied")
+    segments.chmod(0o700)
+    plant.feed()
+    run.root.chmod(0)
+    plant.wait_state("watcher", "paused", "cannot be reached")
+    run.root.chmod(0o700)
+    plant.feed()
+    plant.finish()
+
+
 def test_a_deadly_frame_is_given_up_and_its_neighbours_are_not(stack, tmp_path, monkeypatch):
     bend(monkeypatch, tmp_path)
     support = chaos.make_support(tmp_path)
