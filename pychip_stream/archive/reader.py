@@ -131,7 +131,10 @@ class Run(RunFacts):
         return np.asarray(np.fmax.reduce(self.probabilities(frame), axis=-1))
 
     def result(self, frame: int) -> FrameResult:
-        """Everything that the scoring says of a frame; raises as `label_map`."""
+        """Everything that the scoring says of a frame; raises as `label_map`.
+
+        Drift belongs to the acquisition and is a column of `frames`; here it is NaN.
+        """
         results = self._read(frame, (*PER_CLASS, "novelty"))
         probabilities, distances, novelty = (
             flat_grid(results.chips[name], results.frames, 0).astype(np.float32)

@@ -71,6 +71,18 @@ def test_newest_and_oldest_take_turns_while_the_backlog_is_filled():
     assert order[1:] == [f"{n:05}.dm4" for n in [*range(1, 9), 10]]
 
 
+def test_a_camera_that_is_always_ahead_does_not_starve_the_backlog():
+    ledger = Ledger()
+    for file in series(4):
+        ledger.add(file)
+    order = []
+    for number in range(4, 12):
+        ledger.add(*series(1, number))
+        order.append(ledger.lease("w", 0.0).path)
+    assert order[::2] == [f"{n:05}.dm4" for n in (4, 6, 8, 10)]
+    assert order[1::2] == [f"{n:05}.dm4" for n in range(4)]
+
+
 def test_a_worker_that_keeps_up_gets_frames_in_order_all_of_them_new():
     ledger = Ledger()
     for file in series(5):
