@@ -181,8 +181,8 @@ def measure_curve(browser, run, frames):
 
 
 def measure_scrub(browser, run):
-    for number in range(12):
-        run.frame(moment=time.time() + 60 * number)
+    for _ in range(12):
+        run.frame(after=60)
     page = new_page(browser, run)
     wait_shown(page, 1)
     page.wait_for_function(f"() => ({CURVE_POINTS})() > 10")

@@ -1,23 +1,19 @@
 """Live view: the newest frame, how fresh it is, and the fractions over time."""
 
-import logging
-from concurrent.futures import Future
+import time
 from datetime import datetime
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.errors import PychipError
-
 from .components import StatusStrip
 from .curve_plot import CurvePlot
 from .frame_view import FrameView
+from .later import Later
 from .layout import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
 from .state import Shot
 from .viewer import Desk, Viewer
-
-logger = logging.getLogger(__name__)
 
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
@@ -37,7 +33,8 @@ class LiveView:
         self._viewer = viewer
         self._sent = self._painted = 0
         self._skipped = 0
-        self._wanted: Future[Shot] | None = None
+        self._later = Later(self._on_trouble, threads=1)
+        self._picks = 0
         self._pinned = False
         self._trouble = ""
         self._curve_at = 0.0
@@ -69,7 +66,6 @@ class LiveView:
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
-        self._show_past(now)
         shot = self._desk.run.shot
         newer = shot is not None and shot.number != self._sent
         if shot is not None and newer and not self._pinned and self._frame.free(now):
@@ -92,31 +88,32 @@ class LiveView:
 
     def close(self) -> None:
         """Leave nothing behind; the session is over."""
+        self._later.close()
 
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""
         key = self._desk.run.nearest(moment)
-        if key is not None:
-            past = self._desk.past
-            self._wanted = self._desk.studio.frames.submit(lambda: past.shot(key))
+        if key is None:
+            return
+        self._picks += 1
+        past, pick = self._desk.past, self._picks
+        self._later.do(lambda: past.shot(key), lambda shot: self._show_past(shot, pick))
 
-    def _show_past(self, now: float) -> None:
-        if self._wanted is None or not self._wanted.done():
+    def _show_past(self, shot: Shot, pick: int) -> None:
+        """Show a past frame, unless something else has been asked for since."""
+        if pick != self._picks:
             return
-        done, self._wanted = self._wanted, None
-        error = done.exception()
-        if error is not None:
-            self._trouble = str(error)
-            if not isinstance(error, PychipError):
-                logger.error("a past frame cannot be shown", exc_info=error)
-            return
-        shot, self._trouble = done.result(), ""
+        self._trouble = ""
         self._pinned = self._back.visible = True
-        self._plot.point_at(shot.live.frame.time)
         clock = datetime.fromtimestamp(shot.live.frame.time).strftime("%H:%M:%S")
-        self._frame.show(shot, now, note=f"of {clock}: ")
+        self._frame.show(shot, time.monotonic(), note=f"of {clock}: ")
+        self._plot.point_at(shot.live.frame.time)
+
+    def _on_trouble(self, text: str) -> None:
+        self._trouble = text
 
     def _go_live(self) -> None:
+        self._picks += 1
         self._pinned = self._back.visible = False
         self._plot.point_at(None)
         self._sent = 0
