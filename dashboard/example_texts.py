@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pychip_stream.domain.results import Fraction
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
 from pychip_stream.model.quality import FEWEST, MOST
 
 from .drafts import DraftState
@@ -34,6 +36,48 @@ def edited(state: DraftState, message: dict[str, Any], key: Key | None) -> Draft
         "drop": lambda: state.drop(int(message["number"])),
     }
     return changes[kind]()
+
+
+def picks_message(state: DraftState, key: Key, echo: int, *, locked: bool) -> dict[str, Any]:
+    """Classes, and the chosen chips of one frame; `echo` is the click that this answers."""
+    return {
+        "type": "picks",
+        "classes": [{"name": c.name, "color": c.color} for c in state.classes],
+        "picks": [[p.row, p.column, p.label] for p in state.picks if (p.path, p.index) == key],
+        "echo": echo,
+        "locked": locked,
+    }
+
+
+def labels_message(state: DraftState, preview: Preview | None) -> dict[str, Any]:
+    """Labels of the frame, and a bar for every class: one that came later would move the image.
+
+    Labels of another grid than the draft's are left out.
+    """
+    trial = preview.trial if preview is not None else None
+    if trial is not None and trial.support.chip_size != state.chip_size:
+        trial = None
+    fractions = trial.result.fractions if trial is not None else {}
+    pairs = [*((c.name, c.color) for c in state.classes), (UNKNOWN, UNKNOWN_COLOR)]
+    nothing = Fraction(0.0, 0.0, 0.0)
+    bars = [{"name": n, "color": c, **fractions.get(n, nothing)._asdict()} for n, c in pairs]
+    message: dict[str, Any] = {"type": "labels", "bars": bars, "labels": None, "palette": []}
+    if preview is None:
+        return message
+    message["seq"] = preview.number
+    if trial is not None:
+        size, labels = trial.support.chip_size, trial.result.label_map
+        colors = {c.name: c.color for c in trial.support.classes}
+        message |= {
+            "labels": labels.tobytes(),
+            "grid": list(labels.shape),
+            "chip": [size.width, size.height],
+            "palette": [
+                {"name": n, "color": colors.get(n, UNKNOWN_COLOR)}
+                for n in (*trial.result.names, UNKNOWN)
+            ],
+        }
+    return message
 
 
 def shelf_message(

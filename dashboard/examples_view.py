@@ -10,13 +10,20 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.domain.chips import CELLS, ChipSize, Grid
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 from pychip_stream.model.guidance import GridAdvice
 
 from .components import ChipCanvas, ClassShelf
-from .example_texts import edited, odd_chips, quality_lines, shelf_message
+from .example_texts import (
+    edited,
+    labels_message,
+    odd_chips,
+    picks_message,
+    quality_lines,
+    shelf_message,
+)
+from .grid_controls import GridControls, grid_shape
 from .layout import FULL_HEIGHT, SMALL_BUTTONS, plain_text, side_by_side
 from .pictures import to_jpeg
 from .previews import Preview
@@ -68,19 +75,14 @@ class ExamplesView:
 
     def _make_controls(self) -> None:
         size = self._bench.draft.state.chip_size
-        small = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._grid = GridControls(size, self._on_grid, enabled=self._viewer.operator)
+        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
         self._newest = pmui.Button(label="Take the newest frame", **small)
         self._newest.on_click(lambda _event: self._take(self._desk.run.newest_key()))
         self._number = pmui.IntInput(
             label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
         )
         self._number.param.watch(self._on_number, "value")
-        slider = {"start": 2 * CELLS, "end": 256, "step": 1, "width": 190, "margin": (0, 10)}
-        self._width = pmui.IntSlider(label="chip width (px)", value=size.width, **slider)
-        self._height = pmui.IntSlider(label="height (px)", value=size.height, **slider)
-        self._square = pmui.Checkbox(label="square", value=size.width == size.height)
-        self._height.visible = not self._square.value
-        self._square.param.watch(self._on_square, "value")
         self._advice = plain_text(sizing_mode="stretch_width")
         self._recommended: Future[GridAdvice] | None = None
         self._use = pmui.Button(
@@ -89,20 +91,13 @@ class ExamplesView:
         self._use.on_click(lambda _event: self._use_recommended())
         self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
         self._hints.param.watch(lambda _event: self._send_hints(), "value")
-        for one in (self._width, self._height):
-            one.param.watch(self._on_grid_move, "value")
-            one.disabled = not self._viewer.operator
 
     def panel(self) -> Any:
         """Lay the page out: frame left, classes and versions right."""
         choose = pn.Row(self._newest, self._number, sizing_mode="stretch_width")
-        grid = pn.Row(
-            self._width, self._height, self._square, sizing_mode="stretch_width",
-            styles={"flex-wrap": "wrap"},
-        )  # fmt: skip
         advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
         right = pn.Column(
-            choose, grid, advice, self._shelf, self._hints, self._versions.panel(),
+            choose, self._grid.panel(), advice, self._shelf, self._hints, self._versions.panel(),
             sizing_mode="stretch_width",
             styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
         )  # fmt: skip
@@ -149,11 +144,9 @@ class ExamplesView:
                 logger.error("%s cannot be shown", key[0], exc_info=error)
             return
         self._picture = future.result()
-        shape = self._picture.shape
         studio = self._desk.studio
         self._recommended = studio.frames.submit(lambda: studio.advise(key))
-        for slider, length in ((self._width, shape[1]), (self._height, shape[0])):
-            slider.end = max(length // 2, 4 * CELLS)
+        self._grid.fit(self._picture.shape)
         self._send_frame()
 
     def _send_frame(self) -> None:
@@ -169,7 +162,7 @@ class ExamplesView:
             jpeg=picture.jpeg,
             shape=list(picture.shape),
             chip=[state.chip_size.width, state.chip_size.height],
-            grid=_grid(picture.shape, state.chip_size),
+            grid=grid_shape(picture.shape, state.chip_size),
             labels=None,
             palette=[],
             pixel_size=picture.pixel_size,
@@ -247,27 +240,18 @@ class ExamplesView:
             logger.warning("a message of a browser makes no sense: %.200r", message)
         self._sent_state = 0
 
-    def _on_square(self, event: Any) -> None:
-        self._height.visible = not event.new
-        if event.new:
-            self._height.value = self._width.value
-
-    def _on_grid_move(self, event: Any) -> None:
+    def _on_grid(self, size: ChipSize) -> None:
         """Draw the grid while the slider moves; the draft follows when it is let go."""
-        if self._square.value and event.obj is self._width:
-            self._height.value = self._width.value
-        size = ChipSize(self._width.value, self._height.value)
-        if size == self._bench.draft.state.chip_size:
-            return
-        self._moved_at = time.monotonic()
-        self._send_grid(size)
+        if size != self._bench.draft.state.chip_size:
+            self._moved_at = time.monotonic()
+            self._send_grid(size)
 
     def _send_grid(self, size: ChipSize) -> None:
         if self._picture is None:
             return
         self._sent_size = size
         self._canvas.send(
-            type="grid", grid=_grid(self._picture.shape, size), chip=[size.width, size.height]
+            type="grid", grid=grid_shape(self._picture.shape, size), chip=[size.width, size.height]
         )
 
     def _settle_grid(self, now: float) -> None:
@@ -275,7 +259,7 @@ class ExamplesView:
         if self._moved_at is None or now - self._moved_at < _REST_S:
             return
         self._moved_at = None
-        size = ChipSize(self._width.value, self._height.value)
+        size = self._grid.size
         draft = self._bench.draft
         if self._viewer.operator and size != draft.state.chip_size:
             draft.change(draft.state.resize(size))
@@ -290,20 +274,13 @@ class ExamplesView:
         if number != self._sent_state:
             self._sent_state = number
             size = state.chip_size
-            asked = (self._width.value, self._height.value)
-            if self._moved_at is None and asked != (size.width, size.height):
-                self._square.value = size.width == size.height
-                self._width.value, self._height.value = size.width, size.height
-            if size != self._sent_size and self._moved_at is None:
-                self._send_grid(size)
+            if self._moved_at is None:
+                self._grid.show(size)
+                if size != self._sent_size:
+                    self._send_grid(size)
+            locked = not self._viewer.operator
             key = self._picture.key
-            self._canvas.send(
-                type="picks",
-                classes=[{"name": c.name, "color": c.color} for c in state.classes],
-                picks=[[p.row, p.column, p.label] for p in state.picks if (p.path, p.index) == key],
-                echo=self._echo,
-                locked=not self._viewer.operator,
-            )
+            self._canvas.send(**picks_message(state, key, self._echo, locked=locked))
             self._send_shelf()
         self._bench.previewer.ask(number, state, self._picture.key)
         if self._thumbs is not None and self._thumbs.done():
@@ -327,27 +304,10 @@ class ExamplesView:
         if preview.key != self._picture.key:
             return
         self._sent_preview = preview
-        trial = preview.trial
-        if trial is None:
-            self._canvas.send(type="labels", labels=None, bars=[], seq=preview.number)
+        self._canvas.send(**labels_message(self._bench.draft.state, preview))
+        if preview.trial is None:
             self._say([["", preview.trouble]])
             return
-        result = trial.result
-        colors = {c.name: c.color for c in trial.support.classes}
-        names = (*result.names, UNKNOWN)
-        palette = [{"name": n, "color": colors.get(n, UNKNOWN_COLOR)} for n in names]
-        self._canvas.send(
-            type="labels",
-            seq=preview.number,
-            labels=result.label_map.tobytes(),
-            grid=list(result.label_map.shape),
-            chip=[trial.support.chip_size.width, trial.support.chip_size.height],
-            palette=palette,
-            bars=[
-                {**entry, "value": f.value, "low": f.low, "high": f.high, "truth": None}
-                for entry, f in zip(palette, result.fractions.values(), strict=True)
-            ],
-        )
         self._say(quality_lines(preview))
         self._send_hints()
         if preview.quality is not None:
@@ -355,11 +315,3 @@ class ExamplesView:
 
     def _say(self, lines: list[list[str]]) -> None:
         self._shelf.send(type="notes", lines=lines)
-
-
-def _grid(shape: tuple[int, int], size: ChipSize) -> list[int]:
-    try:
-        grid = Grid.of(shape, size)
-    except PychipError:
-        return [0, 0]
-    return [grid.rows, grid.columns]

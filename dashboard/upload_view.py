@@ -6,17 +6,22 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.domain.chips import CELLS, ChipSize, Grid
-from pychip_stream.domain.results import Fraction
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 from pychip_stream.ingest.readers import SUFFIXES
 
 from .components import ChipCanvas, ClassShelf, DropZone
 from .download_bar import DownloadBar
-from .drafts import DraftState
-from .example_texts import edited, odd_chips, quality_lines, shelf_message
+from .example_texts import (
+    edited,
+    labels_message,
+    odd_chips,
+    picks_message,
+    quality_lines,
+    shelf_message,
+)
 from .exports import KINDS, ExportKind, Progress, Source
+from .grid_controls import GridControls, grid_shape
 from .later import Later
 from .layout import SMALL_BUTTONS, plain_text, side_by_side
 from .previews import Preview
@@ -63,20 +68,7 @@ class UploadView:
 
     def _make_pages(self) -> None:
         small = {"size": "small", "margin": (6, 0)}
-        slider = {
-            "start": CELLS,
-            "end": 512,
-            "step": 1,
-            "value": 64,
-            "sizing_mode": "stretch_width",
-        }
-        self._width = pmui.IntSlider(label="chip width (px)", **slider)
-        self._height = pmui.IntSlider(label="chip height (px)", **slider)
-        self._square = pmui.Checkbox(label="square", value=True)
-        self._height.visible = False
-        self._square.param.watch(self._on_square, "value")
-        for one in (self._width, self._height):
-            one.param.watch(self._on_slider, "value")
+        self._grid = GridControls(self._bench.draft.state.chip_size, self._on_grid)
         self._advice = plain_text()
         use = pmui.Button(label="Use this grid size", **small)
         use.on_click(lambda _event: self._use_grid())
@@ -87,8 +79,7 @@ class UploadView:
         self._pages = {
             FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
             GRID: pn.Column(
-                self._width, self._square, self._height, hint, self._advice, use,
-                sizing_mode="stretch_width",
+                self._grid.panel(), hint, self._advice, use, sizing_mode="stretch_width"
             ),
             EXAMPLES: pn.Column(self._shelf, classify, sizing_mode="stretch_width"),
             RESULT: pn.Column(
@@ -171,12 +162,8 @@ class UploadView:
     def _on_read(self, uploaded: Uploaded) -> None:
         height, width = uploaded.shape
         self._drop.send(type="say", text=f"{width} × {height} pixels", level="good")
-        size = self._bench.draft.state.chip_size
-        for slider, edge, value in (
-            (self._width, width, size.width), (self._height, height, size.height),
-        ):  # fmt: skip
-            slider.end = max(edge // 2, CELLS + 1)
-            slider.value = min(value, slider.end)
+        self._grid.fit(uploaded.shape)
+        self._grid.show(self._bench.draft.state.chip_size)
         advice = uploaded.advice
         self._advice.object = "" if advice is None else f"{advice.chip_size} px: {advice.reason}"
         self._step.value = GRID
@@ -190,42 +177,31 @@ class UploadView:
         size = self._bench.draft.state.chip_size
         self._canvas.send(
             type="frame", seq=self._sequence, jpeg=uploaded.jpeg, shape=list(uploaded.shape),
-            chip=[size.width, size.height], grid=_grid(uploaded, size), labels=None, palette=[],
-            pixel_size=uploaded.pixel_size, unit=uploaded.unit, bars=[],
+            chip=[size.width, size.height], grid=grid_shape(uploaded.shape, size), labels=None,
+            palette=[], pixel_size=uploaded.pixel_size, unit=uploaded.unit, bars=[],
             caption=uploaded.key[0].partition("/")[2], alt="the uploaded image",
         )  # fmt: skip
         if self._step.value != EXAMPLES:
             self._lock_picks()
         if self._step.value == GRID:
-            self._send_grid()
+            self._on_grid(self._grid.size)
 
     def _lock_picks(self) -> None:
         self._canvas.send(type="picks", classes=[], picks=[], echo=0, locked=True)
 
     # -- the grid
 
-    def _on_square(self, event: Any) -> None:
-        self._height.visible = not event.new
-        if event.new:
-            self._height.value = self._width.value
-
-    def _on_slider(self, event: Any) -> None:
-        if self._square.value and event.obj is self._width:
-            self._height.value = self._width.value
-        if self._step.value == GRID:
-            self._send_grid()
-
-    def _send_grid(self) -> None:
-        if self._bench.uploaded is not None:
-            size = ChipSize(self._width.value, self._height.value)
-            grid = _grid(self._bench.uploaded, size)
-            self._canvas.send(type="grid", grid=grid, chip=[size.width, size.height])
-            rows, columns = grid
-            self._say.object = f"{rows} rows × {columns} columns = {rows * columns} chips"
+    def _on_grid(self, size: ChipSize) -> None:
+        uploaded = self._bench.uploaded
+        if uploaded is None or self._step.value != GRID:
+            return
+        rows, columns = grid = grid_shape(uploaded.shape, size)
+        self._canvas.send(type="grid", grid=grid, chip=[size.width, size.height])
+        self._say.object = f"{rows} rows × {columns} columns = {rows * columns} chips"
 
     def _use_grid(self) -> None:
         draft = self._bench.draft
-        draft.change(draft.state.resize(ChipSize(self._width.value, self._height.value)))
+        draft.change(draft.state.resize(self._grid.size))
         self._step.value = EXAMPLES
 
     # -- the examples
@@ -270,12 +246,9 @@ class UploadView:
         if number == self._sent_state:
             return
         self._sent_state = number
-        self._canvas.send(
-            type="picks", classes=[{"name": c.name, "color": c.color} for c in state.classes],
-            picks=[[p.row, p.column, p.label] for p in state.picks], echo=self._echo, locked=False,
-        )  # fmt: skip
+        self._canvas.send(**picks_message(state, uploaded.key, self._echo, locked=False))
         preview = self._bench.previewer.preview
-        self._send_labels(state, preview)
+        self._canvas.send(**labels_message(state, preview))
         odd = odd_chips(preview)
         studio = self._bench.studio
         self._later.do(
@@ -290,28 +263,7 @@ class UploadView:
         self._sent_preview = preview
         self._shelf.send(type="notes", lines=quality_lines(preview))
         if preview.trial is not None:
-            self._send_labels(self._bench.draft.state, preview)
-
-    def _send_labels(self, state: DraftState, preview: Preview | None) -> None:
-        """Send labels, and a bar for every class: one that came later would move the image."""
-        trial = preview.trial if preview is not None else None
-        if trial is not None and trial.support.chip_size != state.chip_size:
-            trial = None  # of the grid before
-        fractions = trial.result.fractions if trial is not None else {}
-        pairs = [*((c.name, c.color) for c in state.classes), (UNKNOWN, UNKNOWN_COLOR)]
-        nothing = Fraction(0.0, 0.0, 0.0)
-        bars = [{"name": n, "color": c, **fractions.get(n, nothing)._asdict()} for n, c in pairs]
-        message: dict[str, Any] = {"type": "labels", "bars": bars, "labels": None, "palette": []}
-        if preview is not None and trial is not None:
-            colors = [c.color for c in trial.support.classes]
-            named = zip((*trial.result.names, UNKNOWN), (*colors, UNKNOWN_COLOR), strict=True)
-            message |= {
-                "seq": preview.number,
-                "labels": trial.result.label_map.tobytes(),
-                "grid": list(trial.result.label_map.shape),
-                "palette": [{"name": n, "color": c} for n, c in named],
-            }
-        self._canvas.send(**message)
+            self._canvas.send(**labels_message(self._bench.draft.state, preview))
 
     # -- the result
 
@@ -353,11 +305,3 @@ class UploadView:
         if replay is None:
             return None
         return Source(replay.run, pixel_reader(replay.run, replay.run.path.parent), 0)
-
-
-def _grid(uploaded: Uploaded, size: ChipSize) -> list[int]:
-    try:
-        grid = Grid.of(uploaded.shape, size)
-    except PychipError:
-        return [0, 0]
-    return [grid.rows, grid.columns]
