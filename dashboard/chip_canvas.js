@@ -324,15 +324,20 @@ class ChipCanvas {
     }
     bars.forEach((bar, i) => {
       const row = this.legend.children[i];
-      const percent = (v) => `${(100 * Math.min(Math.max(v, 0), 1)).toFixed(2)}%`;
+      const percent = (v) => `${(100 * Math.min(Math.max(v || 0, 0), 1)).toFixed(2)}%`;
       row.style.setProperty("--colour", bar.color);
+      const measured = typeof bar.value === "number";
       row.querySelector(".fill").style.width = percent(bar.value);
       const range = row.querySelector(".range");
+      range.style.visibility = measured ? "visible" : "hidden";
       range.style.left = percent(bar.low);
       range.style.width = percent(bar.high - bar.low);
+      const numbers = measured &&
+        [`${(100 * bar.value).toFixed(1)} %`, (100 * bar.low).toFixed(0), (100 * bar.high).toFixed(0)];
       row.querySelector(".number").textContent =
-        `${(100 * bar.value).toFixed(1)} %  (${(100 * bar.low).toFixed(0)}–${(100 * bar.high).toFixed(0)})`;
-      row.title = `${bar.name}: ${(100 * bar.value).toFixed(1)} %, 95 % interval ` +
+        measured ? `${numbers[0]}  (${numbers[1]}–${numbers[2]})` : "–";
+      row.title = !measured ? `${bar.name}: nothing measured` :
+        `${bar.name}: ${numbers[0]}, 95 % interval ` +
         `${(100 * bar.low).toFixed(1)}–${(100 * bar.high).toFixed(1)} %` +
         (bar.truth === null || bar.truth === undefined ? "" : `, true ${(100 * bar.truth).toFixed(1)} %`);
       const truth = row.querySelector(".truth");

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pychip_stream.domain.results import Fraction
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
 from pychip_stream.model.quality import FEWEST, MOST
 
@@ -52,15 +51,17 @@ def picks_message(state: DraftState, key: Key, echo: int, *, locked: bool) -> di
 def labels_message(state: DraftState, preview: Preview | None) -> dict[str, Any]:
     """Labels of the frame, and a bar for every class: one that came later would move the image.
 
-    Labels of another grid than the draft's are left out.
+    Labels of another grid than the draft's are left out; a bar without a fraction has no value.
     """
     trial = preview.trial if preview is not None else None
     if trial is not None and trial.support.chip_size != state.chip_size:
         trial = None
     fractions = trial.result.fractions if trial is not None else {}
     pairs = [*((c.name, c.color) for c in state.classes), (UNKNOWN, UNKNOWN_COLOR)]
-    nothing = Fraction(0.0, 0.0, 0.0)
-    bars = [{"name": n, "color": c, **fractions.get(n, nothing)._asdict()} for n, c in pairs]
+    bars: list[dict[str, Any]] = [
+        {"name": n, "color": c} | (fractions[n]._asdict() if n in fractions else {})
+        for n, c in pairs
+    ]
     message: dict[str, Any] = {"type": "labels", "bars": bars, "labels": None, "palette": []}
     if preview is None:
         return message

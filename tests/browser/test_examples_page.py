@@ -11,9 +11,10 @@ from rehearsal import Rehearsal
 from pychip_stream.archive.supports import SupportFolder, load_support
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    one = Rehearsal(tmp_path_factory.mktemp("run") / "e", size=512, chip=64).start()
+@pytest.fixture
+def run(tmp_path):
+    one = Rehearsal(tmp_path / "e", size=512, chip=64).start()
+    one.frame(0.5)
     yield one
     one.stop()
 
@@ -26,7 +27,6 @@ def open_examples(visit, run):
 
 
 def test_a_support_set_from_clicks_to_publication(run, visit):
-    run.frame(0.5)
     page, chips = open_examples(visit, run)
     chips.click((0, 0), (3, 1), (6, 2))
     page.keyboard.press("2")
