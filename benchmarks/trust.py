@@ -55,6 +55,8 @@ FEWEST, MOST = 3, 10
 """Examples per class for the intervals, drawn for each run."""
 CHIP_SIZES = {"ebc": 64, "super": 32}
 
+SENSITIVITIES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6)
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -299,6 +301,10 @@ def figures(tally: Tally) -> dict[str, Any]:
         "known_rejected": float((known > 1).mean()),
         "known_rejected_all_runs": float((tally.all("novelty of known") > 1).mean()),
         "unknown_found": float((unknown > 1).mean()) if len(unknown) else float("nan"),
+        "known_rejected_and_unknown_found_by_sensitivity": {
+            f"{factor:g}": f"{(factor * known > 1).mean():.4f} {(factor * unknown > 1).mean():.4f}"
+            for factor in SENSITIVITIES
+        },
         "coverage": tally.mean("covered"),
         "coverage_pixels": tally.mean("pixels covered"),
         "coverage_by_scenario": {s: tally.mean("covered", s) for s in scenarios},

@@ -24,8 +24,9 @@ Floating = npt.NDArray[np.floating]
 _KEPT = 0.9
 """Share of the background that is taken to be of the named classes."""
 _QUANTILE = 0.995
-_SLACK = 1.4
-"""Room for frames that differ a little from the one the examples came from."""
+_SLACK = 1.15
+"""Room for frames that differ a little from the one the examples came from; set for the bundled
+weights with benchmarks/trust.py on seeds that its documented figures do not use."""
 _ROUNDS = 3
 _PARTS = 4
 
