@@ -290,6 +290,10 @@ def figures(tally: Tally) -> dict[str, Any]:
         correct = np.concatenate([tally.all("correct", s) for s in chosen])
         return calibration_error(confidence, correct.astype(bool))
 
+    def rejected(novelty: npt.NDArray[np.float64]) -> dict[str, float]:
+        shares = [float((s * novelty > 1).mean()) for s in SENSITIVITIES] if len(novelty) else []
+        return dict(zip(map(str, SENSITIVITIES), shares, strict=False))
+
     return {
         "calibration_error": error(scenarios),
         "calibration_error_without_drift": error(quiet),
@@ -301,10 +305,8 @@ def figures(tally: Tally) -> dict[str, Any]:
         "known_rejected": float((known > 1).mean()),
         "known_rejected_all_runs": float((tally.all("novelty of known") > 1).mean()),
         "unknown_found": float((unknown > 1).mean()) if len(unknown) else float("nan"),
-        "known_rejected_and_unknown_found_by_sensitivity": {
-            f"{factor:g}": f"{(factor * known > 1).mean():.4f} {(factor * unknown > 1).mean():.4f}"
-            for factor in SENSITIVITIES
-        },
+        "known_rejected_by_sensitivity": rejected(known),
+        "unknown_found_by_sensitivity": rejected(unknown),
         "coverage": tally.mean("covered"),
         "coverage_pixels": tally.mean("pixels covered"),
         "coverage_by_scenario": {s: tally.mean("covered", s) for s in scenarios},

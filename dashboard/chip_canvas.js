@@ -332,14 +332,13 @@ class ChipCanvas {
       range.style.visibility = measured ? "visible" : "hidden";
       range.style.left = percent(bar.low);
       range.style.width = percent(bar.high - bar.low);
-      const numbers = measured &&
-        [`${(100 * bar.value).toFixed(1)} %`, (100 * bar.low).toFixed(0), (100 * bar.high).toFixed(0)];
-      row.querySelector(".number").textContent =
-        measured ? `${numbers[0]}  (${numbers[1]}–${numbers[2]})` : "–";
+      const share = (v, digits) => (100 * v).toFixed(digits);
+      row.querySelector(".number").textContent = measured
+        ? `${share(bar.value, 1)} %  (${share(bar.low, 0)}–${share(bar.high, 0)})` : "–";
       row.title = !measured ? `${bar.name}: nothing measured` :
-        `${bar.name}: ${numbers[0]}, 95 % interval ` +
-        `${(100 * bar.low).toFixed(1)}–${(100 * bar.high).toFixed(1)} %` +
-        (bar.truth === null || bar.truth === undefined ? "" : `, true ${(100 * bar.truth).toFixed(1)} %`);
+        `${bar.name}: ${share(bar.value, 1)} %, 95 % interval ` +
+        `${share(bar.low, 1)}–${share(bar.high, 1)} %` +
+        (bar.truth === null || bar.truth === undefined ? "" : `, true ${share(bar.truth, 1)} %`);
       const truth = row.querySelector(".truth");
       truth.hidden = bar.truth === null || bar.truth === undefined;
       if (!truth.hidden) truth.style.left = percent(bar.truth);

@@ -10,7 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.errors import PychipError
 from pychip_stream.model.guidance import GridAdvice
 
@@ -75,7 +75,9 @@ class ExamplesView:
 
     def _make_controls(self) -> None:
         size = self._bench.draft.state.chip_size
-        self._grid = GridControls(size, self._on_grid, enabled=self._viewer.operator)
+        self._grid = GridControls(
+            size, self._on_grid, least=2 * CELLS, enabled=self._viewer.operator
+        )
         small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
         self._newest = pmui.Button(label="Take the newest frame", **small)
         self._newest.on_click(lambda _event: self._take(self._desk.run.newest_key()))

@@ -1,20 +1,16 @@
 """Frame view: a canvas that shows shots, one in flight, with crops as recorded when zoomed in."""
 
-import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
-from pychip_stream.errors import PychipError
 
 from .components import ChipCanvas
+from .later import Later
 from .pictures import checked_rect, crop_jpeg
 from .state import Shot
 from .studio import Studio
-
-logger = logging.getLogger(__name__)
 
 _LOST_ACK_S = 3.0
 
@@ -34,7 +30,8 @@ class FrameView:
         self._seq = 0
         self._sent_at = 0.0
         self._in_flight = False
-        self._crop: Future[dict[str, Any]] | None = None
+        self._later = Later(lambda _text: self._on_crop(None), shared=studio.frames)
+        self._cropping = False
         self.shot: Shot | None = None
         self.painted: tuple[Shot, float] | None = None
         self.canvas = ChipCanvas(self._on_message, sizing_mode="stretch_width")
@@ -50,15 +47,9 @@ class FrameView:
         self._sent_at, self._in_flight = now, True
         self.canvas.send(**frame_message(shot, self._truth_of(shot), self._seq, note))
 
-    def pull(self) -> None:
-        """Send a crop that has been made."""
-        if self._crop is not None and self._crop.done():
-            done, self._crop = self._crop, None
-            error = done.exception()
-            if error is None:
-                self.canvas.send(**done.result())
-            elif not isinstance(error, PychipError):
-                logger.error("a crop could not be made", exc_info=error)
+    def close(self) -> None:
+        """Send no crop any more."""
+        self._later.close()
 
     def _on_message(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -76,7 +67,7 @@ class FrameView:
     def _ask_crop(self, asked: object) -> None:
         shot = self.shot
         rect = checked_rect(asked, shot.live.shape) if shot is not None else None
-        if shot is None or rect is None or self._crop is not None:
+        if shot is None or rect is None or self._cropping:
             return
         studio, seq = self._studio, self._seq
 
@@ -86,7 +77,14 @@ class FrameView:
             jpeg = crop_jpeg(frame.pixels, scale, rect)
             return {"type": "crop", "seq": seq, "rect": list(rect), "jpeg": jpeg}
 
-        self._crop = studio.frames.submit(work)
+        self._cropping = True
+        self._later.do(work, self._on_crop)
+
+    def _on_crop(self, message: dict[str, Any] | None) -> None:
+        """Send a crop; without one the picture stays as coarse as it is."""
+        self._cropping = False
+        if message is not None:
+            self.canvas.send(**message)
 
 
 def frame_message(shot: Shot, truth: dict[str, float], seq: int, note: str = "") -> dict[str, Any]:

@@ -21,16 +21,23 @@ class GridControls:
         Shown at first.
     on_move
         Called with the size while the viewer moves a slider, not when `show` does.
+    least
+        Shortest edge that the sliders reach.
     enabled
         Whether this viewer may move them.
     """
 
     def __init__(
-        self, size: ChipSize, on_move: Callable[[ChipSize], None], *, enabled: bool = True
+        self,
+        size: ChipSize,
+        on_move: Callable[[ChipSize], None],
+        *,
+        least: int = CELLS,
+        enabled: bool = True,
     ) -> None:
         self._on_move = on_move
         self._silent = False
-        slider: dict[str, Any] = {"start": 2 * CELLS, "end": _LARGEST, "step": 1, "width": 190}
+        slider: dict[str, Any] = {"start": least, "end": _LARGEST, "step": 1, "width": 190}
         slider |= {"margin": (0, 10), "disabled": not enabled}
         self._width = pmui.IntSlider(label="chip width (px)", value=size.width, **slider)
         self._height = pmui.IntSlider(label="chip height (px)", value=size.height, **slider)
@@ -53,14 +60,14 @@ class GridControls:
         )  # fmt: skip
 
     def show(self, size: ChipSize) -> None:
-        """Move the sliders without telling `on_move`."""
-        if size == self.size:
+        """Move the sliders, as far as they reach, without telling `on_move`."""
+        width, height = min(size.width, self._width.end), min(size.height, self._height.end)
+        if ChipSize(width, height) == self.size:
             return
         self._silent = True
         try:
-            self._square.value = size.width == size.height
-            self._width.value = min(size.width, self._width.end)
-            self._height.value = min(size.height, self._height.end)
+            self._square.value = width == height
+            self._width.value, self._height.value = width, height
         finally:
             self._silent = False
 
@@ -77,9 +84,10 @@ class GridControls:
     def _on_slider(self, event: Any) -> None:
         if self._silent:
             return
-        if self._square.value and event.obj is self._width:
-            self._height.value = self._width.value
-        self._on_move(self.size)
+        if self._square.value and event.obj is self._width and self._height.value != event.new:
+            self._height.value = event.new  # and that tells `on_move`
+        else:
+            self._on_move(self.size)
 
 
 def grid_shape(shape: tuple[int, int], size: ChipSize) -> list[int]:

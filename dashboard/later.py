@@ -15,16 +15,26 @@ T = TypeVar("T")
 
 
 class Later:
-    """Threads of one view.
+    """Threads of one view, or of several that share them.
 
     Parameters
     ----------
     on_trouble
         Called in the session with one line for people when work fails.
+    threads
+        Of the view's own.
+    shared
+        Threads to use instead; `close` leaves them to the others.
     """
 
-    def __init__(self, on_trouble: Callable[[str], None], threads: int = 2) -> None:
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="view")
+    def __init__(
+        self,
+        on_trouble: Callable[[str], None],
+        threads: int = 2,
+        shared: ThreadPoolExecutor | None = None,
+    ) -> None:
+        self._own = shared is None
+        self.pool = shared or ThreadPoolExecutor(threads, thread_name_prefix="view")
         self._on_trouble = on_trouble
         self._document = pn.state.curdoc
         self._closed = False
@@ -38,7 +48,8 @@ class Later:
     def close(self) -> None:
         """Begin nothing more, and tell nobody what still comes."""
         self._closed = True
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        if self._own:
+            self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _back(self, future: "Future[T]", done: Callable[[T], None]) -> None:
         if not self._closed and not future.cancelled():

@@ -33,7 +33,7 @@ class LiveView:
         self._viewer = viewer
         self._sent = self._painted = 0
         self._skipped = 0
-        self._later = Later(self._on_trouble, threads=1)
+        self._later = Later(self._on_trouble, shared=desk.studio.frames)
         self._picks = 0
         self._pinned = False
         self._trouble = ""
@@ -73,7 +73,6 @@ class LiveView:
                 self._skipped += shot.number - self._sent - 1 + shot.skipped
             self._sent = shot.number
             self._frame.show(shot, now)
-        self._frame.pull()
         painted = self._frame.painted
         if painted is not None and painted[0].number > self._painted and not self._pinned:
             if self._painted:  # the first one had been waiting for this page, not the reverse
@@ -89,6 +88,7 @@ class LiveView:
     def close(self) -> None:
         """Leave nothing behind; the session is over."""
         self._later.close()
+        self._frame.close()
 
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""

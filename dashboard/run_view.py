@@ -236,7 +236,7 @@ class RunView:
             self._seek(number)
 
     def _make_plot(self) -> None:
-        """Make the plot anew: glyphs that come one by one do not all reach a shown one."""
+        """Make the plot anew: other curves begin whole, not as the last ones were zoomed."""
         plot = self._plot = CurvePlot(self._on_pick, "review", other="B")
         plot.figure.update(sizing_mode="stretch_width", height=300)
         plot.figure.on_event(RangesUpdate, self._on_range)
