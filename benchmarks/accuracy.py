@@ -7,7 +7,7 @@ draws (seed = image number). *within*: balanced accuracy over that image's other
 over all chips of the next image of the family. Embeddings are standardised with the support
 frame's mean and deviation.
 
-    python benchmarks/accuracy.py DATA [--encoder NAME] [--draws 20] [--json]
+    python -m benchmarks.accuracy DATA [--encoder NAME] [--draws 20] [--json]
 
 DATA is a folder with index.csv, images/*.tif and masks/*.png (class indices).
 """

@@ -1,6 +1,6 @@
 """Archive: cost per frame, size, reading, compression, and what survives being killed.
 
-    python benchmarks/archive.py [filters] [cost] [read] [rescore] [kill] [options] [--json]
+    python -m benchmarks.archive [filters] [cost] [read] [rescore] [kill] [options] [--json]
 
 Frames are simulated (640 x 640 pixels, 20 x 20 chips), embedded and classified as in a run, then
 repeated with other names and times. *filters*: time and size of compression choices. *cost*: CPU

@@ -1,6 +1,6 @@
 """What an operator feels of the dashboard, measured in a real browser.
 
-    python benchmarks/dashboard.py [--cycles 200] [--seconds 20] [--viewers 10] [--frames 100000]
+    python -m benchmarks.dashboard [--cycles 200] [--seconds 20] [--viewers 10] [--frames 100000]
 
 A real hub and dashboard, results that are made up here (no worker), Chromium without a window.
 Prints one row per quality: what it is, what was measured, what is wanted.
@@ -20,12 +20,9 @@ import numpy as np
 import psutil
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
-
-from chromium import CHROMIUM, FLAGS  # noqa: E402
-from looks import CURVE_POINTS, FIND, wait_data, wait_shown  # noqa: E402
-from rehearsal import Rehearsal  # noqa: E402
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.looks import CURVE_POINTS, FIND, wait_data, wait_shown
+from tests.support.rehearsal import Rehearsal
 
 EDGE, CHIP = 2048, 34
 RATE = 5.0
@@ -232,7 +229,8 @@ class LongRun(Rehearsal):
         """Start this file instead of the dashboard."""
         if name != "dashboard.app":
             return super().command(name)
-        return [sys.executable, __file__, "--serve", str(self.config_path), str(self.frames)]
+        words = ["-m", "benchmarks.dashboard", "--serve", str(self.config_path), str(self.frames)]
+        return [sys.executable, *words]
 
 
 def main():

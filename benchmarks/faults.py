@@ -1,6 +1,6 @@
 """Kill the services of a run at random moments while frames arrive, and count what is lost.
 
-`python benchmarks/faults.py --kills 2000` takes about two hours on two cores. Every service is
+`python -m benchmarks.faults --kills 2000` takes about two hours on two cores. Every service is
 killed about as often; the supervisor, with everything under it, once in a hundred kills.
 """
 
@@ -11,10 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "system"))
-
-import chaos
-from helpers import Stack
+from tests.support import chaos
+from tests.support.stack import Stack
 
 WEIGHTS = {
     "services.hub": 1.0,

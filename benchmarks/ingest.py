@@ -1,6 +1,6 @@
 """What watching a large acquisition folder costs, and how soon a new frame is noticed.
 
-    python benchmarks/ingest.py [--files 90000] [--frames 80] [--json]
+    python -m benchmarks.ingest [--files 90000] [--frames 80] [--json]
 
 A tree as in-situ software lays it out (25 frames a second) is made in a temporary folder. Then,
 in one run: a bare os.scandir walk and a reconciliation by turns, the share of a core of a watch

@@ -1,6 +1,6 @@
 """Run many small frames through all services; memory, handles and cost per frame must stay flat.
 
-`python benchmarks/soak.py --frames 20000` takes about half an hour on two cores.
+`python -m benchmarks.soak --frames 20000` takes about half an hour on two cores.
 """
 
 import argparse
@@ -9,11 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "system"))
-
-import chaos
-from helpers import Stack
-from soak import SECTIONS, soak
+from tests.support import chaos
+from tests.support.soak import SECTIONS, soak
+from tests.support.stack import Stack
 
 STEP = 1000
 LIMIT = 1.1

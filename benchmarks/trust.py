@@ -5,7 +5,7 @@ frame as an operator would (clean chips, 3-10 per class at random). What the cla
 compared with what the simulator knows, for chips (majority class) and for fractions (share of
 chips by majority class, which is what a phase fraction is; and share of pixels besides).
 
-    python benchmarks/trust.py [--runs 200] [--seed 0] [--jobs 2] [--encoder NAME]
+    python -m benchmarks.trust [--runs 200] [--seed 0] [--jobs 2] [--encoder NAME]
         [--json]
 
 With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) calibration and coverage on real,

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, FLAGS
-from helpers import Stack
 from playwright.sync_api import expect, sync_playwright
+
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.stack import Stack
 
 expect.set_options(timeout=30_000)
 

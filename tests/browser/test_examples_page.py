@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from helpers import wait_for
-from looks import Chips, data, wait_data
 from playwright.sync_api import expect
-from rehearsal import Rehearsal
 
 from pychip_stream.archive.supports import SupportFolder, load_support
+from tests.support.looks import Chips, data, wait_data
+from tests.support.rehearsal import Rehearsal
+from tests.support.stack import wait_for
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import re
 import time
 
 import pytest
-from looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_shown
 from playwright.sync_api import expect
-from rehearsal import Rehearsal
 
 from pychip_stream.wire.messages import Alert
+from tests.support.looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_shown
+from tests.support.rehearsal import Rehearsal
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ import re
 import shutil
 
 import pytest
-from helpers import call
-from looks import Chips, wait_data
 from playwright.sync_api import expect
 
 from pychip_stream.archive.supports import load_support
+from tests.support.looks import Chips, wait_data
+from tests.support.stack import call
 
 
 def authors_picks(folder):

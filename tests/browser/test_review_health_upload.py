@@ -4,14 +4,14 @@ import csv
 import re
 
 import pytest
-from archive_samples import failed, record, result
-from looks import CURVE_POINTS, Chips, wait_data
 from playwright.sync_api import expect
-from rehearsal import Rehearsal
-from run_samples import add_second_scoring, make_run
 
 from pychip_stream.archive.supports import load_support
 from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import failed, record, result
+from tests.support.looks import CURVE_POINTS, Chips, wait_data
+from tests.support.rehearsal import Rehearsal
+from tests.support.run_samples import add_second_scoring, make_run
 
 FRAMES = 6
 MARKUP = "torn <img src=x onerror=alert(1)>"

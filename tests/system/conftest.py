@@ -1,7 +1,8 @@
 """Fixtures of the system tests."""
 
 import pytest
-from helpers import Stack
+
+from tests.support.stack import Stack
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import COMMAND, call_json
 
 from pychip_stream.archive.supports import save_support
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.sim.specimen import Experiment
+from tests.support.stack import COMMAND, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

@@ -7,8 +7,9 @@ import socket
 import numpy as np
 import pytest
 import tifffile
-from helpers import call, call_json
 from PIL import Image
+
+from tests.support.stack import call, call_json
 
 pytestmark = pytest.mark.system
 

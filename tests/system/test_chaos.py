@@ -2,8 +2,9 @@
 
 import sys
 
-import chaos
 import pytest
+
+from tests.support import chaos
 
 pytestmark = [
     pytest.mark.system,
@@ -14,7 +15,7 @@ pytestmark = [
 
 KILLS = 200
 # The worker loads torch each time, so that in the suite it dies less often than the others;
-# `python benchmarks/faults.py` kills all alike.
+# `python -m benchmarks.faults` kills all alike.
 WEIGHTS = {
     "services.hub": 6.0,
     "services.archiver": 4.0,

@@ -4,7 +4,8 @@ import csv
 
 import numpy as np
 import pytest
-from helpers import call, call_json
+
+from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chaos
 import pytest
-from helpers import call_json
-from hostile import Flood, Proxy, bend, is_root, memory_mb
+
+from tests.support import chaos
+from tests.support.hostile import Flood, Proxy, bend, is_root, memory_mb
+from tests.support.stack import call_json
 
 resource = pytest.importorskip("resource", reason="Windows has no such limits")
 

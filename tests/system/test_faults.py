@@ -7,10 +7,10 @@ import sys
 import time
 
 import pytest
-from helpers import COMMAND, call_json
 
 from pychip_stream.ingest.readers import read_frame
 from pychip_stream.sim.faults import FAULTS
+from tests.support.stack import COMMAND, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

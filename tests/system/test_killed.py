@@ -5,7 +5,8 @@ import signal
 import sys
 
 import pytest
-from helpers import call_json, wait_for
+
+from tests.support.stack import call_json, wait_for
 
 pytestmark = [
     pytest.mark.system,

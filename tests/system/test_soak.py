@@ -1,6 +1,7 @@
-import chaos
 import pytest
-from soak import SECTIONS, soak
+
+from tests.support import chaos
+from tests.support.soak import SECTIONS, soak
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1500)]
 

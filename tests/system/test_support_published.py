@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
-from helpers import call, call_json
+
+from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

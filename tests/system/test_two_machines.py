@@ -4,10 +4,11 @@ import shutil
 import socket
 import sys
 
-import chaos
 import pytest
 import yaml
-from helpers import call, call_json
+
+from tests.support import chaos
+from tests.support.stack import call, call_json
 
 pytestmark = [
     pytest.mark.system,

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from archive_samples import DIM, ENCODER, failed, fill, record, result, support
-from failing_disks import Died, DyingDisk, QuickDisk
 
 from pychip_stream.archive import compaction
 from pychip_stream.archive.conversion import label_stack
@@ -12,6 +10,8 @@ from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import DIM, ENCODER, failed, fill, record, result, support
+from tests.support.failing_disks import Died, DyingDisk, QuickDisk
 
 FRAMES = 13
 SET = support()

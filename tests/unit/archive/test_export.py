@@ -4,8 +4,6 @@ import csv
 
 import numpy as np
 import pytest
-from archive_samples import NAMES, fill, make_run, record, result, support
-from failing_disks import QuickDisk
 from PIL import Image, ImageColor
 
 from pychip_stream.archive import figures, plots, timelapse
@@ -19,6 +17,8 @@ from pychip_stream.archive.export import (
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
+from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
+from tests.support.failing_disks import QuickDisk
 
 COUNT = 5
 

@@ -6,16 +6,16 @@ import os
 import random
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_samples import DIM, record, result
-from killed_archiver import archive
 
 from pychip_stream.archive.conversion import label_stack
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.writer import RunWriter
+from tests.conftest import ROOT
+from tests.support.archive_samples import DIM, record, result
+from tests.support.killed_archiver import archive
 
 KILLS = int(os.environ.get("PYCHIP_STREAM_KILLS", "300"))
 KILLS_PER_RUN = 30
@@ -28,9 +28,9 @@ def processes(monkeypatch):
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     # The server that forks them imports the archive once; it must find the module.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed_archiver"])
+    context.set_forkserver_preload(["tests.support.killed_archiver"])
     return context
 
 

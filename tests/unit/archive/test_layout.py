@@ -6,13 +6,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from archive_samples import make_run, record, result
-from failing_disks import QuickDisk
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
+from tests.support.archive_samples import make_run, record, result
+from tests.support.failing_disks import QuickDisk
 
 FIRST_LAYOUT = Path(__file__).parents[2] / "data" / "archive-layout-1.h5"
 
@@ -79,9 +79,8 @@ def test_foreign_files(tmp_path):
 
 
 def test_a_support_set_is_not_a_run(tmp_path):
-    from archive_samples import support
-
     from pychip_stream.archive.supports import save_support
+    from tests.support.archive_samples import support
 
     save_support(support(), tmp_path / "set.h5")
     refused(tmp_path / "set.h5", "is a support set, not a run")

@@ -3,8 +3,6 @@
 import h5py
 import numpy as np
 import pytest
-from archive_samples import NAMES, fill, make_run, record, result, support
-from failing_disks import QuickDisk
 from nexusformat.nexus import nxload
 
 from pychip_stream.archive import compaction, live
@@ -12,6 +10,8 @@ from pychip_stream.archive.nexus import dataset_names
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
+from tests.support.failing_disks import QuickDisk
 
 COUNT = 7
 

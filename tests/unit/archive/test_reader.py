@@ -4,7 +4,15 @@ import sys
 
 import numpy as np
 import pytest
-from archive_samples import (
+
+import pychip_stream as ps
+from pychip_stream.archive import compaction
+from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.scorings import add_scoring, set_default_scoring
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError, UsageError
+from tests.support.archive_samples import (
     DIM,
     ENCODER,
     GRID,
@@ -16,15 +24,7 @@ from archive_samples import (
     result,
     support,
 )
-from failing_disks import QuickDisk
-
-import pychip_stream as ps
-from pychip_stream.archive import compaction
-from pychip_stream.archive.layout import NO_CHIP
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.scorings import add_scoring, set_default_scoring
-from pychip_stream.archive.writer import RunWriter
-from pychip_stream.errors import ArchiveError, UsageError
+from tests.support.failing_disks import QuickDisk
 
 COUNT = 6
 

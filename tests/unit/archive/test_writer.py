@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_samples import failed, fill, make_run, record, result, support
-from failing_disks import FailingDisk, QuickDisk
 
 from pychip_stream.archive import compaction, live
 from pychip_stream.archive.durable import Disk
@@ -17,6 +15,8 @@ from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
+from tests.support.archive_samples import failed, fill, make_run, record, result, support
+from tests.support.failing_disks import FailingDisk, QuickDisk
 
 
 def writer_of(folder, **options):

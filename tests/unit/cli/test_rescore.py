@@ -6,7 +6,6 @@ import threading
 import pytest
 import yaml
 import zmq
-from simple_runs import COUNT, archive, picked
 
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import save_support, support_from_bytes
@@ -14,6 +13,7 @@ from pychip_stream.cli import main, rescore
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport, Reply
 from pychip_stream.wire.sockets import Channel
+from tests.support.simple_runs import COUNT, archive, picked
 
 
 class Hub(threading.Thread):

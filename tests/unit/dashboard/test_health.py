@@ -1,7 +1,6 @@
 """Services, rates, queues and the machine, in words."""
 
 import numpy as np
-from test_state import HALF, live
 
 from dashboard import machine
 from dashboard.health import (
@@ -15,6 +14,7 @@ from dashboard.health import (
 from dashboard.machine import Machine, parse_gpus, tail
 from dashboard.state import Alert, RunState, Shot
 from pychip_stream.wire.messages import FrameRef, Live, Status
+from tests.support.live_frames import HALF, live
 
 
 def status(service="watcher", state="running", instance=None, **counters):

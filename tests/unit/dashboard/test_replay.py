@@ -5,8 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from archive_samples import failed, record, result
-from run_samples import add_second_scoring, make_run
 
 from dashboard.comparison import agreement, differences, same_frame
 from dashboard.exports import FILMS, KINDS, PIECE_BYTES, Source, pieces, write_export
@@ -15,6 +13,8 @@ from dashboard.review_tables import difference_table, failed_table, provenance_t
 from dashboard.runs import pixel_reader
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import PychipError
+from tests.support.archive_samples import failed, record, result
+from tests.support.run_samples import add_second_scoring, make_run
 
 
 @pytest.fixture

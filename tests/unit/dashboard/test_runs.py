@@ -3,12 +3,12 @@
 import io
 
 import numpy as np
-from archive_samples import failed
 from PIL import Image
-from run_samples import make_run
 
 from dashboard.review_tables import card_message, duration, size
 from dashboard.runs import RunShelf
+from tests.support.archive_samples import failed
+from tests.support.run_samples import make_run
 
 
 def test_shelf_shows_closed_live_and_unreadable_runs_newest_first(tmp_path):

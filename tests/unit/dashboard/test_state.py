@@ -12,17 +12,7 @@ from dashboard.pictures import checked_rect, crop_jpeg, to_jpeg
 from dashboard.state import Alert, RunState, Shot
 from dashboard.truth import TruthFile
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.wire.messages import FrameRef, Live
-
-
-def live(path="a.tif", time=1.0, version="v1", status="ok", names=("alpha",)):
-    return Live(
-        frame=FrameRef(path=path, time=time), names=names, colors=("#0072b2",) * len(names),
-        support_version=version, chip_size=(8, 8), shape=(16, 16), status=status, reason="torn",
-    )  # fmt: skip
-
-
-HALF = np.array([[0.5, 0.4, 0.6], [0.5, 0.4, 0.6]])
+from tests.support.live_frames import HALF, live
 
 
 def test_curves_are_made_once_and_again_after_a_change():

@@ -7,7 +7,7 @@ import pytest
 from pychip_stream.config import WatchConfig
 from pychip_stream.ingest.completeness import being_written
 from pychip_stream.ingest.watch import FolderWatch
-from tests.unit.ingest.material import Sightings
+from tests.support.material import Sightings
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Fuzzing of the readers: mutated files in, frames or clean refusals out.
 
-    python tests/unit/ingest/fuzz.py --count 100000 --seed 7
+    python -m tests.unit.ingest.fuzz --count 100000 --seed 7
 
 Runs in a process of its own with a limit on its memory, so that crashes, hangs and greed are
 seen. Before each mutation its number is written to standard error; `--only NUMBER` repeats one.

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from pychip_stream.ingest.completeness import being_written, judge
-from tests.unit.ingest.material import FRAME, put
+from tests.support.material import FRAME, put
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
 

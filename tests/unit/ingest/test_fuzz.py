@@ -1,7 +1,6 @@
 """Thousands of mutated files; a process of its own sees crashes, hangs and greed."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -17,11 +16,10 @@ def test_mutated_files_give_frames_or_clean_refusals(request):
     if SHARED.is_dir():
         words += ["--real", str(SHARED)]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests/unit/ingest/fuzz.py"), *words],
+        [sys.executable, "-m", "tests.unit.ingest.fuzz", *words],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         timeout=60 + count / 50,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pychip_stream.ingest.insitu import Moment, earliest, parse
 from pychip_stream.ingest.series import SeriesBook
 from pychip_stream.sim.files import insitu_path
-from tests.unit.ingest.material import put
+from tests.support.material import put
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 from pychip_stream.config import WatchConfig
 from pychip_stream.ingest.ledger import Ledger
 from pychip_stream.ingest.watch import FolderWatch
-from tests.unit.ingest.material import TINY
+from tests.support.material import TINY
 
 FOLDERS = ["", "a", "a/b", "c"]
 NAMES = st.builds(

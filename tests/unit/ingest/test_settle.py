@@ -10,7 +10,7 @@ import tifffile
 from pychip_stream.ingest import settle
 from pychip_stream.ingest.settle import Settler
 from pychip_stream.ingest.tree import Tree
-from tests.unit.ingest.material import FRAME, put
+from tests.support.material import FRAME, put
 
 
 class Clock:

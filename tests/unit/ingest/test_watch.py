@@ -14,7 +14,7 @@ from pychip_stream.sim.faults import FaultPlan
 from pychip_stream.sim.faulty import FaultyStorage
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
-from tests.unit.ingest.material import FRAME, TINY, put
+from tests.support.material import FRAME, TINY, put
 
 
 def insitu(second, frame, name="run"):

@@ -6,8 +6,6 @@ import time
 
 import pytest
 import zmq
-from archive_samples import record, result, support
-from failing_disks import FailingDisk
 
 from pychip_stream import config as configuration
 from pychip_stream.archive.reader import open_run
@@ -16,6 +14,8 @@ from pychip_stream.wire.messages import Archived, ArchiverBeat, KeysWanted, Stat
 from pychip_stream.wire.sockets import Channel
 from pychip_stream.workflows.translation import to_message
 from services import archiver
+from tests.support.archive_samples import record, result, support
+from tests.support.failing_disks import FailingDisk
 
 PORTS = ("tasks", "results", "requests", "events")
 

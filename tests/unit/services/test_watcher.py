@@ -22,7 +22,7 @@ from pychip_stream.wire.messages import (
 from pychip_stream.wire.sockets import Channel
 from services.failures import Failures
 from services.watcher import Watcher
-from tests.unit.ingest.material import FRAME, put
+from tests.support.material import FRAME, put
 
 
 def free_port():

@@ -15,7 +15,7 @@ from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.storage import Delivery
 from pychip_stream.sim.truth import TruthLog
-from tests.unit.ingest.material import FRAME
+from tests.support.material import FRAME
 
 QUICK = {"slow_s": 0.3, "rewrite_s": 0.05, "away_s": 0.1, "burst": 3}
 

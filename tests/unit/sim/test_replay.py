@@ -10,7 +10,7 @@ from pychip_stream.sim.faults import FaultPlan
 from pychip_stream.sim.faulty import FaultyStorage
 from pychip_stream.sim.files import insitu_path
 from pychip_stream.sim.replay import Replay, in_order_of_time
-from tests.unit.ingest.material import FRAME, TINY, put
+from tests.support.material import FRAME, TINY, put
 
 
 def test_files_are_ordered_by_their_times_or_their_names(tmp_path):

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-from simple_encoder import SimpleEncoder
-from simple_runs import COUNT, ENCODER, FIRST, archive, picked, pixels
 
 from pychip_stream.archive.closing import merge_scorings
 from pychip_stream.archive.reader import open_run
@@ -22,6 +20,8 @@ from pychip_stream.workflows.classification import Batch, classify
 from pychip_stream.workflows.encoders import encoder_finder
 from pychip_stream.workflows.rescoring import rescore, uncovered
 from pychip_stream.workflows.verification import verify
+from tests.support.simple_encoder import SimpleEncoder
+from tests.support.simple_runs import COUNT, ENCODER, FIRST, archive, picked, pixels
 
 
 def never(weights_hash):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import tifffile
-from simple_encoder import SimpleEncoder
 
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig
@@ -12,6 +11,7 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.embedding import embed_support
 from pychip_stream.workflows.analysis import Analyst
 from pychip_stream.workflows.classification import Batch, classify
+from tests.support.simple_encoder import SimpleEncoder
 
 COUNT = 5
 ENCODER = SimpleEncoder()

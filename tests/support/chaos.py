@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import psutil
 import tifffile
-from helpers import call_json, wait_for
+
+from tests.support.stack import call_json, wait_for
 
 PATTERNS = 6
 EDGE, CHIP = 64, 16

@@ -3,9 +3,8 @@
 import random
 import time
 
-from archive_samples import fill, record
-
 from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import fill, record
 
 
 def archive(folder, seed, started):

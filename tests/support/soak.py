@@ -4,8 +4,9 @@ import io
 import time
 from dataclasses import dataclass, field
 
-import chaos
 import tifffile
+
+from tests.support import chaos
 
 AHEAD = 120
 SECTIONS = {

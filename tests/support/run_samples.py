@@ -2,11 +2,11 @@
 
 import numpy as np
 import tifffile
-from archive_samples import fill, record, result, support
 
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import fill, record, result, support
 
 SHAPE = (50, 70)
 

@@ -1,0 +1,1 @@
+"""What several tests, and some benchmarks, build on."""
