@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from pychip_stream.archive.supports import SupportFolder, load_support
 from tests.support.looks import Chips, data, wait_data
 from tests.support.rehearsal import Rehearsal
-from tests.support.stack import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

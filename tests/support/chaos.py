@@ -12,7 +12,8 @@ import numpy as np
 import psutil
 import tifffile
 
-from tests.support.stack import call_json, wait_for
+from tests.support.stack import call_json
+from tests.support.waiting import wait_for
 
 PATTERNS = 6
 EDGE, CHIP = 64, 16
@@ -253,7 +254,7 @@ def restart(run):
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.wait()
     run.process.stdout.close()
-    wait_for(lambda: not any(alive(c) for c in children), "no orphan", 240)
+    wait_for(lambda: not any(alive(c) for c in children), "no orphan", timeout_s=240)
     run.monitor.close()
     run.start()
 

@@ -1,11 +1,11 @@
 """Material of the tests of ingest: a frame, how it is written, what is sighted."""
 
 import base64
-import time
 
 import numpy as np
 
 from pychip_stream.sim import dm4
+from tests.support.waiting import wait_for
 
 TINY = base64.b64decode(  # a PNG of one grey pixel, quickly judged
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
@@ -33,14 +33,12 @@ class Sightings:
         self.gone += self.watch.vanished()
 
     def wait(self, condition, what="", timeout_s=60.0):
-        end = time.monotonic() + timeout_s
-        while True:
-            self.poll()
-            if condition():
-                return
-            assert time.monotonic() < end, (
-                f"not within {timeout_s:g} s: {what}, {self.watch.health()}"
-            )
+        wait_for(
+            lambda: self.poll() or condition(),
+            lambda: f"{what}, {self.watch.health()}",
+            timeout_s=timeout_s,
+            pause_s=0.0,
+        )
 
     def wait_paths(self, paths):
         self.wait(lambda: set(paths) <= self.paths, f"{len(set(paths) - self.paths)} files")

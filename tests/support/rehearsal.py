@@ -16,18 +16,10 @@ import zmq
 from pychip_stream import config as configuration
 from pychip_stream.wire.messages import FrameRef, Live, Seen, Status
 from pychip_stream.wire.sockets import Channel
+from tests.support.ports import free_ports, free_wire
+from tests.support.waiting import wait_for
 
 NAMES, COLORS = ("alpha", "beta"), ("#0072b2", "#e69f00")
-
-
-def free_ports(number):
-    held = [socket.socket() for _ in range(number)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def two_textures(size, share, rng):
@@ -43,10 +35,10 @@ class Rehearsal:
         self.folder, self.size, self.chip = folder, size, chip
         self.root = folder / "acquisition"
         self.root.mkdir(parents=True)
-        tasks, results, requests, events, page = free_ports(5)
+        (page,) = free_ports(1)
         tree = {
             "watch": {"root": "acquisition"},
-            "wire": {"tasks": tasks, "results": results, "requests": requests, "events": events},
+            "wire": free_wire(),
             "dashboard": {"port": page, **dashboard},
         }
         self.config_path = folder / "config.yaml"
@@ -76,15 +68,15 @@ class Rehearsal:
     def command(self, name):
         return [sys.executable, "-m", f"pychip_stream.{name}", str(self.config_path)]
 
-    def wait_for_page(self, timeout_s=180.0):
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.config.dashboard.port), 1).close()
-                return
-            except OSError:
-                assert time.monotonic() < deadline, self.log("dashboard.app")
-                time.sleep(0.1)
+    def wait_for_page(self):
+        wait_for(self.answers, lambda: self.log("dashboard.app"), timeout_s=180.0, pause_s=0.1)
+
+    def answers(self):
+        try:
+            socket.create_connection(("127.0.0.1", self.config.dashboard.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,8 @@ import yaml
 from pychip_stream import config as configuration
 from pychip_stream.archive.reader import open_run
 from pychip_stream.cli.monitor import Monitor
+from pychip_stream.errors import ConfigError
+from tests.support.waiting import wait_for
 
 COMMAND = str(Path(sys.executable).with_name("pychip-stream"))
 
@@ -34,15 +35,12 @@ def call_json(*words, **options):
     return json.loads(out)
 
 
-def wait_for(condition, what, timeout_s=90.0, pause_s=0.05):
-    """Wait until a condition holds, and return what it gave."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        threading.Event().wait(pause_s)
+def _loaded(path):
+    """A configuration, once it is there and whole."""
+    try:
+        return configuration.load(path)
+    except ConfigError:
+        return None
 
 
 class Stack:
@@ -81,9 +79,7 @@ class Stack:
         )
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
-        wait_for(resolved.exists, "the run has chosen its ports")
-        wait_for(lambda: configuration.load(resolved), "the resolved configuration is whole")
-        self.resolved = configuration.load(resolved)
+        self.resolved = wait_for(lambda: _loaded(resolved), "the run has chosen its ports")
         self.monitor = Monitor(self.resolved)
         return self
 
@@ -99,7 +95,7 @@ class Stack:
             return condition()
 
         try:
-            return wait_for(heard, what, timeout_s, pause_s=0.0)
+            return wait_for(heard, what, timeout_s=timeout_s, pause_s=0.0)
         except AssertionError:
             sys.stderr.write("\n".join(self.log[-40:]) + "\n")
             raise

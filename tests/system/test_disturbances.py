@@ -1,7 +1,6 @@
 """Faults of the machine, the disk, the network and the peers; after each the run goes on."""
 
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from tests.support import chaos
 from tests.support.hostile import Flood, Proxy, bend, is_root, memory_mb
+from tests.support.ports import free_wire
 from tests.support.stack import call_json
 
 resource = pytest.importorskip("resource", reason="Windows has no such limits")
@@ -194,15 +194,8 @@ def test_a_deadly_frame_is_given_up_and_its_neighbours_are_not(stack, tmp_path, 
     assert "given up after 2 workers" in reason
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def test_connections_that_break_and_dawdle(stack, tmp_path, record_property):
-    names = ("tasks", "results", "requests", "events")
-    ports = {name: free_port() for name in names}
+    ports = free_wire()
     near = Plant(
         stack(
             chaos.make_support(tmp_path), wire=ports,

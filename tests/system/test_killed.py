@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.support.stack import call_json, wait_for
+from tests.support.stack import call_json
+from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.system,

@@ -1,13 +1,13 @@
 """Two machines, as docs/operate.md sets them up: on two loopback addresses, with keys."""
 
 import shutil
-import socket
 import sys
 
 import pytest
 import yaml
 
 from tests.support import chaos
+from tests.support.ports import free_wire
 from tests.support.stack import call, call_json
 
 pytestmark = [
@@ -19,16 +19,6 @@ pytestmark = [
 MICROSCOPE, GPU = "127.0.0.2", "127.0.0.1"
 
 
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
 def test_microscope_and_gpu_machine(stack, tmp_path):
     keys = tmp_path / "keys"
     call_json("keys", keys)
@@ -37,9 +27,7 @@ def test_microscope_and_gpu_machine(stack, tmp_path):
     moved = tmp_path / "on-the-microscope"
     shutil.move(keys / "microscope", moved)
 
-    names = ("tasks", "results", "requests", "events")
-    wire = dict(zip(names, free_ports(4), strict=True))
-    wire |= {"host": GPU, "watcher_host": MICROSCOPE}
+    wire = free_wire() | {"host": GPU, "watcher_host": MICROSCOPE}
     quick = {
         "encoder": chaos.EXACT,
         "watch": {"quiet_s": 0.2, "reconcile_s": 1.0},

@@ -16,6 +16,7 @@ from pychip_stream.archive.writer import RunWriter
 from tests.conftest import ROOT
 from tests.support.archive_samples import DIM, record, result
 from tests.support.killed_archiver import archive
+from tests.support.waiting import wait_for
 
 KILLS = int(os.environ.get("PYCHIP_STREAM_KILLS", "300"))
 KILLS_PER_RUN = 30
@@ -45,10 +46,7 @@ def kill_once(context, folder, rng):
     assert started.wait(60)
     if rng.random() < 0.5:  # a slow machine must get beyond starting, too
         before = acknowledged_bytes(folder)
-        deadline = time.monotonic() + 60
-        while acknowledged_bytes(folder) == before:
-            assert time.monotonic() < deadline, "nothing is acknowledged"
-            time.sleep(0.001)
+        wait_for(lambda: acknowledged_bytes(folder) > before, "acknowledged", pause_s=0.001)
     time.sleep(rng.uniform(0, LONGEST_S))
     assert child.is_alive(), "it ended by itself"
     child.kill()

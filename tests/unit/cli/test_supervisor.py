@@ -1,6 +1,5 @@
 import sys
 import threading
-import time
 
 import psutil
 import pytest
@@ -10,6 +9,7 @@ from pychip_stream.cli import supervisor as module
 from pychip_stream.cli.supervisor import Child, Supervisor
 from pychip_stream.errors import ConfigError, PychipError
 from pychip_stream.sections import SupervisionConfig
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -31,14 +31,6 @@ def child(name, code):
     return Child(name, (sys.executable, "-c", code))
 
 
-def until(condition, step=lambda: None, timeout_s=20):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        step()
-        threading.Event().wait(0.01)
-
-
 def test_ports_are_chosen_and_the_services_are_told(tmp_path):
     config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
     made = Supervisor(config, lambda *_: None)
@@ -58,7 +50,9 @@ def test_what_dies_is_started_again(supervisor):
     supervisor.start()
     first = victim.process
     first.kill()
-    until(lambda: victim.process is not None and victim.process is not first, supervisor.step)
+    wait_for(
+        lambda: victim.process is not None and victim.process is not first, step=supervisor.step
+    )
     assert victim.process.poll() is None
 
 
@@ -66,7 +60,7 @@ def test_what_cannot_live_ends_the_run(supervisor):
     supervisor.children.append(child("doomed", "raise SystemExit(1)"))
     supervisor.start()
     with pytest.raises(PychipError, match="doomed cannot run"):
-        until(lambda: False, supervisor.step)
+        wait_for(lambda: False, step=supervisor.step)
 
 
 def test_a_refused_configuration_is_not_tried_again(supervisor):
@@ -74,7 +68,7 @@ def test_a_refused_configuration_is_not_tried_again(supervisor):
     supervisor.children.append(refused)
     supervisor.start()
     with pytest.raises(PychipError, match="exit code 2, 1 in a row"):
-        until(lambda: False, supervisor.step)
+        wait_for(lambda: False, step=supervisor.step)
 
 
 def test_lines_carry_their_service(supervisor, lines):
@@ -84,7 +78,7 @@ def test_lines_carry_their_service(supervisor, lines):
         )
     )
     supervisor.start()
-    until(lambda: lines == [("talker", "hello")])
+    wait_for(lambda: lines == [("talker", "hello")])
 
 
 def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
@@ -97,7 +91,7 @@ def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
     for name in ("hub", "archiver", "inference-1", "inference-2", "watcher"):
         supervisor.children.append(child(name, code))
     supervisor.start()
-    until(lambda: len(lines) == 5)
+    wait_for(lambda: len(lines) == 5)
     processes = [psutil.Process(c.process.pid) for c in supervisor.children]
     supervisor.stop()
     byes = [name for name, line in lines if line == "bye"]
@@ -116,7 +110,7 @@ def test_what_does_not_stop_is_killed(supervisor, lines, monkeypatch):
     )
     supervisor.children.append(deaf)
     supervisor.start()
-    until(lambda: lines)
+    wait_for(lambda: lines)
     supervisor.stop()
     assert deaf.exit_code == -9
 
@@ -136,12 +130,12 @@ def test_a_long_merge_is_waited_for_until_the_second_stop(supervisor, lines, mon
     archiver = child("archiver", MERGING)
     supervisor.children.append(archiver)
     supervisor.start()
-    until(lambda: lines)
+    wait_for(lambda: lines)
     hurry = threading.Event()
     wrong = []
     stopping = threading.Thread(target=lambda: wrong.extend(supervisor.stop(hurry)))
     stopping.start()
-    until(lambda: any(name == "run" and "merging" in line for name, line in lines))
+    wait_for(lambda: any(name == "run" and "merging" in line for name, line in lines))
     assert stopping.is_alive()
     assert archiver.process.poll() is None
     hurry.set()
@@ -159,7 +153,7 @@ def test_what_fails_while_stopping_is_told(supervisor, lines):
     )
     supervisor.children.append(failing)
     supervisor.start()
-    until(lambda: lines)
+    wait_for(lambda: lines)
     assert supervisor.stop() == ["archiver ended with 1 while stopping; its last lines say why"]
 
 
@@ -168,7 +162,7 @@ def test_a_run_that_gets_on_is_not_given_up(supervisor, lines, monkeypatch):
     code = "import sys; print('up', file=sys.stderr); sys.exit(1)"
     supervisor.children.append(child("fragile", code))
     supervisor.start()
-    until(lambda: len(lines) > 12, lambda: supervisor.step(len(lines)))
+    wait_for(lambda: len(lines) > 12, step=lambda: supervisor.step(len(lines)))
 
 
 def test_a_machine_runs_its_own_services_only(tmp_path):

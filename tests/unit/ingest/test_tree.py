@@ -2,12 +2,12 @@
 
 import os
 import sys
-import time
 
 import pytest
 
 from pychip_stream.ingest import entries
 from pychip_stream.ingest.tree import Tree
+from tests.support.waiting import wait_for
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 
@@ -228,12 +228,13 @@ def test_the_newest_folders_are_seen_without_looking_at_the_whole_tree(tree, tmp
     newest = "run/Minute_00/Second_"
     wanted = {f"{newest}29/b.dm4", f"{newest}30/a.dm4"}
     found = set()
-    end = time.monotonic() + 30
-    while found != wanted and time.monotonic() < end:  # a folder rests after it was listed
-        time.sleep(0.02)
+
+    def step():
         tree.look_at_frontier()
         tree.explore(1.0)
-        found |= set(tree.take().found)
+        found.update(tree.take().found)
+
+    wait_for(lambda: found >= wanted, "the new files", step=step)  # a folder rests when listed
     assert found == wanted
     assert not {path for path in listed if "Second_0" in path}
 
@@ -245,10 +246,7 @@ def test_folder_times_that_are_coarse_hide_nothing(tree, tmp_path, monkeypatch):
     times = (tmp_path / "one").stat()
     put(tmp_path / "one/b.dm4")
     os.utime(tmp_path / "one", ns=(times.st_atime_ns, times.st_mtime_ns))
-    end = time.monotonic() + 30
-    while not (found := tree.take().found) and time.monotonic() < end:
-        time.sleep(0.02)
-        tree.look_at_frontier()
+    found = wait_for(lambda: tree.take().found, "the new file", step=tree.look_at_frontier)
     assert set(found) == {"one/b.dm4"}
 
 

@@ -15,6 +15,7 @@ from pychip_stream.sim.faulty import FaultyStorage
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from tests.support.material import FRAME, TINY, put
+from tests.support.waiting import wait_for
 
 
 def insitu(second, frame, name="run"):
@@ -152,12 +153,9 @@ def test_a_cut_file_is_reported_and_taken_when_it_completes_after_all(root, watc
 def test_a_file_deleted_before_anybody_asked_is_said_to_be_gone(root, watch):
     seen = watch()
     put(root / "a.dm4")
-    end = time.monotonic() + 60
-    while not seen.watch._outbox._sightings and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: seen.watch._outbox._sightings, "sighted")
     (root / "a.dm4").unlink()
-    while not seen.watch._outbox._vanished and time.monotonic() < end:
-        time.sleep(0.01)
+    wait_for(lambda: seen.watch._outbox._vanished, "vanished")
     # Whoever asks only for what is gone does not hear of it before its sighting.
     assert seen.watch.vanished() == []
     assert [s.path for s in seen.watch.poll(0)] == ["a.dm4"]

@@ -1,8 +1,6 @@
 """The archiver as a service: what it acknowledges, and what it says when it cannot write."""
 
 import functools
-import socket
-import time
 
 import pytest
 import zmq
@@ -16,16 +14,8 @@ from pychip_stream.workflows.translation import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
 from tests.support.failing_disks import FailingDisk
-
-PORTS = ("tasks", "results", "requests", "events")
-
-
-def free_ports():
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return dict(zip(PORTS, ports, strict=True))
+from tests.support.ports import free_wire
+from tests.support.waiting import wait_for
 
 
 class Bench:
@@ -38,7 +28,7 @@ class Bench:
         tree = {
             "watch": {"root": "."},
             "archive": {"folder": "runs", "segment_frames": 2, "segment_s": 600},
-            "wire": free_ports(),
+            "wire": free_wire(),
         }
         self.config = configuration.parse(tree, "test", folder)
         self.context = zmq.Context()
@@ -56,22 +46,22 @@ class Bench:
         assert self.worker.send_waiting(*to_message(made, "worker"), 10)
 
     def until(self, condition, what):
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, what
-            self.service.step()
-            for received in self.hub.drain(50):
-                if isinstance(received.packet.message, Status):
-                    self.state = received.packet.message.state
-                    self.detail = received.packet.message.detail
-            for received in self.watcher.drain(50):
-                self.peer = received.sender
-                if isinstance(received.packet.message, Archived):
-                    message = received.packet.message
-                    del self.keys[message.start :]
-                    self.keys += [key.path for key in message.keys]
-                elif isinstance(received.packet.message, ArchiverBeat):
-                    self.count = received.packet.message.count
+        wait_for(condition, what, step=self.step, pause_s=0.0)
+
+    def step(self):
+        self.service.step()
+        for received in self.hub.drain(50):
+            if isinstance(received.packet.message, Status):
+                self.state = received.packet.message.state
+                self.detail = received.packet.message.detail
+        for received in self.watcher.drain(50):
+            self.peer = received.sender
+            if isinstance(received.packet.message, Archived):
+                message = received.packet.message
+                del self.keys[message.start :]
+                self.keys += [key.path for key in message.keys]
+            elif isinstance(received.packet.message, ArchiverBeat):
+                self.count = received.packet.message.count
 
     def close(self):
         for channel in (self.watcher, self.hub, self.worker):

@@ -1,6 +1,5 @@
 """The watcher among its peers: a worker and an archiver played by the test, on real sockets."""
 
-import socket
 import time
 
 import pytest
@@ -23,12 +22,8 @@ from pychip_stream.wire.sockets import Channel
 from services.failures import Failures
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+from tests.support.ports import free_wire
+from tests.support.waiting import wait_for
 
 
 class Table:
@@ -37,11 +32,10 @@ class Table:
     def __init__(self, folder):
         self.root = folder / "acquisition"
         self.root.mkdir()
-        ports = {name: free_port() for name in ("tasks", "requests", "events", "results")}
         self.config = Config(
             watch={"root": self.root, "quiet_s": 0.2, "scan_s": 0.05, "reconcile_s": 0.3,
                    "incomplete_s": 0.4},
-            wire=ports,
+            wire=free_wire(),
         )  # fmt: skip
         self.context = zmq.Context()
         self.hub = Channel(self.context, zmq.ROUTER, 1000)
@@ -88,10 +82,13 @@ class Table:
         self.worker.send(Ready(worker=life, credit=credit, held=tuple(held)))
 
     def wait(self, condition, what="", timeout_s=60.0):
-        end = time.monotonic() + timeout_s
-        while not condition():
-            self.step()
-            assert time.monotonic() < end, (what, self.statuses[-1:], self.jobs)
+        wait_for(
+            condition,
+            lambda: f"{what} {self.statuses[-1:]} {self.jobs}",
+            step=self.step,
+            timeout_s=timeout_s,
+            pause_s=0.0,
+        )
 
     def wait_synced(self):
         self.wait(lambda: self.watcher._synced or self.beat())

@@ -6,6 +6,7 @@ import zmq
 from pychip_stream.config import WireConfig
 from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -16,13 +17,12 @@ def hub():
         yield channel, WireConfig(requests=port)
 
 
-def heard(channel, condition, timeout_s=30.0):
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
+def heard(channel, condition):
+    def listen():
         received = channel.receive(1.0)
-        if received is not None and condition(received.packet.message):
-            return received.packet.message
-    raise AssertionError("not heard")
+        return received and condition(received.packet.message) and received.packet.message
+
+    return wait_for(listen, "heard", pause_s=0.0)
 
 
 def test_the_heart_beats_while_the_main_loop_is_busy(hub):

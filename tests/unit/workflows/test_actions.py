@@ -1,7 +1,6 @@
 import json
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -10,15 +9,9 @@ from pychip_stream.sections import AlertConfig
 from pychip_stream.wire.messages import Alert
 from pychip_stream.workflows import actions as module
 from pychip_stream.workflows.actions import Actions
+from tests.support.waiting import wait_for
 
 ALERT = Alert(id="x-1", rule="r", level="warning", state="on", reason="too <much>", time=1.0)
-
-
-def until(condition, timeout_s=30):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def test_a_webhook_gets_the_alert_as_json(make, server):
     address = f"http://127.0.0.1:{server.server_port}/hook"
     actions = make(rule={"webhook": address}, webhooks=[address])
     actions.take(ALERT)
-    until(lambda: actions.done)
+    wait_for(lambda: actions.done)
     (body,) = server.bodies
     assert body["rule"] == "r"
     assert body["reason"] == "too <much>"
@@ -77,10 +70,10 @@ def test_a_webhook_is_tried_again_and_follows_no_redirection(make, server, monke
     actions = make(rule={"webhook": address}, webhooks=[address])
     server.codes[:] = [500, 200]
     actions.take(ALERT)
-    until(lambda: actions.done)
+    wait_for(lambda: actions.done)
     server.codes[:] = [302, 302]
     actions.take(ALERT)
-    until(lambda: actions.failed)
+    wait_for(lambda: actions.failed)
     assert len(server.bodies) == 4
 
 
@@ -90,7 +83,7 @@ def test_a_command_gets_the_alert_on_its_input_and_no_shell(make, tmp_path):
     command = [sys.executable, "-c", code, "$(echo no shell)"]
     actions = make(rule={"command": command}, commands=[sys.executable])
     actions.take(ALERT)
-    until(lambda: actions.done)
+    wait_for(lambda: actions.done)
     text = target.read_text()
     assert text.startswith("$(echo no shell){")
     assert json.loads(text.removeprefix("$(echo no shell)"))["id"] == "x-1"
@@ -100,7 +93,7 @@ def test_what_fails_is_counted_and_said(make, caplog):
     command = [sys.executable, "-c", "import sys; sys.exit('no microscope')"]
     actions = make(rule={"command": command}, commands=[sys.executable])
     actions.take(ALERT)
-    until(lambda: actions.failed)
+    wait_for(lambda: actions.failed)
     assert "no microscope" in caplog.text
 
 
