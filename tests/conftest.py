@@ -10,6 +10,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser):
     parser.addoption("--fuzz", type=int, default=6000, help="mutated files to read")
+    parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 
 
 @pytest.fixture(scope="session")
