@@ -120,6 +120,18 @@ def test_a_scale_bar_is_a_round_length():
     assert figures.scale_bar(1000, None, None) == (200, "200 pixels")
 
 
+def test_the_scale_bar_lies_below_the_picture_and_is_as_long_as_it_says():
+    picture = np.full((300, 400, 3), 255, np.uint8)
+    made = np.asarray(figures.with_legend(picture, figures.Legend((), 0.04, "nm")).convert("L"))
+    size, pad = 12, 6
+    length, _ = figures.scale_bar(400, 0.04, "nm")
+    bar = made[300:, pad : pad + length] == 0
+    rows = np.flatnonzero(bar.all(axis=1))
+    assert rows.tolist() == list(range(pad + size // 2, pad + size + 1))
+    assert not (made[300:, [pad - 1, pad + length]] == 0).any()
+    assert (made[:300] == 255).all()
+
+
 def test_without_the_frames_the_maps_stand_alone(run, tmp_path):
     assert len(export_png(run, tmp_path / "maps", gone)) == COUNT
 

@@ -338,6 +338,19 @@ class TestDisk:
         assert (tmp_path / "f").read_bytes() == b"old"
         assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be synced there")
+    def test_a_new_name_is_on_disk_before_it_counts(self, tmp_path, monkeypatch):
+        synced, sync = [], os.fsync
+
+        def watched(descriptor):
+            synced.append(os.fstat(descriptor).st_ino)
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", watched)
+        Disk().save(tmp_path / "f", b"new")
+        inode = (tmp_path / "f").stat().st_ino
+        assert synced == [inode, tmp_path.stat().st_ino]
+
     def test_a_file_held_on_windows_is_waited_for(self, tmp_path, monkeypatch):
         monkeypatch.setattr("pychip_stream.archive.durable._WINDOWS", True)
         attempts = []

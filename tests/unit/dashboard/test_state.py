@@ -66,6 +66,16 @@ def test_truth_may_come_before_or_after_its_frame(tmp_path):
     assert state.curves(None)[1].values["alpha"].tolist() == [0.25, 0.5]
 
 
+def test_rows_of_the_truth_are_read_once(tmp_path):
+    file, path = TruthFile(tmp_path), tmp_path / "truth.csv"
+    path.write_bytes(b"frame,index,path,time_s,alpha\n0,0,a.tif,0.0,0.25\n1,0,b.t")
+    assert file.read_new() == [(("a.tif", 0), {"alpha": 0.25})]
+    with path.open("ab") as more:
+        more.write(b"if,1.0,0.5\n")
+    assert file.read_new() == [(("b.tif", 0), {"alpha": 0.5})]
+    assert file.read_new() == []
+
+
 def test_each_shot_has_its_number_and_alerts_replace_their_like():
     state = RunState()
     for _ in range(2):

@@ -37,8 +37,8 @@ NUMBERS = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 1 << 24, (1 << 31)
            (1 << 32) - 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]  # fmt: skip
 
 
-def dm3(pixels):
-    """A minimal DM3 file."""
+def dm3(*images):
+    """A minimal DM3 file, which does not say which of its images is shown."""
 
     def entry(kind, name, body):
         return struct.pack(">BH", kind, len(name)) + name + body
@@ -50,17 +50,16 @@ def dm3(pixels):
         head = b"%%%%" + struct.pack(f">I{len(info)}I", len(info), *info)
         return entry(21, name, head + payload)
 
-    height, width = pixels.shape
-    image = group(
-        data(b"Data", [20, 4, pixels.size], pixels.astype("<u2").tobytes()),
-        data(b"DataType", [5], struct.pack("<I", 10)),
-        entry(20, b"Dimensions", group(
-            data(b"", [5], struct.pack("<I", width)), data(b"", [5], struct.pack("<I", height))
-        )),
-    )  # fmt: skip
-    tree = group(
-        entry(20, b"ImageList", group(entry(20, b"", group(entry(20, b"ImageData", image)))))
-    )
+    def image(pixels):
+        sizes = [data(b"", [5], struct.pack("<I", edge)) for edge in reversed(pixels.shape)]
+        described = group(
+            data(b"Data", [20, 4, pixels.size], pixels.astype("<u2").tobytes()),
+            data(b"DataType", [5], struct.pack("<I", 10)),
+            entry(20, b"Dimensions", group(*sizes)),
+        )
+        return entry(20, b"", group(entry(20, b"ImageData", described)))
+
+    tree = group(entry(20, b"ImageList", group(*map(image, images))))
     return struct.pack(">III", 3, len(tree), 1) + tree + bytes(8)
 
 

@@ -13,6 +13,7 @@ from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreacha
 from pychip_stream.ingest import readers
 from pychip_stream.ingest.readers import frame_count, read_checked, read_frame
 from pychip_stream.sim import dm4
+from tests.unit.ingest.fuzz import dm3
 
 RAMP = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56)
 EMPTY = {"made_empty.dm4": b"", "zeros.tif": bytes(4096), "short.png": b"\x89PN"}
@@ -83,6 +84,16 @@ def test_png_keeps_its_depth(tmp_path):
     frame = read_frame(tmp_path / "b.PNG")
     assert frame.pixels.dtype == np.uint8
     assert np.array_equal(frame.pixels, RAMP % 251)
+
+
+def test_a_png_is_waited_for_wherever_it_is_cut(tmp_path):
+    whole = png(RAMP)
+    for length in range(8, len(whole)):
+        (tmp_path / "a.png").write_bytes(whole[:length])
+        with pytest.raises(FrameIncompleteError):
+            frame_count(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(whole)
+    assert frame_count(tmp_path / "a.png") == 1
 
 
 def test_coloured_and_palette_png_become_grey(tmp_path):
@@ -184,6 +195,11 @@ def test_dm4_of_every_type_tells_pixel_size_exposure_and_time(tmp_path, dtype):
     assert np.array_equal(frame.pixels, pixels)
     assert (frame.pixel_size, frame.unit, frame.exposure_s) == (0.25, "nm", 0.5)
     assert frame.time == pytest.approx(1_700_000_000.25, abs=1e-4)
+
+
+def test_of_several_dm3_images_without_a_reference_the_first_is_the_frame(tmp_path):
+    (tmp_path / "a.dm3").write_bytes(dm3(RAMP, RAMP[::-1, ::-1]))
+    assert np.array_equal(read_frame(tmp_path / "a.dm3").pixels, RAMP)
 
 
 def test_a_dm4_stack_is_a_sequence(tmp_path):

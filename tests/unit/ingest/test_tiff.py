@@ -1,6 +1,7 @@
 """TIFF of every kind that microscopes and their programs write, made here with tifffile."""
 
 import datetime
+import re
 import struct
 
 import numpy as np
@@ -11,6 +12,12 @@ from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest.readers import frame_count, read_frame
 
 SHAPE = (48, 64)
+
+
+def without(data, tag):
+    """A TIFF whose first directory has, in place of one tag, another that nobody knows."""
+    at = re.search(re.escape(struct.pack("<H", tag)) + rb"[\x03\x04]\0", data).start()
+    return data[:at] + struct.pack("<H", 65000) + data[at + 2 :]
 
 
 def picture(dtype):
@@ -86,6 +93,15 @@ def test_grey_saved_as_colours_stays_exactly_what_it_is(place):
     assert np.array_equal(read_frame(place).pixels, pixels)
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "i2"])
+def test_white_among_colours_stays_white(place, dtype):
+    top = np.iinfo(dtype).max
+    stack = np.stack([picture(dtype), picture(dtype)[::-1], picture(dtype)], axis=-1)
+    stack[0, 0] = top
+    tifffile.imwrite(place, stack, photometric="rgb")
+    assert read_frame(place).pixels[0, 0] == top
+
+
 def test_a_palette_is_looked_up(place):
     indices = picture("u1")
     table = np.zeros((3, 256), np.uint16)
@@ -103,10 +119,7 @@ def test_white_is_zero_is_turned_around(place):
 def test_a_page_that_does_not_say_which_end_is_white_is_left_alone(place):
     pixels = picture("f4")
     tifffile.imwrite(place, pixels, photometric="minisblack")
-    data = bytearray(place.read_bytes())
-    entry = data.index(struct.pack("<HH", 262, 3))
-    data[entry : entry + 2] = struct.pack("<H", 65000)
-    place.write_bytes(data)
+    place.write_bytes(without(place.read_bytes(), 262))
     assert np.array_equal(read_frame(place).pixels, pixels)
 
 
@@ -125,6 +138,14 @@ def test_reduced_copies_are_no_frames(place):
         file.write(picture("u2"), metadata=None)
         file.write(picture("u2")[::2, ::2], subfiletype=1, metadata=None)
     assert frame_count(place) == 1
+
+
+def test_of_nothing_but_reduced_copies_the_first_is_the_frame(place):
+    with tifffile.TiffWriter(place) as file:
+        for edge in (32, 16):
+            file.write(picture("u2")[:edge, :edge], subfiletype=1)
+    assert frame_count(place) == 1
+    assert read_frame(place).pixels.shape == (32, 32)
 
 
 def test_an_imagej_stack_behind_one_directory(place):
@@ -284,6 +305,27 @@ def test_what_is_no_grey_image_is_refused_with_the_reason(place, make, reason):
     make(place)
     with pytest.raises(FrameError, match=reason):
         read_frame(place)
+
+
+def test_an_uncompressed_page_may_leave_out_its_one_count(place):
+    tifffile.imwrite(place, picture("u2"), byteorder="<", metadata=None)
+    place.write_bytes(without(place.read_bytes(), 279))
+    assert np.array_equal(read_frame(place).pixels, picture("u2"))
+
+
+def test_a_compressed_page_without_its_count_is_refused(place):
+    tifffile.imwrite(place, picture("u2"), byteorder="<", metadata=None, compression="zlib")
+    place.write_bytes(without(place.read_bytes(), 279))
+    with pytest.raises(FrameError, match="0 of 1 strips"):
+        read_frame(place)
+
+
+def test_a_tile_larger_than_the_limit_is_refused(place):
+    tifffile.imwrite(place, picture("u2")[:16, :16], tile=(256, 256))
+    whole = 256 * 256 * 2
+    assert np.array_equal(read_frame(place, max_bytes=whole).pixels, picture("u2")[:16, :16])
+    with pytest.raises(FrameError, match="memory"):
+        read_frame(place, max_bytes=whole - 1)
 
 
 def test_a_page_larger_than_the_limit_is_refused_before_it_is_decoded(place):

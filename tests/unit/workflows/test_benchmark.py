@@ -8,6 +8,7 @@ from pychip_stream.errors import UsageError
 from pychip_stream.model import speed
 from pychip_stream.model.encoder import load_encoder
 from pychip_stream.workflows import benchmark as module
+from pychip_stream.workflows.analysis import Analyst
 
 
 def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeypatch):
@@ -26,14 +27,33 @@ def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_the_share_of_the_worker_is_measured_on_this_machine(monkeypatch):
+def test_the_share_of_the_worker_is_its_rate_over_that_of_the_bare_encoder(monkeypatch):
     monkeypatch.setattr(module, "measure_speed", lambda *_: {"chips_per_s": 1.0})
+    monkeypatch.setattr(module, "_EDGE", 768)
     monkeypatch.setattr(module, "_CALLS", 2)
-    monkeypatch.setattr(module, "take_turns", lambda c, *_args, **_: speed.take_turns(c, 0.0))
-    found = module.benchmark(load_encoder("bundled", device="cpu/float32"), quick=True)
-    assert found["worker_chips_per_s"] > 0
-    # The worker does all that the encoder does and more; timings of a busy machine scatter.
-    assert 0.01 < found["worker_share"] < 3
+    read, now = [], [0.0]
+    analyse = Analyst.analyse
+
+    def slow(analyst, root, ref):
+        now[0] += 3.0  # beside what the encoder takes
+        read.append(ref.path)
+        return analyse(analyst, root, ref)
+
+    def embed(*args):
+        now[0] += 1.0
+        return original(*args)
+
+    encoder = load_encoder("bundled", device="cpu/float32")
+    original = encoder.embed
+    monkeypatch.setattr(Analyst, "analyse", slow)
+    monkeypatch.setattr(encoder, "embed", embed)
+    monkeypatch.setattr(
+        module, "take_turns", lambda c, *_, **__: speed.take_turns(c, 0.0, clock=lambda: now[0])
+    )
+    found = module.benchmark(encoder, quick=True)
+    assert len(read) % 2 == 0
+    assert found["worker_chips_per_s"] == 2 * 144 / 8.0
+    assert found["worker_share"] == 0.25
 
 
 def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
