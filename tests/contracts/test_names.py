@@ -1,5 +1,6 @@
 """Names that others write down: of Python, the configuration, services, pages, metrics."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -17,7 +18,13 @@ from pychip_stream.wire.messages import Alert, FrameRef, Live, Seen, Status
 from pychip_stream.wire.sockets import Received
 from pychip_stream.workflows.health import RunHealth
 from pychip_stream.workflows.metrics import HealthCollector
+from tests.conftest import ROOT
 
+PROGRAMS = (
+    *(f"benchmarks.{path.stem}" for path in sorted((ROOT / "benchmarks").glob("*.py"))),
+    "training.__main__",
+    "tests.unit.ingest.fuzz",
+)
 MODULES = (
     "cli.main",
     "dashboard.app",
@@ -93,6 +100,11 @@ def test_modules_that_are_started_by_name(name):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage" in done.stdout.lower()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_beside_the_package_find_what_they_import(name):
+    assert callable(importlib.import_module(name).main)
 
 
 def routes_of(rules):

@@ -10,7 +10,7 @@ import pytest
 from tests.support import chaos
 from tests.support.hostile import Flood, Proxy, bend, is_root, memory_mb
 from tests.support.ports import free_wire
-from tests.support.stack import call_json
+from tests.support.stack import Stack, call_json
 
 resource = pytest.importorskip("resource", reason="Windows has no such limits")
 
@@ -35,6 +35,7 @@ class Plant:
     def __init__(self, run):
         self.run = run
         self.camera = chaos.Camera(run.root, 20.0)
+        self.recovered = False
 
     def feed(self, count=5):
         """Write frames and wait until they are archived."""
@@ -52,6 +53,14 @@ class Plant:
 
         self.run.listen_for(reached, f"{instance} is {state} ({says})")
 
+    def recovers(self, count=5):
+        """Frames are archived again, and everything written so far is there once and right."""
+        self.recovered = False
+        self.feed(count)
+        outcome = chaos.examine(self.run, self.camera.written, chaos.Outcome())
+        assert outcome.clean, outcome.table()
+        self.recovered = True
+
     def finish(self):
         code, _ = self.run.stop()
         assert code == 0, "\n".join(self.run.log[-20:])
@@ -60,71 +69,116 @@ class Plant:
         return outcome
 
 
-def test_one_fault_after_the_other(stack, tmp_path, monkeypatch, record_property):
-    clock = bend(monkeypatch, tmp_path)
-    support = chaos.make_support(tmp_path)
-    plant = Plant(stack(support, **QUICK).start())
-    run = plant.run
-    plant.feed()
-    figures = []
+class Plants:
+    """Lends one stack to test after test; one that did not recover is not lent again."""
 
-    # Hostile peers on every port, while frames arrive.
+    def __init__(self, folder):
+        self.folder, self.stacks, self.ready = folder, [], None
+        self.support = chaos.make_support(folder)
+
+    def take(self):
+        plant, self.ready = self.ready or self._start(), None
+        plant.feed()
+        return plant
+
+    def _start(self):
+        folder = self.folder / f"experiment-{len(self.stacks)}"
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            clock = bend(patch, folder)
+            self.stacks.append(Stack(folder, self.support, **QUICK))
+            plant = Plant(self.stacks[-1].start())
+        plant.clock, plant.support = clock, self.support
+        return plant
+
+
+@pytest.fixture(scope="module")
+def plants(tmp_path_factory):
+    made = Plants(tmp_path_factory.mktemp("plants"))
+    yield made
+    for one in made.stacks:
+        one.kill_all()
+
+
+@pytest.fixture
+def plant(plants):
+    """A stack that is fed; the next test has it, too, if it recovers from this one."""
+    one = plants.take()
+    yield one
+    if one.recovered:
+        plants.ready = one
+
+
+def test_hostile_peers_on_every_port_while_frames_arrive(plant, record_property):
+    run = plant.run
     services = {name: run.service(f"services.{name}") for name in ("hub", "archiver", "watcher")}
     before = {name: memory_mb(one) for name, one in services.items()}
     with Flood(run.resolved.wire) as flood:
         plant.feed(20)
         run.listen_for(lambda: flood.sent > 3000, "a flood")
-    plant.feed()
+    plant.recovers()
     growth = {name: memory_mb(one) - before[name] for name, one in services.items()}
+    record_property(
+        "figures", f"hostile messages {flood.sent}, memory grew by {max(growth.values()):.0f} MB"
+    )
     assert max(growth.values()) < 150, growth
     assert all(one.is_running() for one in services.values())
     assert run.monitor.counter("dropped", "watcher") > 100
-    figures.append(
-        f"hostile messages      {flood.sent}, memory grew by {max(growth.values()):.0f} MB"
-    )
 
-    # The clock jumps forwards and backwards.
+
+def test_the_clock_jumps_forwards_and_backwards(plant):
     for jump_s in (7200.0, -7200.0, 0.0):
-        clock.write_text(str(jump_s))
+        plant.clock.write_text(str(jump_s))
         plant.feed(3)
+    plant.recovers()
 
-    # The acquisition folder goes and comes back (an unmounted share).
-    away = run.root.with_name("away")
-    run.root.rename(away)
+
+def test_the_acquisition_folder_goes_and_comes_back(plant):  # an unmounted share
+    root = plant.run.root
+    away = root.with_name("away")
+    root.rename(away)
     plant.wait_state("watcher", "paused", "cannot be reached")
-    away.rename(run.root)
-    plant.feed()
+    away.rename(root)
+    plant.recovers()
 
-    # The disk takes nothing more, then it does again. (As on a full disk, writes fail.)
-    archiver = run.service("services.archiver")
+
+def test_the_disk_takes_nothing_more_and_then_it_does_again(plant):  # writes fail, as on a full one
+    archiver = plant.run.service("services.archiver")
     archiver.rlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
     plant.write()
     plant.wait_state("archiver", "paused", "cannot be written")
     archiver.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    plant.feed()
+    plant.recovers()
 
-    # The archive's folder goes and comes back.
-    segments = run.config.archive.folder / "run.segments"
-    segments.rename(segments.with_name("elsewhere"))
+
+def test_the_folder_of_the_archive_goes_and_comes_back(plant):
+    segments = plant.run.config.archive.folder / "run.segments"
+    elsewhere = segments.with_name("elsewhere")
+    segments.rename(elsewhere)
     plant.write()
     plant.wait_state("archiver", "paused")
-    segments.with_name("elsewhere").rename(segments)
-    plant.feed()
+    elsewhere.rename(segments)
+    plant.recovers()
 
-    # The support sets on disk are damaged, and the hub has to start anew.
-    for path in (run.folder / "support").glob("*"):
-        if path.is_file():
-            path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"damaged" * 20)
-    run.service("services.hub").kill()
-    plant.feed()
-    call_json("support", "publish", support, "--config", run.config_path)
-    run.service("services.inference").kill()  # the next worker has it from the hub
-    plant.feed()
 
+def test_support_sets_are_damaged_and_the_hub_starts_anew(plant):
+    damaged = [path for path in (plant.run.folder / "support").glob("*") if path.is_file()]
+    assert damaged
+    for path in damaged:
+        path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"damaged" * 20)
+    plant.run.service("services.hub").kill()
+    plant.recovers()
+
+
+def test_a_new_worker_has_the_published_support_set_from_the_hub(plant):
+    call_json("support", "publish", plant.support, "--config", plant.run.config_path)
+    plant.run.service("services.inference").kill()
+    plant.recovers()
+
+
+def test_after_all_of_this_the_closed_run_is_whole(plant, record_property):
     outcome = plant.finish()
-    figures.append(f"frames                {outcome.frames}, lost {outcome.lost}, "
-                   f"twice {outcome.duplicated}, failed {outcome.failed}")  # fmt: skip
-    record_property("figures", "one fault after the other\n" + "\n".join(figures))
+    record_property("figures", outcome.table())
 
 
 @pytest.mark.skipif(not is_root(), reason="mounts a small file system")

@@ -1,15 +1,33 @@
-"""What is usual, where there is next to nothing to learn it from."""
+"""What is usual: how far chips scatter, and what cannot be known."""
 
 import numpy as np
 
 from pychip_stream.model.discriminant import Examples
 from pychip_stream.model.novelty import fit_novelty
 
-CELLS = np.random.default_rng(0).normal(size=(2, 16, 4)) + np.array([0.0, 5.0])[:, None, None]
+DIM = 4
+CENTRES = np.array([[0.0] * DIM, [8.0] * DIM])
 
 
-def test_single_examples_are_at_no_distance_from_themselves():
-    examples = Examples(CELLS, np.array([0, 1]))
-    found = fit_novelty(examples, np.empty((0, 4)))
-    assert found.spread == 1e-6
+def chips(rng, count):
+    """(count, D) chips about the centres in turn."""
+    return CENTRES[np.arange(count) % 2] + rng.normal(size=(count, DIM))
+
+
+def examples(rng, count):
+    cells = chips(rng, count)[:, None] + rng.normal(0, 0.5, (count, 16, DIM))
+    return Examples(cells, np.arange(count) % 2)
+
+
+def test_half_of_the_chips_of_a_frame_are_nearer_than_the_typical_one():
+    rng = np.random.default_rng(0)
+    found = fit_novelty(examples(rng, 6), chips(rng, 300))
+    distances = found.whitening.between(found.whitening.distances(chips(rng, 300)))
+    assert 0.3 < (distances < found.spread).mean() < 0.7
+    assert (distances < found.threshold).mean() > 0.95
+
+
+def test_single_examples_without_their_frame_make_nothing_unknown():
+    found = fit_novelty(examples(np.random.default_rng(0), 2), np.empty((0, DIM)))
+    assert found.spread == 1e-6  # they are at no distance from themselves
     assert found.threshold == np.inf
