@@ -88,6 +88,7 @@ def test_live_archives(snapshot, tmp_path):
 def test_an_archive_of_before_with_two_scorings_and_alerts_is_read():
     with open_run(DATA / "archive-two-scorings.h5") as run:
         assert (run.count, len(run), run.live) == (COUNT, COUNT + 1, False)
+        assert run.run_id == "15cb9bc8b67b42f282ea5a0c97e20da6"
         assert len(run.scorings) == 2
         for n in range(COUNT):
             expected = result(n)
