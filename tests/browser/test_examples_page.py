@@ -76,6 +76,7 @@ def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
     slider.press("ArrowRight")
     wait_data(page, "grid", "v === '7x7'")
     kept = run.config.support.folder / "drafts" / "everybody.json"
+    wait_for(kept.exists, "a draft")
     wait_for(lambda: '"chip_size": [65, 65]' in kept.read_text(), "the draft follows")
     page.get_by_role("button", name="Use the recommended size").click()
     wait_data(page, "grid", "v !== '7x7'")
