@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 def block_of_parts(catalog: Catalog) -> Block:
     """Join the segments of a catalog in memory, in order of time; nothing is left out."""
     table = catalog.full_table()
-    order = np.lexsort((table["index"], table["path"], table["time"]))
+    order = layout.in_order(table)
     good = table["sequence"][order[table["status"][order] == b"ok"]]
     names = catalog.class_names(ACQUIRED)
     selection, present = catalog.results(ACQUIRED, good)
