@@ -46,7 +46,7 @@ class Gap:
 class _Series:
     """One acquisition: when it began, its fastest second, and the frames of each second.
 
-    `written` is the beginning by the times of its files; None where they are those of a copy.
+    `written` is the beginning by the times of its files; None where those tell nothing.
     """
 
     start: float | None = None
@@ -122,7 +122,7 @@ class SeriesBook:
         series = self._enter(moment)
         if series.start is None:
             series.start = mtime - moment.second
-        return series.start + moment.second + moment.frame / _rate(series, moment, mtime)
+        return series.start + moment.second + _share(series, moment, mtime)
 
     def _enter(self, moment: Moment) -> _Series:
         series = self._series.setdefault(moment.series, _Series())
@@ -195,18 +195,21 @@ def _begin(series: _Series, path: Path) -> None:
     if own is not None:
         near = agree(own, mtime)
         start = min(max(mtime, own), own + own.resolution) if near else own
-    if own is None or near:
+    if (own is None or near) and not mtime.resolution:
         series.written = mtime - before
     series.start = start - before
 
 
-def _rate(series: _Series, moment: Moment, mtime: float) -> int:
-    """Frames a second; in the first second also by the times of the files, if those are known."""
-    least = max(series.per_second, moment.frame + 1)
+def _share(series: _Series, moment: Moment, mtime: float) -> float:
+    """Share of a frame of its second, by its number.
+
+    While the first second goes on, nobody knows how many frames it will have; the file's time
+    tells more then.
+    """
+    share = moment.frame / max(series.per_second, moment.frame + 1)
     if series.written is None or len(series.seconds) > 1:
-        return least
-    passed = mtime - series.written - moment.second
-    return max(least, round(moment.frame / passed)) if passed > 0 else least
+        return share
+    return max(0.0, min(share, mtime - series.written - moment.second))
 
 
 def _between(last: int, second: int, pace: int) -> range:
