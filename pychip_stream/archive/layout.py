@@ -111,7 +111,8 @@ def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
         if column.name not in names:
             continue
         if column.name in group:
-            values = hdf.plain(group, column.name)[:]
+            text = column.dtype == "S"
+            values = (hdf.read_texts if text else hdf.plain)(group, column.name)[:]
             if values.shape != (count,):
                 raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
