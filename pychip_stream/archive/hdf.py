@@ -170,12 +170,13 @@ def read_text(group: h5py.Group, name: str) -> str:
 def write_texts(group: h5py.Group, name: str, texts: Array, **options: Any) -> h5py.Dataset:
     """Write (n,) bytes (UTF-8) as strings of variable length, which other programs read.
 
-    Segments, which only this package reads, get strings of fixed length: they are faster.
+    Segments, which only this package reads, get strings of fixed length: they are faster, and
+    HDF5 can filter them (`options`).
     """
-    fixed = attribute_text(group.file, KIND) == "segment" or any(b"\0" in t for t in texts.tolist())
-    dtype = h5py.string_dtype("utf-8", max(texts.dtype.itemsize, 1) if fixed else None)
-    data = texts.astype(dtype if fixed else object)
-    return group.create_dataset(name, data=data, dtype=dtype, **options)
+    if attribute_text(group.file, KIND) == "segment" or any(b"\0" in t for t in texts.tolist()):
+        dtype = h5py.string_dtype("utf-8", max(texts.dtype.itemsize, 1))
+        return group.create_dataset(name, data=texts.astype(dtype), dtype=dtype, **options)
+    return group.create_dataset(name, data=texts.astype(object), dtype=h5py.string_dtype())
 
 
 def name_rows(group: h5py.Group, scale: str) -> None:
@@ -197,7 +198,7 @@ def read_texts(group: h5py.Group, name: str) -> Array:
     dataset = _stored(group, name)
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
         return np.asarray(plain(group, name)[:])
-    # A small file can name a long string many times over: never read more than it can hold.
+    # A small file can name a long string many times over, so it is read in parts.
     step = max(256, MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
     found: list[bytes] = []
     width = 1

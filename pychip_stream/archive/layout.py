@@ -55,7 +55,9 @@ COLUMNS = (
     Column("mtime_ns", "i8", "ns", "modification time of the file since 1970"),
     Column("content_hash", "S", "", "hash of the bytes that were read"),
     Column("time", "f8", "s", "when the frame was taken, as well as is known, since 1970"),
-    Column("exposed", "f8", "s", "time of exposure since 1970 as the file says"),
+    Column(
+        "exposed", "f8", "s", "time of exposure since 1970 by file or series, whichever is finer"
+    ),
     Column("seen", "f8", "s", "when the file was first seen, since 1970"),
     Column("read", "f8", "s", "when it was read, since 1970"),
     Column("classified", "f8", "s", "when it was classified, since 1970"),

@@ -190,12 +190,12 @@ def _begin(series: _Series, path: Path) -> None:
         own = own_time(file)
     except FrameError:
         own = None
+    near = own is None or agree(own, mtime)
     start: float = mtime
     before = first.second + first.frame / max(series.per_second, first.frame + 1)
     if own is not None:
-        near = agree(own, mtime)
         start = min(max(mtime, own), own + own.resolution) if near else own
-    if (own is None or near) and not mtime.resolution:
+    if near and not mtime.resolution:
         series.written = mtime - before
     series.start = start - before
 
