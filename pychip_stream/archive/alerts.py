@@ -145,7 +145,8 @@ def _closed_rows(path: Path) -> list[AlertRow]:
             group = file[layout.ENTRY][GROUP]
             columns = []
             for name in COLUMNS:
-                values = hdf.plain(group, name)[:]
+                number = name in _NUMBERS or name == "dry_run"
+                values = hdf.plain(group, name)[:] if number else hdf.read_texts(group, name)
                 columns.append(values.tolist() if name in _NUMBERS else _texts(name, values))
     except (FileNotFoundError, UnusableFileError):
         return []

@@ -154,8 +154,7 @@ class Catalog:
         """Rows of the table in order of time, superseded revisions left out."""
         table = self.table
         rows = np.flatnonzero(~superseded(table))
-        keys = (table["index"][rows], table["path"][rows], table["time"][rows])
-        return rows[np.lexsort(keys)]
+        return rows[layout.in_order(layout.take(table, rows))]
 
     @cached_property
     def classified(self) -> Array:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 KIND = "pychip_stream"
 """Root attribute that says what a file is: "run", "segment", "live", "scoring", "support set"."""
 LAYOUT_ATTRIBUTE = "pychip_stream_layout"
-LAYOUT = 1
+LAYOUT = 2
 """Version of the layout that this package writes; it reads this one and older ones."""
 
 MAX_DATASET_BYTES = 1 << 30
@@ -168,10 +168,47 @@ def read_text(group: h5py.Group, name: str) -> str:
 
 
 def write_texts(group: h5py.Group, name: str, texts: Array, **options: Any) -> h5py.Dataset:
-    """Write (n,) bytes (UTF-8) as fixed-length strings."""
-    width = max(texts.dtype.itemsize, 1)
-    dtype = h5py.string_dtype("utf-8", width)
-    return group.create_dataset(name, data=texts.astype(dtype), dtype=dtype, **options)
+    """Write (n,) bytes (UTF-8) as strings of variable length, which other programs read.
+
+    Segments, which only this package reads, get strings of fixed length: they are faster, and
+    HDF5 can filter them (`options`).
+    """
+    if attribute_text(group.file, KIND) == "segment" or any(b"\0" in t for t in texts.tolist()):
+        dtype = h5py.string_dtype("utf-8", max(texts.dtype.itemsize, 1))
+        return group.create_dataset(name, data=texts.astype(dtype), dtype=dtype, **options)
+    return group.create_dataset(name, data=texts.astype(object), dtype=h5py.string_dtype())
+
+
+def name_rows(group: h5py.Group, scale: str) -> None:
+    """Let the columns of a table share a named dimension."""
+    group[scale].make_scale(scale)
+    for name, dataset in group.items():
+        if name != scale:
+            dataset.dims[0].attach_scale(group[scale])
+
+
+def read_texts(group: h5py.Group, name: str) -> Array:
+    """Read (n,) strings of either kind as bytes (UTF-8).
+
+    Raises
+    ------
+    UnusableFileError
+        If they are missing or refused.
+    """
+    dataset = _stored(group, name)
+    if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
+        return np.asarray(plain(group, name)[:])
+    # A small file can name a long string many times over, so it is read in parts.
+    step = max(256, MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
+    found: list[bytes] = []
+    width = 1
+    for start in range(0, dataset.size, step):
+        block = dataset[start : start + step].tolist()
+        width = max(width, *map(len, block))
+        if dataset.size * width > MAX_DATASET_BYTES:
+            raise UnusableFileError(f"{dataset.name} has an impossible size")
+        found += block
+    return np.array(found, f"S{width}")
 
 
 def texts(values: Sequence[str]) -> Array:
@@ -209,21 +246,28 @@ def _has_only_escapes(text: str) -> bool:
 def plain(group: h5py.Group, name: str, limit: int = MAX_DATASET_BYTES) -> h5py.Dataset:
     """Dataset of this very file, of bounded size.
 
-    Links into other files, external storage and virtual datasets would let a foreign file
-    read something else on this computer.
-
     Raises
     ------
     UnusableFileError
         If it is missing or refused.
+    """
+    dataset = _stored(group, name)
+    if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
+        raise UnusableFileError(f"{dataset.name} has an impossible type or size")
+    return dataset
+
+
+def _stored(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Dataset of this very file.
+
+    Links into other files, external storage and virtual datasets would let a foreign file
+    read something else on this computer.
     """
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise UnusableFileError(f"{dataset.name} is not stored in the file")
-    if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
-        raise UnusableFileError(f"{dataset.name} has an impossible type or size")
     return dataset
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
+from pychip_stream.domain.frames import natural
 
 ENTRY = "entry"
 FRAMES = "frames"
@@ -54,7 +55,9 @@ COLUMNS = (
     Column("mtime_ns", "i8", "ns", "modification time of the file since 1970"),
     Column("content_hash", "S", "", "hash of the bytes that were read"),
     Column("time", "f8", "s", "when the frame was taken, as well as is known, since 1970"),
-    Column("exposed", "f8", "s", "time of exposure since 1970 as the file says"),
+    Column(
+        "exposed", "f8", "s", "time of exposure since 1970 by file or series, whichever is finer"
+    ),
     Column("seen", "f8", "s", "when the file was first seen, since 1970"),
     Column("read", "f8", "s", "when it was read, since 1970"),
     Column("classified", "f8", "s", "when it was classified, since 1970"),
@@ -110,7 +113,8 @@ def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
         if column.name not in names:
             continue
         if column.name in group:
-            values = hdf.plain(group, column.name)[:]
+            text = column.dtype == "S"
+            values = (hdf.read_texts if text else hdf.plain)(group, column.name)[:]
             if values.shape != (count,):
                 raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
@@ -132,6 +136,26 @@ def join_tables(tables: Sequence[Table], names: Sequence[str] = ALL) -> Table:
     table = {n: np.concatenate([t[n] for t in tables]) if tables else empty[n] for n in names}
     order = np.argsort(table["sequence"], kind="stable")
     return table if (np.diff(order) == 1).all() else take(table, order)
+
+
+def in_order(table: Table) -> Array:
+    """(n,) rows in order of time; where it is the same, of name (numbers by value) and index."""
+    time, paths, index = table["time"], table["path"], table["index"]
+    order = np.lexsort((index, paths, time))
+    tied = np.diff(time[order]) == 0
+    if not tied.any():
+        return order
+    # Names with digits at the same places stand in order already: only others cost time.
+    letters = np.ascontiguousarray(paths[order]).view(np.uint8).reshape(len(order), -1)
+    digits = (letters >= ord("0")) & (letters <= ord("9"))
+    mixed = tied & (digits[1:] != digits[:-1]).any(axis=1)
+    bounds = np.flatnonzero(np.concatenate([[True], ~tied, [True]]))
+    for group in np.unique(np.searchsorted(bounds, np.flatnonzero(mixed), "right")).tolist():
+        part = slice(bounds[group - 1], bounds[group])
+        names = [natural(name) for name in hdf.strings(paths[order[part]])]
+        keys = list(zip(names, index[order[part]].tolist(), order[part].tolist(), strict=True))
+        order[part] = [row for _, _, row in sorted(keys)]
+    return order
 
 
 def take(table: Table, rows: Array) -> Table:

@@ -95,6 +95,7 @@ def live_image(catalog: Catalog) -> bytes:
         hdf.write_texts(frames, "path", table["path"][rows])
         for name in ("sequence", "index"):
             frames.create_dataset(name, data=table[name][rows])
+        hdf.name_rows(frames, "sequence")
         group = entry.create_group(layout.FRACTIONS)
         curve = nexus.Curve(table["time"][rows], intervals(selection, names), names, {})
         nexus.write_curve(group, curve)

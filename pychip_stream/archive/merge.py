@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 def block_of_parts(catalog: Catalog) -> Block:
     """Join the segments of a catalog in memory, in order of time; nothing is left out."""
     table = catalog.full_table()
-    order = np.lexsort((table["index"], table["path"], table["time"]))
+    order = layout.in_order(table)
     good = table["sequence"][order[table["status"][order] == b"ok"]]
     names = catalog.class_names(ACQUIRED)
     selection, present = catalog.results(ACQUIRED, good)
@@ -84,7 +84,9 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     with hdf.new_file(target) as file:
         entry = start_file(file, "run", header)
         nexus.describe_entry(entry, table["time"][catalog.classified])
-        layout.write_table(entry.create_group(layout.FRAMES), ordered)
+        frames = entry.create_group(layout.FRAMES)
+        layout.write_table(frames, ordered)
+        hdf.name_rows(frames, "sequence")
         _copy_supports(entry, catalog, supports)
         _write_scorings(entry, catalog, ledger, default)
         if len(replaced):
@@ -143,7 +145,7 @@ def _colors(entry: h5py.Group, newest_first: Array, scoring: str) -> dict[str, s
     supports = entry[layout.SUPPORTS]
     for version in (scoring, *used, *supports):
         if version in supports:
-            names, values = (hdf.strings(supports[version][n][:]) for n in _CLASSES)
+            names, values = (hdf.strings(hdf.read_texts(supports[version], n)) for n in _CLASSES)
             colors = dict(zip(names, values, strict=True)) | colors
     return colors
 

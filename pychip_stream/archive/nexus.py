@@ -60,6 +60,7 @@ def write_curve(group: h5py.Group, curve: Curve) -> None:
     time = group.create_dataset("time", data=curve.time - start)
     time.attrs["units"] = "s"
     time.attrs["long_name"] = "time (s)"
+    time.make_scale("time")
     if len(curve.time):
         time.attrs["start"] = iso(start)
     codes = [*range(1, len(curve.class_names)), 0]
@@ -71,6 +72,7 @@ def write_curve(group: h5py.Group, curve: Curve) -> None:
         ):
             dataset = group.create_dataset(f"{name}{suffix}", data=data)
             dataset.attrs["units"] = ""
+            dataset.dims[0].attach_scale(time)
             label = {"_errors": ", half width of 95 % interval", "_low": ", low", "_high": ", high"}
             dataset.attrs["long_name"] = curve.class_names[code] + label.get(suffix, "")
         color = curve.colors.get(curve.class_names[code])
@@ -104,10 +106,13 @@ def write_label_view(
         f"{code} {name}" for code, name in enumerate(class_names)
     )
     group["time"] = time
+    stack.dims[0].attach_scale(time)
     for axis, name in enumerate(("row", "column"), start=1):
         values = group.create_dataset(name, data=np.arange(stack.shape[axis], dtype=np.int32))
         values.attrs["long_name"] = f"{name} of chips"
-    hdf.write_texts(group, "class_names", hdf.texts(class_names))
+        values.make_scale(name)
+        stack.dims[axis].attach_scale(values)
+    hdf.write_texts(group, "class_names", hdf.texts(class_names)).make_scale("class_names")
     group.attrs["signal"] = "label_map"
     group.attrs["axes"] = np.array(["time", "row", "column"], h5py.string_dtype())
     group.attrs["title"] = "Label maps"

@@ -200,7 +200,7 @@ def _read_header(entry: h5py.Group) -> Header:
 def _read_results(group: h5py.Group) -> ResultsIndex:
     frames = FrameRows.read(group)
     intervals = hdf.plain(group, "intervals")[...]
-    names = tuple(hdf.strings(hdf.plain(group, "class_names")[:]))
+    names = tuple(hdf.strings(hdf.read_texts(group, "class_names")))
     if intervals.shape != (len(frames), len(names), 3):
         raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
     kept = tuple(n for n in ("probabilities", "distances", "novelty") if n in group)

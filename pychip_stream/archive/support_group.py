@@ -81,8 +81,8 @@ def read_support(group: h5py.Group) -> SupportSet:
     mode = hdf.read_text(group, "normalization_mode")
     if mode not in _MODES:
         raise UnusableFileError(f"has an unknown normalisation {mode!r}")
-    names = hdf.strings(hdf.plain(group, "class_names")[:])
-    colors = hdf.strings(hdf.plain(group, "class_colors")[:])
+    names = hdf.strings(hdf.read_texts(group, "class_names"))
+    colors = hdf.strings(hdf.read_texts(group, "class_colors"))
     support = SupportSet(
         classes=tuple(SupportClass(n, c) for n, c in zip(names, colors, strict=True)),
         chips=_read_chips(hdf.subgroup(group, "chips"), names),
@@ -176,7 +176,7 @@ def _read_chips(group: h5py.Group, names: list[str]) -> tuple[SupportChip, ...]:
 
 def _read_sources(group: h5py.Group) -> list[ChipSource]:
     columns: dict[str, list[Any]] = {
-        name: hdf.strings(hdf.plain(group, f"source_{name}")[:]) for name in _SOURCE_TEXTS
+        name: hdf.strings(hdf.read_texts(group, f"source_{name}")) for name in _SOURCE_TEXTS
     }
     for name, kind in _SOURCE_NUMBERS:
         columns[name] = hdf.plain(group, f"source_{name}")[:].astype(kind).tolist()

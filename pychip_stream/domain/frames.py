@@ -1,5 +1,6 @@
 """Frames: what the microscope hands over."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -7,6 +8,59 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.errors import FrameError
+
+
+class Stamp(float):
+    """Seconds since 1970 that know how finely they are known.
+
+    Attributes
+    ----------
+    resolution
+        Step in seconds of whoever wrote the time: 1.0 for hours, minutes and seconds.
+    """
+
+    __slots__ = ("resolution",)
+    resolution: float
+
+    def __new__(cls, seconds: float, resolution: float) -> "Stamp":
+        """Make a float with a resolution."""
+        stamp = super().__new__(cls, seconds)
+        stamp.resolution = resolution
+        return stamp
+
+
+def file_time(mtime_ns: int) -> Stamp:
+    """When a file was changed; whole seconds come from archives and sticks that count by two."""
+    return Stamp(mtime_ns / 1e9, 0.0 if mtime_ns % 1_000_000_000 else 2.0)
+
+
+def resolution(time: float) -> float:
+    """Step in seconds in which a time counts; a plain float counts as exact."""
+    return time.resolution if isinstance(time, Stamp) else 0.0
+
+
+def agree(own: float, other: float) -> bool:
+    """Whether another time is at most a second away from the step that a frame gives."""
+    return own - 1 <= other <= own + resolution(own) + 1
+
+
+def best_time(own: float | None, other: float) -> float:
+    """Decide between the time that a frame gives and the one of its series or file.
+
+    Its own stands, unless it counts in whole seconds or coarser steps and the other one is finer
+    and agrees with it within a second.
+    """
+    if own is None:
+        return other
+    step = resolution(own)
+    return other if step >= 1 and resolution(other) < step and agree(own, other) else own
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Key that sorts names with their numbers by value: `img_9` before `img_10`."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,7 +101,8 @@ class Frame:
     unit
         Unit of `pixel_size` ("nm", "um", "1/nm", …), or None.
     time
-        Acquisition time in seconds since 1970 (UTC), or None.
+        Acquisition time in seconds since 1970 (UTC), or None; a `Stamp` where it is known how
+        finely the file gives it.
     exposure_s
         Exposure time in seconds, or None.
     source

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError
 from pychip_stream.ingest import dmtags, quantities
 from pychip_stream.ingest.dmtags import Block, DmTree
@@ -103,6 +103,12 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     )
 
 
+def own_time(_source: Source, structure: Structure) -> Stamp | None:
+    """When a file says its first frame was taken."""
+    tree, image = structure.detail
+    return _time(tree, image.path)
+
+
 def _find_image(name: str, tree: DmTree) -> DmImage:
     """Choose the image that DigitalMicrograph would show, never the thumbnail."""
     if not tree.little:
@@ -181,7 +187,7 @@ def _exposure(tree: DmTree, path: str) -> float | None:
     return None
 
 
-def _time(tree: DmTree, path: str) -> float | None:
+def _time(tree: DmTree, path: str) -> Stamp | None:
     values = tree.values
     for where in (f"{path}.ImageTags.DataBar", "DataBar"):
         stamp = quantities.from_filetime(values.get(f"{where}.Acquisition Time (OS)"))

@@ -69,8 +69,8 @@ def _moment(series: str, clock: "re.Match[str]", frame: str) -> Moment:
     return Moment(series, second, int(frame))
 
 
-def earliest(path: Path) -> float | None:
-    """When the series of an in-situ frame began, by the time of its first frame on disk.
+def earliest(path: Path) -> tuple[Moment, Path] | None:
+    """Find the first frame on disk of the series of an in-situ frame.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def earliest(path: Path) -> float | None:
 
     Returns
     -------
-    Seconds since 1970, or None if there is nothing to go by.
+    Its place in the series and its path, or None if there is none.
     """
     folder = path.parent
     if _FOLDERS.match("/".join(folder.parts[-3:])):
@@ -95,10 +95,7 @@ def earliest(path: Path) -> float | None:
     if not moments:
         return None
     first, name = min(moments)
-    try:
-        return (folder / name).stat().st_mtime - first.second
-    except OSError:
-        return None
+    return first, folder / name
 
 
 def _placed(folder: Path, name: str) -> Moment | None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from pychip_stream.domain.frames import Stamp
+
 _LENGTHS_NM = {
     "pm": 1e-3,
     "a": 0.1,
@@ -33,6 +35,7 @@ _NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
 _FILETIME_EPOCH_S = 11_644_473_600
 _DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d")
 _CLOCKS = ("%I:%M:%S %p", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M")
+_CLOCK = re.compile(r"\d\d?:?(?P<minute>\d\d)?(?::?(?P<second>\d\d)(?:[.,](?P<part>\d+))?)?")
 
 
 def pixel_size(size: Any, unit: Any) -> tuple[float | None, str | None]:
@@ -84,24 +87,25 @@ def seconds(value: Any) -> float | None:
     return number if math.isfinite(number) and 0 < number < 1e9 else None
 
 
-def from_filetime(value: Any) -> float | None:
+def from_filetime(value: Any) -> Stamp | None:
     """Seconds since 1970 of a Windows file time (units of 100 ns since 1601, UTC)."""
     try:
         stamp = float(value) / 1e7 - _FILETIME_EPOCH_S
     except (TypeError, ValueError, OverflowError):
         return None
-    return _plausible(stamp)
+    return _plausible(stamp, 1e-7)
 
 
-def from_unix(value: Any) -> float | None:
+def from_unix(value: Any) -> Stamp | None:
     """Check seconds since 1970 that a file gives as such."""
     try:
-        return _plausible(float(value))
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+    return _plausible(number, 1.0 if number.is_integer() else 1e-6)
 
 
-def from_text(text: Any) -> float | None:
+def from_text(text: Any) -> Stamp | None:
     """Seconds since 1970 of an ISO 8601 or TIFF date; without a zone it is this computer's."""
     cleaned = str(text or "").replace("\0", "").strip()
     exif = re.match(r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)$", cleaned)
@@ -109,20 +113,22 @@ def from_text(text: Any) -> float | None:
         cleaned = f"{exif[1]}-{exif[2]}-{exif[3]} {exif[4]}"
     # Some instruments write seven decimals, which fromisoformat does not take.
     cleaned = re.sub(r"(\.\d{6})\d+", r"\1", cleaned)
+    clock = cleaned.replace("T", " ").partition(" ")[2]
     try:
-        return _plausible(datetime.fromisoformat(cleaned).timestamp())
+        return _plausible(datetime.fromisoformat(cleaned).timestamp(), _step(clock))
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def from_date_and_clock(date: Any, clock: Any) -> float | None:
+def from_date_and_clock(date: Any, clock: Any) -> Stamp | None:
     """Seconds since 1970 of DigitalMicrograph's two strings, in this computer's zone."""
     day = _first(str(date or "").strip(), _DATES)
     hour = _first(str(clock or "").strip(), _CLOCKS)
     if day is None or hour is None:
         return None
     try:
-        return _plausible(datetime.combine(day.date(), hour.time()).timestamp())
+        stamp = datetime.combine(day.date(), hour.time()).timestamp()
+        return _plausible(stamp, _step(str(clock).strip()))
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -136,6 +142,18 @@ def _first(text: str, patterns: Iterable[str]) -> datetime | None:
     return None
 
 
-def _plausible(stamp: float) -> float | None:
+def _step(clock: str) -> float:
+    """Resolution in seconds of a time of day as it is written."""
+    found = _CLOCK.match(clock)
+    if found is None:
+        return 86400.0
+    if found["part"]:
+        return 10.0 ** -len(found["part"])
+    return 1.0 if found["second"] else 60.0 if found["minute"] else 3600.0
+
+
+def _plausible(stamp: float, resolution: float) -> Stamp | None:
     """Drop times before 1980 or after 2200: a clock that was never set tells nothing."""
-    return stamp if math.isfinite(stamp) and 315_532_800 < stamp < 7_258_118_400 else None
+    if math.isfinite(stamp) and 315_532_800 < stamp < 7_258_118_400:
+        return Stamp(stamp, resolution)
+    return None

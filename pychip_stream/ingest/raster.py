@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest import grey, quantities
 from pychip_stream.ingest.source import Source
@@ -162,7 +162,7 @@ def _structure(source: Source, found: _Raster) -> Structure:
     return Structure(1, found)
 
 
-def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], float | None]:
+def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
         with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:

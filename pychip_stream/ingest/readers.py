@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
 from pychip_stream.ingest import dm, dmtags, raster, tiff, tiffmap, volumes
 from pychip_stream.ingest.source import Source, opened
@@ -36,10 +36,11 @@ class _Format:
     name: str
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
+    own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
 
 
-_DM = _Format("DM", dm.examine, dm.read)
-_TIFF = _Format("TIFF", tiff.examine, tiff.read)
+_DM = _Format("DM", dm.examine, dm.read, dm.own_time)
+_TIFF = _Format("TIFF", tiff.examine, tiff.read, tiff.own_time)
 _PNG = _Format("PNG", raster.examine_png, raster.read)
 _JPEG = _Format("JPEG", raster.examine_jpeg, raster.read)
 _SER = _Format("SER", volumes.examine_ser, volumes.read_ser)
@@ -100,6 +101,23 @@ def frame_count(path: str | Path) -> int:
     """
     with opened(Path(path)) as source:
         return examine(source).frames
+
+
+def own_time(path: str | Path) -> Stamp | None:
+    """When a dm or tiff file says its first frame was taken; None where it does not say.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read.
+    """
+
+    def work() -> Stamp | None:
+        form = _recognize(source)
+        return form.own_time(source, form.examine(source))
+
+    with opened(Path(path)) as source:
+        return _guarded(source, work)
 
 
 def read_checked(

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from pychip_stream.domain.frames import agree, file_time
+from pychip_stream.errors import FrameError
 from pychip_stream.ingest import insitu
 from pychip_stream.ingest.insitu import Moment
+from pychip_stream.ingest.readers import own_time
 
 _MAX_FRAME = 99_999
 # A longer silence is a pause of the acquisition, in steps of its pace.
@@ -41,9 +44,13 @@ class Gap:
 
 @dataclass(slots=True)
 class _Series:
-    """One acquisition: when it began, its fastest second, and the frames of each second."""
+    """One acquisition: when it began, its fastest second, and the frames of each second.
 
-    start: float
+    `written` is the beginning by the times of its files; None where those tell nothing.
+    """
+
+    start: float | None = None
+    written: float | None = None
     per_second: int = 1
     seconds: dict[int, int] = field(default_factory=dict)
 
@@ -64,8 +71,14 @@ class SeriesBook:
         self._series: dict[str, _Series] = {}
         self.version = 0
 
+    def enter(self, path: str) -> None:
+        """Enter a file whose time is not asked for, since it may still be written."""
+        moment = insitu.parse(path)
+        if moment is not None:
+            self._enter(moment)
+
     def note(self, path: str, absolute: str, mtime_ns: int) -> float:
-        """Enter a file and return its acquisition time in seconds since 1970.
+        """Enter a complete file and return its acquisition time in seconds since 1970.
 
         Parameters
         ----------
@@ -77,10 +90,9 @@ class SeriesBook:
         moment = insitu.parse(path)
         if moment is None:
             return mtime_ns / 1e9
-        if moment.series not in self._series:
-            first = insitu.earliest(Path(absolute))
-            if first is not None:
-                self.begin(moment.series, first)
+        series = self._enter(moment)
+        if series.start is None:
+            _begin(series, Path(absolute))
         return self.add(moment, mtime_ns / 1e9)
 
     def forget(self, path: str) -> None:
@@ -91,7 +103,7 @@ class SeriesBook:
 
     def begin(self, series: str, start: float) -> None:
         """Say when a series began, in seconds since 1970."""
-        self._series.setdefault(series, _Series(start))
+        self._series.setdefault(series, _Series()).start = start
 
     def add(self, moment: Moment, mtime: float) -> float:
         """Note a frame that exists, and return its time.
@@ -99,23 +111,26 @@ class SeriesBook:
         Parameters
         ----------
         mtime
-            Of the file, seconds since 1970; used where nobody has said when the series began.
+            Of the file, seconds since 1970; used where nobody has said when the series began,
+            and while its first second goes on.
 
         Returns
         -------
         Seconds since 1970: start of the series + whole seconds + the frame's share of its
         second, by the fastest second so far.
         """
-        series = self._series.get(moment.series)
-        if series is None:
-            series = self._series[moment.series] = _Series(mtime - moment.second)
+        series = self._enter(moment)
+        if series.start is None:
+            series.start = mtime - moment.second
+        return series.start + moment.second + _share(series, moment, mtime)
+
+    def _enter(self, moment: Moment) -> _Series:
+        series = self._series.setdefault(moment.series, _Series())
         if moment.frame <= _MAX_FRAME:
             series.per_second = max(series.per_second, moment.frame + 1)
             before = series.seconds.get(moment.second, 0)
             self._set(series, moment.second, before, before | 1 << moment.frame)
-        return (
-            series.start + moment.second + moment.frame / max(series.per_second, moment.frame + 1)
-        )
+        return series
 
     def remove(self, moment: Moment) -> None:
         """Forget a frame that was deleted or renamed."""
@@ -155,6 +170,46 @@ class SeriesBook:
                     frames = tuple(n for n in range(bits.bit_length()) if not bits >> n & 1)
                     yield Gap(name, second, frames)
                 last = second
+
+
+def _begin(series: _Series, path: Path) -> None:
+    """Let a series begin with its first frame on disk: when that says, else by its file's time.
+
+    Where it says so in whole seconds, it was within that second as near to its file's time as
+    may be; so no later frame of the series contradicts its own time.
+    """
+    found = insitu.earliest(path)
+    if found is None:
+        return
+    first, file = found
+    try:
+        mtime = file_time(file.stat().st_mtime_ns)
+    except OSError:
+        return
+    try:
+        own = own_time(file)
+    except FrameError:
+        own = None
+    near = own is None or agree(own, mtime)
+    start: float = mtime
+    before = first.second + first.frame / max(series.per_second, first.frame + 1)
+    if own is not None:
+        start = min(max(mtime, own), own + own.resolution) if near else own
+    if near and not mtime.resolution:
+        series.written = mtime - before
+    series.start = start - before
+
+
+def _share(series: _Series, moment: Moment, mtime: float) -> float:
+    """Share of a frame of its second, by its number.
+
+    While the first second goes on, nobody knows how many frames it will have; the file's time
+    tells more then.
+    """
+    share = moment.frame / max(series.per_second, moment.frame + 1)
+    if series.written is None or len(series.seconds) > 1:
+        return share
+    return max(0.0, min(share, mtime - series.written - moment.second))
 
 
 def _between(last: int, second: int, pace: int) -> range:

@@ -3,6 +3,8 @@
 import io
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest import grey, tiffmap, tiffmeta
 from pychip_stream.ingest.source import Source
@@ -77,11 +79,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     tiff: _Tiff = structure.detail
     page = tiff.pages[0 if tiff.sliced else index]
     _check_size(source, page, max_bytes)
-    stream: Any = io.BytesIO(source.load()) if source.loaded else source.file
-    stream.seek(0)
-    with tifffile.TiffFile(stream, name="frame", _multifile=False) as file:
-        file.filehandle.seek(page.offset)
-        entry = tifffile.TiffPage(file, index=(0,))
+    with _entry(source, page) as (file, entry):
         meta = tiffmeta.describe(file, entry, page.description)
         if tiff.sliced:
             pixels = _slice(source, tiff.map, page, index)
@@ -96,6 +94,23 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         source=source.name,
         index=index,
     )
+
+
+def own_time(source: Source, structure: Structure) -> Stamp | None:
+    """When a file says its first frame was taken."""
+    page = structure.detail.pages[0]
+    with _entry(source, page) as (file, entry):
+        return tiffmeta.describe(file, entry, page.description).time
+
+
+@contextmanager
+def _entry(source: Source, page: Page) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPage]]:
+    """Open a page with tifffile."""
+    stream: Any = io.BytesIO(source.load()) if source.loaded else source.file
+    stream.seek(0)
+    with tifffile.TiffFile(stream, name="frame", _multifile=False) as file:
+        file.filehandle.seek(page.offset)
+        yield file, tifffile.TiffPage(file, index=(0,))
 
 
 def _check_page(name: str, page: Page) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tifffile
 
+from pychip_stream.domain.frames import Stamp
 from pychip_stream.ingest import quantities
 
 _GATAN_UNIT, _GATAN_SCALE = 65003, 65009
@@ -24,7 +25,7 @@ class Meta:
 
     pixel_size: float | None = None
     unit: str | None = None
-    time: float | None = None
+    time: Stamp | None = None
     exposure_s: float | None = None
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.ingest import quantities
 from pychip_stream.ingest.source import Source
@@ -144,12 +144,13 @@ def read_ser(source: Source, structure: Structure, index: int, max_bytes: int) -
 
     with _quiet(), ser.fileSER(Path(source.name)) as file:
         pixels, meta = file.getDataset(index)
-        stamp = file._getTag(index).get("Time")
+        stamp = quantities.from_unix(file._getTag(index).get("Time"))
     delta = meta["Calibration"][0]["CalibrationDelta"]
     return Frame(
         np.ascontiguousarray(pixels),
         *quantities.pixel_size(delta, "m"),
-        time=quantities.from_unix(stamp),
+        # In a series it is finer than the file's time, which is one for all images.
+        time=stamp if stamp is None or structure.frames == 1 else float(stamp),
         source=source.name,
         index=index,
     )
@@ -218,7 +219,7 @@ def read_hdf5(source: Source, structure: Structure, index: int, max_bytes: int) 
 
 def _emd_meta(
     source: Source, flavour: str, path: str
-) -> tuple[float | None, str | None, float | None, float | None]:
+) -> tuple[float | None, str | None, Stamp | None, float | None]:
     """Metadata is a courtesy: what cannot be parsed must not cost the frame."""
     try:
         with _quiet():
@@ -229,7 +230,7 @@ def _emd_meta(
 
 def _velox_meta(
     source: Source, path: str
-) -> tuple[float | None, str | None, float | None, float | None]:
+) -> tuple[float | None, str | None, Stamp | None, float | None]:
     """Read the JSON that Velox keeps beside the image, as a column of bytes per frame."""
     with _hdf5(source) as file:
         group = file[path].parent
@@ -247,7 +248,7 @@ def _velox_meta(
 
 def _berkeley_meta(
     source: Source, path: str
-) -> tuple[float | None, str | None, float | None, float | None]:
+) -> tuple[float | None, str | None, Stamp | None, float | None]:
     from ncempy.io import emd
 
     with emd.fileEMD(Path(source.name)) as file:

@@ -166,7 +166,7 @@ class FolderWatch:
         self._outbox.vanish(changes.gone)
         for path, found in changes.found.items():
             self._settler.add(path, found)
-            self._book.note(path, self._tree.absolute(path), found[1])
+            self._book.enter(path)
 
     def _sight(self, settled: Settled) -> None:
         size, mtime_ns = settled.found

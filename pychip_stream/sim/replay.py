@@ -1,10 +1,10 @@
 """Replay: real files, stored again at a rate as if they were being acquired."""
 
-import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pychip_stream.domain.frames import natural
 from pychip_stream.errors import UsageError
 from pychip_stream.ingest import insitu, readers
 from pychip_stream.sim.storage import Delivery, MakeStorage, Storage, play
@@ -113,11 +113,4 @@ def in_order_of_time(folder: Path) -> list[str]:
     moments = {path: insitu.parse(path) for path in found}
     if all(moment is not None for moment in moments.values()):
         return sorted(found, key=lambda path: (moments[path], path))
-    return sorted(found, key=lambda path: ((folder / path).stat().st_mtime_ns, _natural(path)))
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    return [
-        (int(part), "") if part.isdecimal() else (-1, part)
-        for part in re.split(r"(\d+)", path.lower())
-    ]
+    return sorted(found, key=lambda path: ((folder / path).stat().st_mtime_ns, natural(path)))

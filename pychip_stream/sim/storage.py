@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from pychip_stream.sim.truth import TruthLog, TruthRow
@@ -99,9 +100,11 @@ def play(
     OSError
         If the folder cannot be written.
     """
+    coming = iter(deliveries)
+    first = list(islice(coming, 1))  # a camera begins when it is ready
     start = time.monotonic()
     try:
-        for delivery in deliveries:
+        for delivery in chain(first, coming):
             if stop.wait(max(0.0, start + delivery.due_s - time.monotonic())):
                 break
             storage.put(delivery)

@@ -21,7 +21,7 @@ from pychip_stream.model.monitor import Monitor
 from pychip_stream.model.ports import Encoder
 from pychip_stream.wire.messages import FrameRef
 from pychip_stream.workflows.places import inside
-from pychip_stream.workflows.translation import failed_record
+from pychip_stream.workflows.translation import failed_record, time_of
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Analyst:
             size=ref.size,
             mtime_ns=ref.mtime_ns,
             content_hash=content_hash,
-            exposed=frame.time if frame.time is not None else ref.time,
+            exposed=time_of(frame, ref),
             seen=ref.seen,
             read=read,
             classified=time.time(),

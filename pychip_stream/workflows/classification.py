@@ -8,6 +8,7 @@ from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
 from pychip_stream.ingest.readers import SUFFIXES, frame_count
+from pychip_stream.ingest.series import SeriesBook
 from pychip_stream.wire.messages import FrameRef
 from pychip_stream.workflows.analysis import Analyst
 from pychip_stream.workflows.translation import failed_record
@@ -75,9 +76,12 @@ def classify(
     """
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
     done = {(key.path, key.index, key.size, key.mtime_ns) for key in writer.keys}
+    book = SeriesBook()
+    for path in batch.paths:
+        book.enter(path.as_posix())
     for number, path in enumerate(batch.paths):
         progress(path.name, number, len(batch.paths))
-        for ref in _refs(batch.root, path):
+        for ref in _refs(batch.root, path, book):
             if (ref.path, ref.index, ref.size, ref.mtime_ns) in done:
                 continue
             try:
@@ -91,19 +95,20 @@ def classify(
     return writer.close()
 
 
-def _refs(root: Path, path: Path) -> Iterator[FrameRef]:
+def _refs(root: Path, path: Path, book: SeriesBook) -> Iterator[FrameRef]:
     """Refer to every frame of a file; to one when the file cannot be read."""
     stat = path.stat()
     try:
         count = frame_count(path)
     except FrameError:
         count = 1  # reading it says why
+    time = book.note(path.as_posix(), str(path), stat.st_mtime_ns)
     for index in range(count):
         yield FrameRef(
             path=path.relative_to(root).as_posix(),
             index=index,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
-            time=stat.st_mtime,
+            time=time,
             seen=stat.st_mtime,
         )

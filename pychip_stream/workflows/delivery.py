@@ -7,6 +7,7 @@ from pychip_stream.ingest.readers import read_checked
 from pychip_stream.wire.messages import Image, Job
 from pychip_stream.wire.sockets import Arrays
 from pychip_stream.workflows.places import inside
+from pychip_stream.workflows.translation import time_of
 
 
 def with_pixels(job: Job, config: WatchConfig) -> tuple[Job, Arrays]:
@@ -31,7 +32,7 @@ def with_pixels(job: Job, config: WatchConfig) -> tuple[Job, Arrays]:
         content_hash=content_hash,
         pixel_size=frame.pixel_size,
         unit=frame.unit,
-        time=frame.time,
+        time=time_of(frame, ref),
         exposure_s=frame.exposure_s,
     )
     return msgspec.structs.replace(job, image=image), {"pixels": frame.pixels}

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from pychip_stream.archive.records import FrameRecord
-from pychip_stream.domain.frames import FrameKey
+from pychip_stream.domain.frames import Frame, FrameKey, best_time, file_time
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.errors import FrameError, WireError
 from pychip_stream.wire.codec import Packet
@@ -13,6 +13,12 @@ from pychip_stream.wire.messages import FrameRef, Result
 from pychip_stream.wire.sockets import Arrays
 
 _NARROW = ("probabilities", "distances", "novelty")
+
+
+def time_of(frame: Frame, ref: FrameRef) -> float:
+    """When a frame was taken, by itself or by its series or file, whichever tells it finer."""
+    mtime = file_time(ref.mtime_ns)
+    return float(best_time(frame.time, mtime if mtime == ref.time else ref.time))
 
 
 def failed_record(ref: FrameRef, reason: str, *, started: float) -> FrameRecord:

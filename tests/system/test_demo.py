@@ -7,9 +7,11 @@ import pytest
 
 from tests.support.stack import call, call_json
 
+from pychip_stream.archive.reader import open_run
+
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-FRAMES = 60
+FRAMES, RATE = 60, 8
 
 
 def read(path):
@@ -20,7 +22,7 @@ def read(path):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    words = ("demo", "--frames", FRAMES, "--rate", 8, "--out", out, "--no-browser")
+    words = ("demo", "--frames", FRAMES, "--rate", RATE, "--out", out, "--no-browser")
     return out, call_json(*words, timeout_s=280)
 
 
@@ -33,6 +35,20 @@ def test_every_frame_is_archived_once(demo):
     assert {p.suffix for p in files} >= {".dm4"}
     assert {p.suffix for p in files} & {".tif", ".tiff"}
     assert all(p.parent.name.startswith("Second_") for p in files)
+
+
+def test_frames_stand_evenly_and_in_the_order_in_which_they_were_taken(demo):
+    out, document = demo
+    with open_run(document["run"]) as run:
+        table = run.fractions
+    taken = {row["path"]: float(row["time_s"]) for row in read(out / "acquisition" / "truth.csv")}
+    wanted = sorted(taken, key=taken.get)
+    assert list(table["path"]) == wanted
+    written = [(out / "acquisition" / path).stat().st_mtime - taken[path] for path in wanted]
+    found = table["time_s"].to_numpy() - [taken[path] for path in wanted]
+    assert found[RATE:] == pytest.approx(0, abs=1e-5)
+    # While the first second goes on, its frames are known as well as they were written.
+    assert found[:RATE] == pytest.approx(0, abs=max(written[:RATE]) - min(written[:RATE]) + 1e-5)
 
 
 def test_the_measured_fractions_follow_the_truth(demo, tmp_path):

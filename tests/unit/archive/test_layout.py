@@ -113,6 +113,40 @@ def test_hostile_links_are_not_followed(run, tmp_path):
     refused(run, "lacks", "path")
 
 
+@pytest.mark.parametrize("name", ["frames/path", "scorings/acquired/class_names"])
+def test_a_small_file_cannot_claim_endless_text(run, name, monkeypatch):
+    with h5py.File(run, "r+") as file:
+        count = file[f"entry/{name}"].size
+        del file[f"entry/{name}"]
+        file[f"entry/{name}"] = np.array(["x" * 30_000] * count, h5py.string_dtype())
+    monkeypatch.setattr(hdf, "MAX_DATASET_BYTES", 50_000)
+    refused(run, "impossible size")
+
+
+@pytest.mark.parametrize("kind", ["run", "segment"])
+def test_a_long_frame_table_comes_back(tmp_path, kind):
+    count = 2000  # long enough to be packed
+    numbers = {c.name: np.arange(count).astype(c.dtype) for c in layout.COLUMNS if c.dtype != "S"}
+    words = {c.name: [f"{c.name} {n}" for n in range(count)] for c in layout.COLUMNS}
+    table = {c.name: numbers.get(c.name, hdf.texts(words[c.name])) for c in layout.COLUMNS}
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        hdf.mark(file, kind)
+        group = file.create_group("frames")
+        layout.write_table(group, table)
+        hdf.name_rows(group, "sequence")
+        found = layout.read_table(group)
+    assert all((found[name] == values).all() for name, values in table.items())
+
+
+def test_text_that_hdf5_cannot_hold_in_variable_length_is_kept(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for texts in ([b"a\0b", b"", b"c"], ["\N{GREEK SMALL LETTER ALPHA}".encode(), b"\xff"], []):
+            wanted = np.array(texts, "S4")
+            file.pop("text", None)
+            hdf.write_texts(file, "text", wanted)
+            assert hdf.read_texts(file, "text").tolist() == texts
+
+
 def test_every_column_is_documented_and_has_its_unit(run):
     page = (Path(__file__).parents[3] / "docs" / "archive.md").read_text(encoding="utf-8")
     with h5py.File(run) as file:

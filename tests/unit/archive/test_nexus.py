@@ -95,6 +95,31 @@ def test_a_nexus_reader_finds_the_default_plot(file):
     assert [axis.nxname for axis in maps.nxaxes] == ["time", "row", "column"]
 
 
+def test_hyperspy_can_load_everything(file):
+    """It asks RosettaSciIO for all datasets, and refuses a file in which one has bytes."""
+    nexus = pytest.importorskip("rsciio.nexus")
+    signals = nexus.file_reader(str(file))
+    assert {signal["data"].dtype.kind for signal in signals} <= set("biufO")
+    shapes = {s["metadata"]["General"]["title"]: s["data"].shape for s in signals}
+    assert (shapes["fractions"], shapes["label_maps"]) == ((COUNT,), (COUNT, 3, 4))
+
+
+def test_xarray_shows_named_dimensions(file):
+    pytest.importorskip("h5netcdf")
+    import xarray
+
+    with xarray.open_dataset(file, group="entry/fractions", engine="h5netcdf") as curve:
+        assert dict(curve.sizes) == {"time": COUNT}
+        assert curve["alpha"].interp(time=0.5) == pytest.approx(float(curve["alpha"][:2].mean()))
+    with xarray.open_dataset(file, group="entry/label_maps", engine="h5netcdf") as maps:
+        assert maps["label_map"].dims == ("time", "row", "column")
+        assert maps["class_names"].values.tolist() == ["unknown", *NAMES]
+    if file.name in ("run.h5", "run.live.h5"):
+        with xarray.open_dataset(file, group="entry/frames", engine="h5netcdf") as frames:
+            assert dict(frames.sizes) == {"sequence": COUNT}
+            assert frames["path"].values.tolist() == [record(n).path for n in range(COUNT)]
+
+
 def test_the_live_view_follows_segments_that_are_joined(tmp_path, monkeypatch, eager):
     monkeypatch.setattr(compaction, "FAN_IN", 4)
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.domain.frames import Frame, FrameKey
+from pychip_stream.domain.frames import Frame, FrameKey, Stamp, best_time, file_time, natural
 from pychip_stream.errors import FrameError
 
 
@@ -23,3 +23,34 @@ def test_a_frame_keeps_its_pixels_as_they_are():
     frame = Frame(np.arange(6, dtype=np.uint16).reshape(2, 3), pixel_size=0.2, unit="nm")
     assert frame.shape == (2, 3)
     assert frame.pixels.dtype == np.uint16
+
+
+OWN = 1_700_000_010
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "best"),
+    [
+        (None, OWN + 0.2, OWN + 0.2),
+        (Stamp(OWN, 1.0), OWN + 0.2, OWN + 0.2),  # a DateTime, and a series or file
+        (Stamp(OWN, 1.0), OWN - 0.9, OWN - 0.9),
+        (Stamp(OWN, 1.0), OWN + 1.9, OWN + 1.9),  # taken at .95, closed .95 later
+        (Stamp(OWN, 1.0), OWN + 2.1, OWN),
+        (Stamp(OWN, 1.0), OWN - 1.1, OWN),
+        (Stamp(OWN, 1.0), file_time((OWN + 1) * 10**9), OWN),  # unpacked: even seconds
+        (Stamp(OWN, 60.0), OWN + 59.5, OWN + 59.5),
+        (Stamp(OWN, 60.0), file_time((OWN + 2) * 10**9), OWN + 2),
+        (Stamp(OWN + 0.5, 1e-7), OWN + 0.6, OWN + 0.5),
+        (Stamp(OWN, 1e-3), OWN + 0.01, OWN),
+        (float(OWN), OWN + 0.2, OWN),
+    ],
+)
+def test_of_two_times_that_agree_the_finer_one_is_taken(own, other, best):
+    assert best_time(own, other) == best
+
+
+def test_names_sort_with_their_numbers_by_value():
+    names = {"a/img_9.tif", "a/img_10.tif", "a/img_010b.tif", "a/img_100.tif", "b10/1", "b9a/2"}
+    assert sorted(names, key=natural) == [
+        "a/img_9.tif", "a/img_10.tif", "a/img_010b.tif", "a/img_100.tif", "b9a/2", "b10/1",
+    ]  # fmt: skip

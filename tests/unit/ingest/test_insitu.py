@@ -2,13 +2,16 @@
 
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pychip_stream.domain.frames import agree
 from pychip_stream.ingest.insitu import Moment, earliest, parse
+from pychip_stream.ingest.readers import own_time
 from pychip_stream.ingest.series import SeriesBook
-from pychip_stream.sim.files import insitu_path
+from pychip_stream.sim.files import Exposure, encode, insitu_path
 from tests.support.material import put
 
 
@@ -46,17 +49,17 @@ def test_the_beginning_is_the_time_of_the_first_frame_on_disk(tmp_path):
     paths = [put(tmp_path / insitu_path("run", s, f, "dm4")) for s in (2, 3, 65) for f in (0, 1)]
     for number, path in enumerate(paths):
         os.utime(path, (1_700_000_002 + number, 1_700_000_002 + number))
-    assert earliest(paths[-1]) == 1_700_000_000
-    assert earliest(paths[0]) == 1_700_000_000
+    assert earliest(paths[-1])[1] == earliest(paths[0])[1] == paths[0]
+    name, mtime_ns = paths[2].relative_to(tmp_path).as_posix(), paths[2].stat().st_mtime_ns
+    assert SeriesBook().note(name, str(paths[2]), mtime_ns) == 1_700_000_003
     assert earliest(tmp_path / "nothing/Hour_00/Minute_00/Second_00/x_Frame_0000.dm4") is None
 
 
 def test_folders_count_by_their_numbers(tmp_path):
     for hour in ("Hour_9", "Hour_10"):
         put(tmp_path / f"{hour}/Minute_0/Second_0/Frame_0.dm4")
-    os.utime(tmp_path / "Hour_9/Minute_0/Second_0/Frame_0.dm4", (1_700_032_400, 1_700_032_400))
-    path = tmp_path / "Hour_10/Minute_0/Second_0/Frame_0.dm4"
-    assert earliest(path) == 1_700_000_000
+    first, path = earliest(tmp_path / "Hour_10/Minute_0/Second_0/Frame_0.dm4")
+    assert (first.second, path.parts[-4]) == (32_400, "Hour_9")
 
 
 def book(frames, series="run"):
@@ -78,6 +81,50 @@ def test_times_follow_the_frames_share_of_its_second():
 
 def test_a_series_nobody_has_begun_begins_by_the_files_time():
     assert SeriesBook().add(Moment("x", 5, 0), 2005.0) == 2005.0
+
+
+def series(folder, rate, count, kind="tiff", began=1_700_000_000.4, late=0.05):
+    """Files of a series as a microscope writes them: the frame's time in it, closed later."""
+    for number in range(count):
+        taken, second = began + number / rate, number // rate
+        data = encode(kind, np.zeros((8, 8), np.uint16), Exposure(0.1, taken, 0.1, 0.1), "x")
+        path = put(folder / insitu_path("run", second, number % rate, kind), data)
+        os.utime(path, (taken + late, taken + late))
+        yield path
+
+
+def noted(book, path):
+    return book.note(path.as_posix(), str(path), path.stat().st_mtime_ns)
+
+
+@pytest.mark.parametrize("late", [0.05, 0.9, 1.5])
+def test_a_series_is_evenly_timed_from_the_first_frame_on(tmp_path, late):
+    """Also while it grows, when nobody knows yet how many frames a second has."""
+    book, times = SeriesBook(), []
+    for path in series(tmp_path, 5, 15, late=late):
+        times.append(noted(book, path))
+        assert agree(own_time(path), times[-1])
+    assert np.diff(times) == pytest.approx(0.2, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["tiff", "dm4"])
+def test_a_copied_series_is_timed_by_its_first_frame(tmp_path, kind):
+    paths = list(series(tmp_path, 5, 15, kind))
+    for path in paths:
+        os.utime(path, (1_800_000_000, 1_800_000_000))
+    book, times = SeriesBook(), []
+    for path in paths:
+        book.enter(path.as_posix())
+    times = [noted(book, path) for path in paths]
+    assert times[0] == pytest.approx(1_700_000_000 + (0.4 if kind == "dm4" else 0), abs=1e-4)
+    assert np.diff(times) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_a_first_frame_that_cannot_be_read_has_the_time_of_its_file(tmp_path):
+    first, second = series(tmp_path, 2, 2)
+    first.write_bytes(first.read_bytes()[:100])
+    os.utime(first, (1_700_000_000, 1_700_000_000))
+    assert noted(SeriesBook(), second) == 1_700_000_000.5
 
 
 def test_gaps_within_and_between_seconds():

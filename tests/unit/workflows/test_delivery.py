@@ -1,5 +1,7 @@
 """Paths in messages stay inside the acquisition folder; pixels travel where workers are blind."""
 
+import datetime
+import os
 import sys
 
 import numpy as np
@@ -49,6 +51,17 @@ def test_links_lead_nowhere_else(root, tmp_path):
         with pytest.raises(FrameError, match="leads out"):
             inside(root, path)
     assert inside(root, "good.tif") == (root / "day" / "a.tif").resolve()
+
+
+def test_a_job_says_when_its_frame_was_taken_as_finely_as_is_known(root):
+    taken = datetime.datetime.fromtimestamp(1_700_000_010)
+    tifffile.imwrite(root / "c.tif", np.zeros((6, 8), np.uint16), datetime=taken)
+    os.utime(root / "c.tif", ns=(0, 1_700_000_010_300_000_000))
+    stat = (root / "c.tif").stat()
+    for time, wanted in ((1_700_000_010.2, 1_700_000_010.2), (1_700_000_020.2, 1_700_000_010)):
+        ref = FrameRef(path="c.tif", size=stat.st_size, mtime_ns=stat.st_mtime_ns, time=time)
+        job, _ = with_pixels(Job(lease=1, frame=ref), WatchConfig(root=root))
+        assert (type(job.image.time), job.image.time) == (float, wanted)
 
 
 def test_a_job_gets_the_pixels_of_its_revision(root):
