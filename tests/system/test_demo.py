@@ -1,6 +1,7 @@
 """The demo measures what the simulation knows to be true."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo") / "out"
+    out = tmp_path_factory.mktemp("demo") / "a demo with spaces"
     words = ("demo", "--frames", FRAMES, "--rate", 8, "--out", out, "--no-browser")
     return out, call_json(*words, timeout_s=280)
 
@@ -32,6 +33,15 @@ def test_every_frame_is_archived_once(demo):
     assert {p.suffix for p in files} >= {".dm4"}
     assert {p.suffix for p in files} & {".tif", ".tiff"}
     assert all(p.parent.name.startswith("Second_") for p in files)
+
+
+def test_the_folder_may_be_relative(tmp_path):
+    words = ("demo", "--frames", 3, "--rate", 8, "--out", "Übung eins", "--no-browser")
+    document = call_json(*words, timeout_s=280, cwd=tmp_path)
+    assert document["frames"] == 3
+    assert document["mean_abs_error"] <= 0.03
+    assert Path(document["folder"]) == tmp_path.resolve() / "Übung eins"
+    assert (Path(document["folder"]) / "demo-support.h5").exists()
 
 
 def test_the_measured_fractions_follow_the_truth(demo, tmp_path):
