@@ -68,9 +68,7 @@ def common_folder(folders: Collection[_Folder]) -> _Folder:
         if all(folder.is_relative_to(root) for folder in folders):
             return root
     other = next(folder for folder in folders if folder.anchor != first.anchor)
-    raise UsageError(
-        f"{first} and {other}: lie on two drives; classify each into a run of its own"
-    )
+    raise UsageError(f"{first} and {other}: lie on two drives; classify each into a run of its own")
 
 
 def classify(
