@@ -1,6 +1,8 @@
 """Starting: by mistake a second time, on a busy port, before the acquisition folder is there."""
 
+import configparser
 import socket
+from pathlib import Path
 
 import chaos
 import pytest
@@ -8,6 +10,7 @@ from helpers import call, call_json, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"encoder": chaos.EXACT, "watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
 
 
@@ -62,3 +65,16 @@ def test_a_folder_that_comes_late_is_waited_for(stack, tmp_path):
     camera.stop()
     code, document = run.stop()
     assert (code, document["frames"]) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "unit", sorted((ROOT / "configs" / "systemd").iterdir()), ids=lambda unit: unit.name
+)
+def test_systemd_goes_on_trying(unit):
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read_string(unit.read_text(encoding="utf-8"))
+    # A start that fails since a share is not there yet ends with 1 and is tried without limit.
+    assert parser["Unit"]["StartLimitIntervalSec"] == "0"
+    assert parser["Service"]["Restart"] == "on-failure"
+    assert parser["Service"]["RestartPreventExitStatus"] == "2"
