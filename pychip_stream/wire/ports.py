@@ -15,7 +15,7 @@ _OWNERS: dict[PortName, str] = {"tasks": "watcher", "results": "archiver"}
 
 
 def listened(config: Config) -> Iterator[tuple[str, str, int]]:
-    """Give the key, address and number of every port that was given for this machine."""
+    """Give the key, address and number (0: a free one) of every port of this machine."""
     here = config.machine.services
     for port in PORTS:
         if here is None or _OWNERS.get(port, "hub") in here:
@@ -69,7 +69,11 @@ def choose_ports(config: Config) -> Config:
             }
             page = dashboard.port or free(dashboard.address)
     except OSError as error:
-        raise PychipError(f"{wire.host}: no port can be opened ({error.strerror})") from error
+        hosts = " or ".join(sorted({*map(wire.host_of, PORTS), dashboard.address}))
+        raise PychipError(
+            f"no port can be opened on {hosts} ({error.strerror}); correct wire.host or "
+            "dashboard.address, which must be of this machine"
+        ) from error
     return config.model_copy(
         update={
             "wire": wire.model_copy(update=numbers),
