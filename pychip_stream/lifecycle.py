@@ -4,13 +4,12 @@ import argparse
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
-
-import psutil
 
 from pychip_stream import config as configuration
 from pychip_stream import logs
@@ -19,8 +18,29 @@ from pychip_stream.errors import PychipError
 
 logger = logging.getLogger(__name__)
 
-PARENT_VARIABLE = "PYCHIP_STREAM_PARENT"
-"""Environment variable "PID:START" of the process without which a service must not live on."""
+LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
+"""Environment variable that whoever starts a service sets when it holds the service's standard
+input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+_LOOK_S = 0.2
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    def _is_held() -> bool:
+        # A thread that waited in a read would block DLLs that look at the standard handles.
+        try:
+            _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
+        except OSError:
+            return False
+        return True
+else:
+    import select
+
+    def _is_held() -> bool:
+        lifeline = select.poll()
+        lifeline.register(0, 0)  # asks for nothing but the hang-up, which always comes
+        return not lifeline.poll(0)
 
 
 class Service(Protocol):
@@ -34,7 +54,7 @@ class Service(Protocol):
 
 
 def stop_event() -> threading.Event:
-    """Event that Ctrl-C, SIGTERM, Ctrl-Break (Windows) or the parent's death sets.
+    """Event that Ctrl-C, SIGTERM, Ctrl-Break (Windows) or the end of the lifeline sets.
 
     Handlers only set the event; the work of stopping happens on the main thread.
     """
@@ -47,20 +67,9 @@ def stop_event() -> threading.Event:
     signal.signal(signal.SIGTERM, on_signal)
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, on_signal)
-    parent = os.environ.get(PARENT_VARIABLE)
-    if parent:
-        threading.Thread(
-            target=_watch_parent, args=(parent, stop), name="parent watch", daemon=True
-        ).start()
+    if os.environ.pop(LIFELINE_VARIABLE, ""):  # it is not for the processes started from here
+        threading.Thread(target=_watch_lifeline, args=(stop,), name="lifeline", daemon=True).start()
     return stop
-
-
-def parent_token() -> str:
-    """Value of `PARENT_VARIABLE` for children of this process.
-
-    The start time is part of it because process numbers are used again.
-    """
-    return f"{os.getpid()}:{psutil.Process().create_time():.3f}"
 
 
 def run(make: Callable[[], Service], stop: threading.Event) -> int:
@@ -113,17 +122,8 @@ def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | Non
     return run(start, stop)
 
 
-def _watch_parent(token: str, stop: threading.Event) -> None:
-    number, _, started = token.partition(":")
-    while not stop.wait(0.5):
-        try:
-            process = psutil.Process(int(number))
-            alive = abs(process.create_time() - float(started)) < 1.0
-            alive = alive and process.status() != psutil.STATUS_ZOMBIE
-        except (psutil.NoSuchProcess, ValueError):
-            alive = False
-        except psutil.AccessDenied:
-            continue
-        if not alive:
-            logger.warning("the supervising process is gone; stopping")
+def _watch_lifeline(stop: threading.Event) -> None:
+    while not stop.wait(_LOOK_S):
+        if not _is_held():
+            logger.warning("the supervising process has let go; stopping")
             stop.set()

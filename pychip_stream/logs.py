@@ -1,5 +1,6 @@
 """Logging, configured once by a program's main function and by nothing else."""
 
+import io
 import json
 import logging
 import sys
@@ -56,6 +57,16 @@ class _TextFormatter(logging.Formatter):
         return line if not frame or frame in line else f"{line} [{frame}]"
 
 
+def speak_utf8() -> None:
+    """Write UTF-8 wherever the output goes: in a pipe Windows would write a code page.
+
+    What is no text (a file name in another encoding) is escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def configure(service: str, *, style: LogFormat = "text", level: str = "INFO") -> None:
     """Send this process's log to standard error.
 
@@ -66,6 +77,7 @@ def configure(service: str, *, style: LogFormat = "text", level: str = "INFO") -
     style
         "text" for people, "json" for machines.
     """
+    speak_utf8()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(service) if style == "json" else _TextFormatter())
     root = logging.getLogger()

@@ -1,9 +1,10 @@
-"""Lock: one archiver per run, let go by the system when the process dies."""
+"""Lock: one archiver and one supervisor per run, let go by the system when they die."""
 
 import contextlib
 import errno
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _ATTEMPTS = 20
+_NAME_BYTES = 200
 
 if sys.platform == "win32":
     import msvcrt
@@ -29,13 +31,34 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class LockedError(ArchiveError):
+    """Somebody else has a run.
+
+    Attributes
+    ----------
+    holder
+        Process and machine, as far as they are known.
+    """
+
+    def __init__(self, path: Path, holder: str) -> None:
+        self.holder = holder
+        super().__init__(
+            f"{path}: another archiver writes this run ({holder}); stop it, or choose another "
+            "`archive.name`"
+        )
+
+
 class RunLock:
     """Exclusive use of a run, until `release` or the end of the process.
 
+    The file names its holder after the first byte, which is the one that is locked.
+
     Raises
     ------
+    LockedError
+        If somebody else has the run.
     ArchiveError
-        If somebody else writes this run, or the lock file cannot be made.
+        If the lock file cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,16 +71,19 @@ class RunLock:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
                 raise ArchiveError(
-                    f"{self._path}: cannot be made ({reason(error)}); the archive needs a folder "
-                    "that can be written"
+                    f"{self._path.parent}: cannot be written ({reason(error)}); choose another "
+                    "folder for the archive"
                 ) from error
             if not self._lock(descriptor):
+                os.lseek(descriptor, 1, os.SEEK_SET)
+                holder = os.read(descriptor, _NAME_BYTES).decode(errors="replace").strip()
                 os.close(descriptor)
-                raise ArchiveError(
-                    f"{self._path}: another archiver writes this run; stop it, or choose another "
-                    "`archive.name`"
-                )
+                raise LockedError(self._path, holder or "a process that did not say its number")
             if self._is_current(descriptor):
+                name = f"process {os.getpid()} on {socket.gethostname()}"
+                with contextlib.suppress(OSError):  # a full disk keeps nobody from locking
+                    os.lseek(descriptor, 1, os.SEEK_SET)
+                    os.write(descriptor, name.encode().ljust(_NAME_BYTES))
                 return descriptor
             os.close(descriptor)  # its last holder has just removed it
         raise ArchiveError(f"{self._path}: comes and goes; try again")

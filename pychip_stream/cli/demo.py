@@ -93,7 +93,7 @@ def prepare(folder: Path, frames: int, seed: int) -> Config:
             "archive": {"name": "demo", "segment_s": 1.0},
         },
         where="demo",
-        base=folder.resolve(),
+        base=folder,
     )
     (folder / "config.yaml").write_text(configuration.dump(config), encoding="utf-8")
     return config
@@ -145,8 +145,8 @@ class _Director:
 
 def _empty_folder(out: Path | None) -> Path:
     if out is None:
-        return Path(tempfile.mkdtemp(prefix="pychip-stream-demo-"))
+        return Path(tempfile.mkdtemp(prefix="pychip-stream-demo-")).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not an empty folder; choose a new one for the demo")
     out.mkdir(parents=True, exist_ok=True)
-    return out
+    return out.resolve()  # once: what is relative to here is not relative to the configuration

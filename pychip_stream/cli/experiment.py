@@ -41,11 +41,9 @@ def run(
 ) -> None:
     """Run the services of a config; Ctrl-C stops them in order."""
     config = configuration.load(path)
-    if config.sees_frames and not config.watch.root.is_dir():
-        raise UsageError(
-            f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
-        )
     session = Session(config, log_format)
+    if config.sees_frames and not config.watch.root.is_dir() and log_format == "text":
+        say(f"watch.root {config.watch.root}: not there yet; waiting for it (misspelt in {path}?)")
     if config.dashboard.enabled and log_format == "text":
         say(f"dashboard: {session.address}")
     session.run()

@@ -8,7 +8,7 @@ from importlib import import_module
 import typer
 from typer.exceptions import TyperException
 
-from pychip_stream import threads
+from pychip_stream import logs, threads
 from pychip_stream.cli.output import console, say
 from pychip_stream.errors import ConfigError, PychipError
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     `--debug` anywhere on the line shows the traceback of an error.
     """
     threads.settle(os.environ)  # before anything loads a matrix library
+    logs.speak_utf8()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     if debug:

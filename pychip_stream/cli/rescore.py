@@ -13,6 +13,7 @@ from pychip_stream.archive.closing import merge_scorings
 from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.archive.supports import load_support, support_to_bytes
 from pychip_stream.cli.output import progress, report, say
+from pychip_stream.cli.running import resolved_beside
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
@@ -129,8 +130,8 @@ def choose_scoring(run: Run, name: str | None) -> Run:
 
 def _services(run: Run) -> Config | None:
     """Find the configuration of the services that write a live run, if they are here."""
-    resolved = run.path.with_name(f"{run.path.stem}.resolved.yaml")
-    if not run.live or not resolved.exists():
+    resolved = resolved_beside(run.path)
+    if not run.live or resolved is None:
         return None
     try:
         return configuration.load(resolved)

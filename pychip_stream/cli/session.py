@@ -35,11 +35,12 @@ class Session:
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
         self.stop = lifecycle.stop_event()
+        self.config = config
+        self._print_lock = threading.Lock()
+        self._printed = ("", 0.0)
         self.supervisor = Supervisor(config, self._service_line, log_format)
         self.config = self.supervisor.config
         self.monitor = Monitor(self.config)
-        self._print_lock = threading.Lock()
-        self._printed = ("", 0.0)
 
     @property
     def address(self) -> str:

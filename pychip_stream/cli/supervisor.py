@@ -1,34 +1,33 @@
 """Supervisor: starts the services of a run, restarts what dies, stops them in order."""
 
+import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pychip_stream import config as configuration
 from pychip_stream import lifecycle, threads
 from pychip_stream.cli.run_log import RunLog
-from pychip_stream.config import PORTS, Config
-from pychip_stream.errors import ConfigError, PychipError
+from pychip_stream.cli.running import Say, claim, resolved_path
+from pychip_stream.config import Config
+from pychip_stream.errors import PychipError
 
 logger = logging.getLogger(__name__)
 
 STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "sentinel", "hub")
+_SPARED = ("dashboard", "sentinel")
+"""Frames are archived without them, so they never end a run."""
 _FIRST_PAUSE_S = 0.2
 _STABLE_S = 30.0
 _STOP_S = 4.0
 _MERGE_S = 1800.0
 _TELL_S = 2.0
 _POLL_S = 0.02
-
-Say = Callable[[str, str], None]
-"""Takes a service's name and one line that it wrote."""
 
 
 @dataclass
@@ -56,26 +55,25 @@ class Supervisor:
         configuration that lies beside the archive.
     say
         Where the services' lines go.
+
+    Raises
+    ------
+    UsageError
+        If this run is going on already.
+    PychipError
+        If its folder cannot be written, or a port cannot be had.
     """
 
     def __init__(self, config: Config, say: Say, log_format: str = "text") -> None:
-        self.config = _with_ports(config)
         self._supervision = config.supervision
         self._progress = 0.0
         self._environment = _environment(config.inference.workers)
         self._say = say
-        folder = self.config.archive.folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._resolved = folder / f"{self.config.archive.name}.resolved.yaml"
-            self._resolved.write_text(configuration.dump(self.config), encoding="utf-8")
-        except OSError as error:
-            raise PychipError(
-                f"{folder}: cannot be written ({error.strerror}); choose another archive.folder"
-            ) from error
-        self._log = RunLog(folder / f"{self.config.archive.name}.log")
+        self._lock, self.config = claim(config, say)
+        resolved = resolved_path(self.config)
+        self._log = RunLog(config.archive.folder / f"{config.archive.name}.log")
         self.children = [
-            Child(name, (*module, str(self._resolved), "--log-format", log_format))
+            Child(name, (*module, str(resolved), "--log-format", log_format))
             for name, module in _programs(self.config)
         ]
 
@@ -139,6 +137,7 @@ class Supervisor:
                 if rank == "archiver":
                     self._await_merge(child, hurry or threading.Event())
                 wrong += self._await_end(child, deadline)
+        self._lock.release()
         return wrong
 
     def _start(self, child: Child) -> None:
@@ -147,7 +146,7 @@ class Supervisor:
             flags = subprocess.CREATE_NEW_PROCESS_GROUP
         child.process = subprocess.Popen(
             child.command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # its lifeline
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=self._environment,
@@ -173,18 +172,20 @@ class Supervisor:
         if child.process is None:
             return
         code = child.exit_code = child.process.wait()
-        child.process = None
+        _let_go(child)
         if not child.keep_alive:
             return
         if now - child.started > _STABLE_S:
             child.failures = 0
         child.failures += 1
-        if code == 2 or child.failures >= self._supervision.give_up_after:
+        hopeless = code == 2 or child.failures >= self._supervision.give_up_after
+        if hopeless and not self._spared(child):
             raise PychipError(
                 f"{child.name} cannot run (exit code {code}, {child.failures} in a row); "
                 "its last lines above say why"
             )
-        pause = min(_FIRST_PAUSE_S * 2 ** (child.failures - 1), self._supervision.longest_pause_s)
+        longest = self._supervision.longest_pause_s
+        pause = longest if hopeless else min(_FIRST_PAUSE_S * 2 ** (child.failures - 1), longest)
         child.start_at = now + pause
         logger.warning("%s ended with %s; starting it again in %g s", child.name, code, pause)
         self._log.write("run", f"{child.name} ended with {code}; starting it again in {pause:g} s")
@@ -193,10 +194,14 @@ class Supervisor:
         child.keep_alive = False
         if child.process is None or child.process.poll() is not None:
             return
-        if sys.platform == "win32":
-            child.process.send_signal(signal.CTRL_BREAK_EVENT)
-        else:
-            child.process.terminate()
+        with contextlib.suppress(OSError):  # Windows without a console: the lifeline has to do
+            _interrupt(child.process)
+        if child.process.stdin is not None:
+            child.process.stdin.close()
+
+    def _spared(self, child: Child) -> bool:
+        """Whether the run goes on without a service that cannot live."""
+        return child.name in _SPARED and any(c.name not in _SPARED for c in self.children)
 
     def _await_merge(self, child: Child, hurry: threading.Event) -> None:
         """Wait for the archiver for as long as it takes, saying so, or until `hurry`."""
@@ -233,10 +238,23 @@ class Supervisor:
         code = child.exit_code = process.returncode
         if child.pump is not None:
             child.pump.join(1.0)
-        child.process = None
+        _let_go(child)
         if code > 0 and not killed:
             return [f"{child.name} ended with {code} while stopping; its last lines say why"]
         return []
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        process.send_signal(signal.CTRL_BREAK_EVENT)
+    else:
+        process.terminate()
+
+
+def _let_go(child: Child) -> None:
+    if child.process is not None and child.process.stdin is not None:
+        child.process.stdin.close()
+    child.process = None
 
 
 def _environment(workers: int) -> dict[str, str]:
@@ -246,7 +264,8 @@ def _environment(workers: int) -> dict[str, str]:
         **threads.SETTINGS,
         **({"OMP_NUM_THREADS": str(share)} if workers > 1 else {}),
         **os.environ,
-        lifecycle.PARENT_VARIABLE: lifecycle.parent_token(),
+        lifecycle.LIFELINE_VARIABLE: "stdin",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 
 
@@ -282,37 +301,3 @@ def _wanted(config: Config, service: str) -> bool:
 
 def _module(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", f"pychip_stream.{name}")
-
-
-def _with_ports(config: Config) -> Config:
-    """Choose a free port for everything that has none."""
-    open_ports = [name for name in PORTS if not getattr(config.wire, name)]
-    if config.machine.services is not None and open_ports:
-        raise ConfigError(
-            "machine.services",
-            [f"wire.{name}: give a port, the same on every machine" for name in open_ports],
-        )
-    held: list[socket.socket] = []
-
-    def free(host: str) -> int:
-        held.append(socket.socket())
-        held[-1].bind((host, 0))
-        return int(held[-1].getsockname()[1])
-
-    wire, dashboard = config.wire, config.dashboard
-    try:
-        ports: dict[str, int] = {
-            name: getattr(wire, name) or free(wire.host_of(name)) for name in PORTS
-        }
-        page = dashboard.port or free(dashboard.address)
-    except OSError as error:
-        raise PychipError(f"{wire.host}: no port can be opened ({error.strerror})") from error
-    finally:
-        for one in held:
-            one.close()
-    return config.model_copy(
-        update={
-            "wire": wire.model_copy(update=ports),
-            "dashboard": dashboard.model_copy(update={"port": page}),
-        }
-    )

@@ -1,8 +1,9 @@
 """Classification of files that lie there already, into one run archive."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from pychip_stream.archive.supports import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
@@ -12,6 +13,8 @@ from pychip_stream.ingest.series import SeriesBook
 from pychip_stream.wire.messages import FrameRef
 from pychip_stream.workflows.analysis import Analyst
 from pychip_stream.workflows.translation import failed_record
+
+_Folder = TypeVar("_Folder", bound=PurePath)
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,18 @@ class Batch:
     def of(cls, paths: Sequence[Path]) -> "Batch":
         """Collect files; folders are searched for everything that can be read.
 
+        The root is the folder that was given, or what several of them have in common.
+
         Raises
         ------
         UsageError
-            If something is not there or nothing is left.
+            If something is not there, nothing is left, or it lies on several drives.
         """
         found: dict[Path, None] = {}
+        given: set[Path] = set()
         for path in paths:
             if path.is_dir():
+                given.add(path.resolve())
                 for file in sorted(path.rglob("*")):
                     hidden = any(p.startswith(".") for p in file.relative_to(path).parts)
                     if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
@@ -45,11 +52,24 @@ class Batch:
             raise UsageError(
                 f"{', '.join(map(str, paths))}: no frames there (dm4, tiff, png, jpg, …)"
             )
-        files = tuple(found)
-        root = files[0].parent
-        while not all(f.is_relative_to(root) for f in files):
-            root = root.parent
-        return cls(root, files)
+        # Links may lead to files outside of what was given.
+        return cls(common_folder(given | {file.parent for file in found}), tuple(found))
+
+
+def common_folder(folders: Collection[_Folder]) -> _Folder:
+    """Return the deepest folder in which all of these lie.
+
+    Raises
+    ------
+    UsageError
+        If they are on several drives.
+    """
+    first = min(folders)
+    for root in (first, *first.parents):
+        if all(folder.is_relative_to(root) for folder in folders):
+            return root
+    other = next(folder for folder in folders if folder.anchor != first.anchor)
+    raise UsageError(f"{first} and {other}: lie on two drives; classify each into a run of its own")
 
 
 def classify(

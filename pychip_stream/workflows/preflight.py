@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 import tempfile
 import threading
@@ -10,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pychip_stream.config import PORTS, Config, PortName
+from pychip_stream.config import PORTS, Config
 from pychip_stream.errors import PychipError
 from pychip_stream.sections import is_loopback
+from pychip_stream.wire.ports import listened, why_taken
 from pychip_stream.workflows.findings import Finding
 
 _EVENT_S = 3.0
@@ -204,30 +204,16 @@ def _clock(folder: Path, key: str) -> Iterator[Finding]:
 
 
 def _ports(config: Config) -> Iterator[Finding]:
-    owner: dict[PortName, str] = {"tasks": "watcher", "results": "archiver"}
-    for port in PORTS:
-        number = getattr(config.wire, port)
-        here = config.machine.services is None or owner.get(port, "hub") in config.machine.services
-        if number and here:
-            yield _port(f"wire.{port}", config.wire.host_of(port), number)
-    if config.dashboard.enabled and config.dashboard.port:
-        yield _port("dashboard.port", config.dashboard.address, config.dashboard.port)
-    if config.health.prometheus:
-        yield _port("health.prometheus", "127.0.0.1", config.health.prometheus)
-
-
-def _port(key: str, host: str, number: int) -> Finding:
-    try:
-        with socket.socket() as probe:
-            if sys.platform != "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, number))
-    except OSError as error:
-        return Finding(
-            key, "bad", f"{host}:{number} cannot be had ({error.strerror or error})",
-            "stop the program that uses it (a run of this config?), or choose another port",
-        )  # fmt: skip
-    return Finding(key, "good", f"{host}:{number} is free")
+    for key, host, number in listened(config):
+        if not number:
+            continue  # a free one is taken
+        if why := why_taken(host, number):
+            yield Finding(
+                key, "bad", why,
+                "stop the program that uses it (a run of this config?), or choose another port",
+            )  # fmt: skip
+        else:
+            yield Finding(key, "good", f"{host}:{number} is free")
 
 
 def _keys(config: Config) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ import yaml
 from pychip_stream import config as configuration
 from pychip_stream.archive.reader import open_run
 from pychip_stream.cli.monitor import Monitor
+from pychip_stream.cli.running import resolved_path
 from pychip_stream.errors import ConfigError
 from tests.support.waiting import wait_for
 
@@ -68,7 +69,7 @@ class Stack:
         self.monitor = None
 
     def start(self):
-        resolved = self.config.archive.folder / f"{self.config.archive.name}.resolved.yaml"
+        resolved = resolved_path(self.config)
         resolved.unlink(missing_ok=True)
         self.process = subprocess.Popen(
             [*self.prefix, COMMAND, "run", str(self.config_path), "--json"],

@@ -1,13 +1,13 @@
 """The demo measures what the simulation knows to be true."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.stack import call, call_json
-
 from pychip_stream.archive.reader import open_run
+from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -21,7 +21,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo") / "out"
+    out = tmp_path_factory.mktemp("demo") / "a demo with spaces"
     words = ("demo", "--frames", FRAMES, "--rate", RATE, "--out", out, "--no-browser")
     return out, call_json(*words, timeout_s=280)
 
@@ -49,6 +49,15 @@ def test_frames_stand_evenly_and_in_the_order_in_which_they_were_taken(demo):
     assert found[RATE:] == pytest.approx(0, abs=1e-5)
     # While the first second goes on, its frames are known as well as they were written.
     assert found[:RATE] == pytest.approx(0, abs=max(written[:RATE]) - min(written[:RATE]) + 1e-5)
+
+
+def test_the_folder_may_be_relative(tmp_path):
+    words = ("demo", "--frames", 3, "--rate", 8, "--out", "Übung eins", "--no-browser")
+    document = call_json(*words, timeout_s=280, cwd=tmp_path)
+    assert document["frames"] == 3
+    assert document["mean_abs_error"] <= 0.03
+    assert Path(document["folder"]) == tmp_path.resolve() / "Übung eins"
+    assert (Path(document["folder"]) / "demo-support.h5").exists()
 
 
 def test_the_measured_fractions_follow_the_truth(demo, tmp_path):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from helpers import call_json
 
 from pychip_stream.archive.reader import open_run
+from tests.support.stack import call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

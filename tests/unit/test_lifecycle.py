@@ -3,7 +3,6 @@ import subprocess
 import sys
 import threading
 
-import psutil
 import pytest
 
 from pychip_stream import lifecycle
@@ -45,34 +44,53 @@ def test_a_service_that_cannot_start_says_so():
 
 
 CHILD = """
-import sys
+import os, sys
 from pychip_stream import lifecycle
 stop = lifecycle.stop_event()
-print("up", flush=True)
-sys.exit(0 if stop.wait(60) else 3)
+print("up", lifecycle.LIFELINE_VARIABLE in os.environ, flush=True)
+ended = stop.wait(60)
+print("ended", ended, flush=True)
+sys.exit(0 if ended else 3)
 """
+LIFELINE = {**os.environ, lifecycle.LIFELINE_VARIABLE: "stdin"}
 
 
-def test_a_service_stops_when_its_parent_is_gone():
-    parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    token = f"{parent.pid}:{psutil.Process(parent.pid).create_time():.3f}"
-    environment = {**os.environ, lifecycle.PARENT_VARIABLE: token}
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    ) as child:
-        assert child.stdout.readline().strip() == b"up"
+def service(code=CHILD, **options):
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_a_service_stops_when_its_lifeline_is_let_go():
+    with service(stdin=subprocess.PIPE, env=LIFELINE) as child:
+        assert child.stdout.readline() == "up False\n"  # what it starts has no part in it
         assert child.poll() is None
-        parent.kill()
-        parent.communicate()
+        child.stdin.close()
         assert child.wait(20) == 0
+
+
+def test_a_service_stops_when_its_parent_is_killed():
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdin=subprocess.PIPE)\n"
+        "child.wait()"
+    )
+    with service(parent, stdin=subprocess.DEVNULL, env=LIFELINE) as middle:
+        assert middle.stdout.readline().startswith("up")
+        middle.kill()
+        assert middle.communicate(timeout=20)[0] == "ended True\n"
+
+
+def test_a_service_that_is_started_by_hand_has_no_lifeline():
+    with service(stdin=subprocess.DEVNULL) as child:
+        assert child.stdout.readline().startswith("up")
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        child.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM between processes")
 def test_a_service_stops_on_sigterm():
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE) as child:
-        assert child.stdout.readline().strip() == b"up"
+    with service() as child:
+        assert child.stdout.readline().startswith("up")
         child.terminate()
         assert child.wait(20) == 0

@@ -1,13 +1,18 @@
+import os
+import socket
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
 
 from pychip_stream import config as configuration
+from pychip_stream.cli import running
 from pychip_stream.cli import supervisor as module
 from pychip_stream.cli.supervisor import Child, Supervisor
-from pychip_stream.errors import ConfigError, PychipError
+from pychip_stream.errors import ConfigError, PychipError, UsageError
 from pychip_stream.sections import SupervisionConfig
 from tests.support.waiting import wait_for
 
@@ -56,6 +61,113 @@ def test_what_dies_is_started_again(supervisor):
     assert victim.process.poll() is None
 
 
+def test_a_second_start_touches_nothing(tmp_path):
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    first = Supervisor(config, lambda *_: None)
+    files = {path: path.read_bytes() for path in (tmp_path / "runs").iterdir()}
+    with pytest.raises(UsageError, match=rf"going on already \(process {os.getpid()} on "):
+        Supervisor(config, lambda *_: None)
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").iterdir()} == files
+    first.stop()
+    Supervisor(config, lambda *_: None).stop()
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_shares_of_a_run_may_be_started_side_by_side(tmp_path):
+    ports = {"tasks": 0, "results": 0, "requests": 0, "events": 0}
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in ports]
+    wire = {name: one.getsockname()[1] for name, one in zip(ports, held, strict=True)}
+    for one in held:
+        one.close()
+    made = []
+    for share in (["hub"], ["watcher", "inference"]):
+        tree = {"watch": {"root": share[0]}, "machine": {"services": share}, "wire": wire}
+        made.append(Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None))
+    for one in made:
+        resolved = one.children[0].command[-3]
+        assert configuration.load(Path(resolved)) == one.config
+    with pytest.raises(UsageError, match="going on already"):
+        Supervisor(made[0].config, lambda *_: None)
+    for one in made:
+        one.stop()
+
+
+def test_a_supervisor_that_was_killed_is_no_obstacle(tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "from pychip_stream import config\n"
+        "from pychip_stream.cli.supervisor import Supervisor\n"
+        "c = config.parse({'watch': {'root': '.'}}, 'test', pathlib.Path(sys.argv[1]))\n"
+        "Supervisor(c, print)\n"
+        "print('up', flush=True)\n"
+        "input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+        with pytest.raises(UsageError, match=f"process {process.pid} on"):
+            Supervisor(config, lambda *_: None)
+        process.kill()
+    Supervisor(config, lambda *_: None).stop()
+
+
+@pytest.fixture
+def busy():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def test_a_port_in_use_is_found_before_anything_starts(tmp_path, busy, monkeypatch):
+    monkeypatch.setattr(running, "_LET_GO_S", 0.0)
+    port = busy.getsockname()[1]
+    tree = {"watch": {"root": "."}, "wire": {"events": port}}
+    config = configuration.parse(tree, "test", tmp_path)
+    with pytest.raises(PychipError, match=rf"wire\.events: 127.0.0.1:{port}.*{os.getpid()}"):
+        Supervisor(config, lambda *_: None)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_port_that_is_let_go_soon_is_waited_for(tmp_path, busy, monkeypatch):
+    monkeypatch.setattr(running, "_LET_GO_S", 60.0)
+    port = busy.getsockname()[1]
+    tree = {"watch": {"root": "."}, "wire": {"events": port}}
+    threading.Timer(0.3, busy.close).start()
+    made = Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
+    assert made.config.wire.events == port
+    made.stop()
+
+
+def test_the_page_takes_another_port_than_one_in_use(tmp_path, busy, lines, monkeypatch):
+    monkeypatch.setattr(running, "_LET_GO_S", 0.0)
+    port = busy.getsockname()[1]
+    tree = {"watch": {"root": "."}, "dashboard": {"port": port}}
+    config = configuration.parse(tree, "test", tmp_path)
+    made = Supervisor(config, lambda *words: lines.append(words))
+    assert made.config.dashboard.port not in (0, port)
+    ((name, line),) = lines
+    assert name == "run"
+    assert line.startswith(f"dashboard.port: 127.0.0.1:{port} cannot be had")
+    made.stop()
+
+
+def test_a_page_that_cannot_live_ends_nothing(supervisor, lines, monkeypatch):
+    quick = SupervisionConfig(longest_pause_s=0.01, give_up_after=2)
+    monkeypatch.setattr(supervisor, "_supervision", quick)
+    code = "import sys; print('no', file=sys.stderr); sys.exit(2)"
+    page, hub = child("dashboard", code), child("hub", "import time; time.sleep(60)")
+    supervisor.children += [page, hub]
+    supervisor.start()
+    process = hub.process
+    wait_for(lambda: lines.count(("dashboard", "no")) > 3, step=supervisor.step)
+    assert hub.process is process
+    assert process.poll() is None
+    supervisor.children.remove(hub)  # where there is nothing else, it is what cannot run
+    with pytest.raises(PychipError, match="dashboard cannot run"):
+        wait_for(lambda: False, step=supervisor.step)
+    supervisor.children.append(hub)
+
+
 def test_what_cannot_live_ends_the_run(supervisor):
     supervisor.children.append(child("doomed", "raise SystemExit(1)"))
     supervisor.start()
@@ -81,6 +193,20 @@ def test_lines_carry_their_service(supervisor, lines):
     wait_for(lambda: lines == [("talker", "hello")])
 
 
+def test_services_write_utf8(tmp_path, lines, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as Windows does it
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    made = Supervisor(config, lambda *words: lines.append(words))
+    code = "import sys; print('phase \\u03b1', file=sys.stderr)"
+    made.children[:] = [child("talker", code)]
+    made.start()
+    wait_for(lambda: lines)
+    made.stop()
+    assert lines == [("talker", "phase α")]
+    log = (tmp_path / "runs" / "run.log").read_text(encoding="utf-8")
+    assert "phase α" in log
+
+
 def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
     code = (
         "import signal,sys,time\n"
@@ -98,6 +224,28 @@ def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
     assert (byes[0], *byes[3:]) == ("watcher", "archiver", "hub")
     assert set(byes[1:3]) == {"inference-1", "inference-2"}
     assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+
+
+def test_where_signals_cannot_be_sent_the_lifeline_stops_in_order(supervisor, lines, monkeypatch):
+    def no_console(_process):
+        raise OSError("The handle is invalid")
+
+    monkeypatch.setattr(module, "_interrupt", no_console)
+    code = (
+        "import sys\n"
+        "from pychip_stream import lifecycle\n"
+        "stop = lifecycle.stop_event()\n"
+        "print('up', file=sys.stderr, flush=True)\n"
+        "stop.wait(60) and print('bye', file=sys.stderr, flush=True)"
+    )
+    for name in ("hub", "archiver", "inference", "watcher"):
+        supervisor.children.append(child(name, code))
+    supervisor.start()
+    wait_for(lambda: sum(line == "up" for _, line in lines) == 4)
+    assert supervisor.stop() == []
+    byes = [name for name, line in lines if line == "bye"]
+    assert byes == ["watcher", "inference", "archiver", "hub"]
+    assert all(c.exit_code == 0 for c in supervisor.children)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-Break cannot be ignored this way")
