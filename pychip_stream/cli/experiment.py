@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pychip_stream import config as configuration
-from pychip_stream.cli.output import report, say
+from pychip_stream.cli.output import report
 from pychip_stream.cli.session import Session
 from pychip_stream.errors import UsageError
 
@@ -46,8 +46,6 @@ def run(
             f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
         )
     session = Session(config, log_format)
-    if config.dashboard.enabled and log_format == "text":
-        say(f"dashboard: {session.address}")
     session.run()
     summary = session.summary()
     failed = summary["failed"]

@@ -43,7 +43,9 @@ def installed(tmp_path_factory):
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     venv.create(home, with_pip=True)
     line = next(
-        text for text in (clone / "README.md").read_text("utf-8").splitlines() if "&& pychip-stream demo" in text
+        text
+        for text in (clone / "README.md").read_text("utf-8").splitlines()
+        if "&& pychip-stream demo" in text
     )
     words = next(part for part in line.split("&&") if "pip install" in part).split()
     programs = home / ("Scripts" if sys.platform == "win32" else "bin")
@@ -51,7 +53,14 @@ def installed(tmp_path_factory):
     if done.returncode and "setuptools" in done.stderr and "No matching" in done.stderr:
         pytest.skip("setuptools cannot be had here to build with")
     assert done.returncode == 0, done.stderr
-    own = Path(called(programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=base).stdout.strip())
+    own = Path(
+        called(
+            programs / "python",
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('purelib'))",
+            cwd=base,
+        ).stdout.strip()
+    )
     others = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     others += [p for p in sys.path if p.endswith("site-packages")]
     (own / "zz_dependencies.pth").write_text("\n".join(dict.fromkeys(others)))
