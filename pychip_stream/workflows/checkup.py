@@ -51,7 +51,8 @@ def _torch() -> Iterator[Finding]:
     yield Finding("torch", "good", f"{torch.__version__}, encoder {encoder.name}: {encoder.device}")
     if _nvidia() and torch.version.cuda is None:
         yield Finding(
-            "device", "hint", f"an NVIDIA GPU is here, but torch {torch.__version__} is a CPU build",
+            "device", "hint",
+            f"an NVIDIA GPU is here, but torch {torch.__version__} is a CPU build",
             "install torch and torchvision with CUDA from PyTorch's own index: docs/install.md",
         )  # fmt: skip
     elif not torch.cuda.is_available() and not torch.backends.mps.is_available():
