@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from helpers import COMMAND, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 ENDLESS = "Ctrl-C ends it"
