@@ -20,21 +20,16 @@ name: int = ps.open_run("run.h5").names  # wrong on purpose: the types are known
 """
 
 
-def called(*words, cwd, **variables):
+def called(*words, cwd):
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
     return subprocess.run(
-        list(map(str, words)),
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment | variables,
-        timeout=240,
+        [*map(str, words)], capture_output=True, text=True, cwd=cwd, env=environment, timeout=240
     )
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A fresh clone and the folder of an environment with what its README installs into it.
+    """A fresh clone and the Python of an environment with what its README installs into it.
 
     The dependencies are those of this environment.
     """
@@ -42,36 +37,25 @@ def installed(tmp_path_factory):
     clone, home = base / "clone", base / ".venv"
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
     venv.create(home, with_pip=True)
-    line = next(
-        text
-        for text in (clone / "README.md").read_text("utf-8").splitlines()
-        if "&& pychip-stream demo" in text
-    )
-    words = next(part for part in line.split("&&") if "pip install" in part).split()
-    programs = home / ("Scripts" if sys.platform == "win32" else "bin")
-    done = called(programs / "python", "-m", *words, "--no-deps", cwd=clone)
+    text = (clone / "README.md").read_text(encoding="utf-8")
+    steps = next(line for line in text.splitlines() if "pychip-stream demo" in line).split("&&")
+    words = next(step for step in steps if "pip install" in step).split()
+    python = home / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    done = called(python, "-m", *words, "--no-deps", cwd=clone)
     if done.returncode and "setuptools" in done.stderr and "No matching" in done.stderr:
         pytest.skip("setuptools cannot be had here to build with")
     assert done.returncode == 0, done.stderr
-    own = Path(
-        called(
-            programs / "python",
-            "-c",
-            "import sysconfig; print(sysconfig.get_path('purelib'))",
-            cwd=base,
-        ).stdout.strip()
-    )
-    others = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-    others += [p for p in sys.path if p.endswith("site-packages")]
-    (own / "zz_dependencies.pth").write_text("\n".join(dict.fromkeys(others)))
-    return clone, programs
+    own = called(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=base)
+    others = [sysconfig.get_path("purelib"), *(p for p in sys.path if "site-packages" in p)]
+    Path(own.stdout.strip(), "dependencies.pth").write_text("\n".join(dict.fromkeys(others)))
+    return clone, python
 
 
 @pytest.mark.slow
 def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
-    _, programs = installed
+    _, python = installed
     (tmp_path / "client.py").write_text(SCRIPT)
-    words = ("-m", "mypy", "--strict", "--python-executable", programs / "python", "client.py")
+    words = ("-m", "mypy", "--strict", "--python-executable", python, "client.py")
     done = called(sys.executable, *words, cwd=tmp_path)
     assert "import-not-found" not in done.stdout
     assert "import-untyped" not in done.stdout
@@ -81,8 +65,8 @@ def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
 @pytest.mark.system
 @pytest.mark.slow
 def test_the_command_runs_in_the_clone_itself(installed, tmp_path):
-    clone, programs = installed
+    clone, python = installed
     words = ("demo", "--frames", 2, "--no-browser", "--json", "--out", tmp_path / "demo")
-    done = called(programs / "pychip-stream", *words, cwd=clone)
+    done = called(python.with_name("pychip-stream"), *words, cwd=clone)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["frames"] == 2
