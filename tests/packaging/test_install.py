@@ -1,6 +1,5 @@
 """What the README's install gives: a command that runs anywhere, and types that tools find."""
 
-import json
 import os
 import subprocess
 import sys
@@ -64,9 +63,11 @@ def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
 
 @pytest.mark.system
 @pytest.mark.slow
-def test_the_command_runs_in_the_clone_itself(installed, tmp_path):
+def test_the_demo_runs_in_the_clone_itself_and_says_where_its_files_are(installed, tmp_path):
     clone, python = installed
-    words = ("demo", "--frames", 2, "--no-browser", "--json", "--out", tmp_path / "demo")
+    words = ("demo", "--frames", 2, "--no-browser", "--out", tmp_path / "demo")
     done = called(python.with_name("pychip-stream"), *words, cwd=clone)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["frames"] == 2
+    assert f"{tmp_path / 'demo/runs/demo.h5'}: 2 frames" in done.stdout
+    assert f"everything is in {tmp_path / 'demo'}" in done.stdout
+    assert f'pychip-stream review "{tmp_path / "demo/runs/demo.h5"}"' in done.stdout
