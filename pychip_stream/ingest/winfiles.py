@@ -6,6 +6,7 @@ Every open file of Windows says what others may do with it meanwhile. An observe
 import ctypes
 import os
 from ctypes import wintypes
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,5 +88,6 @@ def _create_file(path: Path, access: int) -> int:
     return int(handle)
 
 
+@cache
 def _library(name: str) -> Any:
     return ctypes.WinDLL(name, use_last_error=True)  # type: ignore[attr-defined]
