@@ -139,7 +139,7 @@ def supports(b: Bench) -> Iterator[Mistake]:
     yield Mistake("chip size 2", _make(b, chip_size="2"), says="chip size")
     yield Mistake("chip size above the frame", _make(b, chip_size="9999"))
     yield Mistake("unknown encoder", _make(b, "--encoder", "resnet19"), says="resnet19")
-    yield Mistake("set into no folder", (*start[:-1], "no/where/s.h5", *PICKS), USAGE | FAILED)
+    yield Mistake("set below a file", (*start[:-1], "afile/s.h5", *PICKS), USAGE | FAILED)
     yield Mistake("set over an existing one", (*start[:-1], "set.h5", *PICKS), says="set.h5")
     yield Mistake("show: not there", ("support", "show", "x.h5"), says="x.h5")
     yield Mistake("show: a run", ("support", "show", "run.h5"), USAGE | FAILED, "run.h5")
@@ -181,10 +181,8 @@ def runs(_b: Bench) -> Iterator[Mistake]:
     foreign = ("audit", "run.h5", "--labels", "labels.csv")
     yield Mistake("audit: foreign table", foreign, USAGE | FAILED)
     yield Mistake("export: not there", ("export", "x.h5", "--csv", "a.csv"), says="x.h5")
-    yield Mistake("export: nothing asked for", ("export", "run.h5"))
-    yield Mistake(
-        "export into no folder", ("export", "run.h5", "--csv", "no/a.csv"), USAGE | FAILED
-    )
+    below = ("export", "run.h5", "--csv", "afile/a.csv")
+    yield Mistake("export below a file", below, USAGE | FAILED)
     yield Mistake("export onto a folder", ("export", "run.h5", "--csv", "nothing"), USAGE | FAILED)
     yield Mistake("export film as avi", ("export", "run.h5", "--mp4", "film.avi"))
     yield Mistake("export of a text", ("export", "text.txt", "--csv", "a.csv"), USAGE | FAILED)
@@ -250,7 +248,7 @@ def judge(bench: Bench, mistake: Mistake) -> tuple[str, str, list[str]]:
         return "-", "", [f"did not end within {_LIMIT_S} s"]
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     last, wrong = (lines or [""])[-1].strip(), []
-    if "Traceback" in done.stderr + done.stdout or "unexpected" in last:
+    if "Traceback" in done.stderr + done.stdout or last.startswith("error: unexpected "):
         wrong.append("traceback")
     if done.returncode not in mistake.codes:
         wrong.append(f"exit code not {' or '.join(map(str, sorted(mistake.codes)))}")
