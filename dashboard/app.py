@@ -4,6 +4,8 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import panel as pn
@@ -25,6 +27,7 @@ from .page import Page
 from .past import PastFrames
 from .previews import Benches
 from .review_view import ReviewView
+from .runs import RunShelf
 from .state import RunState
 from .studio import Studio
 from .upload_view import UploadView
@@ -34,6 +37,9 @@ logger = logging.getLogger(__name__)
 
 VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
 """The tabs in their order; a new page is its file and its line here."""
+
+WITHOUT_RUN: tuple[type[View], ...] = (ReviewView, UploadView)
+"""The tabs that need no run that is going on."""
 
 _STEP_S = 0.2
 _MOST_SESSIONS = 64
@@ -62,18 +68,24 @@ class _Shield(OutputTransform):
 class Dashboard:
     """The web server, driven in steps as every service is.
 
+    Parameters
+    ----------
+    archives
+        Archives, or folders with some, to look at without a run; None: beside the config's run.
+
     Raises
     ------
     PychipError
         If the address cannot be listened on.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
         address, port = config.dashboard.address, config.dashboard.port
         run, studio = RunState(), Studio(config)
-        self._desk = Desk(
-            config, run, studio, PastFrames(config, run, studio), Benches(config, studio)
-        )
+        past, benches = PastFrames(config, run, studio), Benches(config, studio)
+        shelf = RunShelf(archives or [config.archive.folder], config.watch.root)
+        self._desk = Desk(config, run, studio, past, benches, shelf)
+        self._views = VIEWS if archives is None else WITHOUT_RUN
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -106,8 +118,9 @@ class Dashboard:
         signal.signal(signal.SIGINT, before)  # Panel takes it for itself
         self._server._tornado.add_transform(_Shield)
         self._server.start()
-        self._feed = Feed(config, self._desk.run)
-        self._feed.start()
+        self._feed = Feed(config, self._desk.run) if archives is None else None
+        if self._feed is not None:
+            self._feed.start()
         logger.info("dashboard: http://%s:%d/", address, self._server.port)
 
     @property
@@ -126,7 +139,8 @@ class Dashboard:
 
     def close(self) -> None:
         """Stop the feed, then the server."""
-        self._feed.stop()
+        if self._feed is not None:
+            self._feed.stop()
         self._desk.studio.close()
         self._server.stop()
 
@@ -143,7 +157,7 @@ class Dashboard:
             pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
         who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
-        return Page(self._desk, who, VIEWS).panel()
+        return Page(self._desk, who, self._views).panel()
 
     def _gone(self, _context: Any) -> None:
         self._sessions -= 1

@@ -1,7 +1,6 @@
 """Review view: the runs of the archive folder, and one of them opened."""
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import panel as pn
 import panel_material_ui as pmui
@@ -10,11 +9,10 @@ from .components import RunList
 from .later import Later
 from .review_tables import card_message, count
 from .run_view import RunView
-from .runs import RunCard, RunShelf
+from .runs import RunCard
 from .viewer import Desk, Viewer
 
 _LOOK_S = 5.0
-_SHELVES: "WeakKeyDictionary[Desk, RunShelf]" = WeakKeyDictionary()
 
 
 class ReviewView:
@@ -25,9 +23,7 @@ class ReviewView:
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         del viewer  # everybody may look
         self._root = desk.config.watch.root
-        self._shelf = _SHELVES.setdefault(
-            desk, RunShelf(desk.config.archive.folder, desk.config.watch.root)
-        )
+        self._shelf = desk.shelf
         self._later = Later(self._on_trouble, threads=1)
         self._cards: list[RunCard] | None = None
         self._trouble = ""
@@ -73,7 +69,8 @@ class ReviewView:
         if self._opened is not None or (self._cards is None and not self._trouble):
             return  # a list that is not on the page is not spoken to
         cards = self._cards or []
-        note = self._trouble or f"{count(len(cards), 'run')} in {self._shelf.folder}"
+        places = ", ".join(map(str, self._shelf.places))
+        note = self._trouble or f"{count(len(cards), 'run')} in {places}"
         self._list.send(type="runs", note=note, runs=[card_message(card) for card in cards])
 
     def _on_list(self, message: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 import io
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pychip_stream.archive import figures
+from pychip_stream.archive import figures, hdf
 from pychip_stream.archive.places import RunPlaces
 from pychip_stream.archive.reader import Run, open_run
 from pychip_stream.domain.chips import CELLS, ChipSize
@@ -47,6 +48,8 @@ class RunCard:
         JPEG of the middle frame with its labels; empty without one.
     trouble
         Why it cannot be opened; empty otherwise.
+    support
+        It is a support set and no run.
     """
 
     name: str
@@ -61,31 +64,42 @@ class RunCard:
     classes: tuple[tuple[str, str], ...] = ()
     preview: bytes = field(default=b"", repr=False)
     trouble: str = ""
+    support: bool = False
 
 
 class RunShelf:
-    """The runs of a folder; looks again only at those that changed.
+    """The runs of folders, and single ones; looks again only at those that changed.
 
     One shelf serves all viewers; `look` may take long.
+
+    Parameters
+    ----------
+    places
+        Folders with runs, or runs.
+    root
+        Acquisition folder to try where a run does not know its own.
     """
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        self.folder = folder
+    def __init__(self, places: Sequence[Path], root: Path) -> None:
+        self.places = tuple(places)
         self._root = root
         self._lock = threading.Lock()
-        self._known: dict[str, RunCard] = {}
+        self._known: dict[Path, RunCard] = {}
 
     def look(self) -> list[RunCard]:
         """Cards of all runs, newest first."""
         with self._lock:
             found = {}
-            for name, stamp in _stamps(self.folder).items():
-                old = self._known.get(name)
-                path = self.folder / f"{name}.h5"
-                same = old is not None and old.stamp == stamp
-                found[name] = old if same and old else make_card(path, name, stamp, self._root)
+            stamps = {p: s for place in self.places for p, s in _stamps(place).items()}
+            names = Counter(path.stem for path in stamps)
+            for path, stamp in stamps.items():
+                name = path.stem if names[path.stem] == 1 else str(path.with_suffix(""))
+                old = self._known.get(path)
+                same = old is not None and (old.stamp, old.name) == (stamp, name)
+                found[path] = old if same and old else make_card(path, name, stamp, self._root)
             self._known = found
-        return sorted(found.values(), key=lambda c: (-_or_zero(c.start), c.name))
+        runs = [card for card in found.values() if not card.support]
+        return sorted(runs, key=lambda c: (-_or_zero(c.start), c.name))
 
 
 def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
@@ -108,7 +122,8 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
                 preview=preview(run, count // 2, pixel_reader(run, root)) if count else b"",
             )
     except PychipError as error:
-        return RunCard(name, path, stamp, size=_size(path), trouble=str(error))
+        trouble, support = str(error), _is_support_set(path)
+        return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
 
 
 def pixel_reader(run: Run, root: Path) -> PixelReader:
@@ -154,24 +169,40 @@ def preview(run: Run, number: int, read_pixels: PixelReader) -> bytes:
     return target.getvalue()
 
 
-def _stamps(folder: Path) -> dict[str, str]:
-    """Name of every run in a folder, with a text that changes when the run does."""
-    stamps: dict[str, str] = {}
+def _stamps(place: Path) -> dict[Path, str]:
+    """Archive of every run in a folder, or of one run, with a text that changes when it does."""
+    whole = place.is_dir() and not place.name.endswith(_SEGMENTS)
+    only = None if whole else RunPlaces.of(place).closed
+    folder = place if only is None else only.parent
+    stamps: dict[Path, str] = {}
     try:
         entries = sorted(folder.iterdir())
     except OSError:
         return {}
     for path in entries:
         suffix = next((s for s in (_LIVE, ".h5", _SEGMENTS) if path.name.endswith(s)), None)
-        if suffix is None or suffix == _LIVE or path.name == suffix:
+        if path == only:
+            run = path  # whatever it is called
+        elif suffix is None or suffix == _LIVE or path.name == suffix:
             continue
-        name = path.name[: -len(suffix)]
+        else:
+            run = folder / f"{path.name[: -len(suffix)]}.h5"
+        if only not in (None, run):
+            continue
         try:
             stat = path.stat()
         except OSError:
             continue
-        stamps[name] = stamps.get(name, "") + f"{suffix} {stat.st_mtime_ns} {stat.st_size};"
+        stamps[run] = stamps.get(run, "") + f"{suffix} {stat.st_mtime_ns} {stat.st_size};"
     return stamps
+
+
+def _is_support_set(path: Path) -> bool:
+    try:
+        with hdf.reading(path) as file:
+            return hdf.attribute_text(file, hdf.KIND) == "support set"
+    except (OSError, hdf.UnusableFileError):
+        return False
 
 
 def _size(path: Path) -> int:

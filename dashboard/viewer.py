@@ -7,6 +7,7 @@ from pychip_stream.config import Config
 
 from .past import PastFrames
 from .previews import Benches
+from .runs import RunShelf
 from .state import RunState
 from .studio import Studio
 
@@ -36,6 +37,7 @@ class Desk:
     studio: Studio
     past: PastFrames
     benches: Benches
+    shelf: RunShelf
 
 
 class View(Protocol):

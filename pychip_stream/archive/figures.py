@@ -92,7 +92,7 @@ def with_legend(picture: Rgb, legend: Legend) -> Image.Image:
     """Put title, scale bar and legend below a picture, whose own pixels stay as they are."""
     height, width = picture.shape[:2]
     size = int(np.clip(min(height, width) / 28, 12, 48))
-    font, pad = _font(size), size // 2
+    font, pad = letters(size), size // 2
     lines = _wrapped(legend, font, max(width, 18 * size), size) if legend.entries else []
     needed = max((x for line in lines for _, _, x in line), default=0) + pad
     canvas_width = max(width, needed, 12 * size)
@@ -150,8 +150,8 @@ def _wrapped(
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Comes with matplotlib and knows Greek, Cyrillic and more.
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """Give the font of this height, which comes with matplotlib and knows Greek and Cyrillic."""
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size
     )

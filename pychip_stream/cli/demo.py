@@ -1,6 +1,5 @@
 """`demo`: a simulated in-situ experiment through the whole pipeline on this machine."""
 
-import sys
 import tempfile
 import time
 import webbrowser
@@ -16,6 +15,7 @@ from pychip_stream.archive.supports import save_support
 from pychip_stream.cli.monitor import Monitor
 from pychip_stream.cli.output import report, say
 from pychip_stream.cli.session import Session
+from pychip_stream.cli.supervisor import module
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
@@ -52,7 +52,6 @@ def demo(
     say(f"preparing the experiment in {folder}")
     config = prepare(folder, count, seed)
     session = Session(config)
-    say(f"dashboard: {session.address}")
     director = _Director(session, count, rate, seed, bounded=frames is not None)
     director.browser = not no_browser
     session.run(director.step)
@@ -70,7 +69,7 @@ def demo(
         summary,
         as_json=as_json,
         text=f"{summary['run']}: {summary['frames']} frames, mean absolute error of the "
-        f"fractions {summary.get('mean_abs_error')}",
+        f"fractions {summary.get('mean_abs_error')}\n{_farewell(folder, session.config)}",
     )
 
 
@@ -135,12 +134,24 @@ class _Director:
         self._started = True
         self._progress = (0.0, time.monotonic())
         root = self._session.config.watch.root
-        command = [sys.executable, "-m", "pychip_stream.cli.main", "simulate", str(root)]
+        command = [*module("cli.main"), "simulate", str(root)]
         command += ["--frames", str(self._frames), "--rate", str(self._rate)]
         command += ["--seed", str(self._seed)]
         self._session.supervisor.add("microscope", command)
         if self.browser:
             webbrowser.open(self._session.address)
+
+
+def _farewell(folder: Path, config: Config) -> str:
+    """Where everything is, and what can be done with it."""
+    run, frames = config.run_path, config.watch.root
+    return (
+        f"everything is in {folder}; delete it when you are done\n"
+        f'look at the run again:  pychip-stream review "{run}"\n'
+        f'tables and pictures:    pychip-stream export "{run}" --csv fractions.csv --png maps\n'
+        f'which squares are what: pychip-stream grid "{frames}" --png grid.png\n'
+        "your own experiment:    pychip-stream init my-experiment"
+    )
 
 
 def _empty_folder(out: Path | None) -> Path:

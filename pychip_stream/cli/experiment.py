@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pychip_stream import config as configuration
-from pychip_stream.cli.output import report, say
+from pychip_stream.cli.output import report
 from pychip_stream.cli.session import Session
 from pychip_stream.errors import UsageError
 
@@ -44,8 +44,6 @@ def run(
     session = Session(config, log_format)
     if config.sees_frames and not config.watch.root.is_dir() and log_format == "text":
         say(f"watch.root {config.watch.root}: not there yet; waiting for it (misspelt in {path}?)")
-    if config.dashboard.enabled and log_format == "text":
-        say(f"dashboard: {session.address}")
     session.run()
     summary = session.summary()
     failed = summary["failed"]

@@ -8,34 +8,52 @@ import typer
 
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import load_support
+from pychip_stream.cli.frames import open_frame
 from pychip_stream.cli.output import report
 from pychip_stream.config import EncoderConfig
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
-from pychip_stream.ingest.readers import read_frame
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Index = Annotated[int, typer.Option(min=0, help="frame within a stack")]
 
 
 def grid(
-    frame: Annotated[Path, typer.Argument(metavar="FRAME", help="a typical frame")],
+    frame: Annotated[Path, typer.Argument(metavar="FRAME", help="a typical frame, or its folder")],
     index: Index = 0,
+    png: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="draw the numbered grid over the frame")
+    ] = None,
+    chip_size: Annotated[
+        str | None, typer.Option(help="of that grid: N or WxH; default: the recommended one")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Recommend a chip size for a frame, with the reason."""
+    """Recommend a chip size for a frame, with the reason; --png shows what to type in --pick."""
     from pychip_stream.model.guidance import recommend_grid
 
-    advice = recommend_grid(read_frame(frame, index))
+    size = ChipSize.parse(chip_size) if chip_size else None
+    image = open_frame(frame, index)
+    advice = recommend_grid(image)
     lines = [f"{advice.chip_size} pixels ({advice.smallest} to {advice.largest}): {advice.reason}"]
     if advice.downsampling > 1:
         lines.append(f"frames may be reduced by {advice.downsampling} without loss")
     lines += [f"- {line}" for line in advice.warnings]
-    document = {"frame": str(frame), **asdict(advice), "warnings": list(advice.warnings)}
+    document = {"frame": image.source, **asdict(advice), "warnings": list(advice.warnings)}
+    if png is not None:
+        from pychip_stream.workflows.grid_picture import save_numbered_grid
+
+        size = size or ChipSize.parse(advice.chip_size)
+        save_numbered_grid(image, size, png)
+        lines.append(f"{png}: the grid of {size} pixels with its rows and columns")
+        document |= {"png": str(png)}
     report(document, as_json=as_json, text="\n".join(lines))
 
 
 def suggest(
-    frame: Annotated[Path, typer.Argument(metavar="FRAME", help="the frame to pick from")],
+    frame: Annotated[
+        Path, typer.Argument(metavar="FRAME", help="to pick from; of a folder the first")
+    ],
     support: Annotated[Path, typer.Option(metavar="SET", help="support set so far")],
     count: Annotated[int, typer.Option(min=1, help="how many chips")] = 5,
     index: Index = 0,
@@ -46,10 +64,10 @@ def suggest(
     from pychip_stream.workflows.analysis import open_encoder
     from pychip_stream.workflows.suggestion import suggest_chips
 
-    image, chosen = read_frame(frame, index), load_support(support)
+    image, chosen = open_frame(frame, index), load_support(support)
     found = suggest_chips(image, chosen, open_encoder(EncoderConfig(name=encoder)), count)
     report(
-        {"frame": str(frame), "support": str(support), "chips": [asdict(one) for one in found]},
+        {"frame": image.source, "support": str(support), "chips": [asdict(one) for one in found]},
         as_json=as_json,
         text="\n".join(f"{one.row},{one.column}  {one.kind}: {one.reason}" for one in found),
     )

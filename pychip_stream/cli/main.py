@@ -16,6 +16,7 @@ _HOMES = {
     "demo": "demo",
     "init": "experiment",
     "run": "experiment",
+    "review": "review",
     "simulate": "simulate",
     "support": "support",
     "classify": "analyze",

@@ -55,13 +55,14 @@ class Session:
         PychipError
             If a service cannot live, or what was begun could not be finished.
         """
-        live = console.is_terminal and not self._json_logs
+        live, told = console.is_terminal and not self._json_logs, False
         try:
             self.supervisor.start()
             with Live(console=console, refresh_per_second=4, transient=False) as display:
                 while not self.stop.is_set():
                     self.monitor.listen(0.1)
                     self.supervisor.step(self.monitor.counter("archived"))
+                    told = told or self._tell_page()
                     line = self.monitor.line()
                     if live:
                         display.update(Text(line))
@@ -94,6 +95,16 @@ class Session:
         # The watcher's last word may be older than the archive's.
         behind = max(int(self.monitor.counter("seen")) - count, 0)
         return {"run": str(path), "frames": count, "failed": failed, "behind": behind}
+
+    def _tell_page(self) -> bool:
+        """Once every service has been heard of, end the start with the page's address alone."""
+        services = [child for child in self.supervisor.children if child.keep_alive]
+        if self.monitor.state("dashboard") != "running":
+            return not any(child.name == "dashboard" for child in services)
+        if len(self.monitor.statuses) < len(services):
+            return False
+        say(json.dumps(self._entry("run", self.address)) if self._json_logs else self.address)
+        return True
 
     def _service_line(self, name: str, line: str) -> None:
         with self._print_lock:

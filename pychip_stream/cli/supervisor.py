@@ -73,8 +73,8 @@ class Supervisor:
         resolved = resolved_path(self.config)
         self._log = RunLog(config.archive.folder / f"{config.archive.name}.log")
         self.children = [
-            Child(name, (*module, str(resolved), "--log-format", log_format))
-            for name, module in _programs(self.config)
+            Child(name, (*program, str(resolved), "--log-format", log_format))
+            for name, program in _programs(self.config)
         ]
 
     def add(self, name: str, command: Sequence[str]) -> Child:
@@ -276,18 +276,18 @@ def _rank(child: Child) -> str:
 
 def _programs(config: Config) -> list[tuple[str, tuple[str, ...]]]:
     """Name and command of every service of this machine, in the order of starting."""
-    programs = [(name, _module(f"services.{name}")) for name in ("hub", "archiver")]
+    programs = [(name, module(f"services.{name}")) for name in ("hub", "archiver")]
     workers = config.inference.workers
     programs += [
         (
             "inference" if workers == 1 else f"inference-{i + 1}",
-            (*_module("services.inference"), "--instance", config.machine.instance(i)),
+            (*module("services.inference"), "--instance", config.machine.instance(i)),
         )
         for i in range(workers)
     ]
-    programs.append(("watcher", _module("services.watcher")))
-    programs.append(("sentinel", _module("services.sentinel")))
-    programs.append(("dashboard", _module("dashboard.app")))
+    programs.append(("watcher", module("services.watcher")))
+    programs.append(("sentinel", module("services.sentinel")))
+    programs.append(("dashboard", module("dashboard.app")))
     return [(name, command) for name, command in programs if _wanted(config, name.split("-")[0])]
 
 
@@ -299,5 +299,6 @@ def _wanted(config: Config, service: str) -> bool:
     return config.machine.services is None or service in config.machine.services
 
 
-def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", f"pychip_stream.{name}")
+def module(name: str) -> tuple[str, ...]:
+    """Command that runs a module of this package; one of that name where it runs is no matter."""
+    return (sys.executable, "-P", "-m", f"pychip_stream.{name}")

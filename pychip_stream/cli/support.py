@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 import typer
 
 from pychip_stream.archive.supports import load_support, save_support, support_to_bytes
+from pychip_stream.cli.frames import open_frame
 from pychip_stream.cli.output import report
 from pychip_stream.cli.running import running_config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import UsageError
-from pychip_stream.ingest.readers import read_frame
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
@@ -33,7 +33,9 @@ EncoderName = Annotated[str, typer.Option("--encoder", help="bundled, or a torch
 
 @app.command("make")
 def make(
-    frame: Annotated[Path, typer.Argument(metavar="FRAME", help="the frame to pick from")],
+    frame: Annotated[
+        Path, typer.Argument(metavar="FRAME", help="to pick from; of a folder the first")
+    ],
     chip_size: Annotated[str, typer.Option(help="N or WxH in pixels, width first")],
     pick: Annotated[
         list[str], typer.Option(help="CLASS=ROW,COL[;ROW,COL…]; rows and columns count from 0")
@@ -47,7 +49,7 @@ def make(
 ) -> None:
     """Make a support set from chips of one frame."""
     picks = parse_picks(pick)
-    image = read_frame(frame, index)
+    image = open_frame(frame, index)
     normalization = Normalization.from_percentiles(image.pixels, clahe=preprocess == "clahe")
     support = SupportSet.from_picks(image, chip_size, picks, normalization=normalization, note=note)
     _finish(support, encoder, out, as_json=as_json)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
-from pychip_stream.ingest import readers
+from pychip_stream.ingest import readers, winfiles
 from pychip_stream.ingest.source import opened
 
 State = Literal["whole", "incomplete", "damaged", "unreachable"]
@@ -28,7 +28,6 @@ _LEASABLE = {
     0x2FC12FC1,  # zfs
     0xCA451A4E,  # bcachefs
 }
-_SHARING_VIOLATION = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def being_written(path: str | Path) -> bool | None:
     Returns
     -------
     None where the answer would not be conclusive: network folders, other people's files,
-    macOS.
+    macOS, and on Windows a file that anybody else has open.
     """
     return _asked(Path(path))
 
@@ -130,26 +129,10 @@ if sys.platform == "linux":
         return answer[0] & 0xFFFFFFFF in _LEASABLE
 
 elif sys.platform == "win32":
-    from ctypes import wintypes
-
-    _GENERIC_READ, _SHARE_READ_DELETE, _OPEN_EXISTING = 0x80000000, 0x1 | 0x4, 3
 
     def _asked(path: Path) -> bool | None:
-        """Open without allowing writers; the system refuses while there is one."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.CreateFileW.restype = wintypes.HANDLE
-        kernel.CreateFileW.argtypes = [
-            wintypes.LPCWSTR, wintypes.DWORD, wintypes.DWORD, wintypes.LPVOID,
-            wintypes.DWORD, wintypes.DWORD, wintypes.HANDLE,
-        ]  # fmt: skip
-        kernel.CloseHandle.argtypes = [wintypes.HANDLE]
-        handle = kernel.CreateFileW(
-            str(path), _GENERIC_READ, _SHARE_READ_DELETE, None, _OPEN_EXISTING, 0, None
-        )
-        if handle == wintypes.HANDLE(-1).value:
-            return True if ctypes.get_last_error() == _SHARING_VIOLATION else None
-        kernel.CloseHandle(handle)
-        return False
+        """Ask who has the file open; whether another one writes or only reads is not told."""
+        return False if winfiles.used_by_others(path) is False else None
 
 else:
 

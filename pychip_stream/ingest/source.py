@@ -5,6 +5,7 @@ reads it.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import xxhash
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.ingest import winfiles
 
 _WINDOW = 1 << 16
 _HASH_BLOCK = 1 << 22
@@ -127,7 +129,7 @@ def opened(path: Path) -> Iterator[Source]:
     if path.is_dir():
         raise FrameError(f"{path}: is a folder, not a frame")
     try:
-        file = path.open("rb")
+        file = winfiles.open_shared(path) if sys.platform == "win32" else path.open("rb")
     except OSError as error:
         raise _away(str(path), error) from error
     except ValueError as error:  # a null character in the name

@@ -1,6 +1,8 @@
 """Endpoints: all the sockets of one process, with or without keys, opened and closed together."""
 
+import asyncio
 import logging
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -133,6 +135,9 @@ class _Guard:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: Path) -> None:
         from zmq.auth.thread import ThreadAuthenticator  # loads slowly; most runs have no keys
 
+        if sys.platform == "win32":
+            # The authenticator's loop watches sockets, which the default one there cannot.
+            asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
         self._allowed = allowed
         self._authenticator = ThreadAuthenticator(context, log=logger)
         self._authenticator.start()

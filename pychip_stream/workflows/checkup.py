@@ -1,6 +1,7 @@
 """Checkup: what is wrong with this installation, and with the configuration of an experiment."""
 
 import importlib.metadata
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,13 @@ def _torch() -> Iterator[Finding]:
 
     encoder = load_encoder("bundled")
     yield Finding("torch", "good", f"{torch.__version__}, encoder {encoder.name}: {encoder.device}")
-    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+    if _nvidia() and torch.version.cuda is None:
+        yield Finding(
+            "device", "hint",
+            f"an NVIDIA GPU is here, but torch {torch.__version__} is a CPU build",
+            "install torch and torchvision with CUDA from PyTorch's own index: docs/install.md",
+        )  # fmt: skip
+    elif not torch.cuda.is_available() and not torch.backends.mps.is_available():
         yield Finding(
             "device", "hint", f"no GPU; {torch.get_num_threads()} CPU threads are used",
             "fast cameras need a GPU machine: see docs/operate.md, two machines",
@@ -57,6 +64,13 @@ def _torch() -> Iterator[Finding]:
         yield Finding(
             "threads", "hint", "torch uses a single thread", "unset OMP_NUM_THREADS, or raise it"
         )
+
+
+def _nvidia() -> bool:
+    """Whether the driver of an NVIDIA GPU is installed; that of Windows brings nvcuda.dll."""
+    system = Path(os.environ.get("SYSTEMROOT", "C:/Windows"), "System32", "nvcuda.dll")
+    places = [system] if sys.platform == "win32" else [Path("/proc/driver/nvidia/version")]
+    return shutil.which("nvidia-smi") is not None or any(place.exists() for place in places)
 
 
 def _torchvision() -> Iterator[Finding]:

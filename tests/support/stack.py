@@ -68,11 +68,11 @@ class Stack:
         self.log = []
         self.monitor = None
 
-    def start(self):
+    def start(self, *words):
         resolved = resolved_path(self.config)
         resolved.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [*self.prefix, COMMAND, "run", str(self.config_path), "--json"],
+            [*self.prefix, COMMAND, "run", str(self.config_path), "--json", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pychip_stream.cli.main import main
 from pychip_stream.domain.chips import ChipSize
@@ -42,6 +43,10 @@ def test_from_a_frame_to_audited_fractions(tmp_path, run):
     advice = run("grid", first)
     assert advice["kind"] == "lattice"
     assert advice["smallest"] <= advice["chip_size"] <= advice["largest"]
+    drawn = run("grid", frames, "--png", tmp_path / "grid.png", "--chip-size", 32)
+    assert drawn["frame"] == str(first)  # a folder stands for its first frame
+    with Image.open(drawn["png"]) as picture:
+        assert min(picture.size) > 256  # numbers around the frame
 
     size = ChipSize(32, 32)
     picks = experiment.picks(0, size, 3, np.random.default_rng(0))

@@ -1,5 +1,6 @@
 """Who may connect: known keys, and nobody else, whatever happens to the authenticator."""
 
+import asyncio
 import stat
 import sys
 
@@ -158,3 +159,31 @@ def test_requests_work_with_keys(served):
     thread.start()
     assert request(config, KeysWanted(start=0), timeout_s=PATIENCE_S).detail == "yes"
     thread.join()
+
+
+def test_on_windows_the_authenticator_gets_a_loop_that_can_watch_sockets(folder, monkeypatch):
+    order = []
+
+    class Authenticator:
+        def __init__(self, _context, log):
+            order.append("authenticator")
+
+        def start(self):
+            order.append("start")
+
+        def configure_curve(self, **_options):
+            pass
+
+        def stop(self):
+            pass
+
+    monkeypatch.setattr("zmq.auth.thread.ThreadAuthenticator", Authenticator)
+    monkeypatch.setattr(
+        asyncio, "WindowsSelectorEventLoopPolicy", lambda: "selector", raising=False
+    )
+    monkeypatch.setattr(asyncio, "set_event_loop_policy", order.append)
+    with Endpoints(WireConfig(keys=folder)) as endpoints:
+        monkeypatch.setattr(sys, "platform", "win32")
+        endpoints.listen("tasks", zmq.ROUTER, 10)
+        monkeypatch.undo()
+    assert order == ["selector", "authenticator", "start"]

@@ -1,0 +1,44 @@
+"""Review: the page on archives, without a run."""
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+
+from pychip_stream import config as configuration
+from pychip_stream import lifecycle, logs
+
+from .app import Dashboard
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve the pages that need no run, until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m pychip_stream.dashboard.review")
+    parser.add_argument("paths", type=Path, nargs="+", help="archives, or folders with archives")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    options = parser.parse_args(argv)
+    logs.configure("review", level="WARNING")
+    stop = lifecycle.stop_event()
+
+    def start() -> Dashboard:
+        first = next(p if p.is_dir() else p.parent for p in options.paths)
+        tree = {
+            "watch": {"root": str(first)},
+            "dashboard": {"port": options.port or _free_port()},
+        }
+        board = Dashboard(configuration.parse(tree, "review", Path.cwd()), options.paths)
+        sys.stderr.write(f"http://127.0.0.1:{board.port}/\n")
+        sys.stderr.flush()
+        return board
+
+    return lifecycle.run(start, stop)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

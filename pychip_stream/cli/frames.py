@@ -1,0 +1,23 @@
+"""Frames that commands are given: a file, or a folder that stands for its first frame."""
+
+from pathlib import Path
+
+from pychip_stream.domain.frames import Frame
+from pychip_stream.ingest.readers import read_frame
+
+
+def open_frame(path: Path, index: int) -> Frame:
+    """Read a frame of a file, or of the first file in a folder or anywhere below it.
+
+    Raises
+    ------
+    UsageError
+        If a folder holds none.
+    FrameError
+        If it cannot be read.
+    """
+    if path.is_dir():
+        from pychip_stream.workflows.classification import Batch  # loads torch
+
+        path = Batch.of([path]).paths[0]
+    return read_frame(path, index)
