@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pychip_stream import config as configuration
-from pychip_stream.cli.output import report
+from pychip_stream.cli.output import report, say
 from pychip_stream.cli.session import Session
 from pychip_stream.errors import UsageError
 
