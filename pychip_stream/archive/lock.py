@@ -40,6 +40,7 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._run = path.with_suffix(".h5")
         self._descriptor = self._take()
 
     def _take(self) -> int:
@@ -48,19 +49,19 @@ class RunLock:
                 descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
                 raise ArchiveError(
-                    f"{self._path}: cannot be made ({reason(error)}); the archive needs a folder "
-                    "that can be written"
+                    f"{self._path.parent}: nothing can be written there ({reason(error)}); the "
+                    "archive needs a folder that can be written"
                 ) from error
             if not self._lock(descriptor):
                 os.close(descriptor)
                 raise ArchiveError(
-                    f"{self._path}: another archiver writes this run; stop it, or choose another "
+                    f"{self._run}: another archiver writes this run; stop it, or choose another "
                     "`archive.name`"
                 )
             if self._is_current(descriptor):
                 return descriptor
             os.close(descriptor)  # its last holder has just removed it
-        raise ArchiveError(f"{self._path}: comes and goes; try again")
+        raise ArchiveError(f"{self._run}: its lock comes and goes; try again")
 
     def _lock(self, descriptor: int) -> bool:
         try:
