@@ -8,7 +8,6 @@ import typer
 
 from pychip_stream import config as configuration
 from pychip_stream.cli.output import report, say
-from pychip_stream.cli.session import Session
 from pychip_stream.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -45,6 +44,8 @@ def run(
         raise UsageError(
             f"watch.root {config.watch.root}: no such folder; create it or correct {path}"
         )
+    from pychip_stream.cli.session import Session
+
     session = Session(config, log_format)
     if config.dashboard.enabled and log_format == "text":
         say(f"dashboard: {session.address}")

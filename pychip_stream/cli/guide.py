@@ -6,12 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import load_support
 from pychip_stream.cli.output import report
-from pychip_stream.config import EncoderConfig
 from pychip_stream.errors import UsageError
-from pychip_stream.ingest.readers import read_frame
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Index = Annotated[int, typer.Option(min=0, help="frame within a stack")]
@@ -23,6 +19,7 @@ def grid(
     as_json: Json = False,
 ) -> None:
     """Recommend a chip size for a frame, with the reason."""
+    from pychip_stream.ingest.readers import read_frame
     from pychip_stream.model.guidance import recommend_grid
 
     advice = recommend_grid(read_frame(frame, index))
@@ -43,6 +40,9 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Suggest which chips of a frame to label next."""
+    from pychip_stream.archive.supports import load_support
+    from pychip_stream.config import EncoderConfig
+    from pychip_stream.ingest.readers import read_frame
     from pychip_stream.workflows.analysis import open_encoder
     from pychip_stream.workflows.suggestion import suggest_chips
 
@@ -74,6 +74,7 @@ def audit(
     if labels is not None:
         _estimate(path, labels, as_json=as_json)
         return
+    from pychip_stream.archive.reader import open_run
     from pychip_stream.cli.export import frame_source
     from pychip_stream.workflows.audit import TABLE, draw_chips, write_audit
 
@@ -93,6 +94,7 @@ def audit(
 
 
 def _estimate(path: Path, labels: Path, *, as_json: bool) -> None:
+    from pychip_stream.archive.reader import open_run
     from pychip_stream.workflows.audit import read_audit
 
     with open_run(path) as run:
