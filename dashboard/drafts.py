@@ -14,7 +14,7 @@ from typing import Any
 
 from pychip_stream.archive.durable import Disk
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.support import PALETTE, UNKNOWN, SupportClass, SupportSet
+from pychip_stream.domain.support import PALETTE, SupportClass, SupportSet, check_name
 from pychip_stream.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -218,8 +218,7 @@ class DraftState:
     def _check_name(self, name: str) -> None:
         if not name.strip() or not name.isprintable() or len(name) > 80:
             raise UsageError("a class needs a printable name of at most 80 characters")
-        if name == UNKNOWN:
-            raise UsageError(f"{UNKNOWN!r} is the name of chips unlike every example")
+        check_name(name)
         if name in self.names:
             raise UsageError(f"there is a class {name!r} already; merge them, or choose another")
 

@@ -201,6 +201,8 @@ def load(path: Path) -> Config:
         raise ConfigError(str(path), [f"cannot be read ({error.strerror or error})"]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
+        if "escape character" in detail:
+            detail += "; write paths with / or in 'single quotes'"
         raise ConfigError(str(path), [f"is not valid YAML: {detail}"]) from error
     if not isinstance(tree, dict):
         raise ConfigError(

@@ -13,7 +13,7 @@ class PychipError(Exception):
     ----------
     exit_code
         What a command ends with when nothing catches the error: 1 the work failed,
-        2 wrong usage or configuration.
+        2 wrong usage or configuration, 130 Ctrl-C.
     """
 
     exit_code = 1
@@ -23,6 +23,12 @@ class UsageError(PychipError):
     """A command was asked for something that it cannot do; nothing was started."""
 
     exit_code = 2
+
+
+class StoppedError(PychipError):
+    """Ctrl-C ended the work; the message says what is kept and how to go on."""
+
+    exit_code = 130
 
 
 class ConfigError(PychipError):
@@ -56,16 +62,36 @@ class FrameUnreachableError(FrameIncompleteError):
     """The file cannot be opened or read now, which is no fault of its own; try again later."""
 
 
+class FrameMissingError(FrameUnreachableError, UsageError):
+    """There is no file of this name; in a run it may come back."""
+
+
+class FrameUsageError(FrameError, UsageError):
+    """What was named is no image, holds no such frame, or no chip of that size fits on it."""
+
+
 class SupportError(PychipError):
     """A support set is impossible or cannot be read."""
+
+
+class SupportUsageError(SupportError, UsageError):
+    """What was given makes no support set, or what was named is none."""
 
 
 class ArchiveError(PychipError):
     """A run archive cannot be opened, read or written."""
 
 
+class ArchiveUsageError(ArchiveError, UsageError):
+    """What was named is no run archive, or does not hold what was asked for."""
+
+
 class EncoderError(PychipError):
     """An encoder or its weights cannot be loaded or do not fit."""
+
+
+class EncoderUsageError(EncoderError, UsageError):
+    """There is no encoder of this name."""
 
 
 class WireError(PychipError):

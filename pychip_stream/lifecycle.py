@@ -14,7 +14,7 @@ from typing import Protocol
 from pychip_stream import config as configuration
 from pychip_stream import logs
 from pychip_stream.config import Config
-from pychip_stream.errors import PychipError
+from pychip_stream.errors import ConfigError, PychipError
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +100,13 @@ def load(path: Path) -> Config:
     Raises
     ------
     ConfigError
-        If it cannot be used.
+        If it cannot be used, or leaves ports open, which only `pychip-stream run` can choose.
     """
     config = configuration.load(path)
+    missing = [f"wire.{name}" for name in configuration.PORTS if not getattr(config.wire, name)]
+    if missing:
+        problem = f"{', '.join(missing)}: a service started alone needs the port of every other"
+        raise ConfigError(str(path), [problem])
     logs.set_run(config.archive.name)
     return config
 

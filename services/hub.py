@@ -89,7 +89,7 @@ class Hub:
     def _publish_support(self, packet: Packet) -> Reply:
         try:
             data = packet.arrays["data"].tobytes()
-            support = support_from_bytes(data, where="published support set")
+            support = support_from_bytes(data, where="published support set").checked()
             self._folder.add(support)
         except KeyError:
             return Reply(ok=False, detail="the message carries no support set")

@@ -11,12 +11,12 @@ import pandas as pd
 from pychip_stream.archive import layout
 from pychip_stream.archive.durable import reason
 from pychip_stream.archive.gather import Selection, Source, select
-from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.parts import KINDS, Part, read_full_table, read_part
 from pychip_stream.archive.places import RunPlaces, covering
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,9 @@ class FileCatalog:
             if part is not None:
                 parts.append(part)
         if not parts and not places.segments.is_dir():
-            raise ArchiveError(f"{places.closed}: there is no such run archive")
+            if (folder := places.folder / places.name).is_dir():
+                raise ArchiveUsageError(f"{folder}: is a folder; name the run archive in it")
+            raise ArchiveUsageError(f"{places.closed}: there is no such run archive")
         scorings = {}
         for version in places.scoring_versions():
             part = self._read_segment(places.scoring(version), ("scoring",))
@@ -85,6 +87,8 @@ class FileCatalog:
             return self._read(path, ("run",))
         except _VanishedError:
             return None
+        except ForeignFileError as error:
+            raise ArchiveUsageError(f"{path}: {error}") from error
         except UnusableFileError as error:
             raise ArchiveError(f"{path}: {error}") from error
 

@@ -75,6 +75,24 @@ def merge_scorings(path: str | Path, disk: Disk | None = None) -> Path:
     return places.closed
 
 
+def remove_run(path: str | Path, disk: Disk | None = None) -> None:
+    """Remove a run with everything that belongs to it; nothing, where there is none.
+
+    Raises
+    ------
+    ArchiveError
+        If it is being written, cannot be removed, or is something else.
+    """
+    places, disk = RunPlaces.of(Path(path)), disk or Disk()
+    if not (places.closed.exists() or places.segments.exists()):
+        return
+    FileCatalog(places).refresh()
+    with RunLock(places.lock):
+        for part in (places.live, places.scorings, places.segments, places.closed):
+            if part.exists() and not disk.remove(part):
+                raise ArchiveError(f"{part}: cannot be removed now; close what has it open")
+
+
 def set_aside(files: FileCatalog, disk: Disk) -> bool:
     """Rename damaged segments; their frames are to be done again.
 

@@ -29,6 +29,10 @@ class UnusableFileError(Exception):
     """A file that is not what it should be; the message lacks the file's name."""
 
 
+class ForeignFileError(UnusableFileError):
+    """A file of another kind: somebody has named the wrong one."""
+
+
 def new_image() -> h5py.File:
     """Open an empty HDF5 file in memory; `image` gives its bytes."""
     return h5py.File("image", "w", driver="core", backing_store=False, libver=_LIBVER)
@@ -96,7 +100,7 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (OSError, RuntimeError, ValueError) as error:
-        raise UnusableFileError("is not an HDF5 file") from error
+        raise ForeignFileError("is not an HDF5 file") from error
     try:
         yield file
     except (KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
@@ -115,7 +119,7 @@ def _explained(error: OSError, path: Path) -> Exception:
     except OSError as plain:
         return plain
     if head != b"\x89HDF\r\n\x1a\n":
-        return UnusableFileError("is not an HDF5 file")
+        return ForeignFileError("is not an HDF5 file")
     return UnusableFileError(f"is damaged or was cut short ({one_line(error)})")
 
 
@@ -135,7 +139,7 @@ def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
     """
     found = attribute_text(file, KIND)
     if not found:
-        raise UnusableFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
+        raise ForeignFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
     layout = file.attrs.get(LAYOUT_ATTRIBUTE, 0)
     if not isinstance(layout, (int, np.integer)) or int(layout) > LAYOUT:
         raise UnusableFileError(
@@ -143,7 +147,7 @@ def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
             f"{LAYOUT}); update pychip-stream"
         )
     if found not in kinds:
-        raise UnusableFileError(f"is a {found}, not a {kinds[0]}")
+        raise ForeignFileError(f"is a {found}, not a {kinds[0]}")
     return found
 
 

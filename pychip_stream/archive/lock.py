@@ -63,6 +63,7 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._run = path.with_suffix(".h5")
         self._descriptor = self._take()
 
     def _take(self) -> int:
@@ -86,7 +87,7 @@ class RunLock:
                     os.write(descriptor, name.encode().ljust(_NAME_BYTES))
                 return descriptor
             os.close(descriptor)  # its last holder has just removed it
-        raise ArchiveError(f"{self._path}: comes and goes; try again")
+        raise ArchiveError(f"{self._run}: its lock comes and goes; try again")
 
     def _lock(self, descriptor: int) -> bool:
         try:

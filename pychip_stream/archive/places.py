@@ -59,6 +59,8 @@ class RunPlaces:
     @classmethod
     def of(cls, path: Path) -> "RunPlaces":
         """Find the run that RUN.h5, RUN.live.h5, RUN.segments or RUN stands for."""
+        if path.name in ("", ".."):
+            path = path.resolve()
         name = path.name
         for suffix in (".live.h5", ".segments", ".h5"):
             if name.endswith(suffix) and name != suffix:

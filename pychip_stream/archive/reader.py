@@ -20,7 +20,7 @@ from pychip_stream.archive.places import RunPlaces
 from pychip_stream.archive.results import PER_CLASS, Results
 from pychip_stream.domain.results import FrameResult
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
 
 def open_run(path: str | Path) -> "Run":
@@ -52,11 +52,11 @@ class Run(RunFacts):
 
         Raises
         ------
-        ArchiveError
+        ArchiveUsageError
             If there is no such scoring.
         """
         if name not in self.scorings:
-            raise ArchiveError(
+            raise ArchiveUsageError(
                 f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
             )
         return Run(self._files, name)

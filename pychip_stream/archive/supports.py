@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.durable import Disk, reason
-from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.hdf import ForeignFileError, UnusableFileError
 from pychip_stream.archive.support_group import (
     Derived,
     read_derived,
@@ -19,7 +19,7 @@ from pychip_stream.archive.support_group import (
     write_support,
 )
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import SupportError, UsageError
+from pychip_stream.errors import SupportError, SupportUsageError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def support_from_bytes(data: bytes, where: str = "support set") -> SupportSet:
     try:
         with hdf.reading_bytes(data) as file:
             return _checked(file)
-    except UnusableFileError as error:
-        raise SupportError(f"{where}: {error}") from error
-    except (SupportError, UsageError) as error:
+    except ForeignFileError as error:
+        raise SupportUsageError(f"{where}: {error}") from error
+    except (UnusableFileError, SupportError, UsageError) as error:
         raise SupportError(f"{where}: {error}") from error
 
 
@@ -215,5 +215,9 @@ def _file_bytes(path: Path) -> bytes:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SupportError(f"{path}: is too large for a support set")
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise SupportUsageError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise SupportUsageError(f"{path}: is a folder, not a support set") from error
     except OSError as error:
         raise SupportError(f"{path}: cannot be read ({reason(error)})") from error

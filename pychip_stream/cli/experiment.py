@@ -8,7 +8,6 @@ import typer
 
 from pychip_stream import config as configuration
 from pychip_stream.cli.output import report, say
-from pychip_stream.cli.session import Session
 from pychip_stream.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -41,6 +40,8 @@ def run(
 ) -> None:
     """Run the services of a config; Ctrl-C stops them in order."""
     config = configuration.load(path)
+    from pychip_stream.cli.session import Session
+
     session = Session(config, log_format)
     if config.sees_frames and not config.watch.root.is_dir() and log_format == "text":
         say(f"watch.root {config.watch.root}: not there yet; waiting for it (misspelt in {path}?)")

@@ -1,29 +1,26 @@
 """`export`: what a run holds, as tables, pictures and films."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
-from pychip_stream.archive import export as exports
-from pychip_stream.archive import timelapse
-from pychip_stream.archive.reader import Run, open_run
-from pychip_stream.archive.studio import PixelReader
 from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.rescore import choose_scoring
-from pychip_stream.cli.summary import failed_frames
+from pychip_stream.cli.summary import choose_scoring, failed_frames
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import PychipError, UsageError
-from pychip_stream.ingest.readers import read_frame
-from pychip_stream.workflows.places import inside
-from pychip_stream.workflows.summary import write_summary
+from pychip_stream.errors import PychipError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.reader import Run
+    from pychip_stream.archive.studio import PixelReader
 
 Told = Callable[[int, int], None]
 File = Path | None
+
+_ENDINGS = {"svg": ".svg", "mp4": ".mp4", "gif": ".gif"}
 
 
 def export(
@@ -68,12 +65,22 @@ def export(
             "nothing to do; give --csv, --chips-csv, --pychip-csv, --png, --svg, --mp4, --gif, "
             "--summary or --json"
         )
+    for kind, ending in _ENDINGS.items():
+        if kind in wanted and wanted[kind].suffix.lower() != ending:
+            raise UsageError(f"--{kind} {wanted[kind]}: the name of the file must end in {ending}")
+    from pychip_stream.archive.reader import open_run
+
     run = choose_scoring(open_run(path), scoring)
     film = {k: v for k, v in {"fps": fps, "max_frames": max_frames}.items() if v is not None}
     pixels = frame_source(run, frames) if {"png", "mp4", "gif"} & wanted.keys() else _no_pixels
     for kind, file in wanted.items():
-        with progress(f"writing {file}") as told:
-            _write(kind, run, file, pixels, film, told)
+        try:
+            with progress(f"writing {file}") as told:
+                _write(kind, run, file, pixels, film, told)
+        except KeyboardInterrupt:
+            raise StoppedError(
+                f"{file} is not whole; those before it are, and the same command writes it anew"
+            ) from None
     document: dict[str, object] = {"run": str(path), "scoring": run.scoring}
     document |= {kind: str(file) for kind, file in wanted.items()}
     if not wanted:
@@ -82,9 +89,13 @@ def export(
 
 
 def _write(
-    kind: str, run: Run, file: Path, pixels: PixelReader, film: dict[str, float], told: Told
+    kind: str, run: "Run", file: Path, pixels: "PixelReader", film: dict[str, float], told: Told
 ) -> None:
     """Write one kind of file."""
+    from pychip_stream.archive import export as exports
+    from pychip_stream.archive import timelapse
+    from pychip_stream.workflows.summary import write_summary
+
     actions: dict[str, Callable[[], object]] = {
         "csv": lambda: exports.export_csv(run, file),
         "chips_csv": lambda: exports.export_chips_csv(run, file, told),
@@ -98,23 +109,26 @@ def _write(
     actions[kind]()
 
 
-def run_contents(run: Run) -> dict[str, object]:
+def run_contents(run: "Run") -> dict[str, object]:
     """Return the classes, fractions and failed frames of a run for a JSON document."""
     names = (*run.names, UNKNOWN)
     rows = run.fractions.to_dict("records")
     return {
         "run_id": run.run_id,
         "scorings": list(run.scorings),
-        "start": _plain(run.start),
+        "start": run.start,
         "classes": [{"name": name, "color": run.colors[name]} for name in names],
         "frames": len(run),
         "failed": failed_frames(run),
-        "fractions": [{str(k): _plain(v) for k, v in row.items()} for row in rows],
+        "fractions": [{str(k): v for k, v in row.items()} for row in rows],
     }
 
 
-def frame_source(run: Run, root: Path | None) -> PixelReader:
+def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
+    from pychip_stream.ingest.readers import read_frame
+    from pychip_stream.workflows.places import inside
+
     base = root or run.root
     if base is None or not base.is_dir():
         say(f"{base}: frames are not there; the pictures show the labels alone (--frames ROOT)")
@@ -131,10 +145,3 @@ def frame_source(run: Run, root: Path | None) -> PixelReader:
 
 def _no_pixels(_path: str, _index: int) -> None:
     return None
-
-
-def _plain(value: object) -> object:
-    """Return a value as JSON knows it; what is not finite becomes null."""
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

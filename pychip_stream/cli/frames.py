@@ -1,12 +1,13 @@
 """Frames that commands are given: a file, or a folder that stands for its first frame."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pychip_stream.domain.frames import Frame
-from pychip_stream.ingest.readers import read_frame
+if TYPE_CHECKING:
+    from pychip_stream.domain.frames import Frame
 
 
-def open_frame(path: Path, index: int) -> Frame:
+def open_frame(path: Path, index: int) -> "Frame":
     """Read a frame of a file, or of the first file in a folder or anywhere below it.
 
     Raises
@@ -16,6 +17,8 @@ def open_frame(path: Path, index: int) -> Frame:
     FrameError
         If it cannot be read.
     """
+    from pychip_stream.ingest.readers import read_frame
+
     if path.is_dir():
         from pychip_stream.workflows.classification import Batch  # loads torch
 

@@ -6,12 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import load_support
 from pychip_stream.cli.frames import open_frame
 from pychip_stream.cli.output import report
-from pychip_stream.config import EncoderConfig
-from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -30,6 +26,7 @@ def grid(
     as_json: Json = False,
 ) -> None:
     """Recommend a chip size for a frame, with the reason; --png shows what to type in --pick."""
+    from pychip_stream.domain.chips import ChipSize
     from pychip_stream.model.guidance import recommend_grid
 
     size = ChipSize.parse(chip_size) if chip_size else None
@@ -61,6 +58,8 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Suggest which chips of a frame to label next."""
+    from pychip_stream.archive.supports import load_support
+    from pychip_stream.config import EncoderConfig
     from pychip_stream.workflows.analysis import open_encoder
     from pychip_stream.workflows.suggestion import suggest_chips
 
@@ -92,6 +91,7 @@ def audit(
     if labels is not None:
         _estimate(path, labels, as_json=as_json)
         return
+    from pychip_stream.archive.reader import open_run
     from pychip_stream.cli.export import frame_source
     from pychip_stream.workflows.audit import TABLE, draw_chips, write_audit
 
@@ -111,6 +111,7 @@ def audit(
 
 
 def _estimate(path: Path, labels: Path, *, as_json: bool) -> None:
+    from pychip_stream.archive.reader import open_run
     from pychip_stream.workflows.audit import read_audit
 
     with open_run(path) as run:

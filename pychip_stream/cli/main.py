@@ -4,13 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import typer
-from typer.exceptions import TyperException
+from pychip_stream import __version__, logs, threads
 
-from pychip_stream import logs, threads
-from pychip_stream.cli.output import console, say
-from pychip_stream.errors import ConfigError, PychipError
+if TYPE_CHECKING:
+    import typer
 
 _HOMES = {
     "demo": "demo",
@@ -31,11 +30,17 @@ _HOMES = {
     "doctor": "doctor",
     "bench": "bench",
 }
-"""Module of each command: a function of its name, or a group `app`."""
+"""Module of each command: a function of its name, or a group `app`.
+
+The modules load torch, scikit-learn, pandas, matplotlib and the like inside their functions, so
+that help, completion and a misspelt word answer at once.
+"""
+
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage or config.
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C.
 
     `--debug` anywhere on the line shows the traceback of an error.
     """
@@ -50,33 +55,45 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str], *, debug: bool) -> int:
     try:
-        app = _program(words)
-        outcome = app(args=words, prog_name="pychip-stream", standalone_mode=False)
-    except (PychipError, TyperException, typer.Abort, KeyboardInterrupt, OSError) as error:
-        if debug:
-            console.print_exception()
-        return _explain(error)
+        outcome = _program(words)(args=words, prog_name="pychip-stream", standalone_mode=False)
+        code = outcome if isinstance(outcome, int) else 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
     except Exception as error:
         if debug:
+            from pychip_stream.cli.output import console
+
             console.print_exception()
-        say(f"error: unexpected {type(error).__name__}: {error} (--debug shows where)")
-        return 1
-    return outcome if isinstance(outcome, int) else 0
+        return _explain(error)
+    if code == _INTERRUPTED:  # typer makes this of Ctrl-C
+        sys.stderr.write("interrupted: what was finished is kept; the same command does the rest\n")
+    return code
 
 
-def _program(words: Sequence[str]) -> typer.Typer:
-    """Build the command line; only the module of the command in `words` is loaded.
+def _program(words: Sequence[str]) -> "typer.Typer":
+    """Build the command line; only the module of the command in `words` is loaded."""
+    import typer
 
-    Torch and matplotlib take seconds to load, which `init` or a misspelt config need not wait for.
-    """
     app = typer.Typer(
         name="pychip-stream",
         help="Live phase fractions from electron-microscope frames.",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # stays a group with a single command, too
+
+    def show_version(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"pychip-stream {__version__}")
+            raise typer.Exit
+
+    @app.callback()
+    def _everywhere(
+        _: bool = typer.Option(
+            False, "--version", callback=show_version, is_eager=True, help="show the version"
+        ),
+    ) -> None:
+        pass
+
     asked = next((word for word in words if not word.startswith("-")), "")
     for name in [asked] if asked in _HOMES else _HOMES:
         module = import_module(f"pychip_stream.cli.{_HOMES[name]}")
@@ -87,14 +104,19 @@ def _program(words: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: Exception) -> int:
     """Print an error as one line; returns the exit code."""
+    from typer.exceptions import TyperException
+
+    from pychip_stream.cli.output import say
+    from pychip_stream.errors import ConfigError, PychipError, StoppedError
+
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         say(f"error: {error.where}: {len(error.problems)} problems")
         for problem in error.problems:
             say(f"  {problem}")
     elif isinstance(error, PychipError):
-        say(f"error: {error}")
+        say(f"{'interrupted' if isinstance(error, StoppedError) else 'error'}: {error}")
     elif isinstance(error, TyperException):
         message = error.format_message()
         if message:  # none: the help page was shown, since there was no command
@@ -102,11 +124,9 @@ def _explain(error: BaseException) -> int:
         return 2
     elif isinstance(error, OSError):
         say(f"error: {error.filename or 'input/output'}: {error.strerror or error}")
-        return 1
     else:
-        say("interrupted")
-        return 1
-    return error.exit_code
+        say(f"error: unexpected {type(error).__name__}: {error} (--debug shows where)")
+    return error.exit_code if isinstance(error, PychipError) else 1
 
 
 if __name__ == "__main__":

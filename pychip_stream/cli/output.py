@@ -1,6 +1,7 @@
 """What commands print: one JSON document for machines, everything else to standard error."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,9 +31,24 @@ def progress(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def report(document: dict[str, Any], *, as_json: bool, text: str) -> None:
-    """Print the outcome: `document` on standard output with --json, otherwise `text`."""
+    """Print the outcome: `document` on standard output with --json, otherwise `text`.
+
+    JSON has no NaN: what is not finite becomes null.
+    """
     if as_json:
-        sys.stdout.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+        text = json.dumps(_plain(document), ensure_ascii=False, allow_nan=False)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
     elif text:
         sys.stdout.write(text.rstrip() + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it, NumPy's numbers included."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

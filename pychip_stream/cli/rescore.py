@@ -1,30 +1,22 @@
 """`rescore` and `verify`: other examples for a run, and its labels computed once more."""
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pychip_stream import config as configuration
-from pychip_stream.archive.closing import merge_scorings
-from pychip_stream.archive.reader import Run, open_run
-from pychip_stream.archive.supports import load_support, support_to_bytes
 from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.running import resolved_beside
-from pychip_stream.config import Config
-from pychip_stream.domain.support import SupportSet, current_user
+from pychip_stream.cli.summary import choose_scoring
 from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
-from pychip_stream.wire.codec import bytes_array
-from pychip_stream.wire.endpoints import request
-from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.workflows.encoders import encoder_finder
-from pychip_stream.workflows.rescoring import Rescored, classify_settings, uncovered
-from pychip_stream.workflows.rescoring import rescore as rescore_run
-from pychip_stream.workflows.verification import Verification
-from pychip_stream.workflows.verification import verify as verify_run
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.reader import Run
+    from pychip_stream.config import Config
+    from pychip_stream.domain.support import SupportSet
+    from pychip_stream.workflows.rescoring import Rescored
+    from pychip_stream.workflows.verification import Verification
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 EncoderName = Annotated[
@@ -53,6 +45,13 @@ def rescore(
     The frames are not read again. While the run is live the support set is published as well,
     so that the past is labelled again and the future follows.
     """
+    from pychip_stream.archive.closing import merge_scorings
+    from pychip_stream.archive.reader import open_run
+    from pychip_stream.archive.supports import load_support
+    from pychip_stream.workflows.encoders import encoder_finder
+    from pychip_stream.workflows.rescoring import classify_settings
+    from pychip_stream.workflows.rescoring import rescore as rescore_run
+
     run = open_run(path)
     if merge and run.live:
         raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
@@ -61,7 +60,7 @@ def rescore(
     if no_reject:
         settings = settings.model_copy(update={"reject": False})
 
-    def score(*, keep: bool) -> Rescored:
+    def score(*, keep: bool) -> "Rescored":
         with progress("re-scoring") as told:
             return rescore_run(
                 path, chosen, encoder_finder(run, encoder), settings, keep=keep,
@@ -96,6 +95,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compute labels again from the source frames and report how far they agree."""
+    from pychip_stream.archive.reader import open_run
+    from pychip_stream.workflows.encoders import encoder_finder
+    from pychip_stream.workflows.verification import verify as verify_run
+
     run = choose_scoring(open_run(path), scoring)
     root = frames or run.root
     if root is None or not root.is_dir():
@@ -112,24 +115,11 @@ def verify(
         raise ArchiveError(f"{path}: {_why_failed(outcome)}")
 
 
-def choose_scoring(run: Run, name: str | None) -> Run:
-    """Return the run under a scoring, which may be named by its first letters.
-
-    Raises
-    ------
-    ArchiveError
-        If there is no such scoring, or several.
-    """
-    if name is None:
-        return run
-    found = [one for one in run.scorings if one == name] or [
-        one for one in run.scorings if len(name) >= 4 and one.startswith(name)
-    ]
-    return run.with_scoring(found[0] if len(found) == 1 else name)
-
-
-def _services(run: Run) -> Config | None:
+def _services(run: "Run") -> "Config | None":
     """Find the configuration of the services that write a live run, if they are here."""
+    from pychip_stream import config as configuration
+    from pychip_stream.cli.running import resolved_beside
+
     resolved = resolved_beside(run.path)
     if not run.live or resolved is None:
         return None
@@ -139,8 +129,14 @@ def _services(run: Run) -> Config | None:
         return None
 
 
-def _publish(config: Config, support: SupportSet) -> bool:
+def _publish(config: "Config", support: "SupportSet") -> bool:
     """Make a support set the current one; whether there was anybody to tell."""
+    from pychip_stream.archive.supports import support_to_bytes
+    from pychip_stream.domain.support import current_user
+    from pychip_stream.wire.codec import bytes_array
+    from pychip_stream.wire.endpoints import request
+    from pychip_stream.wire.messages import PublishSupport
+
     data = bytes_array(support_to_bytes(support))
     message = PublishSupport(author=current_user())
     try:
@@ -154,12 +150,14 @@ def _publish(config: Config, support: SupportSet) -> bool:
 
 def _catch_up(
     path: Path,
-    support: SupportSet,
-    config: Config,
-    outcome: Rescored,
-    score: Callable[..., Rescored],
-) -> Rescored:
+    support: "SupportSet",
+    config: "Config",
+    outcome: "Rescored",
+    score: "Callable[..., Rescored]",
+) -> "Rescored":
     """Score the frames that were on their way under the old support set."""
+    from pychip_stream.workflows.rescoring import uncovered
+
     settle_s = 2 * config.archive.segment_s + 2.0
     say(f"waiting {settle_s:g} s for frames that are on their way")
     quiet_since = time.monotonic()
@@ -171,7 +169,7 @@ def _catch_up(
     return outcome
 
 
-def _document(path: Path, outcome: Rescored, *, published: bool) -> dict[str, object]:
+def _document(path: Path, outcome: "Rescored", *, published: bool) -> dict[str, object]:
     return {
         "run": str(path),
         "scoring": outcome.scoring,
@@ -183,7 +181,7 @@ def _document(path: Path, outcome: Rescored, *, published: bool) -> dict[str, ob
     }
 
 
-def _text(path: Path, outcome: Rescored) -> str:
+def _text(path: Path, outcome: "Rescored") -> str:
     lines = [
         f"{path}: scoring {outcome.scoring}, {outcome.frames} frames in {outcome.seconds:.1f} s"
     ]
@@ -191,14 +189,13 @@ def _text(path: Path, outcome: Rescored) -> str:
     return "\n".join(lines)
 
 
-def _verification(path: Path, outcome: Verification) -> dict[str, object]:
-    agreement = outcome.agreement
+def _verification(path: Path, outcome: "Verification") -> dict[str, object]:
     return {
         "run": str(path),
         "scoring": outcome.scoring,
         "sampled": len(outcome.checks),
         "compared": outcome.compared,
-        "agreement": None if math.isnan(agreement) else agreement,
+        "agreement": outcome.agreement,
         "missing": [c.path for c in outcome.with_problem("missing")],
         "changed": [c.path for c in outcome.with_problem("changed")],
         "frames": [
@@ -214,7 +211,7 @@ def _verification(path: Path, outcome: Verification) -> dict[str, object]:
     }
 
 
-def _verified_text(path: Path, outcome: Verification) -> str:
+def _verified_text(path: Path, outcome: "Verification") -> str:
     lines = [f"{c.path}: {c.problem}" for c in outcome.checks if c.problem]
     lines.append(
         f"{path}: {100 * outcome.agreement:.3f} % of the labels agree "
@@ -225,7 +222,7 @@ def _verified_text(path: Path, outcome: Verification) -> str:
     return "\n".join(lines)
 
 
-def _why_failed(outcome: Verification) -> str:
+def _why_failed(outcome: "Verification") -> str:
     changed = len(outcome.with_problem("changed"))
     if changed:
         return f"{changed} of the frames are not the files that were analysed"

@@ -9,7 +9,6 @@ from rich.live import Live
 from rich.text import Text
 
 from pychip_stream import lifecycle, logs
-from pychip_stream.archive.reader import open_run
 from pychip_stream.cli.monitor import Monitor
 from pychip_stream.cli.output import console, say
 from pychip_stream.cli.summary import failed_frames
@@ -85,6 +84,8 @@ class Session:
         nothing: dict[str, object] = {"run": None, "frames": 0, "failed": [], "behind": behind}
         if "archiver" not in (self.config.machine.services or ("archiver",)):
             return nothing  # it is on another machine
+        from pychip_stream.archive.reader import open_run
+
         try:
             with open_run(path) as run:
                 count, failed = len(run), failed_frames(run)

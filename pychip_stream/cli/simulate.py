@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,11 +15,13 @@ from pychip_stream.errors import UsageError
 from pychip_stream.sim.faults import FAULTS, FaultPlan, parse_faults
 from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
 from pychip_stream.sim.furnace import Furnace, HeatedExperiment
-from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
-from pychip_stream.sim.replay import Replay
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.storage import Delivery, MakeStorage, Storage
 from pychip_stream.sim.truth import TruthLog
+
+if TYPE_CHECKING:
+    from pychip_stream.sim.microscope import Microscope
+    from pychip_stream.sim.replay import Replay
 
 _SAY_EVERY_S = 5.0
 _FRAMES = 60
@@ -62,6 +64,9 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
+    from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
+    from pychip_stream.sim.replay import Replay
+
     kinds = parse_faults(faults.split(","))
     if kinds:
         FaultPlan(kinds, fault_rate, seed)
@@ -110,7 +115,7 @@ class _Recorder:
         self._said = time.monotonic()
         self.storage: MakeStorage = self._make_storage
 
-    def run(self, source: Microscope | Replay) -> dict[str, object]:
+    def run(self, source: "Microscope | Replay") -> dict[str, object]:
         """Return {"frames", "files", "seconds", "stopped", "faults"}; replays count files."""
         stop: threading.Event = lifecycle.stop_event()
         start = time.monotonic()

@@ -1,11 +1,29 @@
 """Summary: what a run holds, as commands print it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pychip_stream.archive.reader import Run
+if TYPE_CHECKING:
+    from pychip_stream.archive.reader import Run
 
 
-def run_document(run: Run, path: Path) -> dict[str, object]:
+def choose_scoring(run: "Run", name: str | None) -> "Run":
+    """Return the run under a scoring, which may be named by its first letters.
+
+    Raises
+    ------
+    ArchiveUsageError
+        If there is no such scoring, or several.
+    """
+    if name is None:
+        return run
+    found = [one for one in run.scorings if one == name] or [
+        one for one in run.scorings if len(name) >= 4 and one.startswith(name)
+    ]
+    return run.with_scoring(found[0] if len(found) == 1 else name)
+
+
+def run_document(run: "Run", path: Path) -> dict[str, object]:
     """Summarise a run as `classify --json` prints it."""
     table = run.fractions
     names = [*run.names, "unknown"]
@@ -20,7 +38,7 @@ def run_document(run: Run, path: Path) -> dict[str, object]:
     }
 
 
-def failed_frames(run: Run) -> list[dict[str, object]]:
+def failed_frames(run: "Run") -> list[dict[str, object]]:
     """Frames of a run that could not be analysed, as [{"path", "index", "reason"}]."""
     return [
         {"path": str(row["path"]), "index": int(row["index"]), "reason": str(row["reason"])}

@@ -1,24 +1,16 @@
 """`support`: make, import, show and publish support sets."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pychip_stream.archive.supports import load_support, save_support, support_to_bytes
 from pychip_stream.cli.frames import open_frame
 from pychip_stream.cli.output import report
-from pychip_stream.cli.running import running_config
-from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import UsageError
-from pychip_stream.wire.codec import bytes_array
-from pychip_stream.wire.endpoints import request
-from pychip_stream.wire.messages import PublishSupport
-from pychip_stream.workflows.chip_import import import_chips
-from pychip_stream.workflows.support_files import finish_support
-from pychip_stream.workflows.support_report import describe
+
+if TYPE_CHECKING:
+    from pychip_stream.domain.support import SupportSet
 
 app = typer.Typer(help="Support sets: the few examples that say what the classes are.")
 
@@ -28,6 +20,7 @@ Preprocess = Annotated[
     typer.Option(help="clahe: adaptive histogram equalisation of whole frames first"),
 ]
 Output = Annotated[Path, typer.Option("-o", "--out", metavar="SET", help="file to write")]
+Force = Annotated[bool, typer.Option("--force", help="replace the support set SET")]
 EncoderName = Annotated[str, typer.Option("--encoder", help="bundled, or a torchvision ResNet")]
 
 
@@ -45,10 +38,15 @@ def make(
     preprocess: Preprocess = "none",
     note: Annotated[str, typer.Option(help="why this set was made")] = "",
     encoder: EncoderName = "bundled",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a support set from chips of one frame."""
+    from pychip_stream.domain.normalization import Normalization
+    from pychip_stream.domain.support import SupportSet
+
     picks = parse_picks(pick)
+    _refuse_taken(out, force=force)
     image = open_frame(frame, index)
     normalization = Normalization.from_percentiles(image.pixels, clahe=preprocess == "clahe")
     support = SupportSet.from_picks(image, chip_size, picks, normalization=normalization, note=note)
@@ -66,9 +64,14 @@ def import_(
         typer.Option("--range", metavar="LO,HI", help="counts that the chips' 0 and 255 stand for"),
     ] = None,
     encoder: EncoderName = "bundled",
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a support set from class folders of chip pictures (pyChip's own layout)."""
+    from pychip_stream.domain.chips import ChipSize
+    from pychip_stream.workflows.chip_import import import_chips
+
+    _refuse_taken(out, force=force)
     size = ChipSize.parse(chip_size) if chip_size else None
     support = import_chips(folder, size, _parse_range(range_), clahe=preprocess == "clahe")
     _finish(support, encoder, out, as_json=as_json)
@@ -80,6 +83,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show classes, counts, provenance, quality and advice."""
+    from pychip_stream.archive.supports import load_support
+    from pychip_stream.workflows.support_report import describe
+
     document, text = describe(load_support(path))
     report(document, as_json=as_json, text=text)
 
@@ -93,8 +99,15 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make a support set the current one of a run; it takes effect at the next frame."""
+    from pychip_stream.archive.supports import load_support, support_to_bytes
+    from pychip_stream.cli.running import running_config
+    from pychip_stream.domain.support import current_user
+    from pychip_stream.wire.codec import bytes_array
+    from pychip_stream.wire.endpoints import request
+    from pychip_stream.wire.messages import PublishSupport
+
+    data = support_to_bytes(load_support(path).checked())
     config = running_config(config_path)
-    data = support_to_bytes(load_support(path))
     reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
 
@@ -132,7 +145,21 @@ def _parse_range(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def _finish(support: SupportSet, encoder: str, out: Path, *, as_json: bool) -> None:
+def _refuse_taken(out: Path, *, force: bool) -> None:
+    if not out.exists():
+        return
+    if not force:
+        raise UsageError(f"{out}: exists already; choose another name, or add --force")
+    from pychip_stream.archive.supports import load_support
+
+    load_support(out)  # --force replaces a support set, not a file of another kind
+
+
+def _finish(support: "SupportSet", encoder: str, out: Path, *, as_json: bool) -> None:
+    from pychip_stream.archive.supports import save_support
+    from pychip_stream.workflows.support_files import finish_support
+    from pychip_stream.workflows.support_report import describe
+
     embedded, derived = finish_support(support, encoder)
     save_support(embedded, out, derived)
     document, text = describe(embedded)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.errors import FrameError, UsageError
+from pychip_stream.errors import FrameUsageError, UsageError
 
 CELLS = 4
 """Cells per chip edge: a chip is described by CELLS × CELLS cells."""
@@ -62,12 +62,12 @@ class Grid:
 
         Raises
         ------
-        FrameError
+        FrameUsageError
             If not even one chip fits.
         """
         rows, columns = shape[0] // chip_size.height, shape[1] // chip_size.width
         if rows < 1 or columns < 1:
-            raise FrameError(
+            raise FrameUsageError(
                 f"frame of {shape[1]}x{shape[0]} pixels is smaller than one chip ({chip_size}); "
                 "choose a smaller chip size"
             )

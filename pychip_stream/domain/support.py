@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.errors import SupportError
+from pychip_stream.errors import SupportUsageError
 
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
@@ -140,7 +140,7 @@ class SupportSet:
 
     Raises
     ------
-    SupportError
+    SupportUsageError
         For what is impossible: fewer than two classes, a class without chips, two classes
         of one name, chips of different sizes, non-finite chips.
     """
@@ -165,13 +165,13 @@ class SupportSet:
         )
         for number, chip in enumerate(self.chips):
             if chip.pixels.shape != expected:
-                raise SupportError(
+                raise SupportUsageError(
                     f"chip {number} of class {chip.label!r} is {chip.pixels.shape[1]}x"
                     f"{chip.pixels.shape[0]} pixels where {expected[1]}x{expected[0]} are "
                     "expected; all chips of a support set have one size"
                 )
             if not np.isfinite(chip.pixels).any():
-                raise SupportError(
+                raise SupportUsageError(
                     f"chip {number} of class {chip.label!r} has no finite pixel; pick another"
                 )
 
@@ -228,8 +228,8 @@ class SupportSet:
         ------
         UsageError
             If a pick lies outside the grid.
-        SupportError
-            If the set is impossible (see the class).
+        SupportUsageError
+            If the set is impossible (see the class), or shows one chip under two names.
         """
         size = ChipSize.parse(chip_size)
         grid = Grid.of(frame.shape, size)
@@ -257,11 +257,48 @@ class SupportSet:
             note=note,
             created=now,
             reference=frame,
-        )
+        ).checked()
+
+    def checked(self) -> "SupportSet":
+        """Return the set if it may be used from now on; older ones that may not still load.
+
+        Raises
+        ------
+        SupportUsageError
+            If a class could be mistaken for unknown, or a chip is shown as two classes.
+        """
+        for name in self.names:
+            check_name(name)
+        seen: dict[object, str] = {}
+        for chip in self.chips:
+            s = chip.source
+            place = () if s.row is None else (s.path, s.index, s.row, s.column)
+            label = seen.setdefault((place, chip.pixels.tobytes()), chip.label)
+            if label != chip.label:
+                where = f"{s.row},{s.column}" if place else s.path
+                raise SupportUsageError(
+                    f"chip {where} is an example of {label!r} and of {chip.label!r}; "
+                    "take it out of one of them"
+                )
+        return self
 
     def with_embedding(self, embedding: SupportEmbedding) -> "SupportSet":
         """Return the same set as another encoder sees it."""
         return replace(self, embedding=embedding)
+
+
+def check_name(name: str) -> None:
+    """Refuse a class that people would take for unknown.
+
+    Raises
+    ------
+    SupportUsageError
+        If it is called so, in any case.
+    """
+    if name.strip().casefold() == UNKNOWN:
+        raise SupportUsageError(
+            f"class {name!r}: {UNKNOWN!r} is the name of rejected chips; choose another"
+        )
 
 
 def make_classes(
@@ -301,28 +338,28 @@ def content_hash(support: SupportSet) -> str:
 def _check_classes(classes: Sequence[SupportClass], chips: Sequence[SupportChip]) -> None:
     names = [c.name for c in classes]
     if len(names) < 2:
-        raise SupportError(
+        raise SupportUsageError(
             f"a support set needs at least two classes, this one has {len(names)}"
             + (f" ({names[0]!r})" if names else "")
             + "; add examples of a second feature"
         )
     if len(names) > MAX_CLASSES:
-        raise SupportError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
+        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
     for name in names:
         if not name.strip() or not name.isprintable():
-            raise SupportError(f"class name {name!r} is empty or not printable")
+            raise SupportUsageError(f"class name {name!r} is empty or not printable")
         if name == UNKNOWN:
-            raise SupportError(f"{UNKNOWN!r} is the name of the rejected chips; choose another")
+            raise SupportUsageError(f"{UNKNOWN!r} is the name of rejected chips; choose another")
     doubled = [name for name, n in Counter(names).items() if n > 1]
     if doubled:
-        raise SupportError(f"two classes are called {doubled[0]!r}; rename or merge them")
+        raise SupportUsageError(f"two classes are called {doubled[0]!r}; rename or merge them")
     labels = {chip.label for chip in chips}
     empty = [name for name in names if name not in labels]
     if empty:
-        raise SupportError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
+        raise SupportUsageError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
     stray = labels.difference(names)
     if stray:
-        raise SupportError(f"chips of an undeclared class {sorted(stray)[0]!r}")
+        raise SupportUsageError(f"chips of an undeclared class {sorted(stray)[0]!r}")
 
 
 def current_user() -> str:

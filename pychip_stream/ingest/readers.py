@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
+)
 from pychip_stream.ingest import dm, dmtags, raster, tiff, tiffmap, volumes
 from pychip_stream.ingest.source import Source, opened
 from pychip_stream.ingest.structure import Structure
@@ -54,6 +60,9 @@ _BY_HEAD: tuple[tuple[Callable[[bytes], bool], _Format], ...] = (
     (volumes.is_ser, _SER),
     (volumes.is_hdf5, _HDF5),
 )
+
+_LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
+"""Beginnings of formats that are told by more than their first four bytes: DM, PNG, HDF5."""
 
 
 def is_frame_name(name: str) -> bool:
@@ -185,9 +194,17 @@ def _recognize(source: Source) -> _Format:
             return form
     if volumes.is_mrc(source):
         return _MRC
-    if len(head) < 16 or head == bytes(16):
+    if head == bytes(len(head)) or (len(head) < 16 and _may_begin(head)):
         raise FrameIncompleteError(f"{source.name}: its header is not written yet")
-    raise FrameError(f"{source.name}: is in no known image format; check where it comes from")
+    raise FrameUsageError(
+        f"{source.name}: is not an image, in no known image format; check where it comes from"
+    )
+
+
+def _may_begin(head: bytes) -> bool:
+    """Whether the first bytes of a file can become the header of an image."""
+    # An MRC file begins with its width as four bytes, the upper two of which are zero.
+    return len(head) < 4 or head[2:4] == bytes(2) or head[:4] in _LONG_MAGICS
 
 
 def _guarded(source: Source, work: Callable[[], _T]) -> _T:
@@ -208,6 +225,8 @@ def _guarded(source: Source, work: Callable[[], _T]) -> _T:
 def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
     try:
         found = path.stat()
+    except FileNotFoundError as error:
+        raise FrameMissingError(f"{path}: no such file") from error
     except OSError as error:
         raise FrameUnreachableError(
             f"{path}: cannot be read now ({error.strerror or error}); check folder and rights"

@@ -13,7 +13,13 @@ from typing import BinaryIO
 
 import xxhash
 
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
+)
 from pychip_stream.ingest import winfiles
 
 _WINDOW = 1 << 16
@@ -127,7 +133,7 @@ def opened(path: Path) -> Iterator[Source]:
         If it is not a file.
     """
     if path.is_dir():
-        raise FrameError(f"{path}: is a folder, not a frame")
+        raise FrameUsageError(f"{path}: is a folder, not a frame")
     try:
         file = winfiles.open_shared(path) if sys.platform == "win32" else path.open("rb")
     except OSError as error:
@@ -139,5 +145,7 @@ def opened(path: Path) -> Iterator[Source]:
 
 
 def _away(name: str, error: OSError) -> FrameUnreachableError:
+    if isinstance(error, FileNotFoundError):
+        return FrameMissingError(f"{name}: no such file")
     reason = error.strerror or str(error)
     return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pychip_stream.errors import FrameError
+from pychip_stream.errors import FrameError, FrameUsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class Structure:
 
         Raises
         ------
-        FrameError
+        FrameUsageError
             If `index` is not 0…frames − 1.
         """
         if not 0 <= index < self.frames:
-            raise FrameError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
+            raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
 
 
 def check_memory(name: str, needed: int, max_bytes: int) -> None:

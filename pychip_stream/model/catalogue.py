@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pychip_stream.errors import EncoderError
+from pychip_stream.errors import EncoderError, EncoderUsageError
 from pychip_stream.model import checkpoint, resnet
 from pychip_stream.model.filterbank import FilterBank
 from pychip_stream.model.network import CellNet, Design
@@ -32,7 +32,7 @@ def find(name: str, weights: Path | None) -> tuple[nn.Module, str]:
     path = Path(name)
     if weights is None and (path.is_file() or path.suffix):
         return _from_file(path)
-    raise EncoderError(
+    raise EncoderUsageError(
         f"encoder {name!r}: unknown; choose 'bundled', 'filters', "
         f"{', '.join(resnet.NAMES)}, or the path of a weights file"
     )

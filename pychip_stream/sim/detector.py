@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # its parts load when they are used
 
 from pychip_stream.sim.textures import Field, Shape, smooth_noise
 
@@ -56,7 +56,7 @@ class Detector:
         -------
         (H, W) uint16 counts: Poisson noise of the dose, gain, readout noise, offset.
         """
-        blurred = ndimage.gaussian_filter(intensity, blur, mode="nearest", truncate=3.0)
+        blurred = scipy.ndimage.gaussian_filter(intensity, blur, mode="nearest", truncate=3.0)
         electrons = rng.poisson(np.maximum(blurred, 0.0) * self.dose)
         counts = electrons * (self.sensitivity * np.float32(self.counts_per_electron))
         counts += self.offset

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+import scipy  # its parts load when they are used
 
 Field = npt.NDArray[np.float32]
 Shape = tuple[int, int]
@@ -129,8 +129,8 @@ def fresnel_fringes(inside: npt.NDArray[np.bool_], period: float = 5.0) -> Field
     """
     if inside.all() or not inside.any():
         return np.zeros(inside.shape, np.float32)
-    out = ndimage.distance_transform_edt(~inside)
-    depth = ndimage.distance_transform_edt(inside)
+    out = scipy.ndimage.distance_transform_edt(~inside)
+    depth = scipy.ndimage.distance_transform_edt(inside)
     # Fringes of a straight edge follow the Fresnel integrals: phase ∝ distance².
     wave = np.cos(np.pi * ((out / period) ** 2 / 2.0 - 0.25)) * np.exp(-out / (2.0 * period))
     rim = -np.exp(-depth / (0.5 * period))
@@ -154,7 +154,7 @@ def _frequencies(shape: Shape) -> npt.NDArray[np.float64]:
 
 def _filtered(rng: np.random.Generator, shape: Shape, transfer: npt.NDArray[np.float64]) -> Field:
     white = rng.standard_normal(shape, dtype=np.float32)
-    values = fft.irfft2(fft.rfft2(white) * transfer.astype(np.float32), s=shape)
+    values = scipy.fft.irfft2(scipy.fft.rfft2(white) * transfer.astype(np.float32), s=shape)
     values -= values.mean()
     deviation = float(values.std())
     return np.asarray(values / (deviation or 1.0), np.float32)

@@ -17,7 +17,7 @@ from pychip_stream.domain.support import (
     current_user,
     make_classes,
 )
-from pychip_stream.errors import SupportError
+from pychip_stream.errors import SupportUsageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _FULL_SCALE = {"L": 255.0, "I;16": 65535.0}
@@ -45,26 +45,26 @@ def import_chips(
 
     Raises
     ------
-    SupportError
+    SupportUsageError
         If there is no class folder, a picture cannot be read or has another size, or the
         set is impossible.
     """
     if not folder.is_dir():
-        raise SupportError(f"{folder}: no such folder; it should hold one folder per class")
+        raise SupportUsageError(f"{folder}: no such folder; it should hold one folder per class")
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not names:
-        raise SupportError(f"{folder}: holds no class folders (CLASS/*.png, jpg or tif)")
+        raise SupportUsageError(f"{folder}: holds no class folders (CLASS/*.png, jpg or tif)")
     chips = [chip for name in names for chip in _class_chips(folder / name, intensity_range, clahe)]
     heights_widths = {chip.pixels.shape for chip in chips}
     if not heights_widths:
-        raise SupportError(f"{folder}: the class folders hold no png, jpg or tif pictures")
+        raise SupportUsageError(f"{folder}: the class folders hold no png, jpg or tif pictures")
     if len(heights_widths) > 1:
         found = ", ".join(f"{w}x{h}" for h, w in sorted(heights_widths))
-        raise SupportError(f"{folder}: the chips have different sizes ({found})")
+        raise SupportUsageError(f"{folder}: the chips have different sizes ({found})")
     height, width = heights_widths.pop()
     size = ChipSize(width, height)
     if chip_size is not None and chip_size != size:
-        raise SupportError(
+        raise SupportUsageError(
             f"{folder}: the chips are {size} pixels (width x height), not {chip_size}"
         )
     low, high = intensity_range or (0.0, 1.0)
@@ -76,7 +76,7 @@ def import_chips(
         author=current_user(),
         note=f"imported from {folder.name}",
         created=time.time(),
-    )
+    ).checked()
 
 
 def _class_chips(
@@ -107,7 +107,7 @@ def _read_grey(path: Path) -> tuple[npt.NDArray[np.float64], float]:
                 return np.asarray(picture).astype(np.float64), _FULL_SCALE[picture.mode]
             colours = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise SupportError(f"{path}: is not a readable picture ({error})") from error
+        raise SupportUsageError(f"{path}: is not a readable picture ({error})") from error
     grey = _undo_viridis(colours)
     if grey is None:
         grey = np.asarray(Image.fromarray(colours).convert("L"))

@@ -157,7 +157,7 @@ def compose(
         note=note,
         created=now,
         reference=frames[0] if frames else shown,
-    )
+    ).checked()
 
 
 def attempt(support: SupportSet, frame: Frame, encoder: Encoder, settings: ClassifyConfig) -> Trial:

@@ -18,7 +18,7 @@ from pychip_stream.archive.scorings import add_scoring, set_default_scoring
 from pychip_stream.archive.segment import installed_versions
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, ArchiveUsageError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.workflows.comparability import Conditions, EncoderFinder, adapt, conditions
 from pychip_stream.workflows.scoring_pool import ScoringPool
@@ -167,7 +167,7 @@ class _Plan:
         fits &= columns["chip_height"] == support.chip_size.height
         if not (fits | own).any():
             width, height = (int(columns[f"chip_{n}"][-1]) for n in ("width", "height"))
-            raise ArchiveError(
+            raise ArchiveUsageError(
                 f"{run.path}: has chips of {width}x{height} pixels, the support set of "
                 f"{support.chip_size.width}x{support.chip_size.height}; make one of the run's "
                 "chip size, or classify the frames again"

@@ -101,7 +101,7 @@ def test_a_support_set_of_another_chip_size_is_refused(lab, tmp_path):
         "--pick", "a=0,0", "--pick", "b=7,7", "-o", tmp_path / "small.h5",
     )  # fmt: skip
     code, out, err = call("rescore", lab / "run.h5", "--support", tmp_path / "small.h5")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "chips of 32x32 pixels, the support set of 16x16" in err
 
 

@@ -26,6 +26,10 @@ def files(tmp_path_factory):
     whole = (folder / "good.tif").read_bytes()
     (folder / "half.tif").write_bytes(whole[: len(whole) // 2])
     (folder / "empty").mkdir()
+    for name in ("dark", "UNKNOWN"):
+        (folder / "folders" / name).mkdir(parents=True)
+        tifffile.imwrite(folder / "folders" / name / "chip.tif", pixels[:32, 32:96:2])
+        pixels = pixels[::-1]
     picks = ("--pick", "dark=0,0;1,1;2,0", "--pick", "bright=0,3;1,2;3,3")
     call_json(
         "support", "make", folder / "good.tif", "--chip-size", 32, *picks, "-o", folder / "s.h5"
@@ -51,35 +55,75 @@ def refused(code, *words, cwd, says):
         (2, "run nofolder.yaml", "no such folder"),
         (2, "classify nowhere --support s.h5 --out r.h5", "nowhere"),
         (2, "classify empty --support s.h5 --out r.h5", "no frames"),
-        (1, "classify good.tif --support text.png --out r.h5", "text.png"),
-        (1, "classify good.tif --support missing.h5 --out r.h5", "missing.h5"),
+        (2, "classify good.tif --support text.png --out r.h5", "text.png"),
+        (2, "classify good.tif --support missing.h5 --out r.h5", "missing.h5"),
         (2, "classify good.tif --support s.h5 --out r.h5 --cluster tcp://x", "not there yet"),
         (2, "classify good.tif", "--support"),
-        (1, "export text.png --csv x.csv", "text.png"),
-        (1, "export missing.h5 --csv x.csv", "missing.h5"),
+        (2, "export text.png --csv x.csv", "text.png"),
+        (2, "export missing.h5 --csv x.csv", "missing.h5"),
         (2, "export s.h5", "--csv"),
-        (1, "export s.h5 --mp4 x.mp4", "is a support set, not a run"),
-        (1, "export s.h5 --csv x.csv", "s.h5"),
+        (2, "export s.h5 --mp4 x.mp4", "is a support set, not a run"),
+        (2, "export s.h5 --csv x.csv", "s.h5"),
         (2, "support make good.tif --chip-size 0 --pick a=0,0 -o o.h5", "chip size"),
         (2, "support make good.tif --chip-size 32 --pick a=9,9 --pick b=0,0 -o o.h5", "outside"),
         (2, "support make good.tif --chip-size 32 --pick a -o o.h5", "CLASS=ROW,COL"),
-        (1, "support make good.tif --chip-size 32 --pick a=0,0 -o o.h5", "two classes"),
-        (1, "support make tiny.tif --chip-size 32 --pick a=0,0 --pick b=0,0 -o o.h5", "smaller"),
-        (1, "support make text.png --chip-size 32 --pick a=0,0 --pick b=0,1 -o o.h5", "text.png"),
-        (1, "support import empty -o o.h5", "no class folders"),
-        (1, "support import nowhere -o o.h5", "nowhere"),
+        (2, "support make good.tif --chip-size 32 --pick a=0,0 -o o.h5", "two classes"),
+        (2, "support make tiny.tif --chip-size 32 --pick a=0,0 --pick b=0,0 -o o.h5", "smaller"),
+        (2, "support make text.png --chip-size 32 --pick a=0,0 --pick b=0,1 -o o.h5", "text.png"),
+        (2, "support import empty -o o.h5", "no class folders"),
+        (2, "support import nowhere -o o.h5", "nowhere"),
         (2, "support import empty -o o.h5 --range x", "LO,HI"),
-        (1, "support show text.png", "text.png"),
+        (2, "support show text.png", "text.png"),
         (2, "support publish s.h5 --config good.yaml", "no run"),
         (2, "init .", "exists already"),
         (2, "status good.yaml", "no run"),
         (2, "status nothing.yaml", "nothing.yaml"),
         (2, "keys k --services", "--client"),
         (2, "keys k --client x", "holds no keys"),
-        (1, "grid text.png", "text.png"),
-        (1, "rescore missing.h5 --support s.h5", "missing.h5"),
-        (1, "rescore text.png --support s.h5", "text.png"),
-        (1, "verify s.h5 --frames empty", "is a support set, not a run"),
+        (2, "grid text.png", "text.png: is not an image"),
+        (2, "grid missing.tif", "missing.tif: no such file"),
+        (2, "grid good.tif --index 3", "no 3"),
+        (1, "grid half.tif", "half.tif"),
+        (2, "support show missing.h5", "missing.h5: no such file"),
+        (2, "support make missing.tif --chip-size 9 --pick a=0,0 -o o.h5", "no such file"),
+        (2, "support make good.tif --chip-size 999 --pick a=0,0 --pick b=0,0 -o o.h5", "smaller"),
+        (
+            2,
+            "support make good.tif --chip-size 32 --pick a=0,0 --pick Unknown=1,1 -o o.h5",
+            "rejected chips",
+        ),
+        (
+            2,
+            "support make good.tif --chip-size 32 --pick a=0,0;1,1 --pick b=1,1 -o o.h5",
+            "chip 1,1 is an example of 'a' and of 'b'",
+        ),
+        (
+            2,
+            "support make good.tif --chip-size 32 --pick a=0,0 --pick b=1,1 --encoder x -o o.h5",
+            "encoder 'x': unknown",
+        ),
+        (
+            2,
+            "support make good.tif --chip-size 32 --pick a=0,0 --pick b=1,1 -o s.h5",
+            "s.h5: exists already",
+        ),
+        (
+            2,
+            "support make good.tif --chip-size 32 --pick a=0,0 --pick b=1,1 -o good.tif --force",
+            "good.tif: is not an HDF5 file",
+        ),
+        (2, "support import folders -o o.h5", "rejected chips"),
+        (2, "support import folders -o s.h5", "s.h5: exists already"),
+        (2, "classify good.tif --support s.h5 --out s.h5", "s.h5: exists already"),
+        (2, "classify good.tif --support s.h5 --out s.h5 --force", "support set, not a run"),
+        (2, "verify missing.h5", "no such run archive"),
+        (2, "export . --csv x.csv", "is a folder"),
+        (2, "export empty --csv x.csv", "empty: is a folder"),
+        (2, "export missing.h5 --mp4 film.avi", "end in .mp4"),
+        (2, "run escape.yaml", "write paths with /"),
+        (2, "rescore missing.h5 --support s.h5", "missing.h5"),
+        (2, "rescore text.png --support s.h5", "text.png"),
+        (2, "verify s.h5 --frames empty", "is a support set, not a run"),
         (2, "spam", "spam"),
         (2, "demo --frames 0", "--frames"),
         (2, "demo --out empty/..", "not an empty folder"),
@@ -90,6 +134,7 @@ def test_one_line_and_the_right_exit_code(files, code, words, says):
     (files / "nofolder.yaml").write_text("watch: {root: nowhere}\n")
     (files / "good.yaml").write_text("watch: {root: empty}\n")
     (files / "config.yaml").touch()
+    (files / "escape.yaml").write_text('watch: {root: "D:\\data"}\n')
     refused(code, *words.split(), cwd=files, says=says)
 
 
@@ -102,7 +147,7 @@ def test_every_problem_of_a_config_is_listed(files):
 
 def test_debug_shows_where(files):
     code, _, err = call("--debug", "support", "show", "text.png", cwd=files)
-    assert code == 1
+    assert code == 2
     assert "Traceback" in err
 
 
@@ -128,8 +173,27 @@ def test_nothing_but_bad_frames_is_a_failure(files, tmp_path):
     )
     code, out, err = call(*words, "--json")
     assert code == 1
-    assert json.loads(out)["failed"][0]["path"] == "text.png"
+    document = json.loads(out)
+    assert document["run"] is None
+    assert document["failed"][0]["path"] == "text.png"
     assert "none of the frames" in err
+    assert list(tmp_path.iterdir()) == []  # and the name is free
+
+
+def test_work_is_replaced_only_by_force(files, tmp_path):
+    run, made = tmp_path / "r.h5", tmp_path / "s.h5"
+    make = ("support", "make", files / "good.tif", "--chip-size", 16, "-o", made)
+    first = call_json(*make, "--pick", "a=0,0", "--pick", "b=0,7")["version"]
+    assert call(*make, "--pick", "c=0,0", "--pick", "d=0,7")[0] == 2
+    assert call_json("support", "show", made)["version"] == first
+    assert call_json(*make, "--pick", "c=0,0", "--pick", "d=0,7", "--force")["version"] != first
+
+    classify = ("classify", files / "good.tif", "--out", run, "--support")
+    call_json(*classify, files / "s.h5")
+    assert call(*classify, made)[0] == 2
+    assert "dark" in call_json("export", run)["fractions"][0]
+    assert "c" in call_json(*classify, made, "--force")["fractions"][0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["r.h5", "s.h5"]
 
 
 @pytest.mark.slow

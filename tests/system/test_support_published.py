@@ -1,11 +1,17 @@
 """The support set over ZeroMQ: a running worker switches, a late one gets it at once."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 
+from pychip_stream.archive.supports import load_support, save_support
+from pychip_stream.errors import PychipError
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.messages import PublishSupport
 from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -84,7 +90,18 @@ def test_what_is_no_support_set_is_refused(image, tmp_path, stack):
     bad = tmp_path / "bad.h5"
     bad.write_bytes(b"no support set")
     code, out, err = call("support", "publish", bad, "--config", run.config_path)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "bad.h5" in err
     assert len(err.strip().splitlines()) == 1
+
+    make(image, tmp_path / "set.h5", "stripes", "speckle")
+    support = load_support(tmp_path / "set.h5")
+    chips = (*support.chips, replace(support.chips[0], label="speckle"))
+    save_support(replace(support, chips=chips, embedding=None), tmp_path / "old.h5")
+    code, _, err = call("support", "publish", tmp_path / "old.h5", "--config", run.config_path)
+    assert code == 2
+    assert "chip 0,0 is an example of 'stripes' and of 'speckle'" in err
+    data = bytes_array((tmp_path / "old.h5").read_bytes())  # nor does the hub take it from others
+    with pytest.raises(PychipError, match="example of 'stripes' and of"):
+        request(run.resolved.wire, PublishSupport(author="x"), data)
     assert run.stop()[0] == 0

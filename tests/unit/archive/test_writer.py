@@ -280,6 +280,13 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         writer_of(tmp_path / "file" / "runs")
 
 
+def test_a_folder_without_room_for_a_lock_is_named(tmp_path):
+    (tmp_path / "run.lock").mkdir()
+    with pytest.raises(ArchiveError, match="nothing can be written there") as caught:
+        writer_of(tmp_path)
+    assert "run.lock" not in str(caught.value)
+
+
 def test_long_runs_are_compacted_and_closed_in_order_of_time(tmp_path, monkeypatch):
     monkeypatch.setattr(compaction, "FAN_IN", 4)
     writer = writer_of(tmp_path)

@@ -9,10 +9,13 @@ import zmq
 
 from pychip_stream.archive.reader import open_run
 from pychip_stream.archive.supports import save_support, support_from_bytes
-from pychip_stream.cli import main, rescore
+from pychip_stream.cli import main
+from pychip_stream.cli.summary import choose_scoring
+from pychip_stream.wire import endpoints
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport, Reply
 from pychip_stream.wire.sockets import Channel
+from pychip_stream.workflows import rescoring
 from tests.support.simple_runs import COUNT, archive, picked
 
 
@@ -80,14 +83,14 @@ def test_the_hub_is_told_and_stragglers_are_caught_up_with(
 ):
     looks = iter([2, 0, 0, 0, 0, 0])
     scored = []
-    original = rescore.rescore_run
+    original = rescoring.rescore
 
     def counted(*args, **options):
         scored.append(options["keep"])
         return original(*args, **options)
 
-    monkeypatch.setattr(rescore, "uncovered", lambda *_: next(looks, 0))
-    monkeypatch.setattr(rescore, "rescore_run", counted)
+    monkeypatch.setattr(rescoring, "uncovered", lambda *_: next(looks, 0))
+    monkeypatch.setattr(rescoring, "rescore", counted)
     code, document = called(capsys, "rescore", live, "--support", tmp_path / "better.h5")
     assert code == 0
     assert hub.taken == [better.version]
@@ -101,7 +104,7 @@ def test_without_an_answer_the_past_is_labelled_all_the_same(
 ):
     hub.stop.set()
     hub.join()
-    monkeypatch.setattr(rescore, "request", lambda *words: request(*words, timeout_s=0.2))
+    monkeypatch.setattr(endpoints, "request", lambda *words: request(*words, timeout_s=0.2))
     code, document = called(capsys, "rescore", live, "--support", tmp_path / "better.h5")
     assert code == 0
     assert (document["published"], document["frames"]) == (False, COUNT)
@@ -118,4 +121,4 @@ def test_a_scoring_may_be_named_by_its_first_letters(tmp_path, better, capsys):
     called(capsys, "rescore", path, "--support", tmp_path / "better.h5", "--no-default")
     run = open_run(path)
     assert run.scoring == "acquired"
-    assert rescore.choose_scoring(run, better.version[:6]).scoring == better.version
+    assert choose_scoring(run, better.version[:6]).scoring == better.version

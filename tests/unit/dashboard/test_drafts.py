@@ -44,6 +44,8 @@ def test_classes_are_renamed_recoloured_merged_and_removed():
         lambda s: s.remove_class("gone"),
         lambda s: s.drop(7),
         lambda s: s.remove_class(F1).remove_class(F2),
+        lambda s: s.rename(F1, "Unknown"),
+        lambda s: s.add_class("UNKNOWN "),
     ],
 )
 def test_impossible_changes_are_refused_with_a_reason(change):

@@ -6,7 +6,7 @@ import pytest
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet, make_classes
-from pychip_stream.errors import SupportError, UsageError
+from pychip_stream.errors import SupportError, SupportUsageError, UsageError
 
 PICKS = {"alpha": [(0, 0), (0, 1)], "beta": [(1, 1)]}
 
@@ -88,6 +88,19 @@ def test_nan_chips_are_an_error(support):
 def test_a_pick_outside_the_grid_is_a_usage_error():
     with pytest.raises(UsageError, match="outside the grid"):
         SupportSet.from_picks(Frame(np.zeros((64, 64))), 32, {"a": [(0, 2)], "b": [(0, 0)]})
+
+
+@pytest.mark.parametrize("name", ["unknown", "Unknown", "UNKNOWN "])
+def test_no_new_class_is_called_like_unknown(name):
+    with pytest.raises(SupportUsageError, match="rejected chips"):
+        SupportSet.from_picks(Frame(np.eye(64)), 32, {name: [(0, 0)], "b": [(1, 1)]})
+
+
+def test_a_chip_is_an_example_of_one_class():
+    frame = Frame(np.eye(64), source="a.dm4")
+    with pytest.raises(SupportUsageError, match="chip 0,1 is an example of 'a' and of 'b'"):
+        SupportSet.from_picks(frame, 32, {"a": [(0, 0), (0, 1)], "b": [(1, 1), (0, 1)]})
+    SupportSet.from_picks(frame, 32, {"a": [(0, 0), (0, 0)], "b": [(1, 1)]})
 
 
 def test_equalised_frames_keep_equalised_chips():

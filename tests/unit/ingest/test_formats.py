@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
+)
 from pychip_stream.ingest import readers
 from pychip_stream.ingest.readers import frame_count, read_checked, read_frame
 from pychip_stream.sim import dm4
@@ -262,8 +268,29 @@ def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "b.tif").mkdir()
     with pytest.raises(FrameError, match="is a folder"):
         read_frame(tmp_path / "b.tif")
-    with pytest.raises(FrameUnreachableError):
+
+
+@pytest.mark.parametrize("content", [b"text", b"not a picture", b"II?\0 no tiff", b"a,b\n1,2\n"])
+def test_what_is_short_and_can_never_become_an_image_is_not_waited_for(tmp_path, content):
+    (tmp_path / "a.dm4").write_bytes(content)
+    with pytest.raises(FrameUsageError, match="is not an image"):
+        read_frame(tmp_path / "a.dm4")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"I", b"II", b"\x89PNG\r\n", b"\x89HDF", b"\0\0\0\3\0\0", b"\0\0\0\4", b"\0\2\0\0\0\2"],
+)
+def test_beginnings_of_images_are_waited_for(tmp_path, content):
+    (tmp_path / "a.dm4").write_bytes(content)
+    with pytest.raises(FrameIncompleteError):
+        read_frame(tmp_path / "a.dm4")
+
+
+def test_a_file_that_is_not_there_is_called_that_and_may_come_back(tmp_path):
+    with pytest.raises(FrameMissingError, match=r"c\.tif: no such file") as caught:
         read_frame(tmp_path / "c.tif")
+    assert isinstance(caught.value, FrameUnreachableError)
 
 
 def test_a_revision_is_read_or_given_back(tmp_path, monkeypatch):

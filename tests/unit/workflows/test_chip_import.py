@@ -1,10 +1,12 @@
+import shutil
+
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.errors import SupportError
+from pychip_stream.errors import SupportError, SupportUsageError
 from pychip_stream.workflows.chip_import import import_chips
 
 
@@ -29,6 +31,19 @@ def test_class_folders_become_classes(folder):
     assert support.chips[0].source.path == "bright/0.png"
 
 
+def test_a_picture_in_two_classes_is_an_error(folder):
+    shutil.copy(folder / "dark" / "0.png", folder / "bright" / "again.png")
+    with pytest.raises(SupportUsageError, match=r"dark/0.png .* 'bright' and of 'dark'"):
+        import_chips(folder)
+
+
+@pytest.mark.parametrize("name", ["Unknown", "UNKNOWN "])
+def test_no_folder_is_called_like_unknown(folder, name):
+    (folder / "dark").rename(folder / name)
+    with pytest.raises(SupportUsageError, match="rejected chips"):
+        import_chips(folder)
+
+
 def test_frames_are_brought_to_the_range_of_the_chips(folder):
     support = import_chips(folder)
     frame = np.full((35, 34), 200 * 256, np.uint16)
@@ -50,9 +65,9 @@ def test_equalised_chips_are_left_as_they_are(folder):
 def test_the_colour_map_of_pychip_is_undone(tmp_path):
     grey = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (32, 1))
     coloured = (matplotlib.colormaps["viridis"](grey)[..., :3] * 255).astype(np.uint8)
-    for name in ("a", "b"):
+    for name, picture in (("a", coloured), ("b", coloured[:, ::-1])):
         (tmp_path / name).mkdir()
-        Image.fromarray(coloured).save(tmp_path / name / "chip.png")
+        Image.fromarray(picture).save(tmp_path / name / "chip.png")
     undone = import_chips(tmp_path).chips[0].pixels
     assert np.abs(undone.astype(int) - grey).max() <= 1
 

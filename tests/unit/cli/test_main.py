@@ -1,0 +1,87 @@
+"""The command line as a whole: how fast it answers, how it completes, how Ctrl-C ends it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pychip_stream import __version__
+from pychip_stream.cli import main as command_line
+
+HEAVY = {"torch", "sklearn", "panel", "matplotlib", "pandas", "h5py", "bokeh", "av"}
+LINES = [
+    *([name, "--help"] for name in command_line._HOMES),
+    *(["support", name, "--help"] for name in ("make", "import", "show", "publish")),
+    ["--help"],
+    ["--version"],
+    ["clasify"],
+    [],
+]
+
+
+def loaded(*words, **environment):
+    """Run `python -m pychip_stream`; returns what it printed and the modules that it loaded."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pychip_stream", *words],
+        capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+    )  # fmt: skip
+    modules = set(re.findall(r"^import time:.*\|\s+([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "pychip_stream.cli.main" in modules or "pychip_stream.cli" in modules
+    return done, modules
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_help_and_slips_wait_for_no_heavy_library(words):
+    done, modules = loaded(*words)
+    assert done.returncode == (0 if words and words[0].isidentifier() and len(words) > 1 else
+                               0 if words in (["--help"], ["--version"]) else 2)  # fmt: skip
+    assert HEAVY & modules == set()
+
+
+def test_the_version_is_told():
+    assert loaded("--version")[0].stdout == f"pychip-stream {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("pychip-stream cla", ["classify"]),
+        ("pychip-stream re", ["rescore"]),
+        ("pychip-stream support pu", ["publish"]),
+        ("pychip-stream classify --supp", ["--support"]),
+    ],
+)
+def test_words_are_completed(typed, completed):
+    done = subprocess.run(
+        [Path(sys.executable).with_name("pychip-stream")],
+        capture_output=True, text=True, timeout=120,
+        env={**os.environ, "_PYCHIP_STREAM_COMPLETE": "complete_bash", "COMP_WORDS": typed,
+             "COMP_CWORD": str(len(typed.split()) - 1)},
+    )  # fmt: skip
+    assert done.stdout.split() == completed
+
+
+def interrupted(monkeypatch, capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        command_line.main(words)
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (130, "")
+    assert err.count("\n") == 1
+    return err
+
+
+def interrupt(*_args, **_options):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_loading_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "import_module", interrupt)
+    assert "the same command" in interrupted(monkeypatch, capsys, "grid", "x.tif")
+
+
+def test_ctrl_c_in_a_command_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr("pychip_stream.ingest.readers.read_frame", interrupt)
+    assert "the same command" in interrupted(monkeypatch, capsys, "grid", "x.tif")
