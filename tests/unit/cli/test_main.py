@@ -49,7 +49,7 @@ def test_the_version_is_told():
     ("typed", "completed"),
     [
         ("pychip-stream cla", ["classify"]),
-        ("pychip-stream re", ["rescore"]),
+        ("pychip-stream re", ["review", "rescore"]),
         ("pychip-stream support pu", ["publish"]),
         ("pychip-stream classify --supp", ["--support"]),
     ],
