@@ -13,12 +13,9 @@ import numpy.typing as npt
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support_checks import UNKNOWN as UNKNOWN
+from pychip_stream.domain.support_checks import check_classes, check_new
 from pychip_stream.errors import SupportUsageError
-
-UNKNOWN = "unknown"
-"""Name of the class of chips that are too far from every prototype."""
-
-MAX_CLASSES = 250
 
 PALETTE = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
@@ -158,7 +155,7 @@ class SupportSet:
     reference: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_classes(self.classes, self.chips)
+        check_classes(self.names, {chip.label for chip in self.chips})
         expected = (
             self.chip_size.height + 2 * self.margin[0],
             self.chip_size.width + 2 * self.margin[1],
@@ -267,38 +264,12 @@ class SupportSet:
         SupportUsageError
             If a class could be mistaken for unknown, or a chip is shown as two classes.
         """
-        for name in self.names:
-            check_name(name)
-        seen: dict[object, str] = {}
-        for chip in self.chips:
-            s = chip.source
-            place = () if s.row is None else (s.path, s.index, s.row, s.column)
-            label = seen.setdefault((place, chip.pixels.tobytes()), chip.label)
-            if label != chip.label:
-                where = f"{s.row},{s.column}" if place else s.path
-                raise SupportUsageError(
-                    f"chip {where} is an example of {label!r} and of {chip.label!r}; "
-                    "take it out of one of them"
-                )
+        check_new(self.names, self.chips)
         return self
 
     def with_embedding(self, embedding: SupportEmbedding) -> "SupportSet":
         """Return the same set as another encoder sees it."""
         return replace(self, embedding=embedding)
-
-
-def check_name(name: str) -> None:
-    """Refuse a class that people would take for unknown.
-
-    Raises
-    ------
-    SupportUsageError
-        If it is called so, in any case.
-    """
-    if name.strip().casefold() == UNKNOWN:
-        raise SupportUsageError(
-            f"class {name!r}: {UNKNOWN!r} is the name of rejected chips; choose another"
-        )
 
 
 def make_classes(
@@ -333,33 +304,6 @@ def content_hash(support: SupportSet) -> str:
         add(chip.pixels.dtype.newbyteorder("<").str, chip.pixels.shape)
         digest.update(chip.pixels.astype(chip.pixels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
-
-
-def _check_classes(classes: Sequence[SupportClass], chips: Sequence[SupportChip]) -> None:
-    names = [c.name for c in classes]
-    if len(names) < 2:
-        raise SupportUsageError(
-            f"a support set needs at least two classes, this one has {len(names)}"
-            + (f" ({names[0]!r})" if names else "")
-            + "; add examples of a second feature"
-        )
-    if len(names) > MAX_CLASSES:
-        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
-    for name in names:
-        if not name.strip() or not name.isprintable():
-            raise SupportUsageError(f"class name {name!r} is empty or not printable")
-        if name == UNKNOWN:
-            raise SupportUsageError(f"{UNKNOWN!r} is the name of rejected chips; choose another")
-    doubled = [name for name, n in Counter(names).items() if n > 1]
-    if doubled:
-        raise SupportUsageError(f"two classes are called {doubled[0]!r}; rename or merge them")
-    labels = {chip.label for chip in chips}
-    empty = [name for name in names if name not in labels]
-    if empty:
-        raise SupportUsageError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
-    stray = labels.difference(names)
-    if stray:
-        raise SupportUsageError(f"chips of an undeclared class {sorted(stray)[0]!r}")
 
 
 def current_user() -> str:
