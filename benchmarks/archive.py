@@ -28,18 +28,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.analysis.rescoring import rescore as rescore_run
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders.encoder import load_encoder
 from pychip_stream.sim.specimen import Experiment
-from pychip_stream.workflows.rescoring import rescore as rescore_run
 
 CHIP_SIZE = ChipSize(32, 32)
 RATE = 25
@@ -191,7 +191,7 @@ def read(path: Path) -> Report:
     """Open a run, its curve, its frame table, and one label map, in a fresh process."""
     code = (
         "import sys, time, json\n"
-        "from pychip_stream.archive.reader import open_run\n"
+        "from pychip_stream.archive.run import open_run\n"
         "t = []\n"
         "def mark(): t.append((time.perf_counter(), time.process_time()))\n"
         "mark(); run = open_run(sys.argv[1]); n = len(run); mark()\n"
@@ -336,7 +336,7 @@ def _child(folder: Path) -> None:
 
 def _small(number: int) -> FrameRecord:
     rng = np.random.default_rng(number)
-    from pychip_stream.domain.results import FrameResult
+    from pychip_stream.domain.records import FrameResult
 
     labels = rng.integers(0, 3, (6, 6)).astype(np.uint8)
     shares = np.bincount(labels.ravel(), minlength=3) / 36

@@ -203,7 +203,7 @@ def serve(config_path, frames):
     """Serve a dashboard that has a long run in its memory already."""
     from dashboard.app import Dashboard
     from pychip_stream import config as configuration
-    from pychip_stream import lifecycle
+    from pychip_stream import process as lifecycle
 
     board = Dashboard(configuration.load(Path(config_path)))
     now = time.time()

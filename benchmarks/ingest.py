@@ -20,9 +20,9 @@ from pathlib import Path
 
 import psutil
 
+from pychip_stream.acquisition.tree import Tree
+from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.config import WatchConfig
-from pychip_stream.ingest.tree import Tree
-from pychip_stream.ingest.watch import FolderWatch
 from pychip_stream.sim.files import insitu_path
 
 PER_SECOND = 25

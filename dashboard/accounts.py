@@ -8,7 +8,7 @@ from typing import Any
 from pychip_stream.config import DashboardConfig
 from pychip_stream.errors import ConfigError
 
-from .viewer import Viewer
+from .page import Viewer
 
 _LOGIN_PAGE = Path(__file__).resolve().parent / "login.html"
 

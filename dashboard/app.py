@@ -14,24 +14,23 @@ from panel.io.resources import LOCAL_DIST
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
-from pychip_stream import lifecycle
+from pychip_stream import process
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
 from . import accounts
-from .examples_view import ExamplesView
-from .feed import Feed
-from .health_view import HealthView
-from .live_view import LiveView
-from .page import Page
-from .past import PastFrames
-from .previews import Benches
-from .review_view import ReviewView
-from .runs import RunShelf
-from .state import RunState
-from .studio import Studio
-from .upload_view import UploadView
-from .viewer import Desk, View
+from .page import Desk, Page, View
+from .pages.examples_page import ExamplesView
+from .pages.health_page import HealthView
+from .pages.live_page import LiveView
+from .pages.review_page import ReviewView
+from .pages.upload_page import UploadView
+from .work.feed import Feed
+from .work.frame_pictures import PastFrames
+from .work.previews import Benches
+from .work.runs import RunShelf
+from .work.state import RunState
+from .work.workbench import Studio
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +168,7 @@ async def _moment() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the dashboard of a configuration."""
-    return lifecycle.main("dashboard", Dashboard, argv)
+    return process.main("dashboard", Dashboard, argv)
 
 
 if __name__ == "__main__":

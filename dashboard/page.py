@@ -3,13 +3,107 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import panel as pn
 import panel_material_ui as pmui
 
-from .components import Heartbeat
-from .viewer import Desk, View, Viewer
+from pychip_stream.config import Config
+
+from .parts.components import Heartbeat
+from .work.frame_pictures import PastFrames
+from .work.previews import Benches
+from .work.runs import RunShelf
+from .work.state import RunState
+from .work.workbench import Studio
+
+FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
+"""What the title bar and the tabs leave of the window."""
+
+SMALL_BUTTONS = {
+    "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
+}
+
+
+def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
+    """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
+    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
+    return pn.Row(
+        *parts,
+        sizing_mode="stretch_width",
+        styles={
+            "display": "grid",
+            "grid-template-columns": columns,
+            "gap": "16px",
+            "padding": "8px 16px",
+            "box-sizing": "border-box",
+        },
+    )
+
+
+def plain_text(text: str = "", **options: Any) -> Any:
+    """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
+    sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
+    layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
+    return pn.pane.Str(text, stylesheets=[sheet], **layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks.
+
+    Attributes
+    ----------
+    user
+        Login name; empty without accounts.
+    operator
+        Whether this viewer may change anything: support sets, scorings.
+    """
+
+    user: str = ""
+    operator: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """What all sessions share; made once by `app`."""
+
+    config: Config
+    run: RunState
+    studio: Studio
+    past: PastFrames
+    benches: Benches
+    shelf: RunShelf
+
+
+class View(Protocol):
+    """One page of one session, in a file of its own and listed in `app.VIEWS`.
+
+    A view is built when its tab is first opened.
+
+    Attributes
+    ----------
+    title
+        Of its tab.
+    """
+
+    title: str
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None: ...
+
+    def panel(self) -> Any:
+        """Build what is shown; called once."""
+
+    def pull(self, now: float) -> None:
+        """Send what is new, ten times a second while the tab is open; must not wait.
+
+        `now` is `time.monotonic()`. Longer work belongs on the threads of `Desk.studio`.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; the session is over."""
+
 
 logger = logging.getLogger(__name__)
 

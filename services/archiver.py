@@ -11,18 +11,20 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream import __version__, lifecycle, logs
+from pychip_stream import __version__, logs, process
 from pychip_stream import config as configuration
-from pychip_stream.archive.alerts import AlertRow
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_from_bytes
+from pychip_stream.analysis.translation import failed_record, to_record
+from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.operation.health import LatencySplit
+from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Alert,
     Archived,
@@ -35,8 +37,6 @@ from pychip_stream.wire.messages import (
     Reply,
     SupportChanged,
 )
-from pychip_stream.workflows.health import LatencySplit
-from pychip_stream.workflows.translation import failed_record, to_record
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Archiver:
         self._endpoints = Endpoints(config.wire)
         self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
         self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100)
-        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "archiver", "archiver")
         self._supports: dict[str, SupportSet] = {}
         self._trouble = ""
@@ -273,7 +273,7 @@ class Archiver:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the archiver of a configuration."""
-    return lifecycle.main("archiver", Archiver, argv)
+    return process.main("archiver", Archiver, argv)
 
 
 if __name__ == "__main__":

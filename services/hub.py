@@ -8,8 +8,8 @@ import sys
 
 import zmq
 
-from pychip_stream import lifecycle
-from pychip_stream.archive.supports import (
+from pychip_stream import process
+from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,
     support_from_bytes,
@@ -18,10 +18,10 @@ from pychip_stream.archive.supports import (
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire import messages
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Alert,
     Live,
@@ -76,13 +76,13 @@ class Hub:
         if isinstance(message, PublishSupport):
             self._requests.send(self._publish_support(packet), to=sender)
         elif isinstance(message, Status):
-            self._events.send(message, to=topics.STATUS)
+            self._events.send(message, to=messages.STATUS)
         elif isinstance(message, Seen):
-            self._retain(topics.SEEN, packet)
+            self._retain(messages.SEEN, packet)
         elif isinstance(message, Live):
-            self._retain(topics.LIVE, packet)
+            self._retain(messages.LIVE, packet)
         elif isinstance(message, Alert):
-            self._retain(topics.ALERT, packet, message.rule)
+            self._retain(messages.ALERT, packet, message.rule)
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 
@@ -101,7 +101,7 @@ class Hub:
 
     def _announce(self, version: str, names: tuple[str, ...], data: bytes) -> None:
         message = SupportChanged(version=version, names=names)
-        self._retain(topics.SUPPORT, Packet(message, bytes_array(data)))
+        self._retain(messages.SUPPORT, Packet(message, bytes_array(data)))
 
     def _retain(self, topic: bytes, packet: Packet, which: str = "") -> None:
         """Publish, and keep for late joiners: the last of each topic, of alerts of each rule."""
@@ -142,7 +142,7 @@ class Hub:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the hub of a configuration."""
-    return lifecycle.main("hub", Hub, argv)
+    return process.main("hub", Hub, argv)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,15 @@ import time
 
 import zmq
 
-from pychip_stream import lifecycle
+from pychip_stream import process
+from pychip_stream.acquisition.ledger import Ledger
+from pychip_stream.acquisition.watch import FolderWatch, Sighting
+from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import Config
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.ingest.ledger import Ledger
-from pychip_stream.ingest.outbox import Sighting
-from pychip_stream.ingest.watch import FolderWatch
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
@@ -29,8 +30,6 @@ from pychip_stream.wire.messages import (
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Arrays, Received
-from pychip_stream.workflows.delivery import with_pixels
 
 from .failures import Failures
 
@@ -301,7 +300,7 @@ def _new_ledger(config: Config) -> Ledger:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the watcher of a configuration."""
-    return lifecycle.main("watcher", Watcher, argv)
+    return process.main("watcher", Watcher, argv)
 
 
 if __name__ == "__main__":

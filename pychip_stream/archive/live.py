@@ -11,18 +11,13 @@ import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
-from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.compaction import GRACE_S
-from pychip_stream.archive.durable import Disk, temporary_name
-from pychip_stream.archive.gather import Selection
+from pychip_stream.archive.blocks import FrameRows, start_file
+from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection, intervals
+from pychip_stream.archive.disk import Disk, temporary_name
+from pychip_stream.archive.files import ResultsIndex, RunPlaces
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.merge import merged_header
-from pychip_stream.archive.parts import ResultsIndex
-from pychip_stream.archive.places import RunPlaces
-from pychip_stream.archive.results import FrameRows
+from pychip_stream.archive.joining import GRACE_S, merged_header
 from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.segment import start_file
-from pychip_stream.archive.tables import intervals
 from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)

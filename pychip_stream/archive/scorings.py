@@ -12,16 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive import hdf, layout, nexus
+from pychip_stream.archive.blocks import (
+    PER_CLASS,
+    FrameRows,
+    Header,
+    Ledger,
+    Results,
+    ResultsSink,
+    pack,
+    start_file,
+)
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.durable import Disk, reason, temporary_name
+from pychip_stream.archive.disk import Disk, reason, temporary_name
+from pychip_stream.archive.files import TEMPORARY, RunPlaces
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.archive.ledger import Ledger
-from pychip_stream.archive.places import TEMPORARY, RunPlaces
-from pychip_stream.archive.results import PER_CLASS, FrameRows, Results, ResultsSink, pack
-from pychip_stream.archive.segment import Header, start_file
-from pychip_stream.archive.support_group import Derived, write_support
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.archive.support_sets import Derived, write_support
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.errors import ArchiveError
 

@@ -3,35 +3,77 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pychip_stream.archive import layout
-from pychip_stream.archive.alerts import AlertJournal, AlertRow
-from pychip_stream.archive.catalog import FileCatalog
-from pychip_stream.archive.closing import merge_run, set_aside
-from pychip_stream.archive.compaction import Compactor, superfluous
-from pychip_stream.archive.durable import Disk, reason
-from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.known import KnownFrames
-from pychip_stream.archive.live import LiveView
-from pychip_stream.archive.lock import RunLock
-from pychip_stream.archive.parts import part_of, read_part
-from pychip_stream.archive.places import RunPlaces, Span
-from pychip_stream.archive.records import FrameId, FrameRecord
-from pychip_stream.archive.results import registry
-from pychip_stream.archive.segment import (
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
+from pychip_stream.archive.blocks import (
     Block,
     Header,
     Session,
     block_of,
     installed_versions,
     publish_segment,
+    registry,
     segment_image,
 )
+from pychip_stream.archive.catalog import FileCatalog
+from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.files import RunPlaces, Span, part_of, read_part
+from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
+from pychip_stream.archive.layout import Table
+from pychip_stream.archive.live import LiveView
+from pychip_stream.domain.records import FrameId, FrameRecord
 from pychip_stream.errors import ArchiveError
+
+_Stat = tuple[int, int]
+
+
+class KnownFrames:
+    """Remembers which revisions there are, and in which order they were archived.
+
+    Attributes
+    ----------
+    keys
+        Every archived revision in order of archiving; the order never changes.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[FrameId] = []
+        self._revisions: dict[tuple[str, int], tuple[_Stat, ...]] = {}
+
+    def read(self, table: Table) -> None:
+        """Take over what the archive holds, from its frame table."""
+        texts = (hdf.strings(table[name]) for name in ("path", "status"))
+        numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
+        for path, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
+            self.keys.append(FrameId(path, index, size, mtime_ns, status))
+            self._note((path, index), (size, mtime_ns))
+
+    def take(self, record: FrameRecord) -> bool:
+        """Note a frame that is to be archived; False where this revision is known already."""
+        key, stat = (record.path, record.index), (record.size, record.mtime_ns)
+        if stat in self._revisions.get(key, ()):
+            return False
+        self._note(key, stat)
+        return True
+
+    def revision(self, record: FrameRecord) -> int:
+        """Tell which revision of its frame a record is, from 1."""
+        stats = self._revisions[record.path, record.index]
+        return stats.index((record.size, record.mtime_ns)) + 1
+
+    def archived(self, ids: Iterable[FrameId]) -> None:
+        """Count frames that are on disk now."""
+        self.keys.extend(ids)
+
+    def _note(self, key: tuple[str, int], stat: _Stat) -> None:
+        self._revisions[key] = (*self._revisions.get(key, ()), stat)
+
 
 logger = logging.getLogger(__name__)
 

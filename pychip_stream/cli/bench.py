@@ -24,8 +24,8 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Measure the performance of the encoder and the worker on this machine."""
-    from pychip_stream.model.encoder import load_encoder
-    from pychip_stream.workflows.benchmark import benchmark
+    from pychip_stream.analysis.benchmark import benchmark
+    from pychip_stream.model.encoders.encoder import load_encoder
 
     say("measuring; close other programs, or add --busy")
     found = benchmark(load_encoder(encoder, device=device), quick=quick, busy=busy)

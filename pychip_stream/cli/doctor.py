@@ -7,8 +7,7 @@ import typer
 
 from pychip_stream.cli.output import report
 from pychip_stream.errors import PychipError, UsageError
-from pychip_stream.workflows.checkup import check
-from pychip_stream.workflows.findings import Finding
+from pychip_stream.operation.doctor import Finding, check
 
 
 def doctor(

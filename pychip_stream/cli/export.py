@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.summary import choose_scoring, failed_frames
+from pychip_stream.cli.output import choose_scoring, failed_frames, progress, report, say
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
 if TYPE_CHECKING:
-    from pychip_stream.archive.reader import Run
-    from pychip_stream.archive.studio import PixelReader
+    from pychip_stream.archive.run import Run
+    from pychip_stream.export.pictures import PixelReader
 
 Told = Callable[[int, int], None]
 File = Path | None
@@ -68,7 +67,7 @@ def export(
     for kind, ending in _ENDINGS.items():
         if kind in wanted and wanted[kind].suffix.lower() != ending:
             raise UsageError(f"--{kind} {wanted[kind]}: the name of the file must end in {ending}")
-    from pychip_stream.archive.reader import open_run
+    from pychip_stream.archive.run import open_run
 
     run = choose_scoring(open_run(path), scoring)
     film = {k: v for k, v in {"fps": fps, "max_frames": max_frames}.items() if v is not None}
@@ -92,9 +91,9 @@ def _write(
     kind: str, run: "Run", file: Path, pixels: "PixelReader", film: dict[str, float], told: Told
 ) -> None:
     """Write one kind of file."""
-    from pychip_stream.archive import export as exports
-    from pychip_stream.archive import timelapse
-    from pychip_stream.workflows.summary import write_summary
+    from pychip_stream.export import film as timelapse
+    from pychip_stream.export import tables as exports
+    from pychip_stream.export.tables import write_summary
 
     actions: dict[str, Callable[[], object]] = {
         "csv": lambda: exports.export_csv(run, file),
@@ -126,8 +125,8 @@ def run_contents(run: "Run") -> dict[str, object]:
 
 def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
-    from pychip_stream.ingest.readers import read_frame
-    from pychip_stream.workflows.places import inside
+    from pychip_stream.analysis.places import inside
+    from pychip_stream.formats.reading import read_frame
 
     base = root or run.root
     if base is None or not base.is_dir():

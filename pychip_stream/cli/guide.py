@@ -27,7 +27,7 @@ def grid(
 ) -> None:
     """Recommend a chip size for a frame, with the reason; --png shows what to type in --pick."""
     from pychip_stream.domain.chips import ChipSize
-    from pychip_stream.model.guidance import recommend_grid
+    from pychip_stream.model.grid_advice import recommend_grid
 
     size = ChipSize.parse(chip_size) if chip_size else None
     image = open_frame(frame, index)
@@ -38,7 +38,7 @@ def grid(
     lines += [f"- {line}" for line in advice.warnings]
     document = {"frame": image.source, **asdict(advice), "warnings": list(advice.warnings)}
     if png is not None:
-        from pychip_stream.workflows.grid_picture import save_numbered_grid
+        from pychip_stream.export.grid_picture import save_numbered_grid
 
         size = size or ChipSize.parse(advice.chip_size)
         save_numbered_grid(image, size, png)
@@ -58,10 +58,10 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Suggest which chips of a frame to label next."""
-    from pychip_stream.archive.supports import load_support
+    from pychip_stream.analysis.analyst import open_encoder
+    from pychip_stream.analysis.drafting import suggest_chips
+    from pychip_stream.archive.support_sets import load_support
     from pychip_stream.config import EncoderConfig
-    from pychip_stream.workflows.analysis import open_encoder
-    from pychip_stream.workflows.suggestion import suggest_chips
 
     image, chosen = open_frame(frame, index), load_support(support)
     found = suggest_chips(image, chosen, open_encoder(EncoderConfig(name=encoder)), count)
@@ -91,9 +91,9 @@ def audit(
     if labels is not None:
         _estimate(path, labels, as_json=as_json)
         return
-    from pychip_stream.archive.reader import open_run
+    from pychip_stream.analysis.audit import TABLE, draw_chips, write_audit
+    from pychip_stream.archive.run import open_run
     from pychip_stream.cli.export import frame_source
-    from pychip_stream.workflows.audit import TABLE, draw_chips, write_audit
 
     folder = out or path.with_suffix(".audit")
     with open_run(path) as run:
@@ -111,8 +111,8 @@ def audit(
 
 
 def _estimate(path: Path, labels: Path, *, as_json: bool) -> None:
-    from pychip_stream.archive.reader import open_run
-    from pychip_stream.workflows.audit import read_audit
+    from pychip_stream.analysis.audit import read_audit
+    from pychip_stream.archive.run import open_run
 
     with open_run(path) as run:
         found = read_audit(run, labels)

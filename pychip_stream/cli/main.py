@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pychip_stream import __version__, logs, threads
+from pychip_stream import __version__, logs, process
 
 if TYPE_CHECKING:
     import typer
@@ -18,7 +18,7 @@ _HOMES = {
     "review": "review",
     "simulate": "simulate",
     "support": "support",
-    "classify": "analyze",
+    "classify": "classify",
     "export": "export",
     "rescore": "rescore",
     "verify": "rescore",
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     `--debug` anywhere on the line shows the traceback of an error.
     """
-    threads.settle(os.environ)  # before anything loads a matrix library
+    process.settle(os.environ)  # before anything loads a matrix library
     logs.speak_utf8()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words

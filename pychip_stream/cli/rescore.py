@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.summary import choose_scoring
+from pychip_stream.cli.output import choose_scoring, progress, report, say
 from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
 
 if TYPE_CHECKING:
-    from pychip_stream.archive.reader import Run
+    from pychip_stream.analysis.rescoring import Rescored
+    from pychip_stream.analysis.verification import Verification
+    from pychip_stream.archive.run import Run
     from pychip_stream.config import Config
     from pychip_stream.domain.support import SupportSet
-    from pychip_stream.workflows.rescoring import Rescored
-    from pychip_stream.workflows.verification import Verification
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 EncoderName = Annotated[
@@ -45,12 +44,11 @@ def rescore(
     The frames are not read again. While the run is live the support set is published as well,
     so that the past is labelled again and the future follows.
     """
-    from pychip_stream.archive.closing import merge_scorings
-    from pychip_stream.archive.reader import open_run
-    from pychip_stream.archive.supports import load_support
-    from pychip_stream.workflows.encoders import encoder_finder
-    from pychip_stream.workflows.rescoring import classify_settings
-    from pychip_stream.workflows.rescoring import rescore as rescore_run
+    from pychip_stream.analysis.rescoring import classify_settings, encoder_finder
+    from pychip_stream.analysis.rescoring import rescore as rescore_run
+    from pychip_stream.archive.joining import merge_scorings
+    from pychip_stream.archive.run import open_run
+    from pychip_stream.archive.support_sets import load_support
 
     run = open_run(path)
     if merge and run.live:
@@ -95,9 +93,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Compute labels again from the source frames and report how far they agree."""
-    from pychip_stream.archive.reader import open_run
-    from pychip_stream.workflows.encoders import encoder_finder
-    from pychip_stream.workflows.verification import verify as verify_run
+    from pychip_stream.analysis.rescoring import encoder_finder
+    from pychip_stream.analysis.verification import verify as verify_run
+    from pychip_stream.archive.run import open_run
 
     run = choose_scoring(open_run(path), scoring)
     root = frames or run.root
@@ -118,7 +116,7 @@ def verify(
 def _services(run: "Run") -> "Config | None":
     """Find the configuration of the services that write a live run, if they are here."""
     from pychip_stream import config as configuration
-    from pychip_stream.cli.running import resolved_beside
+    from pychip_stream.operation.running import resolved_beside
 
     resolved = resolved_beside(run.path)
     if not run.live or resolved is None:
@@ -131,7 +129,7 @@ def _services(run: "Run") -> "Config | None":
 
 def _publish(config: "Config", support: "SupportSet") -> bool:
     """Make a support set the current one; whether there was anybody to tell."""
-    from pychip_stream.archive.supports import support_to_bytes
+    from pychip_stream.archive.support_sets import support_to_bytes
     from pychip_stream.domain.support import current_user
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
@@ -156,7 +154,7 @@ def _catch_up(
     score: "Callable[..., Rescored]",
 ) -> "Rescored":
     """Score the frames that were on their way under the old support set."""
-    from pychip_stream.workflows.rescoring import uncovered
+    from pychip_stream.analysis.rescoring import uncovered
 
     settle_s = 2 * config.archive.segment_s + 2.0
     say(f"waiting {settle_s:g} s for frames that are on their way")

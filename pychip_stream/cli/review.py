@@ -21,7 +21,7 @@ def review(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
 ) -> None:
     """Look at run archives in the browser, or classify one image; Ctrl-C ends it."""
-    from pychip_stream.archive.reader import open_run
+    from pychip_stream.archive.run import open_run
 
     places = []
     for path in paths or [Path()]:

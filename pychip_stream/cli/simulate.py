@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pychip_stream import lifecycle
+from pychip_stream import process
 from pychip_stream.cli.output import report, say
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
@@ -21,7 +21,7 @@ from pychip_stream.sim.truth import TruthLog
 
 if TYPE_CHECKING:
     from pychip_stream.sim.microscope import Microscope
-    from pychip_stream.sim.replay import Replay
+    from pychip_stream.sim.playback import Replay
 
 _SAY_EVERY_S = 5.0
 _FRAMES = 60
@@ -65,7 +65,7 @@ def simulate(
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
     from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
-    from pychip_stream.sim.replay import Replay
+    from pychip_stream.sim.playback import Replay
 
     kinds = parse_faults(faults.split(","))
     if kinds:
@@ -117,7 +117,7 @@ class _Recorder:
 
     def run(self, source: "Microscope | Replay") -> dict[str, object]:
         """Return {"frames", "files", "seconds", "stopped", "faults"}; replays count files."""
-        stop: threading.Event = lifecycle.stop_event()
+        stop: threading.Event = process.stop_event()
         start = time.monotonic()
         frames = source.run(stop, self._on_file)
         storage = self._storage

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pychip_stream.cli.monitor import Monitor
 from pychip_stream.cli.output import console, printed, report
-from pychip_stream.cli.running import running_config
 from pychip_stream.errors import PychipError
+from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.running import running_config
 
 _LISTEN_S = 2.5
 _NO_ANSWER_S = 8.0

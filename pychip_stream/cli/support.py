@@ -68,8 +68,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Make a support set from class folders of chip pictures (pyChip's own layout)."""
+    from pychip_stream.analysis.chip_import import import_chips
     from pychip_stream.domain.chips import ChipSize
-    from pychip_stream.workflows.chip_import import import_chips
 
     _refuse_taken(out, force=force)
     size = ChipSize.parse(chip_size) if chip_size else None
@@ -83,8 +83,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show classes, counts, provenance, quality and advice."""
-    from pychip_stream.archive.supports import load_support
-    from pychip_stream.workflows.support_report import describe
+    from pychip_stream.analysis.support_report import describe
+    from pychip_stream.archive.support_sets import load_support
 
     document, text = describe(load_support(path))
     report(document, as_json=as_json, text=text)
@@ -99,9 +99,9 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make a support set the current one of a run; it takes effect at the next frame."""
-    from pychip_stream.archive.supports import load_support, support_to_bytes
-    from pychip_stream.cli.running import running_config
+    from pychip_stream.archive.support_sets import load_support, support_to_bytes
     from pychip_stream.domain.support import current_user
+    from pychip_stream.operation.running import running_config
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
     from pychip_stream.wire.messages import PublishSupport
@@ -150,15 +150,14 @@ def _refuse_taken(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{out}: exists already; choose another name, or add --force")
-    from pychip_stream.archive.supports import load_support
+    from pychip_stream.archive.support_sets import load_support
 
     load_support(out)  # --force replaces a support set, not a file of another kind
 
 
 def _finish(support: "SupportSet", encoder: str, out: Path, *, as_json: bool) -> None:
-    from pychip_stream.archive.supports import save_support
-    from pychip_stream.workflows.support_files import finish_support
-    from pychip_stream.workflows.support_report import describe
+    from pychip_stream.analysis.support_report import describe, finish_support
+    from pychip_stream.archive.support_sets import save_support
 
     embedded, derived = finish_support(support, encoder)
     save_support(embedded, out, derived)

@@ -9,7 +9,7 @@ from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet
 from pychip_stream.errors import EncoderError, FrameError
-from pychip_stream.model.ports import Encoder
+from pychip_stream.model.encoders import Encoder
 
 logger = logging.getLogger(__name__)
 

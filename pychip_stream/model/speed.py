@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.model import torchvision_shim
-from pychip_stream.model.encoder import CHIP, Encoder
+from pychip_stream.model.encoders import resnet
+from pychip_stream.model.encoders.encoder import CHIP, Encoder
 
 _RANGE = Normalization("range", 0.0, 4096.0)
 _PAPER = 224
@@ -159,7 +159,7 @@ def _product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], obj
 
 
 def _resnet18() -> nn.Module:
-    trunk: nn.Module = torchvision_shim.models().resnet18(weights=None)
+    trunk: nn.Module = resnet.torchvision_models().resnet18(weights=None)
     return trunk.eval().requires_grad_(False)
 
 

@@ -9,6 +9,13 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+SUPPORT = b"support"
+STATUS = b"status"
+SEEN = b"seen"
+LIVE = b"live"
+ALERT = b"alert"
+
+
 VERSION = 1
 """Protocol version; a peer that speaks another one is counted and ignored."""
 

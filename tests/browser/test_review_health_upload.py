@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.support_sets import load_support
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import failed, record, result
 from tests.support.looks import CURVE_POINTS, Chips, wait_data

@@ -13,11 +13,11 @@ import pytest
 import pychip_stream
 from dashboard.app import VIEWS, Dashboard
 from pychip_stream.config import Config
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.metrics import HealthCollector
+from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Alert, FrameRef, Live, Seen, Status
-from pychip_stream.wire.sockets import Received
-from pychip_stream.workflows.health import RunHealth
-from pychip_stream.workflows.metrics import HealthCollector
 from tests.conftest import ROOT
 
 PROGRAMS = (

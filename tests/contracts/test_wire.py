@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pychip_stream.wire import codec, messages, topics
+from pychip_stream.wire import codec, messages
 from tests.contracts.conftest import SNAPSHOTS
 
 KINDS = {kind.__name__.lower(): kind for kind in get_args(messages.AnyMessage)}
@@ -59,5 +59,5 @@ def test_messages_are_read_as_ever(name):
 
 
 def test_topics(snapshot):
-    names = {name: value for name, value in vars(topics).items() if isinstance(value, bytes)}
+    names = {name: value for name, value in vars(messages).items() if isinstance(value, bytes)}
     snapshot("topics", {"topics.txt": "\n".join(f"{k}: {v.decode()}" for k, v in names.items())})

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import (
     ChipSource,
     SupportChip,

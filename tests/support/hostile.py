@@ -38,7 +38,7 @@ def _bent():
 time.time = _bent
 
 if any("services.inference" in word for word in sys.orig_argv):
-    import pychip_stream.ingest.readers as readers
+    import pychip_stream.formats.reading as readers
 
     _read = readers.read_checked
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pychip_stream import lifecycle
+from pychip_stream import process
 from pychip_stream.errors import ConfigError, PychipError
 
 
@@ -31,7 +31,7 @@ class Steps:
 def test_a_service_is_closed_and_its_failure_is_its_exit_code(error, code):
     stop = threading.Event()
     service = Steps(stop, error)
-    assert lifecycle.run(lambda: service, stop) == code
+    assert process.run(lambda: service, stop) == code
     assert service.log[-1] == "close"
     assert service.log.count("step") == (3 if error is None else 1)
 
@@ -40,7 +40,7 @@ def test_a_service_that_cannot_start_says_so():
     def refuse():
         raise PychipError("no")
 
-    assert lifecycle.run(refuse, threading.Event()) == 1
+    assert process.run(refuse, threading.Event()) == 1
 
 
 CHILD = """
@@ -52,7 +52,7 @@ ended = stop.wait(60)
 print("ended", ended, flush=True)
 sys.exit(0 if ended else 3)
 """
-LIFELINE = {**os.environ, lifecycle.LIFELINE_VARIABLE: "stdin"}
+LIFELINE = {**os.environ, process.LIFELINE_VARIABLE: "stdin"}
 
 
 def service(code=CHILD, **options):

@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from pychip_stream import threads
+from pychip_stream import process
 
 
 def test_what_the_user_has_set_stays():
     environment = {"OPENBLAS_NUM_THREADS": "4"}
-    threads.settle(environment)
+    process.settle(environment)
     assert environment["OPENBLAS_NUM_THREADS"] == "4"
-    assert set(environment) == set(threads.SETTINGS)
+    assert set(environment) == set(process.SETTINGS)
 
 
 def test_the_command_line_loads_no_matrix_library_before_it_settles_them():

@@ -3,13 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from pychip_stream.archive.alerts import AlertRow, read_alerts
-from pychip_stream.archive.durable import Disk
-from pychip_stream.archive.places import RunPlaces
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.records import FrameRecord
+from pychip_stream.archive.alert_journal import AlertRow, read_alerts
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.errors import ArchiveError
 
 

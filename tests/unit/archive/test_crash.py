@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pychip_stream.archive import compaction
-from pychip_stream.archive.conversion import label_stack
-from pychip_stream.archive.ledger import Ledger
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive import joining
+from pychip_stream.archive.blocks import Ledger
+from pychip_stream.archive.convert import label_stack
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import DIM, ENCODER, failed, fill, record, result, support
 from tests.support.failing_disks import Died, DyingDisk, QuickDisk
@@ -45,8 +45,8 @@ def work(folder, disk, acknowledged):
 @pytest.fixture
 def small_fan_in(monkeypatch):
     """Segments are joined after four, and narrow ones go at once."""
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
-    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
+    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(joining, "GRACE_S", 0.0)
 
 
 def check(folder, acknowledged):
@@ -137,7 +137,7 @@ def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(Ledger, "put", dying)
             # A killed process removes nothing.
-            patch.setattr("pychip_stream.archive.durable.Disk.remove", lambda *_: False)
+            patch.setattr("pychip_stream.archive.disk.Disk.remove", lambda *_: False)
             with pytest.raises(Died):
                 writer.close()
         writer.release()

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
-from pychip_stream.archive import figures, plots, timelapse
-from pychip_stream.archive.export import (
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError
+from pychip_stream.export import curves
+from pychip_stream.export import film as timelapse
+from pychip_stream.export import pictures as figures
+from pychip_stream.export.tables import (
     export_chips_csv,
     export_csv,
     export_png,
     export_pychip_csv,
     export_svg,
 )
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.writer import RunWriter
-from pychip_stream.errors import ArchiveError
 from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
 
@@ -151,7 +153,7 @@ def test_extremes_survive_thinning():
     values = np.zeros(50_000)
     values[12_345] = 1.0
     table = pd.DataFrame({"alpha": values, "unknown": 1 - values})
-    few = plots.thinned(table, ("alpha", "unknown"))
+    few = curves.thinned(table, ("alpha", "unknown"))
     assert len(few) < 3000
     assert few["alpha"].max() == 1.0
     assert few["unknown"].min() == 0.0

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from pychip_stream.archive.conversion import label_stack
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.convert import label_stack
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from tests.conftest import ROOT
 from tests.support.archive_samples import DIM, record, result

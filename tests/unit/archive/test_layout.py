@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
 from tests.support.archive_samples import make_run, record, result
@@ -79,7 +79,7 @@ def test_foreign_files(tmp_path):
 
 
 def test_a_support_set_is_not_a_run(tmp_path):
-    from pychip_stream.archive.supports import save_support
+    from pychip_stream.archive.support_sets import save_support
     from tests.support.archive_samples import support
 
     save_support(support(), tmp_path / "set.h5")

@@ -15,10 +15,10 @@ import pytest
 import typer
 from PIL import Image
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.cli import main
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.model import device
+from pychip_stream.model.encoders import device
 from pychip_stream.sim.files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 

@@ -1,6 +1,6 @@
 """The log of a run: whole lines, bounded, never in the way."""
 
-from pychip_stream.cli.run_log import RunLog
+from pychip_stream.operation.supervisor import RunLog
 
 
 def test_lines_name_their_service(tmp_path):

@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from pychip_stream import config as configuration
-from pychip_stream.cli import running
-from pychip_stream.cli import supervisor as module
-from pychip_stream.cli.supervisor import Child, Supervisor
+from pychip_stream.config import SupervisionConfig
 from pychip_stream.errors import ConfigError, PychipError, UsageError
-from pychip_stream.sections import SupervisionConfig
+from pychip_stream.operation import running
+from pychip_stream.operation import supervisor as module
+from pychip_stream.operation.supervisor import Child, Supervisor
 from tests.support.waiting import wait_for
 
 
@@ -96,7 +96,7 @@ def test_a_supervisor_that_was_killed_is_no_obstacle(tmp_path):
     code = (
         "import sys, pathlib\n"
         "from pychip_stream import config\n"
-        "from pychip_stream.cli.supervisor import Supervisor\n"
+        "from pychip_stream.operation.supervisor import Supervisor\n"
         "c = config.parse({'watch': {'root': '.'}}, 'test', pathlib.Path(sys.argv[1]))\n"
         "Supervisor(c, print)\n"
         "print('up', flush=True)\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashboard.drafts import Draft, DraftState
-from dashboard.example_texts import edited
+from dashboard.pages.editor import edited
+from dashboard.work.drafts import Draft, DraftState
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 

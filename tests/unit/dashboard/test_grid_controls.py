@@ -2,7 +2,7 @@
 
 from panel_material_ui import Checkbox, IntSlider
 
-from dashboard.grid_controls import GridControls, grid_shape
+from dashboard.pages.editor import GridControls, grid_shape
 from pychip_stream.domain.chips import ChipSize
 
 

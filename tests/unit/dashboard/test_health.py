@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from dashboard import machine
-from dashboard.health import (
+from dashboard.work import machine
+from dashboard.work.machine import Machine, parse_gpus, tail
+from dashboard.work.stages import (
     HealthBoard,
     alerts_table,
     machine_table,
@@ -11,8 +12,7 @@ from dashboard.health import (
     services_table,
     stages,
 )
-from dashboard.machine import Machine, parse_gpus, tail
-from dashboard.state import Alert, RunState, Shot
+from dashboard.work.state import Alert, RunState, Shot
 from pychip_stream.wire.messages import FrameRef, Live, Status
 from tests.support.live_frames import HALF, live
 

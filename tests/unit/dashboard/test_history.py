@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard.history import History
+from dashboard.work.history import History
 
 
 def filled(count, width=0.02):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.liveness import Pulse, judge, troubles
+from dashboard.work.state import Pulse, judge, troubles
 from pychip_stream.wire.messages import Status
 
 

@@ -6,11 +6,17 @@ import zipfile
 import numpy as np
 import pytest
 
-from dashboard.comparison import agreement, differences, same_frame
-from dashboard.exports import FILMS, KINDS, PIECE_BYTES, Source, pieces, write_export
-from dashboard.replay import Replay, histogram
-from dashboard.review_tables import difference_table, failed_table, provenance_tables
-from dashboard.runs import pixel_reader
+from dashboard.pages.review_tables import (
+    agreement,
+    difference_table,
+    differences,
+    failed_table,
+    provenance_tables,
+    same_frame,
+)
+from dashboard.work.export_kinds import FILMS, KINDS, PIECE_BYTES, Source, pieces, write_export
+from dashboard.work.opened_run import Replay, histogram
+from dashboard.work.runs import pixel_reader
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import PychipError
 from tests.support.archive_samples import failed, record, result

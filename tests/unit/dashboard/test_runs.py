@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from dashboard.review_tables import card_message, duration, size
-from dashboard.runs import RunShelf
-from pychip_stream.archive.supports import save_support
+from dashboard.pages.review_tables import card_message, duration, size
+from dashboard.work.runs import RunShelf
+from pychip_stream.archive.support_sets import save_support
 from tests.support.archive_samples import failed, support
 from tests.support.run_samples import make_run
 

@@ -8,10 +8,10 @@ import numpy as np
 from msgspec.structs import replace
 from PIL import Image
 
-from dashboard.pictures import checked_rect, crop_jpeg, to_jpeg
-from dashboard.state import Alert, RunState, Shot
-from dashboard.truth import TruthFile
+from dashboard.work.frame_pictures import checked_rect, crop_jpeg, to_jpeg
+from dashboard.work.state import Alert, RunState, Shot
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.sim.truth import TruthFile
 from tests.support.live_frames import HALF, live
 
 

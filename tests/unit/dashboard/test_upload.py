@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.drafts import DraftState
-from dashboard.upload import NO_FILE, UploadBench
+from dashboard.work.drafts import DraftState
+from dashboard.work.uploads import NO_FILE, UploadBench
 from pychip_stream import config as configuration
-from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.support_sets import load_support
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pychip_stream.domain.alerts import AlertEngine, Rule
+from pychip_stream.operation.alerts import AlertEngine, Rule
 
 BETA = ("fraction", "beta")
 

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
+from pychip_stream.acquisition.completeness import being_written
+from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.config import WatchConfig
-from pychip_stream.ingest.completeness import being_written
-from pychip_stream.ingest.watch import FolderWatch
 from tests.support.material import Sightings
 
 

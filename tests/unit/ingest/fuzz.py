@@ -26,7 +26,7 @@ from PIL import Image
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.ingest.readers import frame_count, read_frame
+from pychip_stream.formats.reading import frame_count, read_frame
 from pychip_stream.sim import dm4
 
 MAX_BYTES = 64 << 20

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.ingest.completeness import being_written, judge
+from pychip_stream.acquisition.completeness import being_written, judge
 from tests.support.material import FRAME, put
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
@@ -102,5 +102,5 @@ def test_a_program_that_opens_the_file_meanwhile_is_not_stopped_by_us(tmp_path, 
 def test_where_leases_say_nothing_nothing_is_claimed(tmp_path, monkeypatch):
     assert being_written("/proc/self/status") is None
     assert being_written(tmp_path / "gone.dm4") is None
-    monkeypatch.setattr("pychip_stream.ingest.completeness._LEASABLE", set())
+    monkeypatch.setattr("pychip_stream.acquisition.completeness._LEASABLE", set())
     assert being_written(put(tmp_path / "a.dm4")) is None

@@ -5,8 +5,8 @@ import os
 import pytest
 from watchdog.events import DirMovedEvent, FileCreatedEvent, FileMovedEvent
 
-from pychip_stream.ingest import events
-from pychip_stream.ingest.events import EventSource, Hints
+from pychip_stream.acquisition import events
+from pychip_stream.acquisition.events import EventSource, Hints
 
 
 @pytest.fixture

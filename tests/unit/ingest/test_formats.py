@@ -16,8 +16,8 @@ from pychip_stream.errors import (
     FrameUnreachableError,
     FrameUsageError,
 )
-from pychip_stream.ingest import readers
-from pychip_stream.ingest.readers import frame_count, read_checked, read_frame
+from pychip_stream.formats import reading
+from pychip_stream.formats.reading import frame_count, read_checked, read_frame
 from pychip_stream.sim import dm4
 from tests.unit.ingest.fuzz import dm3
 
@@ -302,14 +302,14 @@ def test_a_revision_is_read_or_given_back(tmp_path, monkeypatch):
     assert len(digest) == 32
     with pytest.raises(FrameIncompleteError, match="has changed"):
         read_checked(path, 0, stat.st_size, stat.st_mtime_ns - 1)
-    original = readers._read
+    original = reading._read
 
     def rewritten(source, index, limit):
         out = original(source, index, limit)
         path.write_bytes(dm4.encode(RAMP + np.uint16(1)) + b"\0")
         return out
 
-    monkeypatch.setattr(readers, "_read", rewritten)
+    monkeypatch.setattr(reading, "_read", rewritten)
     with pytest.raises(FrameIncompleteError, match="has changed"):
         read_checked(path, 0, stat.st_size, stat.st_mtime_ns)
     path.unlink()
@@ -322,7 +322,7 @@ def test_the_hash_is_that_of_the_bytes_wherever_they_are_read_from(tmp_path, mon
     path.write_bytes(dm4.encode(RAMP))
     stat = path.stat()
     loaded = read_checked(path, 0, stat.st_size, stat.st_mtime_ns)
-    monkeypatch.setattr(readers, "_IN_MEMORY", 100)
+    monkeypatch.setattr(reading, "_IN_MEMORY", 100)
     windowed = read_checked(path, 0, stat.st_size, stat.st_mtime_ns)
     assert loaded[1] == windowed[1]
     assert np.array_equal(loaded[0].pixels, windowed[0].pixels)
@@ -337,4 +337,4 @@ def test_the_hash_is_that_of_the_bytes_wherever_they_are_read_from(tmp_path, mon
     ],
 )  # fmt: skip
 def test_names_of_frames(name, taken):
-    assert readers.is_frame_name(name) is taken
+    assert reading.is_frame_name(name) is taken

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.ingest import readers
+from pychip_stream.formats import reading
 
 TABLE = Path(__file__).with_name("known_files.tsv")
 FOLDERS = ("dm", "dm_corrupt", "tiff", "tiff_hostile")
@@ -25,8 +25,8 @@ def rows():
 def given(path):
     """The row of a file, as the readers see it."""
     try:
-        count = readers.frame_count(path)
-        frames = [readers.read_frame(path, index) for index in range(count)]
+        count = reading.frame_count(path)
+        frames = [reading.read_frame(path, index) for index in range(count)]
     except FrameIncompleteError as error:
         return ["incomplete", str(error).removeprefix(f"{path}: ")]
     except FrameError as error:
@@ -62,7 +62,7 @@ def test_every_image_survives_normalisation(shared_data):
     for row in rows():
         if row[1] != "frames":
             continue
-        pixels = readers.read_frame(shared_data / row[0]).pixels
+        pixels = reading.read_frame(shared_data / row[0]).pixels
         for mode in (Normalization.from_percentiles(pixels), Normalization("frame")):
             values = mode.apply(pixels)
             assert values.dtype == np.float32, row
@@ -84,7 +84,7 @@ def test_grey_tiff_files_read_as_another_reader_reads_them(shared_data):
                 other = np.array(image)
         except (OSError, ValueError, SyntaxError):
             continue
-        frame = readers.read_frame(shared_data / row[0])
+        frame = reading.read_frame(shared_data / row[0])
         compared += 1
         if not np.array_equal(frame.pixels, other):
             differ.append(row[0])

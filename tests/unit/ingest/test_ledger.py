@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from pychip_stream.ingest.ledger import Ledger
+from pychip_stream.acquisition.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pychip_stream.ingest.ledger import Ledger
+from pychip_stream.acquisition.ledger import Ledger
 
 
 def sighting(path, time=0.0):

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
+from pychip_stream.acquisition.ledger import Ledger
+from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.config import WatchConfig
-from pychip_stream.ingest.ledger import Ledger
-from pychip_stream.ingest.watch import FolderWatch
 from tests.support.material import TINY
 
 FOLDERS = ["", "a", "a/b", "c"]
@@ -39,7 +39,7 @@ class Orders(RuleBasedStateMachine):
         self.size = 0
         self.rows = []
         self.open = []
-        self.patch = mock.patch("pychip_stream.ingest.rounds._SHARE", 1e9)
+        self.patch = mock.patch("pychip_stream.acquisition.tree._SHARE", 1e9)
         self.patch.start()
         self.restart()
 

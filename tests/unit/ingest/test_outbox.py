@@ -3,7 +3,7 @@
 import threading
 import time
 
-from pychip_stream.ingest.outbox import Outbox, Sighting
+from pychip_stream.acquisition.watch import Outbox, Sighting
 
 
 def sighting(path, size=1):

@@ -2,12 +2,7 @@
 
 import pytest
 
-from pychip_stream.ingest.quantities import (
-    from_date_and_clock,
-    from_filetime,
-    from_text,
-    from_unix,
-)
+from pychip_stream.formats.units import from_date_and_clock, from_filetime, from_text, from_unix
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.ingest import settle
-from pychip_stream.ingest.settle import Settler
-from pychip_stream.ingest.tree import Tree
+from pychip_stream.acquisition import settling
+from pychip_stream.acquisition.settling import Settler
+from pychip_stream.acquisition.tree import Tree
 from tests.support.material import FRAME, put
 
 
@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     one = Clock()
-    monkeypatch.setattr(settle, "time", one)
+    monkeypatch.setattr(settling, "time", one)
     return one
 
 
@@ -35,7 +35,7 @@ def clock(monkeypatch):
 def writers(monkeypatch):
     """What the system says of writers: name → answer; False if nothing is set."""
     answers = {}
-    monkeypatch.setattr(settle, "being_written", lambda path: answers.get(Path(path).name, False))
+    monkeypatch.setattr(settling, "being_written", lambda path: answers.get(Path(path).name, False))
     return answers
 
 
@@ -200,17 +200,17 @@ def test_an_error_of_our_own_costs_one_file_some_time(bench, tmp_path, monkeypat
     table = bench()
     put(tmp_path / "a.dm4")
     put(tmp_path / "b.dm4")
-    original = settle.judge
+    original = settling.judge
 
     def stumble(path, size):
         if path.endswith("a.dm4"):
             raise RuntimeError("a mistake")
         return original(path, size)
 
-    monkeypatch.setattr(settle, "judge", stumble)
+    monkeypatch.setattr(settling, "judge", stumble)
     assert set(table.turn()) == {"b.dm4"}
     assert "a mistake" in table.reasons()["a.dm4"]
-    monkeypatch.setattr(settle, "judge", original)
+    monkeypatch.setattr(settling, "judge", original)
     assert set(table.turn(5.0)) == {"a.dm4"}
 
 

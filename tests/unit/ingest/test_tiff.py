@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.ingest.readers import frame_count, read_frame
+from pychip_stream.formats.reading import frame_count, read_frame
 
 SHAPE = (48, 64)
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from pychip_stream.ingest import entries
-from pychip_stream.ingest.tree import Tree
+from pychip_stream.acquisition import tree as entries
+from pychip_stream.acquisition.tree import Tree
 from tests.support.waiting import wait_for
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
@@ -240,7 +240,7 @@ def test_the_newest_folders_are_seen_without_looking_at_the_whole_tree(tree, tmp
 
 
 def test_folder_times_that_are_coarse_hide_nothing(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr("pychip_stream.ingest.tree._SETTLED_S", 600.0)
+    monkeypatch.setattr("pychip_stream.acquisition.tree._SETTLED_S", 600.0)
     put(tmp_path / "one/a.dm4")
     look(tree)
     times = (tmp_path / "one").stat()

@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from pychip_stream.ingest import insitu as insitu_names
-from pychip_stream.ingest.rounds import Rounds
-from pychip_stream.ingest.settle import Settler
-from pychip_stream.ingest.tree import Tree
+from pychip_stream.acquisition import series as insitu_names
+from pychip_stream.acquisition.settling import Settler
+from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.sim.faults import FaultPlan
 from pychip_stream.sim.faulty import FaultyStorage
 from pychip_stream.sim.microscope import Microscope
@@ -55,7 +54,7 @@ def test_twenty_thousand_files_at_once(root, watch):
 
 
 def test_the_queue_of_events_that_overflows_is_made_good(root, watch, monkeypatch):
-    monkeypatch.setattr("pychip_stream.ingest.events._MOST_HINTS", 5)
+    monkeypatch.setattr("pychip_stream.acquisition.events._MOST_HINTS", 5)
     # Without the scan of the newest folders and far from the next whole look.
     monkeypatch.setattr(Tree, "look_at_frontier", lambda _tree: None)
     seen = watch(reconcile_s=3600.0)
@@ -106,7 +105,7 @@ def test_a_file_written_slowly_is_sighted_when_it_is_closed(root, watch, told_of
 
 def test_the_closing_is_enough_to_hand_a_file_on_at_once(root, watch, monkeypatch, told_of_writers):
     # Nothing but the hint of the closing can bring it: no second look, no scan, no quiet time.
-    monkeypatch.setattr("pychip_stream.ingest.settle._LONGEST_PAUSE_S", 3600.0)
+    monkeypatch.setattr("pychip_stream.acquisition.settling._LONGEST_PAUSE_S", 3600.0)
     seen = watch(scan_s=60.0, reconcile_s=3600.0, quiet_s=3600.0, incomplete_s=7200.0)
     seen.watch._settler._pause_s = 3600.0
     seen.wait(lambda: seen.watch.health().observer_alive)
@@ -248,7 +247,7 @@ def test_a_system_without_events_is_looked_at(root, watch, monkeypatch):
     def refuse(*_):
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr("pychip_stream.ingest.events.Observer.start", refuse)
+    monkeypatch.setattr("pychip_stream.acquisition.events.Observer.start", refuse)
     seen = watch()
     put(root / "one/a.dm4")
     seen.wait_paths(["one/a.dm4"])
@@ -295,7 +294,7 @@ def test_an_error_inside_does_not_end_the_watch(root, watch, monkeypatch, caplog
 
 
 def test_a_share_that_hangs_is_said_to_be_away(root, watch, monkeypatch):
-    monkeypatch.setattr("pychip_stream.ingest.watch._UNREACHABLE_S", 0.5)
+    monkeypatch.setattr("pychip_stream.acquisition.watch._UNREACHABLE_S", 0.5)
     release, step = [], Settler.step
 
     def hang(self, budget_s):

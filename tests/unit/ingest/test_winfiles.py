@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pychip_stream.ingest import winfiles
-from pychip_stream.ingest.readers import read_frame
+from pychip_stream.formats import shared_files
+from pychip_stream.formats.reading import read_frame
 from tests.support.material import put
 
 READ_DATA, SHARE_ALL = 0x80000000, 1 | 2 | 4
@@ -42,7 +42,7 @@ class Kernel:
         try:
             return os.open(name, os.O_RDONLY)
         except OSError:
-            return winfiles._INVALID
+            return shared_files._INVALID
 
     def _close(self, handle):
         self.closed.append(handle)
@@ -62,7 +62,7 @@ def kernel(monkeypatch):
     straw = Kernel()
     msvcrt = types.SimpleNamespace(open_osfhandle=lambda handle, _flags: handle)
     monkeypatch.setitem(sys.modules, "msvcrt", msvcrt)
-    monkeypatch.setattr(winfiles, "_library", lambda _name: straw)
+    monkeypatch.setattr(shared_files, "_library", lambda _name: straw)
     monkeypatch.setattr(ctypes, "get_last_error", lambda: 2, raising=False)
     monkeypatch.setattr(
         ctypes, "WinError", lambda code: FileNotFoundError(code, "not found"), raising=False
@@ -83,9 +83,9 @@ def test_frames_are_opened_so_that_others_may_write_rename_and_delete(
 
 def test_a_name_that_cannot_be_opened_is_an_error_as_elsewhere(kernel, tmp_path):
     with pytest.raises(FileNotFoundError):
-        winfiles.open_shared(tmp_path / "nowhere")
+        shared_files.open_shared(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="null"):
-        winfiles.open_shared(Path("a\0b"))
+        shared_files.open_shared(Path("a\0b"))
     assert len(kernel.opened) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_cannot_be_opened_is_an_error_as_elsewhere(kernel, tmp_path)
 def test_asking_who_uses_a_file_asks_for_no_data(kernel, tmp_path, users, status, answer):
     path = put(tmp_path / "a.dm4")
     kernel.users, kernel.status = users, status
-    assert winfiles.used_by_others(path) is answer
+    assert shared_files.used_by_others(path) is answer
     ((access, sharing, _),) = kernel.opened
     assert access == 0x80  # attributes only: no sharing rule of anybody applies
     assert sharing == SHARE_ALL
@@ -104,13 +104,13 @@ def test_asking_who_uses_a_file_asks_for_no_data(kernel, tmp_path, users, status
 
 
 def test_nobody_is_known_to_use_what_is_not_there(kernel, tmp_path):
-    assert winfiles.used_by_others(tmp_path / "nowhere") is None
+    assert shared_files.used_by_others(tmp_path / "nowhere") is None
     assert kernel.closed == []
 
 
 def test_only_nobody_counts_as_an_answer(kernel, monkeypatch, tmp_path):
     """The branch of Windows is taken when the module is loaded."""
-    source = Path(winfiles.__file__).with_name("completeness.py")
+    source = Path(shared_files.__file__).with_name("completeness.py")
     module = types.ModuleType("completeness_of_windows")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, module.__name__, module)

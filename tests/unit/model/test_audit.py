@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pychip_stream.errors import UsageError
-from pychip_stream.model import audit
+from pychip_stream.model import audited
 
 
 def test_the_worked_example_of_olofsson_2014():
@@ -17,7 +17,7 @@ def test_the_worked_example_of_olofsson_2014():
         for n, truth in zip(row, names, strict=True):
             predicted += [name] * n
             labelled += [truth] * n
-    found = audit.estimate(names, sizes, predicted, labelled)
+    found = audited.estimate(names, sizes, predicted, labelled)
     loss = found.fractions["loss"]
     assert loss.value * 1e7 == pytest.approx(235_086, abs=1)
     assert (loss.high - loss.value) * 1e7 == pytest.approx(68_418, rel=0.005)
@@ -36,11 +36,11 @@ def test_the_interval_covers_and_the_bias_goes():
     names, hits, errors = ["alpha", "beta"], 0, []
     for _ in range(200):
         predicted, labelled = [], []
-        for stratum, ranks in enumerate(audit.draw(sizes, 100, rng)):
+        for stratum, ranks in enumerate(audited.draw(sizes, 100, rng)):
             chips = np.flatnonzero(says == bool(stratum))[ranks]
             predicted += [names[stratum]] * len(chips)
             labelled += [names[int(truth[c])] for c in chips]
-        beta = audit.estimate(names, sizes, predicted, labelled).fractions["beta"]
+        beta = audited.estimate(names, sizes, predicted, labelled).fractions["beta"]
         hits += beta.low <= truth.mean() <= beta.high
         errors.append(beta.value - truth.mean())
     assert 0.9 <= hits / 200 <= 0.99
@@ -52,20 +52,20 @@ def test_the_interval_covers_and_the_bias_goes():
 def test_chips_are_shared_out_within_what_there_is(sizes, count):
     if sum(sizes) == 0:
         with pytest.raises(UsageError, match="no chip"):
-            audit.allocate(sizes, count)
+            audited.allocate(sizes, count)
         return
-    drawn = audit.allocate(sizes, count)
+    drawn = audited.allocate(sizes, count)
     assert all(0 <= n <= size for n, size in zip(drawn, sizes, strict=True))
-    fewest = sum(min(size, audit.FEWEST) for size in sizes)
+    fewest = sum(min(size, audited.FEWEST) for size in sizes)
     assert sum(drawn) == max(min(count, sum(sizes)), fewest)
-    ranks = audit.draw(sizes, count, np.random.default_rng(0))
+    ranks = audited.draw(sizes, count, np.random.default_rng(0))
     for chosen, n, size in zip(ranks, drawn, sizes, strict=True):
         assert len(set(chosen.tolist())) == n
         assert ((chosen >= 0) & (chosen < size)).all()
 
 
 def test_a_class_that_only_the_operator_knows_gets_its_fraction():
-    found = audit.estimate(
+    found = audited.estimate(
         ["a", "b", "unknown"], [50, 50, 0], ["a"] * 10 + ["b"] * 10, ["a"] * 10 + ["c"] * 10
     )
     assert found.fractions["c"].value == 0.5
@@ -75,12 +75,12 @@ def test_a_class_that_only_the_operator_knows_gets_its_fraction():
 
 def test_what_cannot_be_estimated_is_refused_and_little_is_said():
     with pytest.raises(UsageError, match="no labelled chip of predicted class 'b'"):
-        audit.estimate(["a", "b"], [5, 5], ["a"], ["a"])
+        audited.estimate(["a", "b"], [5, 5], ["a"], ["a"])
     with pytest.raises(UsageError, match="does not have"):
-        audit.estimate(["a"], [5], ["z"], ["a"])
+        audited.estimate(["a"], [5], ["z"], ["a"])
     with pytest.raises(UsageError, match="no chip is labelled"):
-        audit.estimate(["a"], [5], [], [])
-    few = audit.estimate(["a", "b"], [50, 50], ["a", "b"], ["a", "b"])
+        audited.estimate(["a"], [5], [], [])
+    few = audited.estimate(["a", "b"], [50, 50], ["a", "b"], ["a", "b"])
     assert few.fractions["a"].high - few.fractions["a"].low > 0.5
     assert any("rests on little" in line for line in few.warnings)
     assert any("no mistake" in line for line in few.warnings)

@@ -6,8 +6,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.ingest.readers import read_frame
-from pychip_stream.model.guidance import correlation_length, recommend_grid
+from pychip_stream.formats.reading import read_frame
+from pychip_stream.model.grid_advice import correlation_length, recommend_grid
 from pychip_stream.sim.specimen import Experiment
 
 

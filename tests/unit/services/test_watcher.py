@@ -6,6 +6,7 @@ import pytest
 import zmq
 
 from pychip_stream.config import Config
+from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
@@ -18,7 +19,6 @@ from pychip_stream.wire.messages import (
     Release,
     Status,
 )
-from pychip_stream.wire.sockets import Channel
 from services.failures import Failures
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
@@ -297,7 +297,7 @@ def test_a_worker_that_comes_back_to_life_gets_its_frames_again_at_once(table):
 @pytest.fixture
 def restless(monkeypatch):
     """Frames that a worker died over are handed out again at once."""
-    monkeypatch.setattr("pychip_stream.ingest.ledger._SUSPECT_REST_S", 0.01)
+    monkeypatch.setattr("pychip_stream.acquisition.ledger._SUSPECT_REST_S", 0.01)
 
 
 def test_a_poison_frame_is_given_up_and_the_next_one_is_not(table, restless):

@@ -4,8 +4,8 @@ import pytest
 import zmq
 
 from pychip_stream.config import WireConfig
-from pychip_stream.wire.beacon import Beacon
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from tests.support.waiting import wait_for
 
 

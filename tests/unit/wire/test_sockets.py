@@ -5,11 +5,11 @@ import zmq
 
 from pychip_stream.config import WireConfig
 from pychip_stream.errors import PychipError
+from pychip_stream.wire import channel as module
 from pychip_stream.wire import codec
-from pychip_stream.wire import sockets as module
+from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import KeysWanted, Ready
-from pychip_stream.wire.sockets import Channel
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.archive.reader import Run, open_run
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.run import Run, open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 
 

@@ -5,10 +5,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pychip_stream.sections import AlertConfig
+from pychip_stream.config import AlertConfig
+from pychip_stream.operation import actions as module
+from pychip_stream.operation.actions import Actions
 from pychip_stream.wire.messages import Alert
-from pychip_stream.workflows import actions as module
-from pychip_stream.workflows.actions import Actions
 from tests.support.waiting import wait_for
 
 ALERT = Alert(id="x-1", rule="r", level="warning", state="on", reason="too <much>", time=1.0)

@@ -5,13 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
+from pychip_stream.analysis.audit import chips_per_class, draw_chips, read_audit, write_audit
 from pychip_stream.errors import UsageError
-from pychip_stream.workflows.audit import (
-    chips_per_class,
-    draw_chips,
-    read_audit,
-    write_audit,
-)
 
 NAMES = ["alpha", "beta", "unknown"]
 

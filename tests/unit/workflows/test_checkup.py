@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from pychip_stream.workflows import checkup
+from pychip_stream.operation import doctor
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ def device(monkeypatch):
     def said(cuda):
         monkeypatch.setattr(torch.version, "cuda", cuda)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        (finding,) = (f for f in checkup._torch() if f.check == "device")
+        (finding,) = (f for f in doctor._torch() if f.check == "device")
         return finding
 
     return said
@@ -27,7 +27,7 @@ def device(monkeypatch):
 def only(monkeypatch):
     """Leave these programs on the machine, and no others."""
     return lambda *names: monkeypatch.setattr(
-        checkup.shutil, "which", lambda name: name if name in names else None
+        doctor.shutil, "which", lambda name: name if name in names else None
     )
 
 

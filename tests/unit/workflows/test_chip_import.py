@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pychip_stream.analysis.chip_import import import_chips
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import SupportError, SupportUsageError
-from pychip_stream.workflows.chip_import import import_chips
 
 
 @pytest.fixture

@@ -6,14 +6,8 @@ from pathlib import Path, PureWindowsPath
 import pytest
 import tifffile
 
-from pychip_stream.archive.closing import remove_run
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import save_support
-from pychip_stream.archive.writer import RunWriter
-from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.errors import ArchiveError, UsageError
-from pychip_stream.workflows.analysis import Analyst
-from pychip_stream.workflows.classification import (
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import (
     Batch,
     check_begun,
     classify,
@@ -21,6 +15,12 @@ from pychip_stream.workflows.classification import (
     count_done,
     describe,
 )
+from pychip_stream.archive.joining import remove_run
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import save_support
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.errors import ArchiveError, UsageError
 from tests.support.simple_runs import ENCODER, FIRST, archive, picked, pixels
 
 ENCODERS = EncoderConfig()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from pychip_stream.analysis.rescoring import Conditions, adapt
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.workflows.comparability import Conditions, adapt
 from tests.support.simple_runs import ENCODER, picked
 
 

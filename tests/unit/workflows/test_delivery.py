@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from pychip_stream.analysis.delivery import with_pixels
+from pychip_stream.analysis.places import inside
 from pychip_stream.config import WatchConfig
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.wire.messages import FrameRef, Job
-from pychip_stream.workflows.delivery import with_pixels
-from pychip_stream.workflows.places import inside
 
 
 @pytest.fixture

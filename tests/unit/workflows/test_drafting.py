@@ -3,18 +3,12 @@
 import numpy as np
 import pytest
 
+from pychip_stream.analysis.drafting import Choice, RememberingEncoder, agreement, attempt, compose
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet, make_classes
 from pychip_stream.errors import SupportError
-from pychip_stream.workflows.drafting import (
-    Choice,
-    RememberingEncoder,
-    agreement,
-    attempt,
-    compose,
-)
 
 SIZE = ChipSize(16, 16)
 PICKS = {"dark": [(0, 0), (2, 1), (3, 0)], "bright": [(0, 3), (1, 2), (3, 3)]}

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, UsageError
-from pychip_stream.workflows.grid_picture import numbered_grid, save_numbered_grid
+from pychip_stream.export.grid_picture import numbered_grid, save_numbered_grid
 
 
 @pytest.fixture

@@ -6,20 +6,19 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.archive.closing import merge_scorings
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, classify
+from pychip_stream.analysis.rescoring import encoder_finder, rescore, uncovered
+from pychip_stream.analysis.verification import verify
+from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import ArchiveError, EncoderError, SupportError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
-from pychip_stream.workflows.analysis import Analyst
-from pychip_stream.workflows.classification import Batch, classify
-from pychip_stream.workflows.encoders import encoder_finder
-from pychip_stream.workflows.rescoring import rescore, uncovered
-from pychip_stream.workflows.verification import verify
 from tests.support.simple_encoder import SimpleEncoder
 from tests.support.simple_runs import COUNT, ENCODER, FIRST, archive, picked, pixels
 

@@ -3,7 +3,7 @@ import csv
 import numpy as np
 import pytest
 
-from pychip_stream.workflows.summary import summarise, write_summary
+from pychip_stream.export.tables import summarise, write_summary
 
 
 def test_the_mean_of_every_class_with_both_intervals(archived):

@@ -1,0 +1,261 @@
+"""Studio: the examples page's work behind the scenes, on threads of its own."""
+
+import io
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from pychip_stream.analysis.drafting import Choice, RememberingEncoder, Trial, attempt, compose
+from pychip_stream.analysis.places import inside
+from pychip_stream.analysis.rescoring import encoder_finder, rescore
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import (
+    SupportFolder,
+    load_support,
+    save_support,
+    support_to_bytes,
+)
+from pychip_stream.config import Config
+from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import PychipError
+from pychip_stream.formats.reading import read_frame
+from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.messages import PublishSupport
+
+from .drafts import DraftState, Pick
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, int]
+_FRAMES_KEPT = 4
+_THUMB_PX = 48
+
+
+class Studio:
+    """Reads frames, fits drafts, keeps and publishes versions; every method may take long.
+
+    `frames` reads and encodes pictures; `fits` uses the encoder, one thing after another; `long`
+    is for what takes minutes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.folder = SupportFolder(config.support.folder)
+        self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
+        self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
+        self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
+        self._encoder: RememberingEncoder | None = None
+        self._lock = threading.Lock()
+        self._read: OrderedDict[Key, Frame] = OrderedDict()
+        self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self.frames.shutdown(wait=False, cancel_futures=True)
+        self.fits.shutdown(wait=False, cancel_futures=True)
+        self.long.shutdown(wait=False, cancel_futures=True)
+
+    def frame(self, key: Key) -> Frame:
+        """Read a frame of the acquisition folder; the last few are remembered.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+        with self._lock:
+            known = self._read.pop(key, None)
+            if known is not None:
+                self._read[key] = known
+                return known
+        limit = int(self._config.watch.max_frame_mb * 2**20)
+        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
+        # Relative names keep support sets free of this machine's folders.
+        frame = Frame(
+            found.pixels, found.pixel_size, found.unit, found.time, found.exposure_s, *key
+        )
+        with self._lock:
+            self._read[key] = frame
+            while len(self._read) > _FRAMES_KEPT:
+                self._read.popitem(last=False)
+        return frame
+
+    def advise(self, key: Key) -> GridAdvice:
+        """Recommend a chip size for a frame.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+        return recommend_grid(self.frame(key))
+
+    def support(self, version: str) -> SupportSet:
+        """Load a saved version; the last few are remembered.
+
+        Raises
+        ------
+        SupportError
+            If it is not there or damaged.
+        """
+        with self._lock:
+            known = self._loaded.get(version)
+        if known is None:
+            known = load_support(self.folder.path(version))
+            with self._lock:
+                self._loaded[version] = known
+                while len(self._loaded) > 2 * _FRAMES_KEPT:
+                    self._loaded.popitem(last=False)
+        return known
+
+    def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
+        """Make the support set of a draft; classes without chips are left out.
+
+        Parameters
+        ----------
+        key
+            Frame that is shown.
+
+        Raises
+        ------
+        PychipError
+            If that is impossible, or a frame is not there any more.
+        """
+        if state.parent is not None and not note:
+            saved = self.support(state.parent)
+            if state == DraftState.of(saved):
+                return saved
+        counts = state.counts
+        classes = [c for c in state.classes if counts[c.name]]
+        return compose(
+            state.chip_size,
+            classes,
+            [self._choice(pick, state.chip_size) for pick in state.picks],
+            self.normalization(state),
+            shown=self.frame(key),
+            parent=state.parent,
+            author=author,
+            note=note,
+        )
+
+    def scale_of(self, version: str) -> Normalization | None:
+        """Intensity range of a saved version; None where it is not here."""
+        try:
+            return self.support(version).normalization
+        except PychipError:
+            return None
+
+    def normalization(self, state: DraftState) -> Normalization | None:
+        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
+        return None if state.parent is None else self.scale_of(state.parent)
+
+    def attempt(self, state: DraftState, key: Key) -> Trial:
+        """Fit a draft and classify a frame with it; only on the thread `fits`.
+
+        Raises
+        ------
+        PychipError
+            If that is impossible.
+        """
+        return self.attempt_set(self.build(state, key), key)
+
+    def attempt_set(self, support: SupportSet, key: Key) -> Trial:
+        """Fit a support set and classify a frame with it; only on the thread `fits`."""
+        # The network's library takes seconds to load, and only this page needs it.
+        from pychip_stream.analysis.analyst import open_encoder
+
+        if self._encoder is None:
+            self._encoder = RememberingEncoder(open_encoder(self._config.encoder))
+        return attempt(support, self.frame(key), self._encoder, self._config.classify)
+
+    def save(self, state: DraftState, key: Key, author: str, note: str) -> SupportSet:
+        """Keep a draft as a version, with its classifier's numbers; it is not published.
+
+        Raises
+        ------
+        PychipError
+            If a class has no chip, or it cannot be written.
+        """
+        empty = [name for name, count in state.counts.items() if not count]
+        if empty:
+            raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
+        trial = self.attempt_set(self.build(state, key, author, note), key)
+        save_support(
+            trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
+        )
+        return trial.support
+
+    def publish(self, version: str, author: str) -> str:
+        """Make a saved version the current one of the running worker; returns it.
+
+        Raises
+        ------
+        PychipError
+            If the hub does not answer or refuses.
+        """
+        data = support_to_bytes(self.support(version))
+        message = PublishSupport(author=author)
+        return request(self._config.wire, message, bytes_array(data)).detail
+
+    def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
+        """Label the run's frames so far with a version, from their embeddings; tells how it went.
+
+        Parameters
+        ----------
+        progress
+            Called with frames done and their total; what it raises ends the work, and the run
+            stays as it was.
+
+        Raises
+        ------
+        PychipError
+            If the run keeps no embeddings that fit, or cannot be written.
+        """
+        path, support = self._config.run_path, self.support(version)
+        with open_run(path) as run:
+            finder = encoder_finder(run)
+        done = rescore(path, support, finder, self._config.classify, progress=progress)
+        lines = [f"{done.frames} frames have labels under {version[:8]} ({done.seconds:.1f} s)"]
+        lines += [f"left out: {count} frames, {why}" for why, count in done.left_out.items()]
+        return "\n".join([*lines, *done.notes])
+
+    def thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
+        """Small JPEG of a chip, empty where its frame is gone."""
+        try:
+            choice = self._choice(pick, size)
+        except PychipError:
+            return b""
+        if choice.chip is not None:
+            height, width = choice.chip.pixels.shape
+            top, left = (height - size.height) // 2, (width - size.width) // 2
+            pixels = choice.chip.pixels[top : top + size.height, left : left + size.width]
+        else:
+            assert choice.frame is not None
+            grid = Grid.of(choice.frame.shape, size)
+            pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
+            scale = scale or Normalization.from_percentiles(choice.frame.pixels)
+        grey = (scale or Normalization.from_percentiles(pixels)).apply(pixels)
+        picture = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
+        picture.thumbnail((_THUMB_PX, _THUMB_PX))
+        target = io.BytesIO()
+        picture.save(target, "JPEG", quality=80)
+        return target.getvalue()
+
+    def _choice(self, pick: Pick, size: ChipSize) -> Choice:
+        """Where a pick comes from: its frame, or the version it was loaded from."""
+        if pick.version:
+            support = self.support(pick.version)
+            if support.chip_size == size and 0 <= pick.number < len(support.chips):
+                return Choice(pick.label, chip=support.chips[pick.number])
+        frame = self.frame((pick.path, pick.index))
+        return Choice(pick.label, frame, pick.row, pick.column)

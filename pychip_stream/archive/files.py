@@ -1,0 +1,363 @@
+"""Parts: what the files of a run hold, without the large arrays."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.blocks import Block, FrameRows, Header, Session
+from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.layout import Table
+
+_SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
+_SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
+_SCORING = re.compile(r"([0-9a-f]{8,64})\.h5")
+TEMPORARY = ".tmp"
+
+
+class Span(NamedTuple):
+    """Numbers of the published segments that a file holds, from `first` to `last`."""
+
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """File name of a segment."""
+        return f"seg-{self.first:08d}-{self.last:08d}.h5"
+
+    @classmethod
+    def parse(cls, name: str) -> "Span | None":
+        """Read a file name; None for other files."""
+        match = _SEGMENT.fullmatch(name)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    @property
+    def width(self) -> int:
+        """How many published segments it stands for."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlaces:
+    """Where the parts of a run lie.
+
+    Attributes
+    ----------
+    folder, name
+        Of the run.
+    renamed
+        The closed archive where it does not end in .h5.
+    """
+
+    folder: Path
+    name: str
+    renamed: Path | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> "RunPlaces":
+        """Find the run that RUN.h5, RUN.live.h5, RUN.segments or RUN stands for."""
+        if path.name in ("", ".."):
+            path = path.resolve()
+        name = path.name
+        for suffix in (".live.h5", ".segments", ".h5"):
+            if name.endswith(suffix) and name != suffix:
+                return cls(path.parent, name[: -len(suffix)])
+        return cls(path.parent, path.stem, path) if path.is_file() else cls(path.parent, name)
+
+    @property
+    def closed(self) -> Path:
+        """The merged archive."""
+        return self.renamed or self.folder / f"{self.name}.h5"
+
+    @property
+    def live(self) -> Path:
+        """View of a live run with virtual datasets, for other programs."""
+        return self.folder / f"{self.name}.live.h5"
+
+    @property
+    def segments(self) -> Path:
+        """Folder of the segments and support sets of a live run."""
+        return self.folder / f"{self.name}.segments"
+
+    @property
+    def lock(self) -> Path:
+        """File that the archiver holds locked."""
+        return self.folder / f"{self.name}.lock"
+
+    @property
+    def scorings(self) -> Path:
+        """Folder of scorings that are not merged yet."""
+        return self.folder / f"{self.name}.scorings"
+
+    def scoring(self, version: str) -> Path:
+        """File of a scoring that is not merged yet."""
+        return self.scorings / f"{version}.h5"
+
+    def segment(self, span: Span) -> Path:
+        """File of a segment."""
+        return self.segments / span.name
+
+    def support(self, version: str) -> Path:
+        """File of a support set of a live run."""
+        return self.segments / f"support-{version}.h5"
+
+    def spans(self) -> list[Span]:
+        """Every segment file there is, also superfluous ones, in order."""
+        return sorted(s for s in map(Span.parse, _names(self.segments)) if s is not None)
+
+    def support_versions(self) -> list[str]:
+        """Versions of the support sets that lie beside the segments."""
+        return [m[1] for m in map(_SUPPORT.fullmatch, _names(self.segments)) if m]
+
+    def scoring_versions(self) -> list[str]:
+        """Versions of the scorings that are not merged yet."""
+        return [m[1] for m in map(_SCORING.fullmatch, _names(self.scorings)) if m]
+
+    def temporaries(self) -> list[Path]:
+        """Files that a killed archiver left unfinished."""
+        found = [p for p in self.segments.glob(f"*{TEMPORARY}") if p.is_file()]
+        for final in (self.closed, self.live):
+            found += self.folder.glob(f"{_literal(final.name)}.*{TEMPORARY}")
+        return found
+
+
+def covering(spans: Iterable[Span], after: int = 0) -> list[Span]:
+    """Segments that count: compacted files stand for the narrower ones they were made of.
+
+    Parameters
+    ----------
+    after
+        Segments up to this number are in the merged archive.
+    """
+    chosen: list[Span] = []
+    reach = after
+    for span in sorted(spans, key=lambda s: (s.first, -s.last)):
+        if span.last > reach:
+            chosen.append(span)
+            reach = span.last
+    return chosen
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _literal(name: str) -> str:
+    """Name as a glob pattern that matches only itself."""
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+@dataclass(frozen=True, eq=False)
+class ResultsIndex:
+    """Results of one scoring in one file.
+
+    Attributes
+    ----------
+    where
+        Path of their group in the file.
+    class_names
+        Unknown first.
+    frames
+        Which frames, and where their chips are.
+    intervals
+        (m, U, 3) float64.
+    kept
+        Names of the per-chip arrays.
+    provenance
+        How the scoring was made, as JSON; empty for what was classified while acquiring, which
+        the sessions tell.
+    """
+
+    where: str
+    class_names: tuple[str, ...]
+    frames: FrameRows
+    intervals: Array = field(repr=False)
+    kept: tuple[str, ...]
+    provenance: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingsIndex:
+    """Embeddings of one encoder in one file.
+
+    Attributes
+    ----------
+    where
+        Path of their group in the file.
+    dimension
+        D.
+    """
+
+    where: str
+    encoder_hash: str
+    frames: FrameRows
+    dimension: int
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One file of a run.
+
+    Attributes
+    ----------
+    path
+        The file.
+    kind
+        "run", "segment" or "scoring".
+    header
+        What it says about the run.
+    table
+        Core columns of the frame table; empty for a scoring.
+    scorings
+        By name.
+    superseded
+        Results of revisions that a later one replaced (merged archives only).
+    embeddings
+        One entry per encoder.
+    supports
+        Versions of the support sets in it.
+    default
+        Scoring to show, where the file says so.
+    """
+
+    path: Path
+    kind: str
+    header: Header
+    table: Table = field(repr=False)
+    scorings: dict[str, ResultsIndex] = field(repr=False)
+    superseded: ResultsIndex | None = field(default=None, repr=False)
+    embeddings: tuple[EmbeddingsIndex, ...] = field(default=(), repr=False)
+    supports: tuple[str, ...] = ()
+    default: str = ""
+
+    def __len__(self) -> int:
+        return len(self.table["sequence"])
+
+
+KINDS = ("run", "segment")
+
+
+def read_part(path: Path, kinds: Sequence[str] = KINDS) -> Part:
+    """Read the tables of a file.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is not such a file, or damaged.
+    OSError
+        If the system cannot read it.
+    """
+    with hdf.reading(path) as file:
+        return _read(file, path, kinds)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the bytes of a segment are a segment, however they were read before.
+
+    Raises
+    ------
+    OSError
+        If the system cannot read them.
+    """
+    try:
+        with hdf.reading_bytes(path.read_bytes()) as file:
+            _read(file, path, KINDS)
+    except UnusableFileError:
+        return False
+    return True
+
+
+def read_full_table(path: Path, names: Sequence[str] = layout.ALL) -> Table:
+    """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
+    with hdf.reading(path) as file:
+        return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)
+
+
+def part_of(path: Path, header: Header, block: Block) -> Part:
+    """Return what `read_part` would, for a segment that was just written."""
+    results = block.results
+    acquired = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
+    scorings = {}
+    if results is not None:
+        scorings[layout.ACQUIRED] = ResultsIndex(
+            acquired, results.class_names, results.frames, results.intervals, tuple(results.chips)
+        )
+    embeddings = tuple(
+        EmbeddingsIndex(
+            f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}",
+            one.encoder_hash, one.frames, one.values.shape[1],
+        )
+        for number, one in enumerate(block.embeddings)
+    )  # fmt: skip
+    table = {name: block.table[name] for name in layout.CORE}
+    return Part(path, "segment", header, table, scorings, embeddings=embeddings)
+
+
+def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
+    kind = hdf.check_mark(file, kinds)
+    entry = hdf.subgroup(file, layout.ENTRY)
+    group = hdf.subgroup(entry, layout.SCORINGS)
+    table = layout.join_tables([], layout.CORE)
+    if layout.FRAMES in entry:
+        table = layout.read_table(hdf.subgroup(entry, layout.FRAMES), layout.CORE)
+    superseded = layout.SUPERSEDED in entry
+    return Part(
+        path=path,
+        kind=kind,
+        header=_read_header(entry),
+        table=table,
+        scorings={name: _read_results(hdf.subgroup(group, name)) for name in group},
+        superseded=_read_results(entry[layout.SUPERSEDED]) if superseded else None,
+        embeddings=tuple(_read_embeddings(entry)),
+        supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
+        default=hdf.attribute_text(group, "default"),
+    )
+
+
+def _read_header(entry: h5py.Group) -> Header:
+    sessions = []
+    if layout.SESSIONS in entry:
+        group = hdf.subgroup(entry, layout.SESSIONS)
+        for name in group:
+            one = hdf.subgroup(group, name)
+            texts = {key: hdf.read_text(one, key) for key in one if key != "started"}
+            sessions.append(Session(int(name), float(hdf.plain(one, "started")[()]), texts))
+    return Header(
+        run_id=hdf.read_text(entry, "run_id"),
+        name=hdf.read_text(entry, "title"),
+        first=int(entry.attrs["first_segment"]),
+        last=int(entry.attrs["last_segment"]),
+        sessions=tuple(sessions),
+    )
+
+
+def _read_results(group: h5py.Group) -> ResultsIndex:
+    frames = FrameRows.read(group)
+    intervals = hdf.plain(group, "intervals")[...]
+    names = tuple(hdf.strings(hdf.read_texts(group, "class_names")))
+    if intervals.shape != (len(frames), len(names), 3):
+        raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
+    kept = tuple(n for n in ("probabilities", "distances", "novelty") if n in group)
+    provenance = hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else ""
+    return ResultsIndex(group.name, names, frames, intervals, kept, provenance)
+
+
+def _read_embeddings(entry: h5py.Group) -> list[EmbeddingsIndex]:
+    if layout.EMBEDDINGS not in entry:
+        return []
+    group = hdf.subgroup(entry, layout.EMBEDDINGS)
+    found = []
+    for name in group:
+        one = hdf.subgroup(group, name)
+        shape = one["values"].shape
+        encoder = hdf.read_text(one, "encoder_hash")
+        found.append(EmbeddingsIndex(one.name, encoder, FrameRows.read(one), int(shape[1])))
+    return found

@@ -1,0 +1,511 @@
+"""Run reader: what a run holds, live or closed, read when it is asked for."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import yaml
+
+from pychip_stream.archive import catalog, convert, hdf
+from pychip_stream.archive.alert_journal import alert_table, read_alerts
+from pychip_stream.archive.blocks import PER_CLASS, FrameRows, Results, Session
+from pychip_stream.archive.catalog import Catalog, FileCatalog, Finder, flat_grid
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.hdf import Array
+from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.domain.records import FrameResult
+from pychip_stream.domain.support import PALETTE, UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.errors import ArchiveError, ArchiveUsageError
+
+
+def sessions(catalog: Catalog) -> tuple[Session, ...]:
+    """List the starts of the archiver, with the config and versions that each was told."""
+    found = {s.number: s for p in catalog.parts for s in p.header.sessions}
+    return tuple(found[number] for number in sorted(found))
+
+
+def config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return the configuration among what the archiver was told; empty where there is none."""
+    try:
+        tree = yaml.safe_load(metadata.get("config", ""))
+    except yaml.YAMLError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+def root(metadata: Mapping[str, str]) -> Path | None:
+    """Return the acquisition folder that the frames' paths are relative to, where it is known."""
+    if "root" in metadata:
+        return Path(metadata["root"])
+    watch = config(metadata).get("watch")
+    named = watch.get("root") if isinstance(watch, dict) else None
+    return Path(named) if isinstance(named, str) else None
+
+
+BLOCK_CHIPS = 1 << 17
+
+
+class EmbeddingBlock(NamedTuple):
+    """Embeddings of m frames by one encoder.
+
+    Attributes
+    ----------
+    frame
+        (m,) frame numbers.
+    frames
+        Sequence number, grid and first chip of each.
+    values
+        (chips, D) float16, frame after frame in row order.
+    encoder_hash
+        Of the encoder's weights.
+    """
+
+    frame: npt.NDArray[np.int64]
+    frames: FrameRows
+    values: npt.NDArray[np.float16]
+    encoder_hash: str
+
+
+def embedded(finder: Finder, sequence: Array) -> list[tuple[str, Array]]:
+    """Hash of each encoder and the places in `sequence` of which it has embeddings."""
+    catalog = finder.catalog
+    return [
+        (encoder[0], np.flatnonzero(catalog.embeddings(encoder, sequence)[1]))
+        for encoder in catalog.encoders()
+    ]
+
+
+def embedding_blocks(
+    finder: Finder, sequence: Array, wanted: Array, chips: int = BLOCK_CHIPS
+) -> Iterator[EmbeddingBlock]:
+    """Read embeddings of frames, encoder by encoder, about `chips` at once.
+
+    Parameters
+    ----------
+    sequence
+        (count,) sequence numbers of all frames.
+    wanted
+        Numbers of the frames to read, in the order they are wanted.
+    """
+    for encoder in finder.catalog.encoders():
+        selection, present = finder.catalog.embeddings(encoder, sequence[wanted])
+        numbers, at = wanted[present], 0
+        for piece in selection.pieces(chips):
+            mine = numbers[at : at + len(piece)]
+            at += len(piece)
+            frames, values = finder.embeddings(encoder, sequence[mine])
+            yield EmbeddingBlock(mine, frames, values, encoder[0])
+
+
+def result_blocks(
+    finder: Finder,
+    scoring: str,
+    sequence: Array,
+    class_names: tuple[str, ...],
+    kept: tuple[str, ...],
+    chips: int = BLOCK_CHIPS,
+) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
+    """Frame numbers and results of the frames that a scoring covers, block by block."""
+    selection, present = finder.selection(scoring, sequence)
+    numbers, at = np.flatnonzero(present), 0
+    for piece in selection.pieces(chips):
+        mine = numbers[at : at + len(piece)]
+        at += len(piece)
+        yield mine, finder.results(scoring, sequence[mine], class_names, kept)
+
+
+class RunFacts:
+    """Frames, scorings, classes, support sets and provenance of a run."""
+
+    def __init__(self, files: FileCatalog, scoring: str | None = None) -> None:
+        self._files = files
+        self._asked = scoring
+        self._finder = Finder(files)
+        self._take(scoring)
+
+    def __len__(self) -> int:
+        return len(self._catalog.order)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go; nothing stays open between calls anyway."""
+
+    def refresh(self) -> bool:
+        """Take in what was archived since; whether there was anything.
+
+        Raises
+        ------
+        ArchiveError
+            If the run is gone or cannot be read.
+        """
+        before, shown = self._catalog, self._scoring
+        self._finder.refresh()
+        self._take(self._asked)
+        now = self._catalog
+        return (
+            [p.header.last for p in before.parts] != [p.header.last for p in now.parts]
+            or list(before.scorings.values()) != list(now.scorings.values())
+            or before.scoring_names != now.scoring_names
+            or shown != self._scoring
+        )
+
+    def _take(self, scoring: str | None) -> None:
+        """Give numbers to the frames that there are now."""
+        self._catalog = self._finder.catalog
+        self._scoring = scoring or default_scoring(self._catalog)
+        for name in ("fractions", "frames", "names", "colors"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def path(self) -> Path:
+        """The archive, which a live run does not have yet."""
+        return self._catalog.places.closed
+
+    @property
+    def live(self) -> bool:
+        """Whether the run is not closed, or is continued."""
+        return any(p.kind == "segment" for p in self._catalog.parts) or not self._catalog.parts
+
+    @property
+    def run_id(self) -> str:
+        """Identifies the run; empty while it holds no frame."""
+        return self._catalog.parts[-1].header.run_id if self._catalog.parts else ""
+
+    @property
+    def count(self) -> int:
+        """Number of classified frames; they are numbered 0 … count - 1."""
+        return len(self._catalog.classified)
+
+    @property
+    def start(self) -> float:
+        """Time of the first classified frame in seconds since 1970; NaN without one."""
+        rows = self._catalog.classified
+        return float(self._catalog.table["time"][rows[0]]) if len(rows) else float("nan")
+
+    @property
+    def scoring(self) -> str:
+        """Scoring that is shown: "acquired" or the version of a support set."""
+        return self._scoring
+
+    @property
+    def scorings(self) -> tuple[str, ...]:
+        """Names of all scorings."""
+        return tuple(self._catalog.scoring_names)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The K class names, without unknown."""
+        return self._class_names[1:]
+
+    @cached_property
+    def colors(self) -> dict[str, str]:
+        """Colour (#rrggbb) of each class and of unknown, from the newest support set with it."""
+        colors: dict[str, str] = {}
+        for version in self._versions_by_use():
+            for one in self.support_set(version).classes:
+                colors.setdefault(one.name, one.color)
+            if colors.keys() >= set(self.names):
+                break
+        plain = {n: PALETTE[i % len(PALETTE)] for i, n in enumerate(self.names)}
+        return {n: colors.get(n, c) for n, c in plain.items()} | {UNKNOWN: UNKNOWN_COLOR}
+
+    def support_set(self, version: str | None = None) -> SupportSet:
+        """Support set of the newest frame under this scoring, or another that was in use.
+
+        Raises
+        ------
+        ArchiveError
+            If the run does not hold it.
+        """
+        if version is None:
+            versions = self._versions_by_use()
+            if not versions:
+                raise ArchiveError(f"{self.path}: holds no support set")
+            version = versions[0]
+        return self._finder.support(version)
+
+    @property
+    def support_versions(self) -> tuple[str, ...]:
+        """Versions of the support sets that the run holds."""
+        return tuple(self._finder.support_versions())
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Starts of the archiver, with the config and versions that each was told."""
+        return sessions(self._catalog)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the newest start of the archiver was told."""
+        return dict(self.sessions[-1].metadata) if self.sessions else {}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Configuration of the newest start of the archiver, as far as it was told."""
+        return config(self.metadata)
+
+    @property
+    def scoring_provenance(self) -> dict[str, Any]:
+        """How the scoring that is shown was made; empty for "acquired", see `sessions`."""
+        return dict(json.loads(self._catalog.provenance(self._scoring) or "{}"))
+
+    @property
+    def root(self) -> Path | None:
+        """Acquisition folder that the frames' paths are relative to, where it is known."""
+        return root(self.metadata)
+
+    @property
+    def _class_names(self) -> tuple[str, ...]:
+        return self._catalog.class_names(self._scoring)
+
+    @property
+    def sequence(self) -> npt.NDArray[np.int64]:
+        """(count,) numbers in order of archiving of the classified frames, in order of time."""
+        return np.asarray(self._catalog.table["sequence"][self._catalog.classified])
+
+    def _checked(self, frame: int) -> int:
+        if not -self.count <= frame < self.count:
+            raise IndexError(f"frame {frame} of a run with {self.count} classified frames")
+        return frame % self.count
+
+    def _versions_by_use(self) -> list[str]:
+        """Versions of support sets, those of the newest frames first."""
+        if self._scoring != ACQUIRED:
+            return [self._scoring]
+        used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
+        held = self.support_versions
+        versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
+        return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
+
+
+def open_run(path: str | Path) -> "Run":
+    """Open a run, live or closed.
+
+    Parameters
+    ----------
+    path
+        RUN.h5, RUN.live.h5, RUN.segments or RUN.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no such run, or it cannot be read.
+    """
+    return Run(FileCatalog(RunPlaces.of(Path(path))))
+
+
+class Run(RunFacts):
+    """A run under one of its scorings.
+
+    No file stays open between calls, so a reader never stands in the archiver's way. The
+    classified frames are numbered 0, 1, … in order of time, the newest revision of each;
+    numbers stay until `refresh`. `len` counts the failed frames too.
+    """
+
+    def with_scoring(self, name: str) -> "Run":
+        """Return the same run under another scoring.
+
+        Raises
+        ------
+        ArchiveUsageError
+            If there is no such scoring.
+        """
+        if name not in self.scorings:
+            raise ArchiveUsageError(
+                f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
+            )
+        return Run(self._files, name)
+
+    @cached_property
+    def fractions(self) -> pd.DataFrame:
+        """A row per classified frame in order of time.
+
+        Columns frame, index, path, time_s (seconds since the first frame), then for each class
+        and unknown NAME, NAME_low, NAME_high (0…1, 95 % interval); NaN where the scoring lacks
+        the frame, or its support set the class. A class called like one of the other columns
+        of a table is "class NAME".
+        """
+        selection, present = self._finder.selection(self._scoring, self.sequence)
+        return catalog.fraction_table(self._catalog, selection, present, self._class_names)
+
+    @cached_property
+    def frames(self) -> pd.DataFrame:
+        """A row per frame, also failed ones, in order of time: everything known of it.
+
+        `frame` is the frame number, -1 for failed ones; docs/archive.md describes the others.
+        """
+        table = self._finder.table(self._catalog.table["sequence"])
+        return catalog.frame_table(self._catalog, table)
+
+    def columns(self, *names: str) -> Table:
+        """Columns of the frame table (see docs/archive.md), of the classified frames.
+
+        Much faster than `frames`, where a few columns are wanted: arrays of `count` values in
+        order of time, texts as UTF-8 bytes.
+
+        Raises
+        ------
+        KeyError
+            If there is no such column.
+        """
+        table = self._finder.table(self.sequence, names)
+        return {name: table[name] for name in names}
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """Rows of `frames` that could not be analysed, with path, index and reason."""
+        frames = self.frames
+        return frames[frames["status"] == "failed"].reset_index(drop=True)
+
+    def label_map(self, frame: int) -> npt.NDArray[np.uint8]:
+        """(rows, columns) uint8 index into `names`; len(names) means unknown.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        ArchiveError
+            If the scoring does not cover it or it cannot be read.
+        """
+        return label_grid(self._read(frame, ()), 0)
+
+    def labels(self, frame: int) -> npt.NDArray[np.str_]:
+        """(rows, columns) class names or "unknown"; raises as `label_map`."""
+        return np.asarray((*self.names, UNKNOWN))[self.label_map(frame)]
+
+    def probabilities(self, frame: int) -> npt.NDArray[np.float16]:
+        """(rows, columns, K) float16; NaN for classes that the frame's support set lacks.
+
+        Raises as `label_map`.
+        """
+        results = self._read(frame, ("probabilities",))
+        return flat_grid(results.chips["probabilities"], results.frames, 0)
+
+    def confidence(self, frame: int) -> npt.NDArray[np.float16]:
+        """(rows, columns) probability of the most probable class; raises as `label_map`."""
+        return np.asarray(np.fmax.reduce(self.probabilities(frame), axis=-1))
+
+    def result(self, frame: int) -> FrameResult:
+        """Everything that the scoring says of a frame; raises as `label_map`.
+
+        Drift belongs to the acquisition and is a column of `frames`; here it is NaN.
+        """
+        results = self._read(frame, (*PER_CLASS, "novelty"))
+        probabilities, distances, novelty = (
+            flat_grid(results.chips[name], results.frames, 0).astype(np.float32)
+            for name in (*PER_CLASS, "novelty")
+        )
+        return FrameResult(
+            names=self.names,
+            label_map=label_grid(results, 0),
+            probabilities=probabilities,
+            distances=distances,
+            novelty=novelty,
+            intervals=np.roll(results.intervals[0], -1, axis=0),
+            support_version=self.support_version(frame),
+        )
+
+    def support_version(self, frame: int) -> str:
+        """Version of the support set behind the labels of a frame under this scoring."""
+        if self._scoring != ACQUIRED:
+            return self._scoring
+        row = self._catalog.classified[self._checked(frame)]
+        return hdf.decode(self._catalog.table["support_version"][row])
+
+    def embeddings(self, frame: int) -> npt.NDArray[np.float16]:
+        """(rows, columns, D) float16, not standardised.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        ArchiveError
+            If the run keeps none of it (`archive.embeddings: false`).
+        """
+        sequence = self.sequence[[self._checked(frame)]]
+        for encoder in self._catalog.encoders():
+            frames, values = self._finder.embeddings(encoder, sequence)
+            if len(frames):
+                return flat_grid(values, frames, 0)
+        raise ArchiveError(f"{self.path}: keeps no embeddings of frame {frame}")
+
+    @property
+    def embedded(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Hash of each encoder and the numbers of the frames with embeddings by it."""
+        return dict(embedded(self._finder, self.sequence))
+
+    @property
+    def covered(self) -> npt.NDArray[np.int64]:
+        """Numbers of the frames that the scoring covers."""
+        return np.flatnonzero(self._finder.selection(self._scoring, self.sequence)[1])
+
+    def embedding_blocks(
+        self, frames: npt.NDArray[np.int64] | None = None, chips: int = BLOCK_CHIPS
+    ) -> Iterator[EmbeddingBlock]:
+        """Embeddings of frames (default: all) in order of time, about `chips` at once."""
+        wanted = np.arange(self.count) if frames is None else frames
+        yield from embedding_blocks(self._finder, self.sequence, wanted, chips)
+
+    def result_blocks(
+        self, kept: tuple[str, ...] = ("probabilities",), chips: int = BLOCK_CHIPS
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
+        """Frame numbers and results of all covered frames in order of time, block by block."""
+        yield from result_blocks(
+            self._finder, self._scoring, self.sequence, self._class_names, kept, chips
+        )
+
+    def to_xarray(self) -> Any:
+        """Fractions with intervals, and label maps, as an `xarray.Dataset`.
+
+        Raises
+        ------
+        UsageError
+            If xarray is not installed.
+        """
+        return convert.to_xarray(self)
+
+    def to_hyperspy(self) -> Any:
+        """Label maps as a HyperSpy signal, an image stack over time.
+
+        Raises
+        ------
+        UsageError
+            If HyperSpy is not installed.
+        """
+        return convert.to_hyperspy(self)
+
+    @property
+    def alerts(self) -> pd.DataFrame:
+        """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
+        return alert_table(read_alerts(self._catalog.places))
+
+    def _read(self, frame: int, kept: tuple[str, ...]) -> Results:
+        return self._results(self.sequence[[self._checked(frame)]], kept)
+
+    def _results(self, sequence: npt.NDArray[np.int64], kept: tuple[str, ...]) -> Results:
+        return self._finder.results(self._scoring, sequence, self._class_names, kept)
+
+
+def label_grid(results: Results, number: int) -> npt.NDArray[np.uint8]:
+    """(rows, columns) index into the class names without unknown; their number means unknown."""
+    frames = results.frames
+    codes = results.label_map[number, : int(frames.rows[number]), : int(frames.columns[number])]
+    # Stored, unknown is 0 and the first class 1.
+    return np.where(codes == 0, len(results.class_names) - 1, codes - 1).astype(np.uint8)

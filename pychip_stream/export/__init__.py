@@ -1,0 +1,1 @@
+"""Exports: what a run holds, as tables, curves, pictures and films."""

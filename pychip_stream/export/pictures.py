@@ -1,0 +1,265 @@
+"""Studio: frames of a run as pictures, the label map alone and over the frame."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import PychipError
+
+Rgb = npt.NDArray[np.uint8]
+
+_OPACITY = 0.45
+_NICE = (1.0, 2.0, 5.0)
+_LARGER = {"pm": "nm", "nm": "µm", "µm": "mm"}
+_OUTSIDE = 40
+"""Grey of pixels that no chip covers."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What is written below a picture.
+
+    Attributes
+    ----------
+    entries
+        (name, colour, fraction or None) in order.
+    pixel_size, unit
+        For the scale bar; None: it counts pixels.
+    title
+        First line.
+    """
+
+    entries: Sequence[tuple[str, str, float | None]]
+    pixel_size: float | None = None
+    unit: str | None = None
+    title: str = ""
+
+
+def color_labels(
+    label_map: npt.NDArray[np.uint8],
+    colors: Sequence[str],
+    chip_size: ChipSize,
+    shape: tuple[int, int],
+) -> Rgb:
+    """Paint a label map at frame resolution.
+
+    Parameters
+    ----------
+    label_map
+        (rows, columns) index into `colors`, the last of which is that of unknown.
+    shape
+        (H, W) of the frame in pixels.
+
+    Returns
+    -------
+    (H, W, 3) uint8; what no chip covers is dark grey.
+    """
+    palette = np.array([ImageColor.getrgb(c)[:3] for c in colors], np.uint8)
+    tiles = palette[label_map].repeat(chip_size.height, 0).repeat(chip_size.width, 1)
+    picture = np.full((*shape, 3), _OUTSIDE, np.uint8)
+    height, width = min(shape[0], tiles.shape[0]), min(shape[1], tiles.shape[1])
+    picture[:height, :width] = tiles[:height, :width]
+    return picture
+
+
+def overlay(grey: npt.NDArray[np.floating], painted: Rgb, covered: tuple[int, int]) -> Rgb:
+    """Lay a painted label map over the frame.
+
+    Parameters
+    ----------
+    grey
+        (H, W) frame, 0…1 is black to white.
+    covered
+        Height and width of the area that the chips cover; beyond it the frame stays grey.
+    """
+    frame = np.repeat((np.clip(grey, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+    mixed = frame.astype(np.float32) * (1 - _OPACITY) + painted.astype(np.float32) * _OPACITY
+    out = frame.copy()
+    out[: covered[0], : covered[1]] = mixed[: covered[0], : covered[1]].astype(np.uint8)
+    return out
+
+
+def with_legend(picture: Rgb, legend: Legend) -> Image.Image:
+    """Put title, scale bar and legend below a picture, whose own pixels stay as they are."""
+    height, width = picture.shape[:2]
+    size = int(np.clip(min(height, width) / 28, 12, 48))
+    font, pad = letters(size), size // 2
+    lines = _wrapped(legend, font, max(width, 18 * size), size) if legend.entries else []
+    needed = max((x for line in lines for _, _, x in line), default=0) + pad
+    canvas_width = max(width, needed, 12 * size)
+    bar_px, bar_text = scale_bar(width, legend.pixel_size, legend.unit)
+    rows = len(lines) + 1 + bool(legend.title)
+    strip = rows * (size + pad) + pad
+    canvas = Image.new("RGB", (canvas_width, height + strip), "white")
+    canvas.paste(Image.fromarray(picture), (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    y = height + pad
+    if legend.title:
+        draw.text((pad, y), legend.title, fill="black", font=font)
+        y += size + pad
+    draw.rectangle((pad, y + size // 2, pad + bar_px - 1, y + size), fill="black")
+    draw.text((bar_px + 2 * pad, y), bar_text, fill="black", font=font)
+    y += size + pad
+    for line in lines:
+        for (text, color), start, _ in line:
+            draw.rectangle((start, y + size // 8, start + size, y + size), fill=color)
+            draw.text((start + size + pad, y), text, fill="black", font=font)
+        y += size + pad
+    return canvas
+
+
+def scale_bar(width: int, pixel_size: float | None, unit: str | None) -> tuple[int, str]:
+    """Length in pixels and text of a scale bar of about a fifth of the width."""
+    scale = pixel_size if pixel_size and np.isfinite(pixel_size) and pixel_size > 0 else 1.0
+    wanted = width * scale / 5
+    exponent = 10.0 ** np.floor(np.log10(wanted))
+    length = max((n * exponent for n in _NICE if n * exponent <= wanted), default=exponent)
+    label = (unit or "").replace("um", "µm") if scale is pixel_size else "pixels"
+    pixels = max(round(length / scale), 1)
+    if label in _LARGER and length >= 1000:
+        length, label = length / 1000, _LARGER[label]
+    return pixels, f"{length:g} {label}".strip()
+
+
+def _wrapped(
+    legend: Legend, font: ImageFont.FreeTypeFont, width: int, size: int
+) -> list[list[tuple[tuple[str, str], int, int]]]:
+    """Legend entries in lines: ((text, colour), start, end) in pixels."""
+    pad = size // 2
+    lines: list[list[tuple[tuple[str, str], int, int]]] = [[]]
+    x = pad
+    for name, color, fraction in legend.entries:
+        shown = name if len(name) <= 40 else name[:39] + "…"
+        text = shown if fraction is None else f"{shown} {100 * fraction:.1f} %"
+        end = x + size + pad + int(np.ceil(font.getlength(text)))
+        if lines[-1] and end + pad > width:
+            lines.append([])
+            x, end = pad, end - x + pad
+        lines[-1].append(((text, color), x, end))
+        x = end + 2 * pad
+    return lines
+
+
+@lru_cache(maxsize=8)
+def letters(size: int) -> ImageFont.FreeTypeFont:
+    """Give the font of this height, which comes with matplotlib and knows Greek and Cyrillic."""
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size
+    )
+
+
+def fraction_entries(
+    names: Sequence[str], colors: Mapping[str, str], row: Mapping[str, float] | pd.Series
+) -> list[tuple[str, str, float | None]]:
+    """Legend entries of classes and unknown with their fractions where these are known."""
+    entries: list[tuple[str, str, float | None]] = []
+    for name in (*names, UNKNOWN):
+        value = float(row[column_name(name)])
+        entries.append((name, colors[name], value if np.isfinite(value) else None))
+    return entries
+
+
+PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
+"""(path, index) → (H, W) counts, or None where they are gone."""
+
+_COLUMNS = (
+    "path", "index", "chip_width", "chip_height", "height", "width", "pixel_size", "unit",
+)  # fmt: skip
+_SOME_SIZE = ChipSize(16, 16)
+"""For archives that do not know the size of their chips."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Pictures of a frame, at its resolution.
+
+    Attributes
+    ----------
+    painted
+        (H, W, 3) label map.
+    overlay
+        (H, W, 3) label map over the frame; None where its pixels are gone.
+    """
+
+    number: int
+    painted: Rgb = field(repr=False)
+    overlay: Rgb | None = field(repr=False)
+
+    @property
+    def best(self) -> Rgb:
+        """The overlay, or the label map alone."""
+        return self.painted if self.overlay is None else self.overlay
+
+
+class Studio:
+    """Makes pictures of the frames of a run under its scoring."""
+
+    def __init__(self, run: Run, read_pixels: PixelReader) -> None:
+        self._run = run
+        self._read = read_pixels
+        self._columns = run.columns(*_COLUMNS)
+        self._table = run.fractions
+        self._colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
+        self._scales: dict[str, Normalization | None] = {}
+
+    def view(self, number: int) -> View:
+        """Paint a frame.
+
+        Raises
+        ------
+        ArchiveError
+            If the scoring does not cover it or it cannot be read.
+        """
+        labels = self._run.label_map(number)
+        known = {name: values[number] for name, values in self._columns.items()}
+        size = (int(known["chip_width"]), int(known["chip_height"]))
+        chip_size = ChipSize(*size) if min(size) >= 4 else _SOME_SIZE
+        covered = (labels.shape[0] * chip_size.height, labels.shape[1] * chip_size.width)
+        shape = (int(known["height"]), int(known["width"]))
+        if shape[0] < covered[0] or shape[1] < covered[1]:
+            shape = covered
+        painted = color_labels(labels, self._colors, chip_size, shape)
+        pixels = self._read(hdf.decode(known["path"]), int(known["index"]))
+        if pixels is None or pixels.shape != shape:
+            return View(number, painted, None)
+        scale = self._scale(number) or Normalization.from_percentiles(pixels)
+        return View(number, painted, overlay(scale.apply(pixels), painted, covered))
+
+    def legend(self, view: View) -> Legend:
+        """Text below the pictures of a frame."""
+        row = self._table.iloc[view.number]
+        entries = fraction_entries(self._run.names, self._run.colors, row)
+        return Legend(entries, *self.pixel_size(view), self.title(view))
+
+    def title(self, view: View) -> str:
+        """Name a frame by its number and time."""
+        return f"frame {view.number}, {float(self._table['time_s'].iloc[view.number]):.2f} s"
+
+    def pixel_size(self, view: View) -> tuple[float | None, str | None]:
+        """Edge of a pixel and its unit, where known."""
+        size = float(self._columns["pixel_size"][view.number])
+        unit = hdf.decode(self._columns["unit"][view.number])
+        return (size if np.isfinite(size) else None), unit or None
+
+    def _scale(self, number: int) -> Normalization | None:
+        """Find how the frame was normalised, where the run knows."""
+        version = self._run.support_version(number)
+        if version not in self._scales:
+            try:
+                self._scales[version] = self._run.support_set(version).normalization
+            except PychipError:
+                self._scales[version] = None
+        return self._scales[version]

@@ -1,0 +1,1 @@
+"""File formats: from a file of any accepted format to frames."""

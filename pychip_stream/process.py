@@ -1,0 +1,146 @@
+"""How a service lives: it steps until told to stop; its exit code says how it went."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from pychip_stream import config as configuration
+from pychip_stream import logs
+from pychip_stream.config import Config
+from pychip_stream.errors import ConfigError, PychipError
+
+SETTINGS = {
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's products are small here
+    "GOMP_SPINCOUNT": "3000",  # torch on Linux: some microseconds, then sleep
+    "KMP_BLOCKTIME": "1",  # torch elsewhere, in milliseconds
+}
+
+
+def settle(environment: MutableMapping[str, str]) -> None:
+    """Set what the user has not set."""
+    for name, value in SETTINGS.items():
+        environment.setdefault(name, value)
+
+
+logger = logging.getLogger(__name__)
+
+LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
+"""Environment variable that whoever starts a service sets when it holds the service's standard
+input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+_LOOK_S = 0.2
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    def _is_held() -> bool:
+        # A thread that waited in a read would block DLLs that look at the standard handles.
+        try:
+            _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
+        except OSError:
+            return False
+        return True
+else:
+    import select
+
+    def _is_held() -> bool:
+        lifeline = select.poll()
+        lifeline.register(0, 0)  # asks for nothing but the hang-up, which always comes
+        return not lifeline.poll(0)
+
+
+class Service(Protocol):
+    """What `run` drives."""
+
+    def step(self) -> None:
+        """Do what is due, within about 100 ms."""
+
+    def close(self) -> None:
+        """Finish what was begun and release everything."""
+
+
+def stop_event() -> threading.Event:
+    """Event that Ctrl-C, SIGTERM, Ctrl-Break (Windows) or the end of the lifeline sets.
+
+    Handlers only set the event; the work of stopping happens on the main thread.
+    """
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, on_signal)
+    if os.environ.pop(LIFELINE_VARIABLE, ""):  # it is not for the processes started from here
+        threading.Thread(target=_watch_lifeline, args=(stop,), name="lifeline", daemon=True).start()
+    return stop
+
+
+def run(make: Callable[[], Service], stop: threading.Event) -> int:
+    """Build a service, step it until `stop`, close it; returns the exit code.
+
+    An expected failure (`PychipError`) is one line in the log and the error's exit code; an
+    unexpected one is logged with its trace and gives 1, so that a supervisor notices.
+    """
+    try:
+        service = make()
+        try:
+            while not stop.is_set():
+                service.step()
+        finally:
+            service.close()
+    except PychipError as error:
+        logger.error("%s", error)
+        return error.exit_code
+    except Exception:
+        logger.exception("stopped by an unexpected error")
+        return 1
+    return 0
+
+
+def load(path: Path) -> Config:
+    """Read the configuration of a service, and let its log name the run.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be used, or leaves ports open, which only `pychip-stream run` can choose.
+    """
+    config = configuration.load(path)
+    missing = [f"wire.{name}" for name in configuration.PORTS if not getattr(config.wire, name)]
+    if missing:
+        problem = f"{', '.join(missing)}: a service started alone needs the port of every other"
+        raise ConfigError(str(path), [problem])
+    logs.set_run(config.archive.name)
+    return config
+
+
+def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | None = None) -> int:
+    """Run the service `name` of a configuration file named on the command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m pychip_stream.services.{name}")
+    parser.add_argument("config", type=Path, help="configuration with every port given")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    options = parser.parse_args(argv)
+    logs.configure(name, style=options.log_format)
+    stop = stop_event()
+
+    def start() -> Service:
+        return make(load(options.config))
+
+    return run(start, stop)
+
+
+def _watch_lifeline(stop: threading.Event) -> None:
+    while not stop.wait(_LOOK_S):
+        if not _is_held():
+            logger.warning("the supervising process has let go; stopping")
+            stop.set()
