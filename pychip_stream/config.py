@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pychip_stream.domain.quantities import Quantity
+from pychip_stream.domain.quantities import watched
 from pychip_stream.errors import ConfigError
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -59,7 +59,7 @@ class AlertRule(Section):
     """When to raise an alarm and what to do then."""
 
     name: str = Field(min_length=1, max_length=100)
-    quantity: Quantity = Field(description="what is watched; see docs/operate.md")
+    quantity: str = Field(description="what is watched; see docs/operate.md")
     class_: str | None = Field(None, alias="class", description="for fraction: the class")
     above: float | None = Field(None, description="fires when the value is above this")
     below: float | None = Field(None, description="fires when the value is below this")
@@ -80,6 +80,8 @@ class AlertRule(Section):
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
+        if self.quantity not in watched():
+            raise ValueError(f"quantity {self.quantity!r}: choose {', '.join(watched())}")
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
         if (self.quantity == "fraction") != (self.class_ is not None):

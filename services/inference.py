@@ -12,7 +12,6 @@ import zmq
 
 from pychip_stream import logs, process
 from pychip_stream.analysis.analyst import Analyst, open_encoder
-from pychip_stream.analysis.translation import failed_record, to_message
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
@@ -25,6 +24,7 @@ from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
+from pychip_stream.wire.records import to_message
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Worker:
             rate = record.result.label_map.size / (time.perf_counter() - begun)
             self._chips_per_s += (rate - self._chips_per_s) * (_SMOOTHING if self._done else 1.0)
         else:
-            logger.warning("%s: %s", record.path, record.reason)
+            logger.warning("%s: %s", record.frame, record.reason)
         self._deliver(*to_message(record, self.name))
 
     def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
@@ -179,7 +179,7 @@ class Worker:
             )
         except (KeyError, FrameError) as error:
             reason = f"{job.frame.path}: its pixels did not arrive ({error})"
-            return failed_record(job.frame, reason, started=time.time())
+            return FrameRecord.failed(job.frame, reason, read=time.time())
         return analyst.analyse_frame(frame, image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:

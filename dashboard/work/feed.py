@@ -10,11 +10,11 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream.analysis.places import inside
 from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError

@@ -13,10 +13,11 @@ from PIL import Image
 
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
 from pychip_stream.errors import ArchiveError, FrameError
-from pychip_stream.wire.messages import FrameRef, Live
+from pychip_stream.wire.messages import Live
 
 from ..parts.components import ChipCanvas
 from .background import Later

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pychip_stream.analysis.places import inside
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.domain.chips import CELLS, ChipSize
+from pychip_stream.domain.frames import inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError

@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.operation.health import LatencySplit
-from pychip_stream.wire.messages import FrameRef, Live, Status
+from pychip_stream.wire.messages import Live, Status
 
 from .history import Curves, History
 

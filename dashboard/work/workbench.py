@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from pychip_stream.analysis.drafting import Choice, RememberingEncoder, Trial, attempt, compose
-from pychip_stream.analysis.places import inside
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import (
@@ -22,7 +21,7 @@ from pychip_stream.archive.support_sets import (
 )
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError

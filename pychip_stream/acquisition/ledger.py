@@ -7,42 +7,11 @@ archive, and is told again after a restart.
 import heapq
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-
-class Sighted(Protocol):
-    """What the ledger needs to know of a file (see `outbox.Sighting`)."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-
-    @property
-    def size(self) -> int: ...  # noqa: D102
-
-    @property
-    def mtime_ns(self) -> int: ...  # noqa: D102
-
-    @property
-    def frames(self) -> int: ...  # noqa: D102
-
-    @property
-    def time(self) -> float: ...  # noqa: D102
-
-    @property
-    def seen(self) -> float: ...  # noqa: D102
-
-    @property
-    def problem(self) -> str | None: ...  # noqa: D102
-
-
-class Revision(NamedTuple):
-    """One frame of one state of a file."""
-
-    path: str
-    number: int
-    size: int
-    mtime_ns: int
+from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.domain.frames import FrameRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +20,23 @@ class Lease:
 
     Attributes
     ----------
-    path, index, size, mtime_ns
-        The revision of the frame.
-    lease
-        Number of the lease.
+    number
+        Of the lease.
+    frame
+        Which frame.
     attempt
         Which try this is, from 1.
     newest
         Handed out ahead of the backlog, for the display.
     worker
         Who has it.
-    time, seen
-        Of the sighting.
     """
 
-    path: str
-    index: int
-    size: int
-    mtime_ns: int
-    lease: int
+    number: int
+    frame: FrameRef
     attempt: int
     newest: bool
     worker: str
-    time: float
-    seen: float
 
 
 @dataclass(slots=True, eq=False)
@@ -97,9 +59,7 @@ class Task:
         Number of the lease that is out, 0 if none is.
     """
 
-    key: Revision
-    time: float
-    seen: float
+    frame: FrameRef
     leasable: bool = True
     waiting: bool = False
     current: bool = True
@@ -111,23 +71,7 @@ class Task:
     @property
     def rank(self) -> tuple[float, int]:
         """Order of acquisition."""
-        return self.time, self.key.number
-
-    def lease(self, number: int, worker: str, attempt: int, *, newest: bool) -> Lease:
-        """Describe the task as handed to a worker."""
-        key = self.key
-        return Lease(
-            path=key.path,
-            index=key.number,
-            size=key.size,
-            mtime_ns=key.mtime_ns,
-            lease=number,
-            attempt=attempt,
-            newest=newest,
-            worker=worker,
-            time=self.time,
-            seen=self.seen,
-        )
+        return self.frame.time, self.frame.index
 
 
 class Resting:
@@ -187,9 +131,9 @@ class Lanes:
         task.waiting = True
         self._count += 1
         self._order += 1
-        key = task.key
-        heapq.heappush(self._newest, (-task.time, -key.number, self._order, task))
-        heapq.heappush(self._oldest, (task.time, key.path, key.number, self._order, task))
+        frame = task.frame
+        heapq.heappush(self._newest, (-frame.time, -frame.index, self._order, task))
+        heapq.heappush(self._oldest, (frame.time, frame.path, frame.index, self._order, task))
 
     def take(self) -> tuple[Task, bool] | None:
         """Take a task: by turns the newest, if it is newer than all before, and the oldest.
@@ -280,10 +224,10 @@ class Ledger:
         self._lease_s = lease_s
         self._grace_s = grace_s
         self._now = float("-inf")
-        self._tasks: dict[Revision, Task] = {}
+        self._tasks: dict[FrameRef, Task] = {}
         self._current: dict[str, tuple[int, int, int]] = {}
-        self._archived: set[Revision] = set()
-        self._failed: set[Revision] = set()
+        self._archived: set[FrameRef] = set()
+        self._failed: set[FrameRef] = set()
         self._lanes = Lanes()
         self._resting = Resting()
         self._out: dict[int, _Out] = {}
@@ -323,7 +267,7 @@ class Ledger:
         """Frames that were given back and wait before they are handed out again."""
         return len(self._resting)
 
-    def add(self, sighting: Sighted) -> int:
+    def add(self, sighting: Sighting) -> int:
         """Take up a file's frames, less those that are archived.
 
         Another revision of a known path takes the place of the earlier one: frames of that one
@@ -332,19 +276,20 @@ class Ledger:
 
         Returns how many frames there are to do that were not known before.
         """
-        revision = (sighting.size, sighting.mtime_ns, max(1, sighting.frames))
-        if self._current.get(sighting.path) == revision:
+        first = sighting.frame
+        revision = (first.size, first.mtime_ns, max(1, sighting.frames))
+        if self._current.get(first.path) == revision:
             return 0
-        self.forget(sighting.path)
-        self._current[sighting.path] = revision
+        self.forget(first.path)
+        self._current[first.path] = revision
         added = 0
         for index in range(revision[2] if sighting.problem is None else 1):
-            key = Revision(sighting.path, index, sighting.size, sighting.mtime_ns)
-            if key in self._archived:
-                self.newest_result = max(sighting.time, self.newest_result or sighting.time)
+            frame = replace(first, index=index)
+            if frame in self._archived:
+                self.newest_result = max(frame.time, self.newest_result or frame.time)
                 continue
-            task = Task(key, sighting.time, sighting.seen, leasable=sighting.problem is None)
-            self._tasks[key] = task
+            task = Task(frame, leasable=sighting.problem is None)
+            self._tasks[frame] = task
             self._lanes.put(task)
             added += 1
         return added
@@ -356,25 +301,24 @@ class Ledger:
             return
         size, mtime_ns, frames = revision
         for index in range(frames):
-            task = self._tasks.pop(Revision(path, index, size, mtime_ns), None)
+            frame = FrameRef(path=path, index=index, size=size, mtime_ns=mtime_ns)
+            task = self._tasks.pop(frame, None)
             if task is not None:
                 self._retire(task)
 
-    def archived(
-        self, path: str, index: int, size: int, mtime_ns: int, *, failed: bool = False
-    ) -> None:
+    def archived(self, frame: FrameRef, *, failed: bool = False) -> None:
         """Note that a revision is durably in the archive, whoever put it there and when."""
-        key = Revision(path, index, size, mtime_ns)
-        self._archived.add(key)
+        self._archived.add(frame)
         if failed:
-            self._failed.add(key)
+            self._failed.add(frame)
         else:
-            self._failed.discard(key)
-        task = self._tasks.pop(key, None)
+            self._failed.discard(frame)
+        task = self._tasks.pop(frame, None)
         if task is not None:
             self._retire(task)
             self._take_back(task.out)
-            self.newest_result = max(task.time, self.newest_result or task.time)
+            time = task.frame.time
+            self.newest_result = max(time, self.newest_result or time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
         """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
@@ -395,7 +339,7 @@ class Ledger:
         task, ahead = taken
         self._number += 1
         task.out = self._number
-        lease = task.lease(self._number, worker, task.attempts + 1, newest=ahead)
+        lease = Lease(self._number, task.frame, task.attempts + 1, ahead, worker)
         self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
         self._held.setdefault(worker, set()).add(self._number)
         return lease
@@ -410,7 +354,7 @@ class Ledger:
             return None
         task = out.task
         if task.current:
-            logger.debug("%s given back: %s", out.lease.path, reason)
+            logger.debug("%s given back: %s", out.lease.frame, reason)
             self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
             task.releases += 1
         return out.lease
@@ -490,8 +434,7 @@ class Ledger:
                 self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
             else:
                 task.leasable = False
-                lease = task.lease(number, out.lease.worker, task.attempts, newest=False)
-                self._quarantined.append(lease)
+                self._quarantined.append(replace(out.lease, attempt=task.attempts, newest=False))
         return out.lease
 
     def _retire(self, task: Task) -> None:

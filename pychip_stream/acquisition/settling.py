@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pychip_stream.acquisition.completeness import Verdict, being_written, judge
 from pychip_stream.acquisition.tree import Stat, Tree
+from pychip_stream.domain.frames import FrameRef
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A candidate that is complete, or that waiting cannot help (`problem`)."""
+class Sighting:
+    """A revision of a file that is complete, or that never will be.
 
-    path: str
-    found: Stat
-    seen: float
-    frames: int
+    Attributes
+    ----------
+    frame
+        Its first frame.
+    frames
+        Frames in it; 1 for a refused file.
+    problem
+        Why no frame can be had from it, or None.
+    """
+
+    frame: FrameRef
+    frames: int = 1
     problem: str | None = None
 
 
@@ -107,10 +116,10 @@ class Settler:
         self._candidates.pop(path, None)
         self._due.pop(path, None)
 
-    def step(self, budget_s: float) -> list[Settled]:
+    def step(self, budget_s: float) -> list[Sighting]:
         """Look at candidates, newest first, for at most about `budget_s` seconds."""
         end = time.monotonic() + budget_s
-        settled: list[Settled] = []
+        settled: list[Sighting] = []
         for candidate in self._next():
             result = self._look_safely(candidate)
             if result is not None:
@@ -174,7 +183,7 @@ class Settler:
         self._due[candidate.path] = due
         heapq.heappush(self._waiting, (due, candidate.path))
 
-    def _look_safely(self, candidate: Candidate) -> Settled | None:
+    def _look_safely(self, candidate: Candidate) -> Sighting | None:
         """Look at a candidate; an error of our own must not lose it or stop the others."""
         try:
             return self._look(candidate)
@@ -183,7 +192,7 @@ class Settler:
             self._later(candidate, time.monotonic(), f"could not be judged ({error})")
             return None
 
-    def _look(self, candidate: Candidate) -> Settled | None:
+    def _look(self, candidate: Candidate) -> Sighting | None:
         """Decide on one candidate, or say when to look again."""
         now = time.monotonic()
         try:
@@ -209,7 +218,7 @@ class Settler:
             return None
         return self._judge(candidate, now, quiet)
 
-    def _judge(self, candidate: Candidate, now: float, quiet: bool) -> Settled | None:
+    def _judge(self, candidate: Candidate, now: float, quiet: bool) -> Sighting | None:
         verdict = judge(self._tree.absolute(candidate.path), candidate.found[0])
         if verdict.whole:
             return self._settled(candidate, verdict)
@@ -223,13 +232,14 @@ class Settler:
             self._later(candidate, now, verdict.reason)
         return None
 
-    def _settled(self, candidate: Candidate, verdict: Verdict) -> Settled:
-        return Settled(
-            candidate.path,
-            candidate.found,
-            candidate.seen,
-            verdict.frames if verdict.whole else 1,
-            None if verdict.whole else verdict.reason,
+    def _settled(self, candidate: Candidate, verdict: Verdict) -> Sighting:
+        size, mtime_ns = candidate.found
+        frame = FrameRef(
+            path=candidate.path, size=size, mtime_ns=mtime_ns, time=mtime_ns / 1e9,
+            seen=candidate.seen,
+        )  # fmt: skip
+        return (
+            Sighting(frame, verdict.frames) if verdict.whole else Sighting(frame, 1, verdict.reason)
         )
 
     def _later(self, candidate: Candidate, now: float, reason: str) -> None:

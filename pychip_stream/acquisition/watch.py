@@ -13,39 +13,9 @@ from itertools import islice
 
 from pychip_stream.acquisition.events import EventSource, Hints
 from pychip_stream.acquisition.series import SeriesBook
-from pychip_stream.acquisition.settling import Settled, Settler
+from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A revision of a file that is complete, or that never will be.
-
-    Attributes
-    ----------
-    path
-        Relative to the acquisition root, with forward slashes.
-    size, mtime_ns
-        Of the file when it was judged.
-    frames
-        Frames in it; 1 for a refused file.
-    time
-        Acquisition time in seconds since 1970: from the name of an in-situ frame, else the
-        file's time.
-    seen
-        When it was first seen, in seconds since 1970.
-    problem
-        Why no frame can be had from it, or None.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    frames: int
-    time: float
-    seen: float
-    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +69,7 @@ class Outbox:
     def sight(self, sighting: Sighting) -> None:
         """Put a sighting in; a file that had vanished is there again."""
         with self._filled:
-            self._vanished.pop(sighting.path, None)
+            self._vanished.pop(sighting.frame.path, None)
             self._sightings.append(sighting)
             self._filled.notify_all()
 
@@ -124,7 +94,9 @@ class Outbox:
         Such a sighting has been taken when this is asked again.
         """
         with self._filled:
-            waiting = {sighting.path for sighting in self._sightings} if self._vanished else set()
+            if not self._vanished:
+                return []
+            waiting = {sighting.frame.path for sighting in self._sightings}
             taken = [path for path in self._vanished if path not in waiting]
             for path in taken:
                 del self._vanished[path]
@@ -247,8 +219,8 @@ class FolderWatch:
             self._reach(error.strerror or str(error))
         self._take_changes()
         if not self._root_error:
-            for settled in self._settler.step(_SETTLE_BUDGET_S):
-                self._sight(settled)
+            for sighting in self._settler.step(_SETTLE_BUDGET_S):
+                self._sight(sighting)
         self._turned = time.monotonic()
         self._report()
         self._pause()
@@ -281,21 +253,12 @@ class FolderWatch:
             self._settler.add(path, found)
             self._book.enter(path)
 
-    def _sight(self, settled: Settled) -> None:
-        size, mtime_ns = settled.found
-        self._tree.note(settled.path, settled.found)
-        self._rounds.remember(settled.path)
-        self._outbox.sight(
-            Sighting(
-                path=settled.path,
-                size=size,
-                mtime_ns=mtime_ns,
-                frames=settled.frames,
-                time=self._book.note(settled.path, self._tree.absolute(settled.path), mtime_ns),
-                seen=settled.seen,
-                problem=settled.problem,
-            )
-        )
+    def _sight(self, sighting: Sighting) -> None:
+        frame = sighting.frame
+        self._tree.note(frame.path, (frame.size, frame.mtime_ns))
+        self._rounds.remember(frame.path)
+        time = self._book.note(frame.path, self._tree.absolute(frame.path), frame.mtime_ns)
+        self._outbox.sight(replace(sighting, frame=replace(frame, time=time)))
 
     def _report(self) -> None:
         now = time.monotonic()

@@ -2,15 +2,14 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from pychip_stream.analysis.places import inside
-from pychip_stream.analysis.translation import failed_record, time_of
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain import quantities
+from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -20,7 +19,6 @@ from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.encoders.encoder import load_encoder
 from pychip_stream.model.monitor import Monitor
-from pychip_stream.wire.messages import FrameRef
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +108,9 @@ class Analyst:
         except FrameIncompleteError:
             raise
         except FrameError as error:
-            return failed_record(ref, str(error), started=started)
+            return FrameRecord.failed(ref, str(error), read=started)
         except MemoryError:
-            return failed_record(ref, "too little memory to read it", started=started)
+            return FrameRecord.failed(ref, "too little memory to read it", read=started)
         return self.analyse_frame(frame, content_hash, ref)
 
     def analyse_frame(self, frame: Frame, content_hash: str, ref: FrameRef) -> FrameRecord:
@@ -121,9 +119,9 @@ class Analyst:
         try:
             result, embeddings = self._classify(frame)
         except FrameError as error:
-            return failed_record(ref, str(error), started=read)
+            return FrameRecord.failed(ref, str(error), read=read)
         except MemoryError:
-            return failed_record(ref, "too little memory to classify it", started=read)
+            return FrameRecord.failed(ref, "too little memory to classify it", read=read)
         record = self._record(ref, frame, content_hash, result, embeddings, read)
         self._notice(record, frame)
         return record
@@ -135,13 +133,12 @@ class Analyst:
 
     def _notice(self, record: FrameRecord, frame: Frame) -> None:
         """Say once what a frame changes about how far the numbers can be trusted."""
-        drift = record.result.drift if record.result else float("nan")
-        for line in self.monitor.observe(record.path, drift, record.intensity):
-            logger.warning("%s: %s", record.path, line, extra={"frame": record.path})
+        for line in self.monitor.observe(record.frame.path, record.measured):
+            logger.warning("%s: %s", record.frame.path, line, extra={"frame": record.frame.path})
         scale = scale_warning(self.support, frame)
         if scale is not None and scale not in self._scales:
             self._scales.add(scale)
-            logger.warning("%s: %s", record.path, scale, extra={"frame": record.path})
+            logger.warning("%s: %s", record.frame.path, scale, extra={"frame": record.frame.path})
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
@@ -158,24 +155,19 @@ class Analyst:
     ) -> FrameRecord:
         size = self.support.chip_size
         return FrameRecord(
-            path=ref.path,
-            index=ref.index,
-            size=ref.size,
-            mtime_ns=ref.mtime_ns,
+            frame=replace(ref, time=time_of(frame, ref)),
             content_hash=content_hash,
-            exposed=time_of(frame, ref),
-            seen=ref.seen,
             read=read,
             classified=time.time(),
             pixel_size=frame.pixel_size,
             unit=frame.unit,
             shape=frame.shape,
             chip_size=(size.width, size.height),
+            measured=quantities.measure(frame, result),
             embeddings=embeddings.astype(np.float16) if self.embeddings else None,
             result=result,
             encoder_hash=self.encoder.weights_hash,
             device=self.encoder.device,
-            intensity=_intensity(frame),
         )
 
 
@@ -209,14 +201,3 @@ def in_nanometres(size: float | None, unit: str | None) -> float | None:
 def open_encoder(config: EncoderConfig) -> Encoder:
     """Load the encoder that a configuration names."""
     return load_encoder(config.name, config.weights, config.device)
-
-
-def _intensity(frame: Frame) -> tuple[float, float, float]:
-    """Mean, 1st and 99th percentile of a sample of the pixels, in counts."""
-    step = max(int(np.sqrt(frame.pixels.size / 65536)), 1)
-    sample = frame.pixels[::step, ::step].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    if sample.size == 0:
-        return (0.0, 0.0, 0.0)
-    low, high = np.percentile(sample, (1, 99))
-    return (float(sample.mean()), float(low), float(high))

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from pychip_stream.analysis.analyst import Analyst
-from pychip_stream.analysis.translation import to_message
 from pychip_stream.config import ClassifyConfig
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import UsageError
@@ -22,7 +21,7 @@ from pychip_stream.model.speed import Contender, measure_speed, take_turns
 from pychip_stream.sim.files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.wire import codec
-from pychip_stream.wire.messages import FrameRef
+from pychip_stream.wire.records import to_message
 
 _EDGE, _CHIP, _FILES = 1024, 64, 4
 _CALLS = 8

@@ -9,17 +9,16 @@ import yaml
 
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.analysis.analyst import Analyst
-from pychip_stream.analysis.translation import failed_record
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.records import FrameId
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
 from pychip_stream.formats.reading import SUFFIXES, frame_count
-from pychip_stream.wire.messages import FrameRef
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 
@@ -124,12 +123,12 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
         )
 
 
-def count_done(batch: Batch, keys: Collection[FrameId]) -> int:
+def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
     """Count the files of a batch all of whose frames are archived."""
-    known, book = {_revision(key) for key in keys}, SeriesBook()
-    there = {path for path, *_ in known}
+    known, book = set(keys), SeriesBook()
+    there = {frame.path for frame in known}
     return sum(
-        all(_revision(ref) in known for ref in refs)
+        all(ref in known for ref in refs)
         for refs in (
             _refs(batch.root, path, book)
             for path in batch.paths
@@ -163,7 +162,7 @@ def classify(
         If the archive cannot be written.
     """
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
-    done = {_revision(key) for key in writer.keys}
+    done = set(writer.keys)
     book = SeriesBook()
     for path in batch.paths:
         book.enter(path.as_posix())
@@ -171,12 +170,12 @@ def classify(
         for number, path in enumerate(batch.paths):
             progress(path.name, number, len(batch.paths))
             for ref in _refs(batch.root, path, book):
-                if _revision(ref) in done:
+                if ref in done:
                     continue
                 try:
                     record = analyst.analyse(batch.root, ref)
                 except FrameIncompleteError as error:
-                    record = failed_record(ref, str(error), started=ref.seen)
+                    record = FrameRecord.failed(ref, str(error), read=ref.seen)
                 writer.append(record)
                 if writer.full:
                     writer.publish()
@@ -186,10 +185,6 @@ def classify(
         writer.publish()
         writer.release()
         raise
-
-
-def _revision(frame: FrameId | FrameRef) -> tuple[str, int, int, int]:
-    return frame.path, frame.index, frame.size, frame.mtime_ns
 
 
 def _refs(root: Path, path: Path, book: SeriesBook) -> Iterator[FrameRef]:

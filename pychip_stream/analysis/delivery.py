@@ -2,9 +2,8 @@
 
 import msgspec
 
-from pychip_stream.analysis.places import inside
-from pychip_stream.analysis.translation import time_of
 from pychip_stream.config import WatchConfig
+from pychip_stream.domain.frames import inside, time_of
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.messages import Image, Job

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pychip_stream.analysis.places import inside
 from pychip_stream.analysis.rescoring import (
     Conditions,
     EncoderFinder,
@@ -17,6 +16,7 @@ from pychip_stream.analysis.rescoring import (
 )
 from pychip_stream.archive.run import Run
 from pychip_stream.config import ClassifyConfig
+from pychip_stream.domain.frames import inside
 from pychip_stream.errors import ArchiveError, FrameError
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier

@@ -20,6 +20,7 @@ from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.disk import Disk, temporary_name
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import NO_CHIP, Table
+from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.records import MAX_REASON, FrameRecord, FrameResult
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -529,12 +530,14 @@ def _table(
     now = time.time()
     grids = [r.result.label_map.shape if r.result else (0, 0) for r in records]
     columns: dict[str, list[object]] = {
-        name: [getattr(r, name) for r in records]
-        for name in ("index", "size", "mtime_ns", "time", "exposed", "seen", "read", "classified")
+        name: [getattr(r, name) for r in records] for name in ("time", "read", "classified")
     }
+    for name in ("index", "size", "mtime_ns", "seen"):
+        columns[name] = [getattr(r.frame, name) for r in records]
     columns |= {
         "sequence": list(sequence),
         "revision": list(revisions),
+        "exposed": [r.frame.time or np.nan for r in records],
         "archived": [now] * len(records),
         "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
         "height": [r.shape[0] for r in records],
@@ -545,11 +548,10 @@ def _table(
         "columns": [g[1] for g in grids],
         "session": [session] * len(records),
     }
-    columns["drift"] = [np.nan if r.result is None else r.result.drift for r in records]
-    for number, name in enumerate(("intensity_mean", "intensity_p1", "intensity_p99")):
-        columns[name] = [r.intensity[number] for r in records]
+    for name in OF_FRAMES.names:
+        columns[name] = [r.measured.get(name, np.nan) for r in records]
     words: dict[str, list[str]] = {
-        "path": [r.path for r in records],
+        "path": [r.frame.path for r in records],
         "content_hash": [r.content_hash for r in records],
         "unit": [r.unit or "" for r in records],
         "status": [r.status for r in records],

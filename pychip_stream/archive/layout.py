@@ -9,6 +9,7 @@ import numpy as np
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
 from pychip_stream.domain.frames import natural
+from pychip_stream.domain.quantities import OF_FRAMES
 
 ENTRY = "entry"
 FRAMES = "frames"
@@ -75,10 +76,7 @@ COLUMNS = (
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
     Column("device", "S", "", "where the encoder ran and in which precision"),
-    Column("intensity_mean", "f8", "count", "mean of the frame"),
-    Column("intensity_p1", "f8", "count", "1st percentile of the frame"),
-    Column("intensity_p99", "f8", "count", "99th percentile of the frame"),
-    Column("drift", "f8", "", "how far the chips moved from the examples; 1 is a class's border"),
+    *(Column(q.name, "f8", q.unit, q.meaning) for q in OF_FRAMES),
     Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
 )
 

@@ -27,7 +27,8 @@ from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
 from pychip_stream.archive.layout import Table
 from pychip_stream.archive.live import LiveView
-from pychip_stream.domain.records import FrameId, FrameRecord
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
 
 _Stat = tuple[int, int]
@@ -40,10 +41,13 @@ class KnownFrames:
     ----------
     keys
         Every archived revision in order of archiving; the order never changes.
+    failed
+        Those that were archived as failed.
     """
 
     def __init__(self) -> None:
-        self.keys: list[FrameId] = []
+        self.keys: list[FrameRef] = []
+        self.failed: set[FrameRef] = set()
         self._revisions: dict[tuple[str, int], tuple[_Stat, ...]] = {}
 
     def read(self, table: Table) -> None:
@@ -51,12 +55,16 @@ class KnownFrames:
         texts = (hdf.strings(table[name]) for name in ("path", "status"))
         numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
         for path, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
-            self.keys.append(FrameId(path, index, size, mtime_ns, status))
+            frame = FrameRef(path=path, index=index, size=size, mtime_ns=mtime_ns)
+            self.keys.append(frame)
+            if status == "failed":
+                self.failed.add(frame)
             self._note((path, index), (size, mtime_ns))
 
     def take(self, record: FrameRecord) -> bool:
         """Note a frame that is to be archived; False where this revision is known already."""
-        key, stat = (record.path, record.index), (record.size, record.mtime_ns)
+        frame = record.frame
+        key, stat = (frame.path, frame.index), (frame.size, frame.mtime_ns)
         if stat in self._revisions.get(key, ()):
             return False
         self._note(key, stat)
@@ -64,12 +72,15 @@ class KnownFrames:
 
     def revision(self, record: FrameRecord) -> int:
         """Tell which revision of its frame a record is, from 1."""
-        stats = self._revisions[record.path, record.index]
-        return stats.index((record.size, record.mtime_ns)) + 1
+        frame = record.frame
+        return self._revisions[frame.path, frame.index].index((frame.size, frame.mtime_ns)) + 1
 
-    def archived(self, ids: Iterable[FrameId]) -> None:
+    def archived(self, records: Iterable[FrameRecord]) -> None:
         """Count frames that are on disk now."""
-        self.keys.extend(ids)
+        for record in records:
+            self.keys.append(record.frame)
+            if record.status == "failed":
+                self.failed.add(record.frame)
 
     def _note(self, key: tuple[str, int], stat: _Stat) -> None:
         self._revisions[key] = (*self._revisions.get(key, ()), stat)
@@ -83,7 +94,7 @@ _MAX_PENDING_BYTES = 256 << 20
 class _Batch(NamedTuple):
     """Frames on their way to the disk; kept as they are until they have arrived."""
 
-    ids: list[FrameId]
+    records: list[FrameRecord]
     header: Header
     block: Block
     image: bytes
@@ -165,9 +176,14 @@ class RunWriter:
         return self._places.closed
 
     @property
-    def keys(self) -> list[FrameId]:
+    def keys(self) -> list[FrameRef]:
         """Every archived revision in order of archiving; the order never changes."""
         return self._known.keys
+
+    @property
+    def failed(self) -> set[FrameRef]:
+        """Those that were archived as failed."""
+        return self._known.failed
 
     @property
     def pending_count(self) -> int:
@@ -226,7 +242,7 @@ class RunWriter:
                 f"{self._places.segments}: cannot be written ({reason(error)})"
             ) from error
 
-    def publish(self) -> list[FrameId]:
+    def publish(self) -> list[FrameRef]:
         """Write the pending frames as a segment; returns the keys that are now on disk.
 
         Raises
@@ -246,16 +262,15 @@ class RunWriter:
         except OSError as error:
             raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
         self._batch = None
-        count = len(batch.ids)
-        del self._pending[:count]
+        del self._pending[: len(batch.records)]
         self._pending_bytes = sum(
             r.embeddings.nbytes for r in self._pending if r.embeddings is not None
         )
         self._pending_since = time.monotonic()
-        self._known.archived(batch.ids)
+        self._known.archived(batch.records)
         self._next = span.last + 1
         self._adopt(path, batch)
-        return batch.ids
+        return [record.frame for record in batch.records]
 
     def close(self) -> Path:
         """Publish, merge the run into one file, and let it go.
@@ -320,7 +335,7 @@ class RunWriter:
         )  # fmt: skip
         self._sequence += len(records)
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
-        return _Batch([r.id for r in records], header, block, segment_image(header, block))
+        return _Batch(records, header, block, segment_image(header, block))
 
     def _write_supports(self) -> None:
         for version in list(self._supports):

@@ -125,7 +125,7 @@ def run_contents(run: "Run") -> dict[str, object]:
 
 def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
-    from pychip_stream.analysis.places import inside
+    from pychip_stream.domain.frames import inside
     from pychip_stream.formats.reading import read_frame
 
     base = root or run.root

@@ -294,7 +294,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     """
     tree, image = structure.detail
     check_memory(source.name, image.frame_bytes, max_bytes)
-    pass  # loads slowly; the watcher never needs it
+    # loads slowly; the watcher never needs it
 
     with FileDM(source, image) as file:
         data = file.getSlice(0, index)["data"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from pychip_stream.config import AlertRule, Config
-from pychip_stream.domain.quantities import PERCENT, UNITS, Quantity
+from pychip_stream.domain.quantities import tell
 from pychip_stream.wire.messages import Alert
 
 _INSIDE = 0.1
@@ -38,7 +38,7 @@ class Rule:
     """
 
     name: str
-    quantity: Quantity
+    quantity: str
     limit: float
     above: bool = True
     of: str = ""
@@ -66,9 +66,7 @@ class Rule:
 
     def tell(self, value: float) -> str:
         """Write a value with its unit."""
-        if self.quantity in PERCENT:
-            return f"{value:.1%}"
-        return f"{value:.4g}{UNITS.get(self.quantity, '')}"
+        return tell(self.quantity, value)
 
 
 class Firing(NamedTuple):
@@ -117,7 +115,7 @@ class AlertEngine:
             if rule.name in wanted and not state.on:
                 state.on, state.began = True, now
 
-    def look(self, values: Mapping[tuple[Quantity, str], float], now: float) -> list[Firing]:
+    def look(self, values: Mapping[tuple[str, str], float], now: float) -> list[Firing]:
         """Judge new values.
 
         Parameters
@@ -185,7 +183,7 @@ class Alerting:
         on = [name for name, alert in alerts.items() if alert.state == "on"]
         self._engine.restore(on, time.monotonic())
 
-    def look(self, values: Mapping[tuple[Quantity, str], float], path: str) -> list[Alert]:
+    def look(self, values: Mapping[tuple[str, str], float], path: str) -> list[Alert]:
         """Judge new values; `path` is the newest frame's."""
         return [self._alert(f, path) for f in self._engine.look(values, time.monotonic())]
 

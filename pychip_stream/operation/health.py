@@ -11,7 +11,7 @@ import numpy.typing as npt
 import zmq
 
 from pychip_stream.config import Config
-from pychip_stream.domain.quantities import Quantity
+from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
@@ -23,7 +23,6 @@ SILENT_S = 3.5
 TROUBLED = frozenset({"stalled", "paused", "failed"})
 STAGES = ("seen", "read", "classified", "archived", "shown")
 _RATE_WINDOW_S = 10.0
-_DRIFT_FRAMES = 8
 _MOST_INSTANCES = 300
 
 
@@ -52,7 +51,9 @@ class RunHealth:
         self.alerts: dict[str, Alert] = {}
         self._archived: deque[tuple[float, float]] = deque(maxlen=600)
         self._seen_at: float | None = None
-        self._drifts: deque[float] = deque(maxlen=_DRIFT_FRAMES)
+        self._measured: dict[str, deque[float]] = {
+            q.name: deque(maxlen=q.smoothed) for q in OF_FRAMES
+        }
 
     def take(self, received: Received) -> None:
         """Take in one message of the hub."""
@@ -81,8 +82,9 @@ class RunHealth:
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
             names = (*live.names, UNKNOWN)
             self.fractions = {n: float(v) for n, v in zip(names, values, strict=False)}
-            if np.isfinite(live.drift):
-                self._drifts.append(live.drift)
+            for name, value in live.measured.items():
+                if name in self._measured and np.isfinite(value):
+                    self._measured[name].append(value)
 
     def counter(self, name: str, instance: str = "watcher") -> float:
         """Return a counter of a service, 0 until it was heard."""
@@ -121,11 +123,16 @@ class RunHealth:
         """Seconds since a new frame was seen; NaN before the first."""
         return float("nan") if self._seen_at is None else time.monotonic() - self._seen_at
 
-    def values(self) -> dict[tuple[Quantity, str], float]:
+    @property
+    def measured(self) -> dict[str, float]:
+        """Quantities of the newest frames, each the median of as many as it says."""
+        return {name: float(np.median(last)) for name, last in self._measured.items() if last}
+
+    def values(self) -> dict[tuple[str, str], float]:
         """Everything that alert rules can watch."""
-        found: dict[tuple[Quantity, str], float] = {
+        found = {
+            **{(name, ""): value for name, value in self.measured.items()},
             ("silence", ""): self.silence_s,
-            ("drift", ""): float(np.median(self._drifts)) if self._drifts else float("nan"),
             ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.statuses)),
         }
         if "watcher" in self.statuses:

@@ -73,9 +73,14 @@ class HealthCollector(Collector):
         )
         for name, value in list(health.fractions.items()):
             fractions.add_metric([name], value)
+        measured = GaugeMetricFamily(
+            "pychip_quantity", "quantities of the newest frames", labels=["quantity"]
+        )
+        for name, value in health.measured.items():
+            measured.add_metric([name], value)
         alerts = GaugeMetricFamily("pychip_alert", "1 while a rule fires", labels=["rule", "level"])
         for name, alert in sorted(health.alerts.items()):
             alerts.add_metric([name, alert.level], float(alert.state == "on"))
         rate = GaugeMetricFamily("pychip_frames_per_second", "archived over the last seconds")
         rate.add_metric([], health.rate)
-        return [up, counters, frames, latency, fractions, alerts, rate]
+        return [up, counters, frames, latency, fractions, measured, alerts, rate]

@@ -9,12 +9,12 @@ import time
 
 import zmq
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire import codec
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     FrameFailed,
-    FrameRef,
     Live,
     Ready,
     Release,

@@ -14,8 +14,9 @@ import yaml
 import zmq
 
 from pychip_stream import config as configuration
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import FrameRef, Live, Seen, Status
+from pychip_stream.wire.messages import Live, Seen, Status
 from tests.support.ports import free_ports, free_wire
 from tests.support.waiting import wait_for
 

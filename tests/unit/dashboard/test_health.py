@@ -13,7 +13,8 @@ from dashboard.work.stages import (
     stages,
 )
 from dashboard.work.state import Alert, RunState, Shot
-from pychip_stream.wire.messages import FrameRef, Live, Status
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire.messages import Live, Status
 from tests.support.live_frames import HALF, live
 
 

@@ -6,13 +6,13 @@ import pytest
 import zmq
 
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
-    FrameRef,
     Job,
     KeysWanted,
     Ready,

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import zmq
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import FrameRef, Live
+from pychip_stream.wire.messages import Live
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 

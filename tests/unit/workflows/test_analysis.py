@@ -9,10 +9,9 @@ import tifffile
 from pychip_stream.analysis.analyst import Analyst, in_nanometres, open_encoder, scale_warning
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.support import ChipSource, SupportSet
 from pychip_stream.model.encoders.encoder import load_encoder
-from pychip_stream.wire.messages import FrameRef
 
 
 def a_frame(pixel_size=0.1, unit="nm", seed=0, source=""):

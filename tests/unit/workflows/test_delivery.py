@@ -9,10 +9,10 @@ import pytest
 import tifffile
 
 from pychip_stream.analysis.delivery import with_pixels
-from pychip_stream.analysis.places import inside
 from pychip_stream.config import WatchConfig
+from pychip_stream.domain.frames import FrameRef, inside
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.wire.messages import FrameRef, Job
+from pychip_stream.wire.messages import Job
 
 
 @pytest.fixture

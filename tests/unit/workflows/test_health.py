@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation import health as module
 from pychip_stream.operation.health import LatencySplit, RunHealth
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Alert, FrameRef, Live, Seen, Status
+from pychip_stream.wire.messages import Alert, Live, Seen, Status
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.analysis.translation import to_message, to_record
 from pychip_stream.archive import layout
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.wire.codec import decode, encode
+from pychip_stream.wire.records import to_message, to_record
 
 
 @pytest.fixture
