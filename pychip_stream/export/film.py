@@ -12,9 +12,8 @@ from pychip_stream.archive.disk import Disk, reason, temporary_name
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
-from pychip_stream.export import pictures as figures
 from pychip_stream.export.curves import Panel, curve_panel
-from pychip_stream.export.pictures import Legend, PixelReader, Rgb, Studio
+from pychip_stream.export.pictures import Legend, PixelReader, Rgb, Studio, with_legend
 
 Progress = Callable[[int, int], None]
 
@@ -138,7 +137,7 @@ class _Film:
         picture, factor = _scaled(view.best, self._edge)
         size, unit = self._studio.pixel_size(view)
         legend = Legend((), None if size is None else size / factor, unit, self._studio.title(view))
-        made = figures.with_legend(np.asarray(picture), legend)
+        made = with_legend(np.asarray(picture), legend)
         if box is None or made.size == box:
             return made
         made.thumbnail(box)

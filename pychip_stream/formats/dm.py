@@ -12,8 +12,14 @@ from ncempy.io.dm import fileDM
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.formats import units as quantities
-from pychip_stream.formats.source import Source, Structure, check_memory
+from pychip_stream.formats.source import Format, Source, Structure, check_memory
+from pychip_stream.formats.units import (
+    from_date_and_clock,
+    from_filetime,
+    from_text,
+    pixel_size,
+    seconds,
+)
 
 _SIZES = {2: 2, 3: 4, 4: 2, 5: 4, 6: 4, 7: 8, 8: 1, 9: 1, 10: 1, 11: 8, 12: 8}
 _CODES = {2: "h", 3: "i", 4: "H", 5: "I", 6: "f", 7: "d", 8: "B", 9: "b", 10: "b", 11: "q", 12: "Q"}
@@ -383,12 +389,12 @@ def _check_signal(name: str, values: dict[str, Any], path: str, dimensions: int)
 
 def _pixel_size(tree: DmTree, path: str) -> tuple[float | None, str | None]:
     axis = f"{path}.ImageData.Calibrations.Dimension.1"
-    return quantities.pixel_size(tree.values.get(f"{axis}.Scale"), tree.values.get(f"{axis}.Units"))
+    return pixel_size(tree.values.get(f"{axis}.Scale"), tree.values.get(f"{axis}.Units"))
 
 
 def _exposure(tree: DmTree, path: str) -> float | None:
     for tag in _EXPOSURES:
-        value = quantities.seconds(tree.values.get(f"{path}.{tag}"))
+        value = seconds(tree.values.get(f"{path}.{tag}"))
         if value is not None:
             return value
     return None
@@ -397,14 +403,14 @@ def _exposure(tree: DmTree, path: str) -> float | None:
 def _time(tree: DmTree, path: str) -> Stamp | None:
     values = tree.values
     for where in (f"{path}.ImageTags.DataBar", "DataBar"):
-        stamp = quantities.from_filetime(values.get(f"{where}.Acquisition Time (OS)"))
+        stamp = from_filetime(values.get(f"{where}.Acquisition Time (OS)"))
         if stamp is None:
-            stamp = quantities.from_date_and_clock(
+            stamp = from_date_and_clock(
                 values.get(f"{where}.Acquisition Date"), values.get(f"{where}.Acquisition Time")
             )
         if stamp is not None:
             return stamp
-    return quantities.from_text(values.get(f"{path}.ImageTags.Timestamp"))
+    return from_text(values.get(f"{path}.ImageTags.Timestamp"))
 
 
 class FileDM(fileDM):  # type: ignore[misc]
@@ -449,3 +455,6 @@ class FileDM(fileDM):  # type: ignore[misc]
         self.dataType = [self._image.kind]
         self.dataOffset = [self._image.block.offset]
         self.dataSize = [self._image.block.size]
+
+
+FORMAT = Format("DM", (".dm3", ".dm4"), lambda _, head: is_dm(head), examine, read, own_time)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
 
 _MAX_JSON = 1 << 22
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -144,3 +144,7 @@ def _hdf5(source: Source) -> Any:
         raise FrameError(f"{source.name}: is no readable HDF5 file ({text})") from error
     with file:
         yield file
+
+
+# DM5 only to say that it is refused.
+FORMAT = Format("HDF5", (".emd", ".dm5"), lambda _, head: is_hdf5(head), examine, read)

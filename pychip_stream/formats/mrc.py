@@ -7,7 +7,7 @@ import numpy as np
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
 
 _BYTES = {0: 1, 1: 2, 2: 4, 6: 2}
 _HEADER = 1024
@@ -72,3 +72,6 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         source=source.name,
         index=index,
     )
+
+
+FORMAT = Format("MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read)

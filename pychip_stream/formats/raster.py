@@ -13,7 +13,7 @@ from PIL import Image
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, units
-from pychip_stream.formats.source import Source, Structure, check_memory
+from pychip_stream.formats.source import Format, Source, Structure, check_memory
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EOI = b"\xff\xd9"
@@ -177,3 +177,7 @@ def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if pixels.ndim == 2:
         return np.asarray(pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels)
     return grey.from_rgb(pixels) if pixels.shape[-1] >= 3 else np.ascontiguousarray(pixels[..., 0])
+
+
+PNG = Format("PNG", (".png",), lambda _, head: is_png(head), examine_png, read)
+JPEG = Format("JPEG", (".jpg", ".jpeg"), lambda _, head: is_jpeg(head), examine_jpeg, read)

@@ -6,12 +6,12 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
+<<<<<<< HEAD
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -21,11 +21,14 @@ from pychip_stream.errors import (
 )
 from pychip_stream.formats import dm, emd, mrc, raster, ser, tiff, tiff_map
 from pychip_stream.formats.source import Source, Structure, opened
+=======
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.formats import FORMATS
+from pychip_stream.formats.source import Format, Source, Structure, opened
+>>>>>>> e5d690e (Formats registry; aliases)
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dm3", ".dm4", ".dm5", ".mrc", ".ser", ".emd"}
-)
-"""Endings of names that may hold frames, in lower case; dm5 only to say that it is refused."""
+SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
+"""Endings of names that may hold frames, in lower case."""
 
 MAX_BYTES = 2 << 30
 """Memory that one frame may need unless a configuration says otherwise."""
@@ -34,6 +37,7 @@ _T = TypeVar("_T")
 _IN_MEMORY = 256 << 20
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True, slots=True)
 class _Format:
     """A format: how it is judged, and how it is read."""
@@ -64,6 +68,8 @@ _LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
 """Beginnings of formats that are told by more than their first four bytes: DM, PNG, HDF5."""
 
 
+=======
+>>>>>>> e5d690e (Formats registry; aliases)
 def is_frame_name(name: str) -> bool:
     """Whether a file of this name may hold frames; hidden and temporary files do not."""
     return name[name.rfind(".") :].lower() in SUFFIXES and not name.startswith((".", "~"))
@@ -184,16 +190,20 @@ def _read(source: Source, index: int, max_bytes: int) -> Frame:
     return _guarded(source, work)
 
 
-def _recognize(source: Source) -> _Format:
+def _recognize(source: Source) -> Format:
     if source.size == 0:
         raise FrameIncompleteError(f"{source.name}: is empty")
     head = source.bytes_at(0, min(16, source.size))
-    for matches, form in _BY_HEAD:
-        if matches(head):
+    for form in FORMATS:
+        if form.matches(source, head):
             return form
+<<<<<<< HEAD
     if mrc.is_mrc(source):
         return _MRC
     if head == bytes(len(head)) or (len(head) < 16 and _may_begin(head)):
+=======
+    if len(head) < 16 or head == bytes(16):
+>>>>>>> e5d690e (Formats registry; aliases)
         raise FrameIncompleteError(f"{source.name}: its header is not written yet")
     raise FrameUsageError(
         f"{source.name}: is not an image, in no known image format; check where it comes from"

@@ -7,7 +7,7 @@ import numpy as np
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
 
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
 _IMAGES = 0x4122
@@ -76,3 +76,6 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         source=source.name,
         index=index,
     )
+
+
+FORMAT = Format("SER", (".ser",), lambda _, head: is_ser(head), examine, read)

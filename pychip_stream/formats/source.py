@@ -1,10 +1,10 @@
-"""What a look at a file's structure tells, before any pixel is decoded."""
+"""Source: access to the bytes of a file; and what a format has to say of one."""
 
 import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
+<<<<<<< HEAD
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -19,6 +20,10 @@ from pychip_stream.errors import (
     FrameUnreachableError,
     FrameUsageError,
 )
+=======
+from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+>>>>>>> e5d690e (Formats registry; aliases)
 from pychip_stream.formats import shared_files
 
 _WINDOW = 1 << 16
@@ -175,6 +180,35 @@ class Structure:
         """
         if not 0 <= index < self.frames:
             raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: each module of this folder has one (`raster` two), called FORMAT.
+
+    Attributes
+    ----------
+    name
+        For people; unique.
+    suffixes
+        Endings of file names, in lower case, that may hold it.
+    matches
+        Tells it by the file and its first bytes (up to 16), whatever the name is.
+    examine
+        Looks at the structure without decoding pixels: how many frames there are. Raises
+        FrameIncompleteError while the file is not whole, FrameError when it never will be.
+    read
+        Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
+    own_time
+        Tells when the file says that its first frame was taken, without decoding pixels.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[Source, bytes], bool]
+    examine: Callable[[Source], Structure]
+    read: Callable[[Source, Structure, int, int], Frame]
+    own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
 
 
 def check_memory(name: str, needed: int, max_bytes: int) -> None:

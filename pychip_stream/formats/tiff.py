@@ -15,7 +15,7 @@ import tifffile
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, tiff_map, tiff_metadata
-from pychip_stream.formats.source import Source, Structure, check_memory
+from pychip_stream.formats.source import Format, Source, Structure, check_memory
 from pychip_stream.formats.tiff_map import Page, TiffMap
 
 # A damaged file makes tifffile report each bad tag; the frame's own reason is enough.
@@ -231,3 +231,8 @@ def _check_expected(name: str, page: Page, pages: int) -> None:
     expected = max(_imagej_planes(page), tiff_metadata.ome_planes(page.description))
     if pages < expected:
         raise FrameIncompleteError(f"{name}: has {pages} of {expected} announced pages")
+
+
+FORMAT = Format(
+    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time
+)

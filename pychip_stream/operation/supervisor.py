@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pychip_stream import process as lifecycle
-from pychip_stream import process as threads
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.running import Say, claim, resolved_path
+from pychip_stream.process import LIFELINE_VARIABLE, SETTINGS
 
 _MOST_BYTES = 2_000_000
 
@@ -299,10 +298,10 @@ def _environment(workers: int) -> dict[str, str]:
     """Environment of the services; what the user has set stays."""
     share = max((os.cpu_count() or 1) // workers, 1)
     return {
-        **threads.SETTINGS,
+        **SETTINGS,
         **({"OMP_NUM_THREADS": str(share)} if workers > 1 else {}),
         **os.environ,
-        lifecycle.LIFELINE_VARIABLE: "stdin",
+        LIFELINE_VARIABLE: "stdin",
         "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 

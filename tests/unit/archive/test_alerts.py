@@ -8,6 +8,7 @@ from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.errors import ArchiveError
 
@@ -30,7 +31,7 @@ def row(number, state="on"):
 
 def frame(number):
     return FrameRecord(
-        path=f"{number}.tif", size=1, mtime_ns=number + 1, shape=(4, 4), chip_size=(2, 2),
+        frame=FrameRef(path=f"{number}.tif", size=1, mtime_ns=number + 1), shape=(4, 4), chip_size=(2, 2),
         result=FrameResult(
             names=("a", "b"), label_map=np.zeros((2, 2), np.uint8),
             probabilities=np.zeros((2, 2, 2), np.float32),

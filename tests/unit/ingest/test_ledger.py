@@ -1,7 +1,7 @@
 """The ledger: who gets which frame, what becomes of it, and what the dead leave behind."""
 
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -9,17 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pychip_stream.acquisition.ledger import Ledger
+from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.domain.frames import FrameRef
 
 
-@dataclass(frozen=True)
-class File:
-    path: str
-    size: int = 1
-    mtime_ns: int = 1
-    frames: int = 1
-    time: float = 0.0
-    seen: float = 0.0
-    problem: str | None = None
+def File(path, size=1, mtime_ns=1, frames=1, time=0.0, problem=None):
+    return Sighting(FrameRef(path=path, size=size, mtime_ns=mtime_ns, time=time), frames, problem)
 
 
 def series(count, start=0):
@@ -27,7 +22,7 @@ def series(count, start=0):
 
 
 def archive(ledger, lease, **options):
-    ledger.archived(lease.path, lease.index, lease.size, lease.mtime_ns, **options)
+    ledger.archived(lease.frame, **options)
 
 
 def test_frames_are_handed_out_once_and_counted():
@@ -35,7 +30,7 @@ def test_frames_are_handed_out_once_and_counted():
     assert [ledger.add(f) for f in [*series(3), File("stack.tif", frames=4)]] == [1, 1, 1, 4]
     assert ledger.add(series(1)[0]) == 0
     leases = [ledger.lease("w", 0.0) for _ in range(7)]
-    assert len({(lease.path, lease.index) for lease in leases}) == 7
+    assert len({(lease.frame.path, lease.frame.index) for lease in leases}) == 7
     assert ledger.lease("w", 0.0) is None
     assert (ledger.seen_count, ledger.behind_count, ledger.leased_count) == (7, 7, 7)
     for lease in leases:
@@ -46,12 +41,12 @@ def test_frames_are_handed_out_once_and_counted():
 
 def test_what_the_archive_has_is_not_done_again():
     ledger = Ledger()
-    ledger.archived("00001.dm4", 0, 1, 1)
-    ledger.archived("stack.tif", 2, 1, 1)
+    ledger.archived(FrameRef(path="00001.dm4", index=0, size=1, mtime_ns=1))
+    ledger.archived(FrameRef(path="stack.tif", index=2, size=1, mtime_ns=1))
     assert [ledger.add(f) for f in [*series(2), File("stack.tif", frames=4)]] == [1, 0, 3]
     handed = set()
     while (lease := ledger.lease("w", 0.0)) is not None:
-        handed.add((lease.path, lease.index))
+        handed.add((lease.frame.path, lease.frame.index))
     assert handed == {("00000.dm4", 0), ("stack.tif", 0), ("stack.tif", 1), ("stack.tif", 3)}
 
 
@@ -60,13 +55,13 @@ def test_newest_and_oldest_take_turns_while_the_backlog_is_filled():
     for file in series(10):
         ledger.add(file)
     first = [ledger.lease("w", 0.0) for _ in range(2)]
-    assert [lease.path for lease in first] == ["00009.dm4", "00000.dm4"]
+    assert [lease.frame.path for lease in first] == ["00009.dm4", "00000.dm4"]
     assert [lease.newest for lease in first] == [True, False]
     for file in series(2, 10):
         ledger.add(file)
     order = []
     while (lease := ledger.lease("w", 0.0)) is not None:
-        order.append(lease.path)
+        order.append(lease.frame.path)
     assert order[0] == "00011.dm4"  # 10 is no news any more
     assert order[1:] == [f"{n:05}.dm4" for n in [*range(1, 9), 10]]
 
@@ -78,7 +73,7 @@ def test_a_camera_that_is_always_ahead_does_not_starve_the_backlog():
     order = []
     for number in range(4, 12):
         ledger.add(*series(1, number))
-        order.append(ledger.lease("w", 0.0).path)
+        order.append(ledger.lease("w", 0.0).frame.path)
     assert order[::2] == [f"{n:05}.dm4" for n in (4, 6, 8, 10)]
     assert order[1::2] == [f"{n:05}.dm4" for n in range(4)]
 
@@ -87,8 +82,8 @@ def test_a_worker_that_keeps_up_gets_frames_in_order_all_of_them_new():
     ledger = Ledger()
     for file in series(5):
         ledger.add(file)
-        lease = ledger.lease("w", file.time)
-        assert (lease.path, lease.newest) == (file.path, True)
+        lease = ledger.lease("w", file.frame.time)
+        assert (lease.frame.path, lease.newest) == (file.frame.path, True)
 
 
 def test_another_revision_takes_the_place_of_the_first():
@@ -97,8 +92,8 @@ def test_another_revision_takes_the_place_of_the_first():
     old = ledger.lease("w", 0.0)
     assert ledger.add(File("a.dm4", mtime_ns=2)) == 1
     assert ledger.behind_count == 1
-    assert ledger.lease("w", 0.0).mtime_ns == 2
-    ledger.release(old.lease, "has changed")
+    assert ledger.lease("w", 0.0).frame.mtime_ns == 2
+    ledger.release(old.number, "has changed")
     assert ledger.lease("w", 100.0) is None
     archive(ledger, old)  # it came through after all
     assert (ledger.seen_count, ledger.behind_count) == (2, 1)
@@ -110,7 +105,7 @@ def test_a_file_that_is_gone_is_not_behind_for_ever():
     lease = ledger.lease("w", 0.0)
     ledger.forget("a.dm4")
     assert ledger.behind_count == 0
-    assert ledger.release(lease.lease, "gone").path == "a.dm4"
+    assert ledger.release(lease.number, "gone").frame.path == "a.dm4"
     assert ledger.lease("w", 100.0) is None
     assert ledger.resting_count == 0
     ledger.forget("never.dm4")
@@ -122,7 +117,7 @@ def test_a_frame_given_back_rests_longer_each_time_and_nobody_is_blamed():
     pauses = []
     for _ in range(10):
         lease = ledger.lease("w", now)
-        ledger.release(lease.lease, "not now")
+        ledger.release(lease.number, "not now")
         assert ledger.resting_count == 1
         start = now
         while ledger.lease("w", now) is None:
@@ -143,8 +138,8 @@ def test_the_leases_of_a_silent_worker_go_to_another():
     ledger.lease("w1", 0.0)
     ledger.renew("w1", 5.0)
     assert ledger.expire(14.0) == []
-    assert [lease.path for lease in ledger.expire(15.0)] == ["a.dm4"]
-    assert (ledger.lease("w2", 18.0).path, ledger.leased_count) == ("a.dm4", 1)
+    assert [lease.frame.path for lease in ledger.expire(15.0)] == ["a.dm4"]
+    assert (ledger.lease("w2", 18.0).frame.path, ledger.leased_count) == ("a.dm4", 1)
 
 
 def test_a_worker_that_lives_keeps_its_frames_but_not_those_it_never_got():
@@ -153,11 +148,11 @@ def test_a_worker_that_lives_keeps_its_frames_but_not_those_it_never_got():
         ledger.add(file)
     kept, lost = ledger.lease("w", 0.0), ledger.lease("w", 0.0)
     for now in range(1, 30):
-        ledger.renew("w", float(now), held=(kept.lease,))
+        ledger.renew("w", float(now), held=(kept.number,))
     assert ledger.expire(30.0) == []
     assert ledger.leased_count == 1
     again = ledger.lease("w", 30.0)
-    assert (again.path, again.attempt) == (lost.path, 1)
+    assert (again.frame.path, again.attempt) == (lost.frame.path, 1)
 
 
 def test_a_frame_that_ends_its_workers_is_given_up_and_its_neighbours_are_not():
@@ -168,16 +163,16 @@ def test_a_frame_that_ends_its_workers_is_given_up_and_its_neighbours_are_not():
     for now in range(100):
         name = f"worker:{lives}"
         held = [lease for lease in (ledger.lease(name, now) for _ in range(2)) if lease]
-        ledger.renew(name, now, [lease.lease for lease in held])
-        while held and held[0].path != "0poison.dm4":
+        ledger.renew(name, now, [lease.number for lease in held])
+        while held and held[0].frame.path != "0poison.dm4":
             archive(ledger, held[0])
-            done.add(held.pop(0).path)
-            ledger.renew(name, now, [lease.lease for lease in held])
+            done.add(held.pop(0).frame.path)
+            ledger.renew(name, now, [lease.number for lease in held])
         if held:
             lives += 1
             ledger.lost(name, now)
         quarantined += ledger.quarantined()
-    assert [(lease.path, lease.attempt) for lease in quarantined] == [("0poison.dm4", 3)]
+    assert [(lease.frame.path, lease.attempt) for lease in quarantined] == [("0poison.dm4", 3)]
     assert (lives, len(done)) == (3, 6)
     assert ledger.behind_count == 1
     archive(ledger, quarantined[0], failed=True)
@@ -191,7 +186,7 @@ def test_workers_that_are_killed_one_after_the_other_do_not_have_the_same_frame_
     suspects = []
     for life in range(8):
         lease = ledger.lease(f"worker:{life}", 0.1 * life)
-        suspects.append(lease.path)
+        suspects.append(lease.frame.path)
         ledger.lost(f"worker:{life}", 0.1 * life)
     assert len(set(suspects)) == 8
     assert ledger.resting_count == 8
@@ -203,11 +198,11 @@ def test_a_frame_whose_result_is_under_way_is_not_blamed_for_the_death():
     for file in series(2):
         ledger.add(file)
     first, second = ledger.lease("w", 0.0), ledger.lease("w", 0.0)
-    ledger.renew("w", 0.0, [first.lease, second.lease])
-    ledger.renew("w", 0.0, [second.lease])  # the first is finished, not archived yet
+    ledger.renew("w", 0.0, [first.number, second.number])
+    ledger.renew("w", 0.0, [second.number])  # the first is finished, not archived yet
     ledger.lost("w", 0.0)
-    assert [lease.lease for lease in ledger.quarantined()] == [second.lease]
-    assert ledger.lease("x", 0.0).path == first.path
+    assert [lease.number for lease in ledger.quarantined()] == [second.number]
+    assert ledger.lease("x", 0.0).frame.path == first.frame.path
 
 
 def test_a_file_with_a_problem_is_behind_until_it_is_recorded_as_failed():
@@ -215,7 +210,7 @@ def test_a_file_with_a_problem_is_behind_until_it_is_recorded_as_failed():
     assert ledger.add(File("a.dm4", frames=5, problem="cut off")) == 1
     assert ledger.lease("w", 0.0) is None
     assert ledger.behind_count == 1
-    ledger.archived("a.dm4", 0, 1, 1, failed=True)
+    ledger.archived(FrameRef(path="a.dm4", index=0, size=1, mtime_ns=1), failed=True)
     assert (ledger.behind_count, ledger.failed_count) == (0, 1)
     assert ledger.add(File("a.dm4", mtime_ns=2)) == 1  # it completed after all
 
@@ -225,12 +220,12 @@ def test_the_time_of_the_newest_result():
     assert ledger.newest_result is None
     for file in series(3):
         ledger.add(file)
-    ledger.archived("00001.dm4", 0, 1, 1)
+    ledger.archived(FrameRef(path="00001.dm4", index=0, size=1, mtime_ns=1))
     assert ledger.newest_result == 1.0
-    ledger.archived("00000.dm4", 0, 1, 1)
+    ledger.archived(FrameRef(path="00000.dm4", index=0, size=1, mtime_ns=1))
     assert ledger.newest_result == 1.0
     again = Ledger()
-    again.archived("00002.dm4", 0, 1, 1)
+    again.archived(FrameRef(path="00002.dm4", size=1, mtime_ns=1))
     again.add(series(3)[2])
     assert again.newest_result == 2.0
 
@@ -238,7 +233,7 @@ def test_the_time_of_the_newest_result():
 def test_numbers_of_leases_can_begin_elsewhere():
     ledger = Ledger(first_lease=1000)
     ledger.add(File("a.dm4"))
-    assert ledger.lease("w", 0.0).lease == 1000
+    assert ledger.lease("w", 0.0).number == 1000
 
 
 @pytest.mark.slow
@@ -257,7 +252,7 @@ def test_a_backlog_of_ninety_thousand_stays_small():
         if turn % 2:
             archive(ledger, lease)
         else:
-            ledger.release(lease.lease, "not now")
+            ledger.release(lease.number, "not now")
         if turn % 100 == 0:
             ledger.expire(float(turn))
     assert len(ledger._lanes._newest) <= 64 + 2 * 90_000
@@ -284,9 +279,6 @@ class Restarts(RuleBasedStateMachine):
         self.unpublished = []
         self.ledger = Ledger(max_attempts=10**6, lease_s=5.0)
 
-    def known(self, lease):
-        return (lease.path, lease.index, lease.size, lease.mtime_ns)
-
     @rule(path=PATHS, frames=st.integers(1, 3))
     def written(self, path, frames):
         self.clock += 1
@@ -307,18 +299,18 @@ class Restarts(RuleBasedStateMachine):
     def leased(self, worker):
         lease = self.ledger.lease(worker, self.now)
         if lease is not None:
-            assert self.known(lease) not in self.archive
+            assert lease.frame not in self.archive
             self.held.setdefault(worker, []).append(lease)
 
     @rule(worker=st.sampled_from("xy"))
     def finished(self, worker):
         if self.held.get(worker):
             lease = self.held[worker].pop(0)
-            file = self.folder.get(lease.path)
-            if file is None or file.mtime_ns != lease.mtime_ns:
-                self.ledger.release(lease.lease, "has changed")
+            file = self.folder.get(lease.frame.path)
+            if file is None or file.frame.mtime_ns != lease.frame.mtime_ns:
+                self.ledger.release(lease.number, "has changed")
             else:
-                self.unpublished.append(self.known(lease))
+                self.unpublished.append(lease.frame)
 
     @rule()
     def published(self):
@@ -326,12 +318,12 @@ class Restarts(RuleBasedStateMachine):
             if key not in self.archive:
                 self.archive[key] = len(self.archive)
                 self.rows.append(key)
-                self.ledger.archived(*key)
+                self.ledger.archived(key)
         self.unpublished.clear()
 
     @rule(worker=st.sampled_from("xy"))
     def beat(self, worker):
-        self.ledger.renew(worker, self.now, [one.lease for one in self.held.get(worker, [])])
+        self.ledger.renew(worker, self.now, [one.number for one in self.held.get(worker, [])])
 
     @rule(worker=st.sampled_from("xy"))
     def worker_dies(self, worker):
@@ -351,7 +343,7 @@ class Restarts(RuleBasedStateMachine):
     def watcher_dies(self, order):
         self.ledger = Ledger(max_attempts=10**6, lease_s=5.0, first_lease=1000)
         steps = [
-            lambda: [self.ledger.archived(*key) for key in self.rows],
+            lambda: [self.ledger.archived(key) for key in self.rows],
             lambda: [self.ledger.add(file) for file in self.folder.values()],
         ]
         for step in steps if order else reversed(steps):
@@ -359,9 +351,7 @@ class Restarts(RuleBasedStateMachine):
 
     @invariant()
     def what_is_behind_is_what_the_folder_has_and_the_archive_lacks(self):
-        there = {
-            (f.path, i, f.size, f.mtime_ns) for f in self.folder.values() for i in range(f.frames)
-        }
+        there = {replace(f.frame, index=i) for f in self.folder.values() for i in range(f.frames)}
         assert self.ledger.behind_count == len(there - set(self.archive))
         assert self.ledger.archived_count == len(self.archive)
 
@@ -376,9 +366,7 @@ class Restarts(RuleBasedStateMachine):
                 self.held["last"] = [lease]
                 self.finished("last")
             self.published()
-        there = {
-            (f.path, i, f.size, f.mtime_ns) for f in self.folder.values() for i in range(f.frames)
-        }
+        there = {replace(f.frame, index=i) for f in self.folder.values() for i in range(f.frames)}
         assert there <= set(self.rows)
         assert len(self.rows) == len(set(self.rows))
 

@@ -139,14 +139,14 @@ class Orders(RuleBasedStateMachine):
         for path in self.watch.vanished():
             self.ledger.forget(path)
         while (lease := self.ledger.lease("w", 0.0)) is not None:
-            key = (lease.path, lease.index, lease.size, lease.mtime_ns)
-            if self.revision(self.root / lease.path) == key[2:]:
+            key = (lease.frame.path, lease.frame.index, lease.frame.size, lease.frame.mtime_ns)
+            if self.revision(self.root / lease.frame.path) == key[2:]:
                 assert key not in self.rows
                 self.rows.append(key)
                 self.ledger.archived(*key)
             else:
-                self.ledger.release(lease.lease, "has changed")
-                self.watch.look_at(lease.path)
+                self.ledger.release(lease.number, "has changed")
+                self.watch.look_at(lease.frame.path)
 
     @staticmethod
     def revision(place):

@@ -3,18 +3,20 @@
 import threading
 import time
 
-from pychip_stream.acquisition.watch import Outbox, Sighting
+from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.watch import Outbox
+from pychip_stream.domain.frames import FrameRef
 
 
 def sighting(path, size=1):
-    return Sighting(path, size, 1, 1, 0.0, 0.0)
+    return Sighting(FrameRef(path=path, size=size, mtime_ns=1))
 
 
 def test_a_file_that_is_there_again_has_not_vanished():
     box = Outbox()
     box.vanish(["a", "b"])
     box.sight(sighting("a"))
-    assert [one.path for one in box.take(0.0)] == ["a"]
+    assert [one.frame.path for one in box.take(0.0)] == ["a"]
     assert box.take_vanished() == ["b"]
 
 

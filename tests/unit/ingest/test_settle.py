@@ -60,7 +60,7 @@ class Bench:
             self.settler.drop(path)
         for path, found in changes.found.items():
             self.settler.add(path, found)
-        return {one.path: one for one in self.settler.step(10.0)}
+        return {one.frame.path: one for one in self.settler.step(10.0)}
 
     def reasons(self):
         return {c.path: c.reason for c in self.settler.unfinished()}
@@ -224,7 +224,7 @@ def test_the_newest_are_looked_at_first_and_nothing_is_lost_when_time_is_short(b
         table.settler.add(path, found)
     order = []
     while len(order) < 30:
-        step = [one.path for one in table.settler.step(0.0)]
+        step = [one.frame.path for one in table.settler.step(0.0)]
         assert len(step) <= 1
         order += step
         table.clock.now += 0.01
@@ -239,7 +239,7 @@ def test_many_unfinished_files_do_not_keep_new_ones_waiting(bench, tmp_path):
     put(tmp_path / "new.dm4")
     table.clock.now += 10.0  # all of them are due
     table.settler.add("new.dm4", (len(FRAME), (tmp_path / "new.dm4").stat().st_mtime_ns))
-    assert [one.path for one in table.settler.step(0.0)] == ["new.dm4"]
+    assert [one.frame.path for one in table.settler.step(0.0)] == ["new.dm4"]
 
 
 def test_many_new_files_do_not_keep_unfinished_ones_waiting(bench, tmp_path):
@@ -251,8 +251,8 @@ def test_many_new_files_do_not_keep_unfinished_ones_waiting(bench, tmp_path):
         put(tmp_path / f"new{number}.dm4")
         table.settler.add(f"new{number}.dm4", (len(FRAME), number))
     table.clock.now += 10.0
-    step = [one.path for _ in range(2) for one in table.settler.step(1e-9)]
-    step += [one.path for one in table.settler.step(10.0)]
+    step = [one.frame.path for _ in range(2) for one in table.settler.step(1e-9)]
+    step += [one.frame.path for one in table.settler.step(10.0)]
     assert "slow.dm4" in step[:4]
 
 

@@ -29,11 +29,11 @@ def test_what_is_there_already_and_what_comes_is_sighted_once(root, watch):
     put(root / "one/two/new.TIF", FRAME)
     seen.wait_paths(["one/two/new.TIF"])
     seen.wait_passes(3)
-    assert sorted(s.path for s in seen.all) == ["old.dm4", "one/two/new.TIF"]
+    assert sorted(s.frame.path for s in seen.all) == ["old.dm4", "one/two/new.TIF"]
     sighting = seen.of("old.dm4")[0]
     stat = (root / "old.dm4").stat()
-    assert (sighting.size, sighting.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
-    assert sighting.time == pytest.approx(stat.st_mtime)
+    assert (sighting.frame.size, sighting.frame.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert sighting.frame.time == pytest.approx(stat.st_mtime)
     assert (sighting.frames, sighting.problem) == (1, None)
 
 
@@ -158,7 +158,7 @@ def test_a_file_deleted_before_anybody_asked_is_said_to_be_gone(root, watch):
     wait_for(lambda: seen.watch._outbox._vanished, "vanished")
     # Whoever asks only for what is gone does not hear of it before its sighting.
     assert seen.watch.vanished() == []
-    assert [s.path for s in seen.watch.poll(0)] == ["a.dm4"]
+    assert [s.frame.path for s in seen.watch.poll(0)] == ["a.dm4"]
     assert seen.watch.vanished() == ["a.dm4"]
     assert seen.watch.vanished() == []
     put(root / "a.dm4")
@@ -329,7 +329,7 @@ def test_in_situ_frames_are_timed_by_their_names_and_gaps_are_reported(root, wat
     os.utime(root / insitu(0, 0), (1_700_000_000, 1_700_000_000))
     seen = watch()
     seen.wait(lambda: len(seen.paths) == 11)
-    times = {s.path: s.time for s in seen.all}
+    times = {s.frame.path: s.frame.time for s in seen.all}
     assert times[insitu(2, 3)] == pytest.approx(1_700_000_002.75)
     assert sorted(times, key=times.get) == sorted(times)
     seen.wait(lambda: seen.watch.health().missing_count == 1)

@@ -11,7 +11,7 @@ from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 
@@ -62,9 +62,9 @@ def archived(tmp_path) -> Archived:
         )
         writer.append(
             FrameRecord(
-                path=f"f{number}.tif",
-                mtime_ns=10**9 * (number + 1),
+                frame=FrameRef(path=f"f{number}.tif", mtime_ns=10**9 * (number + 1)),
                 result=result,
+                measured={"drift": result.drift},
                 shape=pixels.shape,
                 chip_size=(8, 6),
                 classified=1.0,

@@ -44,7 +44,7 @@ def live(time, received=0.0, drift=math.nan):
     return Live(
         frame=FrameRef(path=f"{time}.tif", time=time, seen=received - 0.5),
         names=("alpha", "beta"), colors=(), support_version="v", chip_size=(8, 8),
-        shape=(16, 16), status="ok", received=received, drift=drift,
+        shape=(16, 16), status="ok", received=received, measured={"drift": drift},
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.archive import layout
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.wire.codec import decode, encode
 from pychip_stream.wire.records import to_message, to_record
@@ -22,7 +23,12 @@ def record():
         support_version="v",
         drift=0.75,
     )
-    return FrameRecord(path="a.tif", result=result, intensity=(10.0, 1.0, 20.0), shape=(64, 96))
+    return FrameRecord(
+        frame=FrameRef(path="a.tif"),
+        result=result,
+        measured={"drift": 0.75, "exposure_s": 2.0},
+        shape=(64, 96),
+    )
 
 
 def over_the_wire(record):
@@ -30,15 +36,15 @@ def over_the_wire(record):
     return to_record(decode(encode(message, arrays)))
 
 
-def test_drift_and_intensity_travel_with_the_result(record):
+def test_quantities_travel_with_the_result(record):
     arrived = over_the_wire(record)
     assert arrived.result.drift == 0.75
-    assert arrived.intensity == (10.0, 1.0, 20.0)
+    assert arrived.measured == {"drift": 0.75, "exposure_s": 2.0}
     np.testing.assert_array_equal(arrived.result.intervals, record.result.intervals)
 
 
 def test_a_drift_that_was_not_measured_stays_so(record):
-    unmeasured = replace(record, result=replace(record.result, drift=float("nan")))
+    unmeasured = replace(record, measured={})
     assert np.isnan(over_the_wire(unmeasured).result.drift)
 
 
