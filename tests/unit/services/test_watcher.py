@@ -19,7 +19,7 @@ from pychip_stream.wire.messages import (
     Release,
     Status,
 )
-from services.failures import Failures
+from pychip_stream.acquisition.failures import Failures
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
 from tests.support.ports import free_wire
