@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
-<<<<<<< HEAD
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -19,13 +18,8 @@ from pychip_stream.errors import (
     FrameUnreachableError,
     FrameUsageError,
 )
-from pychip_stream.formats import dm, emd, mrc, raster, ser, tiff, tiff_map
-from pychip_stream.formats.source import Source, Structure, opened
-=======
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
 from pychip_stream.formats import FORMATS
 from pychip_stream.formats.source import Format, Source, Structure, opened
->>>>>>> e5d690e (Formats registry; aliases)
 
 SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 """Endings of names that may hold frames, in lower case."""
@@ -37,39 +31,10 @@ _T = TypeVar("_T")
 _IN_MEMORY = 256 << 20
 
 
-<<<<<<< HEAD
-@dataclass(frozen=True, slots=True)
-class _Format:
-    """A format: how it is judged, and how it is read."""
-
-    name: str
-    examine: Callable[[Source], Structure]
-    read: Callable[[Source, Structure, int, int], Frame]
-    own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
-
-
-_DM = _Format("DM", dm.examine, dm.read, dm.own_time)
-_TIFF = _Format("TIFF", tiff.examine, tiff.read, tiff.own_time)
-_PNG = _Format("PNG", raster.examine_png, raster.read)
-_JPEG = _Format("JPEG", raster.examine_jpeg, raster.read)
-_SER = _Format("SER", ser.examine, ser.read)
-_HDF5 = _Format("HDF5", emd.examine, emd.read)
-_MRC = _Format("MRC", mrc.examine, mrc.read)
-_BY_HEAD: tuple[tuple[Callable[[bytes], bool], _Format], ...] = (
-    (tiff_map.is_tiff, _TIFF),
-    (dm.is_dm, _DM),
-    (raster.is_png, _PNG),
-    (raster.is_jpeg, _JPEG),
-    (ser.is_ser, _SER),
-    (emd.is_hdf5, _HDF5),
-)
-
 _LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
 """Beginnings of formats that are told by more than their first four bytes: DM, PNG, HDF5."""
 
 
-=======
->>>>>>> e5d690e (Formats registry; aliases)
 def is_frame_name(name: str) -> bool:
     """Whether a file of this name may hold frames; hidden and temporary files do not."""
     return name[name.rfind(".") :].lower() in SUFFIXES and not name.startswith((".", "~"))
@@ -197,13 +162,7 @@ def _recognize(source: Source) -> Format:
     for form in FORMATS:
         if form.matches(source, head):
             return form
-<<<<<<< HEAD
-    if mrc.is_mrc(source):
-        return _MRC
     if head == bytes(len(head)) or (len(head) < 16 and _may_begin(head)):
-=======
-    if len(head) < 16 or head == bytes(16):
->>>>>>> e5d690e (Formats registry; aliases)
         raise FrameIncompleteError(f"{source.name}: its header is not written yet")
     raise FrameUsageError(
         f"{source.name}: is not an image, in no known image format; check where it comes from"

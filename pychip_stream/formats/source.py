@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import xxhash
 
-<<<<<<< HEAD
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -20,10 +20,6 @@ from pychip_stream.errors import (
     FrameUnreachableError,
     FrameUsageError,
 )
-=======
-from pychip_stream.domain.frames import Frame, Stamp
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
->>>>>>> e5d690e (Formats registry; aliases)
 from pychip_stream.formats import shared_files
 
 _WINDOW = 1 << 16

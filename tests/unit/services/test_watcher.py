@@ -5,6 +5,7 @@ import time
 import pytest
 import zmq
 
+from pychip_stream.acquisition.failures import Failures
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Channel
@@ -19,7 +20,6 @@ from pychip_stream.wire.messages import (
     Release,
     Status,
 )
-from pychip_stream.acquisition.failures import Failures
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
 from tests.support.ports import free_wire
