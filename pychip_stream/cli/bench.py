@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 
 
@@ -21,7 +22,7 @@ def bench(
         bool,
         typer.Option("--busy", help="others use the machine: one thread, CPU time; CPU only"),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the performance of the encoder and the worker on this machine."""
     from pychip_stream.analysis.benchmark import benchmark

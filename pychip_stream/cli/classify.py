@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pychip_stream.cli.options import Encoder, Json
 from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
-
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
 
 def classify(
@@ -19,7 +18,7 @@ def classify(
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="archive to write, for example run.h5")],
     cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="not there yet")] = None,
-    encoder: Annotated[str, typer.Option(help="bundled, or a torchvision ResNet")] = "bundled",
+    encoder: Encoder = "bundled",
     method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from pychip_stream import config as configuration
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 from pychip_stream.cli.session import Session
 from pychip_stream.config import Config
@@ -38,7 +39,7 @@ def demo(
         bool, typer.Option("--no-browser", help="open no browser window")
     ] = False,
     seed: Annotated[int, typer.Option(help="of the simulated specimen")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Watch a simulated in-situ experiment become live phase fractions in a browser."""
     folder = _empty_folder(out)

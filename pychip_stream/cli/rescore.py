@@ -1,4 +1,4 @@
-"""`rescore` and `verify`: other examples for a run, and its labels computed once more."""
+"""`rescore`: other examples for a run."""
 
 import time
 from collections.abc import Callable
@@ -7,29 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pychip_stream.cli.output import choose_scoring, progress, report, say
-from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
+from pychip_stream.cli.options import EncoderOfRun, Json, RunPath
+from pychip_stream.cli.output import progress, report, say
+from pychip_stream.errors import ConfigError, PychipError, UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.analysis.rescoring import Rescored
-    from pychip_stream.analysis.verification import Verification
     from pychip_stream.archive.run import Run
     from pychip_stream.config import Config
     from pychip_stream.domain.support import SupportSet
-
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-EncoderName = Annotated[
-    str | None,
-    typer.Option("--encoder", metavar="NAME", help="of the run; default: as its config says"),
-]
 
 _LOOK_S = 0.5
 
 
 def rescore(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
+    path: RunPath,
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
-    encoder: EncoderName = None,
+    encoder: EncoderOfRun = None,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
     no_default: Annotated[
         bool, typer.Option("--no-default", help="the run goes on showing another scoring")
@@ -77,40 +71,6 @@ def rescore(
         merge_scorings(run.path)
     report(_document(path, outcome, published=published), as_json=as_json,
            text=_text(path, outcome))  # fmt: skip
-
-
-def verify(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
-    frames: Annotated[
-        Path | None, typer.Option(metavar="ROOT", help="where the frames are now")
-    ] = None,
-    sample: Annotated[int, typer.Option(min=0, help="number of frames; 0: all")] = 20,
-    scoring: Annotated[
-        str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
-    ] = None,
-    encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option(help="of the random sample")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Compute labels again from the source frames and report how far they agree."""
-    from pychip_stream.analysis.rescoring import encoder_finder
-    from pychip_stream.analysis.verification import verify as verify_run
-    from pychip_stream.archive.run import open_run
-
-    run = choose_scoring(open_run(path), scoring)
-    root = frames or run.root
-    if root is None or not root.is_dir():
-        raise UsageError(
-            f"{root or path}: the frames are not there; say with --frames ROOT where they are"
-        )
-    with progress("verifying") as told:
-        outcome = verify_run(
-            run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
-        )
-    document = _verification(path, outcome)
-    report(document, as_json=as_json, text=_verified_text(path, outcome))
-    if not outcome.passed:
-        raise ArchiveError(f"{path}: {_why_failed(outcome)}")
 
 
 def _services(run: "Run") -> "Config | None":
@@ -185,45 +145,3 @@ def _text(path: Path, outcome: "Rescored") -> str:
     ]
     lines += [f"left out: {count} frames, {why}" for why, count in outcome.left_out.items()]
     return "\n".join(lines)
-
-
-def _verification(path: Path, outcome: "Verification") -> dict[str, object]:
-    return {
-        "run": str(path),
-        "scoring": outcome.scoring,
-        "sampled": len(outcome.checks),
-        "compared": outcome.compared,
-        "agreement": outcome.agreement,
-        "missing": [c.path for c in outcome.with_problem("missing")],
-        "changed": [c.path for c in outcome.with_problem("changed")],
-        "frames": [
-            {
-                "path": c.path,
-                "index": c.index,
-                "chips": c.chips,
-                "agreeing": c.agreeing,
-                "problem": c.problem,
-            }
-            for c in outcome.checks
-        ],
-    }
-
-
-def _verified_text(path: Path, outcome: "Verification") -> str:
-    lines = [f"{c.path}: {c.problem}" for c in outcome.checks if c.problem]
-    lines.append(
-        f"{path}: {100 * outcome.agreement:.3f} % of the labels agree "
-        f"({outcome.compared} of {len(outcome.checks)} frames compared)"
-        if outcome.compared
-        else f"{path}: none of {len(outcome.checks)} frames could be compared"
-    )
-    return "\n".join(lines)
-
-
-def _why_failed(outcome: "Verification") -> str:
-    changed = len(outcome.with_problem("changed"))
-    if changed:
-        return f"{changed} of the frames are not the files that were analysed"
-    if not outcome.compared:
-        return "no frame could be compared; is --frames the right folder?"
-    return f"only {100 * outcome.agreement:.2f} % of the labels agree"

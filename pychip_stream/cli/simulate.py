@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pychip_stream import process
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
@@ -61,7 +62,7 @@ def simulate(
         Path | None,
         typer.Option(help='file that sets the temperature while it runs: {"temperature_c": 300}'),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
     from pychip_stream.sim.microscope import TRUTH_NAME, Microscope

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pychip_stream.cli.frames import open_frame
+from pychip_stream.cli.options import Encoder, Index, Json
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
 
@@ -14,14 +15,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Support sets: the few examples that say what the classes are.")
 
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Preprocess = Annotated[
     Literal["none", "clahe"],
     typer.Option(help="clahe: adaptive histogram equalisation of whole frames first"),
 ]
 Output = Annotated[Path, typer.Option("-o", "--out", metavar="SET", help="file to write")]
 Force = Annotated[bool, typer.Option("--force", help="replace the support set SET")]
-EncoderName = Annotated[str, typer.Option("--encoder", help="bundled, or a torchvision ResNet")]
 
 
 @app.command("make")
@@ -34,10 +33,10 @@ def make(
         list[str], typer.Option(help="CLASS=ROW,COL[;ROW,COL…]; rows and columns count from 0")
     ],
     out: Output,
-    index: Annotated[int, typer.Option(min=0, help="frame within a stack")] = 0,
+    index: Index = 0,
     preprocess: Preprocess = "none",
     note: Annotated[str, typer.Option(help="why this set was made")] = "",
-    encoder: EncoderName = "bundled",
+    encoder: Encoder = "bundled",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +62,7 @@ def import_(
         str | None,
         typer.Option("--range", metavar="LO,HI", help="counts that the chips' 0 and 255 stand for"),
     ] = None,
-    encoder: EncoderName = "bundled",
+    encoder: Encoder = "bundled",
     force: Force = False,
     as_json: Json = False,
 ) -> None:

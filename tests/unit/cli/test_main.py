@@ -13,7 +13,7 @@ from pychip_stream.cli import main as command_line
 
 HEAVY = {"torch", "sklearn", "panel", "matplotlib", "pandas", "h5py", "bokeh", "av"}
 LINES = [
-    *([name, "--help"] for name in command_line._HOMES),
+    *([name, "--help"] for name in command_line._COMMANDS),
     *(["support", name, "--help"] for name in ("make", "import", "show", "publish")),
     ["--help"],
     ["--version"],
