@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import ExportSource
 from pychip_stream.model.grid_advice import GridAdvice
 
 from ..page import FULL_HEIGHT, SMALL_BUTTONS, Desk, Viewer, plain_text, side_by_side
@@ -20,7 +21,6 @@ from ..parts.components import ChipCanvas, ClassShelf, Tables
 from ..parts.confidence_plot import ConfidencePlot
 from ..parts.download_bar import DownloadBar
 from ..work.background import Later
-from ..work.export_kinds import FILMS, KINDS, Source
 from ..work.frame_pictures import to_jpeg
 from ..work.opened_run import Replay, Still
 from ..work.previews import Preview
@@ -73,7 +73,7 @@ class Questions:
         later: Later,
         others: list[str],
         reopen: Reopen,
-        source: Callable[[], Source | None],
+        source: Callable[[], ExportSource | None],
         changed: Callable[[], None],
     ) -> None:
         self._later = later
@@ -85,7 +85,7 @@ class Questions:
         self._made: dict[str, list[dict[str, Any]]] = {}
         self._histogram = ConfidencePlot()
         self._tables = Tables(self._on_tables, sizing_mode="stretch_width")
-        self.downloads = DownloadBar(later.pool, source, (*KINDS, *FILMS))
+        self.downloads = DownloadBar(later.pool, source)
         self._section = pmui.RadioButtonGroup(
             options=list(SECTIONS), value=SECTIONS[0], size="small", label="", margin=(4, 0),
             sx=SMALL_BUTTONS,

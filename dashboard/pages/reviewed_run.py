@@ -10,12 +10,12 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.export.kinds import ExportSource
 
 from ..page import side_by_side
 from ..parts.components import ChipCanvas, Scrubber
 from ..parts.curve_plot import CurvePlot
 from ..work.background import Later
-from ..work.export_kinds import Source
 from ..work.history import Curves
 from ..work.opened_run import POINTS, Replay, Still
 from ..work.runs import pixel_reader
@@ -264,12 +264,12 @@ class RunView:
         self._make_plot()
         self._show_again()
 
-    def _source(self) -> Source | None:
+    def _source(self) -> ExportSource | None:
         replay = self._replay
         if replay is None or replay.count == 0:
             return None
         shown = self._still.number if self._still else 0
-        return Source(replay.run, pixel_reader(replay.run, self._root), shown)
+        return ExportSource(replay.run, pixel_reader(replay.run, self._root), shown)
 
 
 def still_message(still: Still, jpeg: bytes, sequence: int) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
 from pychip_stream.formats.reading import SUFFIXES
 
 from ..page import SMALL_BUTTONS, Desk, Viewer, plain_text, side_by_side
 from ..parts.components import ChipCanvas, ClassShelf, DropZone
 from ..parts.download_bar import DownloadBar
 from ..work.background import Later
-from ..work.export_kinds import KINDS, ExportKind, Progress, Source
+from ..work.export_kinds import KINDS
 from ..work.opened_run import Replay
 from ..work.previews import Preview
 from ..work.runs import pixel_reader
@@ -54,11 +55,11 @@ class UploadView:
         self._drop = DropZone(self._on_drop, sizing_mode="stretch_width")
         self._shelf = ClassShelf(self._on_shelf, sizing_mode="stretch_width")
         support = ExportKind(
-            "support", "support set", "the examples, to be used again", "-support.h5",
-            "application/x-hdf5",
-            self._write_support,
+            "support", "the examples, to be used again", "-support.h5", "application/x-hdf5",
+            self._write_support, label="support set",
         )  # fmt: skip
-        self._downloads = DownloadBar(self._later.pool, self._source, (*KINDS, support))
+        kinds = (*(kind for kind in KINDS if not kind.film), support)
+        self._downloads = DownloadBar(self._later.pool, self._source, kinds)
         self._step = pmui.RadioButtonGroup(
             options=list(STEPS), value=FILE, label="", size="small", margin=(4, 0), sx=SMALL_BUTTONS
         )
@@ -297,11 +298,11 @@ class UploadView:
 
         self._later.do(lambda: replay.still(0), done)
 
-    def _write_support(self, _source: Source, path: Path, _progress: Progress) -> None:
+    def _write_support(self, _source: ExportSource, path: Path, _progress: Progress) -> None:
         path.write_bytes(self._bench.support_file().read_bytes())
 
-    def _source(self) -> Source | None:
+    def _source(self) -> ExportSource | None:
         replay = self._replay
         if replay is None:
             return None
-        return Source(replay.run, pixel_reader(replay.run, replay.run.path.parent), 0)
+        return ExportSource(replay.run, pixel_reader(replay.run, replay.run.path.parent), 0)

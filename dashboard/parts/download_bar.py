@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pychip_stream.export.kinds import ExportKind, ExportSource
+
 from ..work.background import Job
-from ..work.export_kinds import KINDS, ExportKind, Source, pieces, write_export
+from ..work.export_kinds import KINDS, pieces, write_export
 from .components import Downloads
 
 _SHOWN_S = 0.2
@@ -26,12 +28,12 @@ class DownloadBar:
     def __init__(
         self,
         pool: ThreadPoolExecutor,
-        source: Callable[[], Source | None],
+        source: Callable[[], ExportSource | None],
         kinds: Sequence[ExportKind] = KINDS,
     ) -> None:
         self._pool = pool
         self._source = source
-        self._kinds = {kind.key: kind for kind in kinds}
+        self._kinds = {kind.name: kind for kind in kinds}
         self._job: Job | None = None
         self._kind: ExportKind | None = None
         self._folder: Path | None = None
@@ -73,7 +75,7 @@ class DownloadBar:
     def _on_message(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
-            buttons = [(k.key, k.label, k.title) for k in self._kinds.values()]
+            buttons = [(k.name, k.label, k.meaning) for k in self._kinds.values()]
             self.widget.send(type="kinds", kinds=buttons)
             self._told = ()
             self._tell("idle", "", None)

@@ -14,10 +14,11 @@ from pychip_stream.archive.run import Run, open_run
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import PixelReader
 
 from .frame_pictures import to_jpeg
 from .history import Curves, History
-from .runs import PixelReader, pixel_reader
+from .runs import pixel_reader
 
 BINS = 20
 """Of the histogram of confidence, from 0 to 1."""

@@ -3,7 +3,7 @@
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export import pictures
+from pychip_stream.export.kinds import PixelReader
 from pychip_stream.formats.reading import read_frame
-
-PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 
 PREVIEW_PX = 128
 _LIVE = ".live.h5"

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
@@ -13,9 +14,34 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import ArchiveError
+from pychip_stream.export.kinds import ExportKind, finishing
 from pychip_stream.export.pictures import Rgb
 
 _MAX_POINTS = 2000
+
+
+def export_svg(run: Run, path: str | Path) -> None:
+    """Draw the fractions over time with their bands, and the newest frame as bars.
+
+    Raises
+    ------
+    ArchiveError
+        If no frame was classified, the run cannot be read, or the file cannot be written.
+    """
+    if run.count == 0:
+        raise ArchiveError(f"{run.path}: has no classified frame to draw")
+    figure = curves(run.fractions, (*run.names, UNKNOWN), run.colors)
+    with finishing(Path(path)) as temporary:
+        temporary.write_bytes(svg_bytes(figure))
+
+
+SVG = ExportKind(
+    "svg", "curves and bar chart", ".svg", "image/svg+xml",
+    lambda source, path, _: export_svg(source.run, path), label="svg", strict=True,
+)  # fmt: skip
 
 
 def curves(table: pd.DataFrame, names: Sequence[str], colors: Mapping[str, str]) -> Figure:

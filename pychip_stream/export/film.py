@@ -1,21 +1,27 @@
 """Time-lapse: the overlay beside the curve as a film, mp4 or gif."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pychip_stream.archive.disk import Disk, reason, temporary_name
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.curves import Panel, curve_panel
-from pychip_stream.export.pictures import Legend, PixelReader, Rgb, Studio, with_legend
-
-Progress = Callable[[int, int], None]
+from pychip_stream.export.kinds import (
+    ExportKind,
+    ExportSource,
+    PixelReader,
+    Progress,
+    finishing,
+    no_progress,
+)
+from pychip_stream.export.pictures import Legend, Rgb, Studio, with_legend
 
 MP4_FRAMES = 750
 GIF_FRAMES = 150
@@ -34,7 +40,7 @@ def export_mp4(
     *,
     fps: float = 25.0,
     max_frames: int = MP4_FRAMES,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write a film (H.264 in mp4) of the overlay beside the curve.
 
@@ -59,7 +65,7 @@ def export_mp4(
     """
     chosen = chosen_frames(run, max_frames)
     film = _Film(run, read_pixels, _MP4_EDGE)
-    with _Finishing(Path(path)) as temporary:
+    with finishing(Path(path)) as temporary:
         _encode(temporary, film.pictures(chosen, progress), fps)
     return len(chosen)
 
@@ -71,7 +77,7 @@ def export_gif(
     *,
     fps: float = 10.0,
     max_frames: int = GIF_FRAMES,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> int:
     """Write the same film as an endless gif, smaller; see `export_mp4`."""
     chosen = chosen_frames(run, max_frames)
@@ -80,7 +86,7 @@ def export_gif(
         Image.fromarray(p).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         for p in film.pictures(chosen, progress)
     )
-    with _Finishing(Path(path)) as temporary:
+    with finishing(Path(path)) as temporary:
         first = next(pictures)
         # Hundredths of a second are the unit of the format; viewers slow down below two.
         duration = max(round(100 / fps), 2) * 10
@@ -198,31 +204,31 @@ def _chain(first: Rgb, rest: Iterator[Rgb]) -> Iterator[Rgb]:
     yield from rest
 
 
-class _Finishing:
-    """A file that gets its name only once it is whole."""
+def _mp4(source: ExportSource, path: Path, progress: Progress) -> None:
+    export_mp4(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = temporary_name(path)
 
-    def __enter__(self) -> Path:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArchiveError(f"{self._path}: cannot be written ({reason(error)})") from error
-        return self._temporary
+def _gif(source: ExportSource, path: Path, progress: Progress) -> None:
+    export_gif(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        disk = Disk()
-        if error is None:
-            try:
-                disk.replace(self._temporary, self._path)
-            except OSError as failure:
-                disk.remove(self._temporary)
-                raise ArchiveError(
-                    f"{self._path}: cannot be written ({reason(failure)})"
-                ) from failure
-            return
-        disk.remove(self._temporary)
-        if isinstance(error, OSError):
-            raise ArchiveError(f"{self._path}: cannot be written ({reason(error)})") from error
+
+def _chosen(source: ExportSource) -> dict[str, Any]:
+    options = {"fps": source.fps, "max_frames": source.max_frames}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+MP4 = ExportKind(
+    "mp4", "overlay beside the curve", ".mp4", "video/mp4", _mp4,
+    label="mp4", pixels=True, film=True, strict=True,
+)  # fmt: skip
+GIF = ExportKind(
+    "gif",
+    "the same, smaller",
+    ".gif",
+    "image/gif",
+    _gif,
+    label="gif",
+    pixels=True,
+    film=True,
+    strict=True,
+)

@@ -1,9 +1,11 @@
-"""Studio: frames of a run as pictures, the label map alone and over the frame."""
+"""Pictures: frames of a run, the label map alone and over the frame."""
 
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import matplotlib
 import numpy as np
@@ -18,6 +20,14 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import (
+    ExportKind,
+    ExportSource,
+    PixelReader,
+    Progress,
+    finishing,
+    no_progress,
+)
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -172,9 +182,6 @@ def fraction_entries(
     return entries
 
 
-PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
-"""(path, index) → (H, W) counts, or None where they are gone."""
-
 _COLUMNS = (
     "path", "index", "chip_width", "chip_height", "height", "width", "pixel_size", "unit",
 )  # fmt: skip
@@ -263,3 +270,77 @@ class Studio:
             except PychipError:
                 self._scales[version] = None
         return self._scales[version]
+
+
+def export_png(
+    run: Run,
+    folder: str | Path,
+    read_pixels: PixelReader,
+    frames: Sequence[int] | None = None,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Write label maps as pictures at frame resolution, with scale bar and legend.
+
+    Parameters
+    ----------
+    folder
+        Gets NNNNNN_map.png, and NNNNNN_overlay.png where the frame's pixels are at hand.
+    read_pixels
+        (path, index) → (H, W) counts, or None where they are gone.
+    frames
+        Frame numbers; default: all that the scoring covers.
+
+    Returns
+    -------
+    The files.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or a file cannot be written.
+    """
+    folder = Path(folder)
+    chosen = run.covered.tolist() if frames is None else frames
+    studio = Studio(run, read_pixels)
+    written: list[Path] = []
+    for done, number in enumerate(chosen):
+        view = studio.view(number)
+        legend = studio.legend(view)
+        for name, picture in (("map", view.painted), ("overlay", view.overlay)):
+            if picture is not None:
+                target = folder / f"{number:06d}_{name}.png"
+                with finishing(target) as temporary:
+                    with_legend(picture, legend).save(temporary, format="PNG", compress_level=1)
+                written.append(target)
+        progress(done + 1, len(chosen))
+    return written
+
+
+def _all(source: ExportSource, folder: Path, progress: Progress) -> None:
+    export_png(source.run, folder, source.read_pixels, None, progress)
+
+
+def _shown(source: ExportSource, path: Path, progress: Progress) -> None:
+    with TemporaryDirectory(dir=path.parent) as folder:
+        files = export_png(source.run, folder, source.read_pixels, [source.shown], progress)
+        files[-1].replace(path)  # the overlay, or the map alone where the frame is gone
+
+
+def _zipped(source: ExportSource, path: Path, progress: Progress) -> None:
+    with TemporaryDirectory(dir=path.parent) as folder, finishing(path) as temporary:
+        files = export_png(source.run, folder, source.read_pixels, None, progress)
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for file in files:
+                archive.write(file, file.name)
+                file.unlink()
+
+
+ALL = ExportKind("png", "label maps as pictures", "", "", _all, pixels=True)
+SHOWN = ExportKind(
+    "picture", "labels over the frame, with scale bar and legend", ".png", "image/png", _shown,
+    label="png of this frame", option=False, pixels=True,
+)  # fmt: skip
+ZIPPED = ExportKind(
+    "pictures", "a zip with the pictures of every frame", "-png.zip", "application/zip", _zipped,
+    label="png of all frames", option=False, pixels=True,
+)  # fmt: skip

@@ -1,11 +1,10 @@
-"""Summary of a run: the mean fraction of each class, with the interval that fits the frames."""
+"""Tables: fractions, chips, the summary of a run and its measured quantities, as csv."""
 
 import csv
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +13,12 @@ import pandas as pd
 from pychip_stream.archive import hdf
 from pychip_stream.archive.blocks import Results
 from pychip_stream.archive.catalog import column_name
-from pychip_stream.archive.disk import Disk, reason, temporary_name
 from pychip_stream.archive.hdf import Array
 from pychip_stream.archive.run import Run
+from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError
-from pychip_stream.export import curves, pictures
-from pychip_stream.export.pictures import PixelReader, Studio
+from pychip_stream.export.kinds import ExportKind, Progress, finishing, no_progress
 from pychip_stream.model.averages import field_interval, series_interval
-
-Progress = Callable[[int, int], None]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -50,9 +45,32 @@ def export_csv(run: Run, path: str | Path) -> None:
             )
 
 
-def export_chips_csv(
-    run: Run, path: str | Path, progress: Progress = lambda _done, _total: None
-) -> None:
+def export_quantities(run: Run, path: str | Path) -> None:
+    """Write a row per classified frame: frame, index, path, time_s, then every quantity.
+
+    Quantities stand under their names, those of plug-ins included; empty where not measured.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    frames = run.fractions[["frame", "index", "path", "time_s"]]
+    measured = run.columns(*OF_FRAMES.names)
+    with _writing(Path(path)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*frames.columns, *measured])
+        rows = zip(
+            frames.itertuples(index=False, name=None), zip(*measured.values(), strict=True),
+            strict=True,
+        )  # fmt: skip
+        for (frame, index, name, seconds), values in rows:
+            writer.writerow(
+                [frame, index, harmless(name), _number(seconds, 6), *map(_quantity, values)]
+            )
+
+
+def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
     """Write a row per chip: frame, row, column, label, confidence, then p_NAME per class.
 
     Parameters
@@ -78,9 +96,7 @@ def export_chips_csv(
             progress(int(numbers[-1]) + 1, run.count)
 
 
-def export_pychip_csv(
-    run: Run, path: str | Path, progress: Progress = lambda _done, _total: None
-) -> None:
+def export_pychip_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
     """Write a row per chip in the layout of the original pyChip's result file.
 
     The first column, without a name, is the chip: PATH/cropX_COLUMN_Y_ROW.jpg with numbers from
@@ -106,63 +122,6 @@ def export_pychip_csv(
             table["prediction"] = rows["label"]
             table.to_csv(file, header=False, index=False, float_format="%.5g", lineterminator="\n")
             progress(int(numbers[-1]) + 1, run.count)
-
-
-def export_png(
-    run: Run,
-    folder: str | Path,
-    read_pixels: PixelReader,
-    frames: Sequence[int] | None = None,
-    progress: Progress = lambda _done, _total: None,
-) -> list[Path]:
-    """Write label maps as pictures at frame resolution, with scale bar and legend.
-
-    Parameters
-    ----------
-    folder
-        Gets NNNNNN_map.png, and NNNNNN_overlay.png where the frame's pixels are at hand.
-    read_pixels
-        (path, index) → (H, W) counts, or None where they are gone.
-    frames
-        Frame numbers; default: all that the scoring covers.
-
-    Returns
-    -------
-    The files.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or a file cannot be written.
-    """
-    folder = Path(folder)
-    chosen = run.covered.tolist() if frames is None else frames
-    studio = Studio(run, read_pixels)
-    written: list[Path] = []
-    for done, number in enumerate(chosen):
-        view = studio.view(number)
-        legend = studio.legend(view)
-        for name, picture in (("map", view.painted), ("overlay", view.overlay)):
-            if picture is not None:
-                target = folder / f"{number:06d}_{name}.png"
-                _save(target, _png(pictures.with_legend(picture, legend)))
-                written.append(target)
-        progress(done + 1, len(chosen))
-    return written
-
-
-def export_svg(run: Run, path: str | Path) -> None:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
-
-    Raises
-    ------
-    ArchiveError
-        If no frame was classified, the run cannot be read, or the file cannot be written.
-    """
-    if run.count == 0:
-        raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    figure = curves.curves(run.fractions, (*run.names, UNKNOWN), run.colors)
-    _save(Path(path), curves.svg_bytes(figure))
 
 
 def harmless(text: str) -> str:
@@ -204,35 +163,8 @@ def _number(value: float, digits: int = 8) -> str:
     return f"{value:.{digits}f}".rstrip("0").rstrip(".") if np.isfinite(value) else ""
 
 
-def _png(picture: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _save(path: Path, data: bytes) -> None:
-    try:
-        Disk().save(path, data)
-    except OSError as error:
-        raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[io.TextIOWrapper]:
-    """Open a text file that gets its name only once it is whole."""
-    temporary = temporary_name(path)
-    disk = Disk()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield file
-        disk.replace(temporary, path)
-    except OSError as error:
-        disk.remove(temporary)
-        raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
-    except BaseException:
-        disk.remove(temporary)
-        raise
+def _quantity(value: float) -> str:
+    return f"{value:.9g}" if np.isfinite(value) else ""
 
 
 COLUMNS = (
@@ -264,7 +196,7 @@ def summarise(run: Run) -> list[dict[str, object]]:
     return out
 
 
-def write_summary(run: Run, path: Path) -> None:
+def write_summary(run: Run, path: str | Path) -> None:
     """Write the summary as csv, a row per class.
 
     Raises
@@ -272,16 +204,45 @@ def write_summary(run: Run, path: Path) -> None:
     ArchiveError
         If the run cannot be read or the file cannot be written.
     """
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for entry in summarise(run):
-                bounds: list[object] = []
-                for kind in ("series", "fields"):
-                    interval = entry[kind]
-                    bounds += interval if isinstance(interval, list) else ["", ""]
-                mean = "" if entry["mean"] is None else entry["mean"]
-                writer.writerow([harmless(str(entry["class"])), entry["frames"], mean, *bounds])
-    except OSError as error:
-        raise ArchiveError(f"{path}: cannot be written ({error.strerror or error})") from error
+    with _writing(Path(path)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in summarise(run):
+            bounds: list[object] = []
+            for kind in ("series", "fields"):
+                interval = entry[kind]
+                bounds += interval if isinstance(interval, list) else ["", ""]
+            mean = "" if entry["mean"] is None else entry["mean"]
+            writer.writerow([harmless(str(entry["class"])), entry["frames"], mean, *bounds])
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that gets its name only once it is whole."""
+    with (
+        finishing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file
+
+
+FRACTIONS = ExportKind(
+    "csv", "fractions, a row per frame", ".csv", "text/csv",
+    lambda source, path, _: export_csv(source.run, path), label="csv",
+)  # fmt: skip
+CHIPS = ExportKind(
+    "chips_csv", "a row per chip", "-chips.csv", "text/csv",
+    lambda source, path, told: export_chips_csv(source.run, path, told), label="chips csv",
+)  # fmt: skip
+PYCHIP = ExportKind(
+    "pychip_csv", "a row per chip as the original pyChip writes it", "-pychip.csv", "text/csv",
+    lambda source, path, told: export_pychip_csv(source.run, path, told), label="pyChip csv",
+)  # fmt: skip
+SUMMARY = ExportKind(
+    "summary", "mean fraction of each class, as csv", "-summary.csv", "text/csv",
+    lambda source, path, _: write_summary(source.run, path),
+)  # fmt: skip
+QUANTITIES = ExportKind(
+    "quantities", "measured quantities, a row per frame, as csv", "-quantities.csv", "text/csv",
+    lambda source, path, _: export_quantities(source.run, path), label="quantities csv",
+)  # fmt: skip

@@ -12,13 +12,9 @@ from pychip_stream.errors import ArchiveError
 from pychip_stream.export import curves
 from pychip_stream.export import film as timelapse
 from pychip_stream.export import pictures as figures
-from pychip_stream.export.tables import (
-    export_chips_csv,
-    export_csv,
-    export_png,
-    export_pychip_csv,
-    export_svg,
-)
+from pychip_stream.export.curves import export_svg
+from pychip_stream.export.pictures import export_png
+from pychip_stream.export.tables import export_chips_csv, export_csv, export_pychip_csv
 from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
 

@@ -14,11 +14,12 @@ from dashboard.pages.review_tables import (
     provenance_tables,
     same_frame,
 )
-from dashboard.work.export_kinds import FILMS, KINDS, PIECE_BYTES, Source, pieces, write_export
+from dashboard.work.export_kinds import KINDS, PIECE_BYTES, pieces, write_export
 from dashboard.work.opened_run import Replay, histogram
 from dashboard.work.runs import pixel_reader
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import ExportSource
 from tests.support.archive_samples import failed, record, result
 from tests.support.run_samples import add_second_scoring, make_run
 
@@ -119,20 +120,20 @@ def test_failed_frames_and_provenance_are_told(replay):
     assert facts["frames"] == "6 classified, 1 failed"
 
 
-@pytest.mark.parametrize("kind", [*KINDS, FILMS[1]], ids=lambda kind: kind.key)
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mp4"], ids=lambda kind: kind.name)
 def test_every_export_is_made_and_tells_its_progress(kind, replay, tmp_path):
     told = []
-    source = Source(replay.run, pixel_reader(replay.run, tmp_path), 2)
+    source = ExportSource(replay.run, pixel_reader(replay.run, tmp_path), 2)
     path = write_export(kind, source, tmp_path, lambda done, total: told.append((done, total)))
     assert path.name == f"run{kind.suffix}"
     assert path.stat().st_size > 0
     assert told[-1] == (1, 1)
-    if kind.key == "csv":
+    if kind.name == "csv":
         rows = list(csv.DictReader(path.read_text().splitlines()))
         assert [float(r["alpha"]) for r in rows] == pytest.approx(
             replay.table["alpha"].tolist(), abs=1e-8
         )
-    if kind.key == "pngs":
+    if kind.name == "pictures":
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         assert len(names) == 6 + 5  # a map each, and an overlay where the frame is there
@@ -142,8 +143,8 @@ def test_cancelled_export_stops(replay, tmp_path):
     def progress(_done, _total):
         raise PychipError("cancelled")
 
-    source = Source(replay.run, pixel_reader(replay.run, tmp_path))
-    chips = next(kind for kind in KINDS if kind.key == "chips")
+    source = ExportSource(replay.run, pixel_reader(replay.run, tmp_path))
+    chips = next(kind for kind in KINDS if kind.name == "chips_csv")
     with pytest.raises(PychipError, match="cancelled"):
         write_export(chips, source, tmp_path, progress)
 

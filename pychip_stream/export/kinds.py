@@ -1,0 +1,101 @@
+"""Export kind: what there is to know of a kind of file that can be had of a run."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.archive.disk import Disk, reason, temporary_name
+from pychip_stream.archive.run import Run
+from pychip_stream.errors import ArchiveError
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and the total."""
+
+PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
+"""(path, index) → (H, W) counts, or None where they are gone."""
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """What is exported, and how.
+
+    Attributes
+    ----------
+    shown
+        Number of the frame that is on the screen.
+    fps, max_frames
+        Of films; None: as is usual for their kind.
+    """
+
+    run: Run
+    read_pixels: PixelReader
+    shown: int = 0
+    fps: float | None = None
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class ExportKind:
+    """A kind of file, or of folder.
+
+    Attributes
+    ----------
+    name
+        Letters, digits and underscores; its option on the command line has dashes instead.
+    meaning
+        What it is, in a few words.
+    suffix, media
+        End of the file's name after that of the run, and media type; empty for a folder.
+    make
+        Writes it whole or not at all: (source, file to write, progress).
+    label
+        Of its button on the page; empty: not offered there.
+    option
+        Whether the command line offers it.
+    pixels
+        Whether the frames' pixels are looked at.
+    strict
+        Whether a file of another suffix would be one of another kind.
+    film
+        Whether it shows frame after frame; not offered for single ones.
+    """
+
+    name: str
+    meaning: str
+    suffix: str
+    media: str
+    make: Callable[[ExportSource, Path, Progress], object]
+    label: str = ""
+    option: bool = True
+    pixels: bool = False
+    strict: bool = False
+    film: bool = False
+
+
+@contextmanager
+def finishing(path: Path) -> Iterator[Path]:
+    """Give a temporary name, and the file written there its own once it is whole.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be written.
+    """
+    temporary, disk = temporary_name(path), Disk()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        disk.sync_file(temporary)
+        disk.replace(temporary, path)
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
+    finally:
+        disk.remove(temporary)
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Tell nobody."""
