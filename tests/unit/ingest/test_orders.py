@@ -124,7 +124,7 @@ class Orders(RuleBasedStateMachine):
         self.watch._pause = lambda: None
         self.ledger = Ledger()
         for row in self.rows:
-            self.ledger.archived(*row)
+            self.ledger.archived(row)
 
     @rule()
     def turn(self):
@@ -139,14 +139,14 @@ class Orders(RuleBasedStateMachine):
         for path in self.watch.vanished():
             self.ledger.forget(path)
         while (lease := self.ledger.lease("w", 0.0)) is not None:
-            key = (lease.frame.path, lease.frame.index, lease.frame.size, lease.frame.mtime_ns)
-            if self.revision(self.root / lease.frame.path) == key[2:]:
-                assert key not in self.rows
-                self.rows.append(key)
-                self.ledger.archived(*key)
+            frame = lease.frame
+            if self.revision(self.root / frame.path) == (frame.size, frame.mtime_ns):
+                assert frame not in self.rows
+                self.rows.append(frame)
+                self.ledger.archived(frame)
             else:
                 self.ledger.release(lease.number, "has changed")
-                self.watch.look_at(lease.frame.path)
+                self.watch.look_at(frame.path)
 
     @staticmethod
     def revision(place):
@@ -168,13 +168,13 @@ class Orders(RuleBasedStateMachine):
             if self.watch._rounds.passes > passes + 10 and not len(self.watch._settler):
                 break
         there = {
-            (place.relative_to(self.root).as_posix(), 0, *self.revision(place))
+            (place.relative_to(self.root).as_posix(), *self.revision(place))
             for place in self.root.rglob("*")
             if place.is_file() and place.stat().st_size > 40
         }
         self.patch.stop()
         shutil.rmtree(self.home)
-        assert there <= set(self.rows)
+        assert there <= {(f.path, f.size, f.mtime_ns) for f in self.rows}
         assert len(self.rows) == len(set(self.rows))
         assert self.ledger.behind_count == 0
         assert self.watch._tree.file_count == len(there)

@@ -76,7 +76,10 @@ def test_a_closed_file_is_handed_on_at_once(bench, tmp_path):
     put(tmp_path / "a.dm4")
     settled = table.turn()["a.dm4"]
     assert (settled.frames, settled.problem) == (1, None)
-    assert settled.found == (len(FRAME), (tmp_path / "a.dm4").stat().st_mtime_ns)
+    assert (settled.frame.size, settled.frame.mtime_ns) == (
+        len(FRAME),
+        (tmp_path / "a.dm4").stat().st_mtime_ns,
+    )
     assert len(table.settler) == 0
 
 

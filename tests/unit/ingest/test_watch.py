@@ -135,7 +135,7 @@ def test_a_rewritten_file_is_a_new_revision(root, watch):
     with (root / "a.dm4").open("r+b") as file:  # the header patched after the first close
         file.write(FRAME[:20])
     seen.wait(lambda: len(seen.of("a.dm4")) == 2)
-    assert seen.of("a.dm4")[0].mtime_ns < seen.of("a.dm4")[1].mtime_ns
+    assert seen.of("a.dm4")[0].frame.mtime_ns < seen.of("a.dm4")[1].frame.mtime_ns
     seen.wait_passes(2)
     assert len(seen.all) == 2
 

@@ -234,9 +234,9 @@ def test_failures_of_earlier_revisions_are_not_told_late():
     failures.sent(0.0)
     assert failures.next(1.0) is None
     assert failures.next(3.0).frame == new
-    failures.recorded(ArchivedKey("a", 0, 1, 0, True))
+    failures.recorded(old)
     assert failures.next(3.0).frame == new
-    failures.recorded(ArchivedKey("a", 0, 2, 0, True))
+    failures.recorded(new)
     assert failures.next(9.0) is None
     assert len(failures) == 0
 

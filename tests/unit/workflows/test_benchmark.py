@@ -20,7 +20,7 @@ def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeyp
     worker, bare = module._worker(encoder, tmp_path)
     worker.call()
     worker.call()
-    assert [r.path for r in seen] == ["0.dm4", "1.dm4"]
+    assert [r.frame.path for r in seen] == ["0.dm4", "1.dm4"]
     assert all(r.status == "ok" and r.result.label_map.shape == (12, 12) for r in seen)
     assert bare.call().shape == (12, 12, encoder.dim)
     assert worker.work == bare.work == 144
