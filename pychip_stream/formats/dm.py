@@ -1,14 +1,11 @@
-"""Pixels of DM files, read by ncempy."""
+"""DM3, DM4: what DigitalMicrograph writes; its tags, and the pixels that they describe."""
 
-import io
 import math
 import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from ncempy.io.dm import fileDM
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -228,8 +225,13 @@ class _Walk:
         return FrameError(f"{self._source.name}: {what}; it is damaged")
 
 
-# DataType → bytes per pixel, of the types that hold one grey value.
-_PIXEL_BYTES = {1: 2, 2: 4, 6: 1, 7: 4, 9: 1, 10: 2, 11: 4, 12: 8}
+# DataType → type of a pixel, of the types that hold one grey value.
+_PIXELS = {
+    kind: np.dtype(code)
+    for kind, code in {
+        1: "<i2", 2: "<f4", 6: "u1", 7: "<i4", 9: "i1", 10: "<u2", 11: "<u4", 12: "<f8",
+    }.items()
+}  # fmt: skip
 _REFUSED = {
     3: "complex numbers",
     5: "packed complex numbers",
@@ -272,7 +274,7 @@ class DmImage:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame."""
-        return self.shape[0] * self.shape[1] * _PIXEL_BYTES[self.kind]
+        return self.shape[0] * self.shape[1] * _PIXELS[self.kind].itemsize
 
 
 def examine(source: Source) -> Structure:
@@ -300,13 +302,11 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     """
     tree, image = structure.detail
     check_memory(source.name, image.frame_bytes, max_bytes)
-    # loads slowly; the watcher never needs it
-
-    with FileDM(source, image) as file:
-        data = file.getSlice(0, index)["data"]
+    view = source.view_at(image.block.offset + index * image.frame_bytes, image.frame_bytes)
+    width, height, _ = image.shape
     size, unit = _pixel_size(tree, image.path)
     return Frame(
-        pixels=data,
+        pixels=np.frombuffer(view, _PIXELS[image.kind]).reshape(height, width),
         pixel_size=size,
         unit=unit,
         time=_time(tree, image.path),
@@ -350,7 +350,7 @@ def _image(name: str, tree: DmTree, path: str) -> DmImage:
     """Check the description of one image against its pixels."""
     values = tree.values
     kind = int(values.get(f"{path}.ImageData.DataType", 0))
-    if kind not in _PIXEL_BYTES:
+    if kind not in _PIXELS:
         what = _REFUSED.get(kind, f"pixels of the unknown type {kind}")
         raise FrameError(f"{name}: holds {what}, not grey values; export it as a grey image")
     shape = _dimensions(values, path)
@@ -359,9 +359,10 @@ def _image(name: str, tree: DmTree, path: str) -> DmImage:
         raise FrameError(f"{name}: has {len(shape)} dimensions; only images and stacks are frames")
     width, height, frames = (*shape, 1, 1)[:3]
     block = tree.blocks[f"{path}.ImageData.Data"]
-    if width * height * frames * _PIXEL_BYTES[kind] != block.size or block.size == 0:
+    item = _PIXELS[kind].itemsize
+    if width * height * frames * item != block.size or block.size == 0:
         raise FrameError(
-            f"{name}: {width}x{height}x{frames} pixels of {_PIXEL_BYTES[kind]} bytes are not the "
+            f"{name}: {width}x{height}x{frames} pixels of {item} bytes are not the "
             f"{block.size} bytes that are there; it is damaged"
         )
     return DmImage(path, kind, (width, height, frames), block)
@@ -411,50 +412,6 @@ def _time(tree: DmTree, path: str) -> Stamp | None:
         if stamp is not None:
             return stamp
     return from_text(values.get(f"{path}.ImageTags.Timestamp"))
-
-
-class FileDM(fileDM):  # type: ignore[misc]
-    """ncempy's reader over a source, told where the image is.
-
-    Its own walk believes every length in the file, and its memory map dies with the process
-    when somebody truncates the file; both are replaced.
-    """
-
-    def __init__(self, source: Source, image: DmImage) -> None:
-        self._source = source
-        self._position = 0
-        self._image = image
-        super().__init__(io.BytesIO())
-
-    def tell(self) -> int:
-        """Position in the source."""
-        return self._position
-
-    def seek(self, fid: Any, offset: int, from_what: int = 0) -> None:  # noqa: ARG002
-        """Go to a position."""
-        self._position = int(offset) + (self._position if from_what == 1 else 0)
-
-    def fromfile(
-        self,
-        fid: Any,  # noqa: ARG002
-        dtype: npt.DTypeLike,
-        count: int,
-    ) -> npt.NDArray[Any]:
-        """Take values from the source without copying them."""
-        size = np.dtype(dtype).itemsize * int(count)
-        view = self._source.view_at(self._position, size)
-        self._position += size
-        return np.frombuffer(view, dtype=dtype, count=int(count))
-
-    def parseHeader(self) -> None:  # noqa: N802  (ncempy's name)
-        """Say where the image is instead of looking for it."""
-        width, height, frames = self._image.shape
-        self.numObjects = 1
-        self.xSize, self.ySize, self.zSize, self.zSize2 = [width], [height], [frames], [1]
-        self.dataShape = [3 if frames > 1 else 2]
-        self.dataType = [self._image.kind]
-        self.dataOffset = [self._image.block.offset]
-        self.dataSize = [self._image.block.size]
 
 
 FORMAT = Format("DM", (".dm3", ".dm4"), lambda _, head: is_dm(head), examine, read, own_time)

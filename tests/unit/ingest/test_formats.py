@@ -7,6 +7,7 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+from ncempy.io import dm as ncempy_dm
 from PIL import Image
 
 from pychip_stream.errors import (
@@ -206,6 +207,19 @@ def test_dm4_of_every_type_tells_pixel_size_exposure_and_time(tmp_path, dtype):
 def test_of_several_dm3_images_without_a_reference_the_first_is_the_frame(tmp_path):
     (tmp_path / "a.dm3").write_bytes(dm3(RAMP, RAMP[::-1, ::-1]))
     assert np.array_equal(read_frame(tmp_path / "a.dm3").pixels, RAMP)
+
+
+@pytest.mark.parametrize("code", ["i2", "f4", "u1", "i4", "i1", "u2", "u4", "f8"])
+@pytest.mark.parametrize("shape", [(40, 56), (3, 40, 56)], ids=["image", "stack"])
+def test_dm4_pixels_are_those_that_ncempy_finds(tmp_path, code, shape):
+    data = (np.arange(np.prod(shape)) % 101).reshape(shape).astype(code)
+    path = tmp_path / "a.dm4"
+    path.write_bytes(dm4.encode(data))
+    with ncempy_dm.fileDM(path) as file:
+        expected = file.getDataset(0)["data"]
+    found = [read_frame(path, index).pixels for index in range(frame_count(path))]
+    np.testing.assert_array_equal(np.squeeze(found), expected)
+    assert found[0].dtype == expected.dtype
 
 
 def test_a_dm4_stack_is_a_sequence(tmp_path):
