@@ -2,15 +2,26 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from pychip_stream.domain.quantities import watched
+from pychip_stream.domain import quantities
 from pychip_stream.errors import ConfigError
+from pychip_stream.plugins import Named, Registry
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+_INSIDE = 0.1
+"""Share of its limit by which a value must be inside for an alarm to clear, unless a rule says."""
+
 ServiceName = Literal["hub", "archiver", "inference", "watcher", "sentinel", "dashboard"]
 
 
@@ -18,6 +29,9 @@ class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class MachineConfig(Section):
@@ -55,6 +69,18 @@ class HealthConfig(Section):
     )
 
 
+class FurtherAction(Named, Protocol):
+    """What a rule must know of an action of another package; see `operation.actions`."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """Model of what a rule says of it."""
+
+
+TELLING = ("banner", "log")
+FURTHER_ACTIONS = Registry[FurtherAction]("pychip_stream.actions", ())
+
+
 class AlertRule(Section):
     """When to raise an alarm and what to do then."""
 
@@ -72,24 +98,75 @@ class AlertRule(Section):
     )
     level: Literal["info", "warning", "critical"] = "warning"
     dry_run: bool = Field(False, description="on trial: published and archived, nothing else done")
-    actions: tuple[Literal["banner", "log"], ...] = ("banner", "log")
+    actions: tuple[str, ...] = TELLING
+    settings: dict[str, dict[str, Any]] = Field(
+        {}, description="of actions that other packages bring, by their names"
+    )
     webhook: str | None = Field(None, description="address that gets the alert as JSON by POST")
     command: tuple[str, ...] | None = Field(
         None, description="program of alerts.commands to start, with its arguments"
     )
 
+    @property
+    def limit(self) -> float:
+        """Fires when the value is beyond this."""
+        limit = self.below if self.above is None else self.above
+        assert limit is not None
+        return limit
+
+    @property
+    def clears_at(self) -> float:
+        """Value that has to be passed inwards for the alarm to end."""
+        if self.clear is not None:
+            return self.clear
+        inside = abs(self.limit) * _INSIDE
+        return self.limit + inside if self.above is None else self.limit - inside
+
+    @property
+    def subject(self) -> str:
+        """What is watched, in words."""
+        return self.quantity if self.class_ is None else f"{self.quantity} of {self.class_}"
+
+    def beyond(self, value: float, limit: float) -> bool:
+        """Whether a value lies on the bad side of a limit; an unknown value does not."""
+        return value < limit if self.above is None else value > limit
+
+    def tell(self, value: float) -> str:
+        """Write a value with its unit."""
+        return quantities.tell(self.quantity, value)
+
+    @field_validator("actions")
+    @classmethod
+    def _known(cls, actions: tuple[str, ...]) -> tuple[str, ...]:
+        for name in actions:
+            if name not in TELLING and name not in FURTHER_ACTIONS:
+                known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
+                raise ValueError(f"there is no action {name!r}; choose among {known}")
+        return actions
+
+    @model_validator(mode="after")
+    def _fit_their_actions(self) -> Self:
+        strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
+        if strange:
+            raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
+        for name in set(self.actions) - set(TELLING):
+            try:
+                FURTHER_ACTIONS[name].settings.model_validate(self.settings.get(name, {}))
+            except ValidationError as error:
+                raise ValueError(f"settings of {name}: {'; '.join(_problems(error))}") from error
+        return self
+
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
-        if self.quantity not in watched():
-            raise ValueError(f"quantity {self.quantity!r}: choose {', '.join(watched())}")
+        if self.quantity not in quantities.watched():
+            raise ValueError(
+                f"quantity {self.quantity!r}: choose {', '.join(quantities.watched())}"
+            )
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
         if (self.quantity == "fraction") != (self.class_ is not None):
             raise ValueError('the quantity "fraction" needs a class, the others take none')
-        limit, wrong = self.above, 1
-        if limit is None:
-            limit, wrong = self.below, -1
-        if self.clear is not None and limit is not None and (self.clear - limit) * wrong > 0:
+        if self.clear is not None and self.beyond(self.clear, self.limit):
             raise ValueError("clear lies on the wrong side of the limit")
         return self
 
@@ -339,8 +416,7 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems = [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
-        raise ConfigError(where, problems) from error
+        raise ConfigError(where, _problems(error)) from error
     return _resolve(config, base)
 
 
@@ -351,6 +427,10 @@ def dump(config: Config) -> str:
     )
 
 
+def _problems(error: ValidationError) -> list[str]:
+    return [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
+
+
 def _plain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "unknown key (misspelt?)"
@@ -359,29 +439,12 @@ def _plain(error: Any) -> str:
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
 
 
-def _resolve(config: Config, base: Path) -> Config:
-    def at(path: Path) -> Path:
-        return Path(base, path.expanduser())
+def _resolve(section: SectionT, base: Path) -> SectionT:
+    """Resolve every path of a section and of those in it."""
 
-    support, encoder = config.support, config.encoder
-    return config.model_copy(
-        update={
-            "watch": config.watch.model_copy(update={"root": at(config.watch.root)}),
-            "support": support.model_copy(
-                update={
-                    "folder": at(support.folder),
-                    "initial": at(support.initial) if support.initial else None,
-                }
-            ),
-            "encoder": encoder.model_copy(
-                update={"weights": at(encoder.weights) if encoder.weights else None}
-            ),
-            "wire": config.wire.model_copy(
-                update={"keys": at(config.wire.keys) if config.wire.keys else None}
-            ),
-            "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
-            "dashboard": config.dashboard.model_copy(
-                update={"users": at(config.dashboard.users) if config.dashboard.users else None}
-            ),
-        }
-    )
+    def resolved(value: object) -> object:
+        if isinstance(value, Section):
+            return _resolve(value, base)
+        return Path(base, value.expanduser()) if isinstance(value, Path) else value
+
+    return section.model_copy(update={name: resolved(value) for name, value in section})

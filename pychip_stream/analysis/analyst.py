@@ -15,7 +15,6 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.encoders.encoder import load_encoder
 from pychip_stream.model.monitor import Monitor
@@ -76,16 +75,8 @@ class Analyst:
         SupportError
             If the support set cannot be used.
         """
-        embedded = support
-        if support.embedding is None or support.embedding.encoder_hash != encoder.weights_hash:
-            if support.embedding is not None:
-                logger.warning(
-                    "support set %s was made with encoder %s; embedding its chips again with %s",
-                    support.version[:8], support.embedding.encoder_name, encoder.name,
-                )  # fmt: skip
-            embedded = embed_support(support, encoder)
         classifier = Classifier.fit(
-            embedded, encoder, method=config.method, sensitivity=config.sensitivity
+            support, encoder, method=config.method, sensitivity=config.sensitivity
         )
         for warning in classifier.warnings:
             logger.warning("support set %s: %s", support.version[:8], warning)

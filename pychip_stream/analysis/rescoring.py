@@ -26,7 +26,7 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError, SupportError
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import embed_support
+from pychip_stream.model.embedding import embedded, made_by
 from pychip_stream.model.encoders import Encoder
 
 _SAME = 0.005
@@ -130,17 +130,10 @@ def adapt(
             )  # fmt: skip
             if again:
                 support = replace(support, normalization=norm, embedding=None)
-    embedding = support.embedding
-    if embedding is not None and embedding.encoder_hash == condition.encoder_hash:
-        return support, notes
-    encoder = find_encoder(condition.encoder_hash)
-    if embedding is not None:
-        notes.append(
-            f"support set {short} was made with encoder {embedding.encoder_name} "
-            f"({embedding.encoder_hash[:8]}); its chips are embedded again with the run's, "
-            f"{encoder.name} ({encoder.weights_hash[:8]})"
-        )
-    return embed_support(support, encoder), notes
+    if not made_by(support, condition.encoder_hash):
+        support, note = embedded(support, find_encoder(condition.encoder_hash))
+        notes += [note] if note else []
+    return support, notes
 
 
 def _apart(own: Normalization, norm: Normalization) -> float:

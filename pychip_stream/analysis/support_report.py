@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import embed_support
 from pychip_stream.model.encoders.encoder import load_encoder
 from pychip_stream.model.quality import assess
 
@@ -24,9 +23,8 @@ def finish_support(
     The embedded set and the classifier's derived numbers (prototypes, calibration), both to
     be stored.
     """
-    encoder = load_encoder(encoder_name)
-    embedded = embed_support(support, encoder)
-    return embedded, Classifier.fit(embedded, encoder).derived()
+    classifier = Classifier.fit(support, load_encoder(encoder_name))
+    return classifier.support, classifier.derived()
 
 
 def describe(support: SupportSet) -> tuple[dict[str, object], str]:

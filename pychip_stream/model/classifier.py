@@ -13,7 +13,7 @@ from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.errors import SupportError, UsageError
 from pychip_stream.model import cross_validation, lda
 from pychip_stream.model.cross_validation import HeldOut, choose_blobs, hold_out
-from pychip_stream.model.embedding import embed_support
+from pychip_stream.model.embedding import embedded
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.intervals import fit_ensemble
 from pychip_stream.model.lda import SHRINKAGES, Discriminant, Examples
@@ -136,10 +136,10 @@ class Classifier:
         """
         if not (np.isfinite(sensitivity) and sensitivity > 0):
             raise UsageError(f"sensitivity {sensitivity!r}: write a number above 0")
-        embedded = _embedded(support, encoder)
-        embedding = embedded.embedding
+        version, support = support.version, _embedded(support, encoder)
+        embedding = support.embedding
         assert embedding is not None
-        examples, background = standardised(embedded, embedding)
+        examples, background = standardised(support, embedding)
         candidates = _candidates(examples, method)
         tried = hold_out(examples, candidates, seed=seed)
         chosen, temperature = cross_validation.choose_shrinkage(tried)
@@ -153,8 +153,8 @@ class Classifier:
         origin = Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1))
         scale = (embedding.mean, embedding.deviation)
         return cls(
-            support=embedded,
-            support_version=support.version,
+            support=support,
+            support_version=version,
             method="euclidean" if shrinkage >= 1.0 else "lda",
             shrinkage=shrinkage,
             temperature=temperature,
@@ -164,7 +164,7 @@ class Classifier:
             novelty=novelty,
             held_out=held_out,
             scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
-            warnings=tuple(caveats(embedded, examples, novelty)),
+            warnings=tuple(caveats(support, examples, novelty)),
             encoder=encoder,
         )
 
@@ -276,23 +276,12 @@ def standardised(
 
 
 def _embedded(support: SupportSet, encoder: Encoder | None) -> SupportSet:
-    """Return the set with an embedding by `encoder`, made again where another one made it."""
-    if encoder is None:
-        if support.embedding is None:
-            raise SupportError(
-                "the support set was never embedded; give an encoder, which will do it"
-            )
-        return support
-    if support.embedding is None:
-        return embed_support(support, encoder)
-    if support.embedding.encoder_hash != encoder.weights_hash:
-        logger.warning(
-            "support set %s was made with encoder %s (%s), this is %s (%s): its chips are "
-            "embedded again",
-            support.version[:8], support.embedding.encoder_name,
-            support.embedding.encoder_hash[:8], encoder.name, encoder.weights_hash[:8],
-        )  # fmt: skip
-        return embed_support(support, encoder)
+    if encoder is not None:
+        support, note = embedded(support, encoder)
+        if note:
+            logger.warning("%s", note)
+    elif support.embedding is None:
+        raise SupportError("the support set was never embedded; give an encoder, which will do it")
     return support
 
 

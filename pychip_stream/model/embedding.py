@@ -19,6 +19,30 @@ BACKGROUND_CHIPS = 1024
 Float32 = npt.NDArray[np.float32]
 
 
+def made_by(support: SupportSet, encoder_hash: str) -> bool:
+    """Whether a set carries an embedding by the encoder with these weights."""
+    return support.embedding is not None and support.embedding.encoder_hash == encoder_hash
+
+
+def embedded(support: SupportSet, encoder: Encoder) -> tuple[SupportSet, str]:
+    """Let an encoder see the examples where that was not done, or was done by another one.
+
+    Returns
+    -------
+    The set with its embedding, and a line for people where another encoder's was replaced.
+    """
+    if made_by(support, encoder.weights_hash):
+        return support, ""
+    note, other = "", support.embedding
+    if other is not None:
+        note = (
+            f"support set {support.version[:8]} was made with encoder {other.encoder_name} "
+            f"({other.encoder_hash[:8]}); its chips are embedded again with {encoder.name} "
+            f"({encoder.weights_hash[:8]})"
+        )
+    return embed_support(support, encoder), note
+
+
 def embed_support(support: SupportSet, encoder: Encoder, *, seed: int = 0) -> SupportSet:
     """Let an encoder see the examples, with the surroundings they were picked from.
 

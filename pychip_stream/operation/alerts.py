@@ -4,69 +4,10 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pychip_stream.config import AlertRule, Config
-from pychip_stream.domain.quantities import tell
 from pychip_stream.wire.messages import Alert
-
-_INSIDE = 0.1
-
-Level = Literal["info", "warning", "critical"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """When to raise an alarm.
-
-    Attributes
-    ----------
-    name
-        Of the rule.
-    quantity, of
-        What is watched; `of` names the class of a fraction.
-    limit, above
-        Fires when the value is above (else below) the limit …
-    for_s
-        … for this long in seconds.
-    clear
-        Clears when the value is not beyond this any more; None: a tenth of the limit inside it.
-    hold_off_s
-        After it has cleared it does not fire again for this long.
-    level
-        How bad it is.
-    """
-
-    name: str
-    quantity: str
-    limit: float
-    above: bool = True
-    of: str = ""
-    for_s: float = 0.0
-    clear: float | None = None
-    hold_off_s: float = 60.0
-    level: Level = "warning"
-
-    @property
-    def subject(self) -> str:
-        """What is watched, in words."""
-        return f"fraction of {self.of}" if self.quantity == "fraction" else self.quantity
-
-    @property
-    def clears_at(self) -> float:
-        """Value that has to be passed inwards for the alarm to end."""
-        if self.clear is not None:
-            return self.clear
-        inside = abs(self.limit) * _INSIDE
-        return self.limit - inside if self.above else self.limit + inside
-
-    def beyond(self, value: float, limit: float) -> bool:
-        """Whether a value lies on the bad side of a limit; an unknown value does not."""
-        return value > limit if self.above else value < limit
-
-    def tell(self, value: float) -> str:
-        """Write a value with its unit."""
-        return tell(self.quantity, value)
 
 
 class Firing(NamedTuple):
@@ -78,7 +19,7 @@ class Firing(NamedTuple):
         What was seen, the limit and for how long, in one line.
     """
 
-    rule: Rule
+    rule: AlertRule
     on: bool
     value: float
     reason: str
@@ -100,18 +41,18 @@ class AlertEngine:
     (absent or NaN) changes nothing, except that it interrupts the wait for `for_s`.
     """
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        self._states = {rule: _State() for rule in rules}
+    def __init__(self, rules: Iterable[AlertRule]) -> None:
+        self._states = [(rule, _State()) for rule in rules]
 
     @property
-    def active(self) -> tuple[Rule, ...]:
+    def active(self) -> tuple[AlertRule, ...]:
         """Rules that are on."""
-        return tuple(rule for rule, state in self._states.items() if state.on)
+        return tuple(rule for rule, state in self._states if state.on)
 
     def restore(self, names: Iterable[str], now: float) -> None:
         """Take the named rules for on, as they were in an earlier life."""
         wanted = set(names)
-        for rule, state in self._states.items():
+        for rule, state in self._states:
             if rule.name in wanted and not state.on:
                 state.on, state.began = True, now
 
@@ -130,15 +71,15 @@ class AlertEngine:
         What fired or cleared just now.
         """
         fired = []
-        for rule, state in self._states.items():
-            value = values.get((rule.quantity, rule.of), math.nan)
+        for rule, state in self._states:
+            value = values.get((rule.quantity, rule.class_ or ""), math.nan)
             firing = _judge(rule, state, value, now)
             if firing is not None:
                 fired.append(firing)
         return fired
 
 
-def _judge(rule: Rule, state: _State, value: float, now: float) -> Firing | None:
+def _judge(rule: AlertRule, state: _State, value: float, now: float) -> Firing | None:
     if math.isnan(value):
         state.since = None
         return None
@@ -158,13 +99,13 @@ def _judge(rule: Rule, state: _State, value: float, now: float) -> Firing | None
     return Firing(rule, True, value, _fired(rule, value, now - state.since))
 
 
-def _fired(rule: Rule, value: float, lasted: float) -> str:
-    side = "above" if rule.above else "below"
+def _fired(rule: AlertRule, value: float, lasted: float) -> str:
+    side = "below" if rule.above is None else "above"
     text = f"{rule.subject} {rule.tell(value)} is {side} {rule.tell(rule.limit)}"
     return f"{text} for {lasted:.1f} s" if rule.for_s else text
 
 
-def _cleared(rule: Rule, value: float, lasted: float) -> str:
+def _cleared(rule: AlertRule, value: float, lasted: float) -> str:
     return f"{rule.subject} is back at {rule.tell(value)} after {lasted:.1f} s"
 
 
@@ -173,8 +114,7 @@ class Alerting:
 
     def __init__(self, config: Config) -> None:
         self._config = config.alerts
-        self._rules = {rule.name: rule for rule in config.alerts.rules}
-        self._engine = AlertEngine(map(rule_of, config.alerts.rules))
+        self._engine = AlertEngine(config.alerts.rules)
         self._began = f"{time.time_ns():x}"
         self._number = 0
 
@@ -188,7 +128,7 @@ class Alerting:
         return [self._alert(f, path) for f in self._engine.look(values, time.monotonic())]
 
     def _alert(self, firing: Firing, path: str) -> Alert:
-        rule = self._rules[firing.rule.name]
+        rule = firing.rule
         self._number += 1
         return Alert(
             id=f"{self._began}-{self._number}",
@@ -197,27 +137,10 @@ class Alerting:
             state="on" if firing.on else "off",
             reason=firing.reason,
             time=time.time(),
-            quantity=firing.rule.subject,
+            quantity=rule.subject,
             value=firing.value,
-            limit=firing.rule.limit if firing.on else firing.rule.clears_at,
+            limit=rule.limit if firing.on else rule.clears_at,
             path=path,
             dry_run=rule.dry_run or self._config.dry_run,
             banner="banner" in rule.actions,
         )
-
-
-def rule_of(section: AlertRule) -> Rule:
-    """Turn a rule of the configuration into one that can be judged."""
-    limit = section.above if section.above is not None else section.below
-    assert limit is not None  # checked by the configuration
-    return Rule(
-        name=section.name,
-        quantity=section.quantity,
-        limit=limit,
-        above=section.above is not None,
-        of=section.class_ or "",
-        for_s=section.for_s,
-        clear=section.clear,
-        hold_off_s=section.hold_off_s,
-        level=section.level,
-    )

@@ -4,14 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pychip_stream.operation.alerts import AlertEngine, Rule
+from pychip_stream.config import AlertRule
+from pychip_stream.operation.alerts import AlertEngine
 
 BETA = ("fraction", "beta")
 
 
 def rule(**changes):
-    options = {"name": "r", "quantity": "fraction", "of": "beta", "limit": 0.05, "hold_off_s": 0.0}
-    return Rule(**(options | changes))
+    options = {"name": "r", "quantity": "fraction", "class": "beta", "hold_off_s": 0.0}
+    if "below" not in changes:
+        options["above"] = 0.05
+    return AlertRule.model_validate(options | changes)
 
 
 def run(one, series):
@@ -33,7 +36,7 @@ def test_it_clears_only_well_inside():
 
 def test_below_is_the_mirror_image():
     series = [(0, 0.06), (1, 0.04), (2, 0.052), (3, 0.056)]
-    assert run(rule(above=False), series) == [(1, True), (3, False)]
+    assert run(rule(below=0.05), series) == [(1, True), (3, False)]
 
 
 def test_it_holds_off_after_it_cleared():
@@ -59,13 +62,21 @@ def test_what_was_on_before_a_restart_does_not_fire_again():
     ("one", "value", "says"),
     [
         (rule(for_s=3.0), 0.062, "fraction of beta 6.2% is above 5.0% for 3.0 s"),
-        (rule(quantity="silence", of="", limit=30.0), 31.0, "silence 31 s is above 30 s"),
-        (rule(quantity="backlog", of="", limit=100.0), 250.0, "backlog 250 is above 100"),
+        (
+            rule(quantity="silence", above=30.0, **{"class": None}),
+            31.0,
+            "silence 31 s is above 30 s",
+        ),
+        (
+            rule(quantity="backlog", above=100.0, **{"class": None}),
+            250.0,
+            "backlog 250 is above 100",
+        ),
     ],
 )
 def test_the_reason_says_what_was_seen_and_the_limit(one, value, says):
     engine = AlertEngine([one])
-    key = (one.quantity, one.of)
+    key = (one.quantity, one.class_ or "")
     fired = [f for t in (0.0, 3.0) for f in engine.look({key: value}, t)]
     assert [f.reason for f in fired] == [says]
 
@@ -80,7 +91,7 @@ values = st.one_of(st.floats(-1, 1), st.just(math.nan))
     above=st.booleans(),
 )
 def test_firings_alternate_and_are_always_justified(series, for_s, hold_off_s, above):
-    one = rule(limit=0.1, for_s=for_s, hold_off_s=hold_off_s, above=above)
+    one = rule(for_s=for_s, hold_off_s=hold_off_s, **{"above" if above else "below": 0.1})
     engine, now, seen, events = AlertEngine([one]), 0.0, [], []
     for step, value in series:
         now += step

@@ -76,7 +76,7 @@ def test_a_set_of_another_encoder_is_embedded_again_and_said(encoder, caplog):
     bundled = open_encoder(EncoderConfig(device="cpu"))
     support = Analyst.of(a_support(frame), bundled, ClassifyConfig()).classifier.support
     analyst = Analyst.of(support, encoder, ClassifyConfig(method="euclidean", sensitivity=2.0))
-    assert any("embedding its chips again" in r.getMessage() for r in caplog.records)
+    assert any("its chips are embedded again" in r.getMessage() for r in caplog.records)
     assert analyst.classifier.support.embedding.encoder_hash == encoder.weights_hash
     assert (analyst.classifier.method, analyst.classifier.sensitivity) == ("euclidean", 2.0)
 
