@@ -38,7 +38,7 @@ from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.sim.specimen import Experiment
 
 CHIP_SIZE = ChipSize(32, 32)

@@ -37,8 +37,7 @@ from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.cross_validation import calibration_error
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
-from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import Encoder, load_encoder
 from pychip_stream.model.intervals import frame_intervals
 from pychip_stream.model.monitor import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS

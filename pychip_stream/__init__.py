@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pychip_stream.domain.support import SupportSet
     from pychip_stream.formats.reading import read_frame
     from pychip_stream.model.classifier import Classifier
-    from pychip_stream.model.encoders.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
 
 _HOMES = {
     "ChipSize": "domain.chips",
@@ -27,7 +27,7 @@ _HOMES = {
     "Normalization": "domain.normalization",
     "Run": "archive.run",
     "SupportSet": "domain.support",
-    "load_encoder": "model.encoders.encoder",
+    "load_encoder": "model.encoders",
     "load_support": "archive.support_sets",
     "open_run": "archive.run",
     "read_frame": "formats.reading",

@@ -11,13 +11,14 @@ from pathlib import Path
 import zmq
 
 from pychip_stream import logs, process
-from pychip_stream.analysis.analyst import Analyst, open_encoder
+from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, SupportError
+from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.encoders.device import memory_in_use
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays

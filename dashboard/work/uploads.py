@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from pychip_stream.analysis.analyst import Analyst, open_encoder
+from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import SUFFIXES
+from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.grid_advice import GridAdvice
 
 from .drafts import Draft, DraftState

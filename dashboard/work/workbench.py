@@ -171,7 +171,7 @@ class Studio:
     def attempt_set(self, support: SupportSet, key: Key) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
         # The network's library takes seconds to load, and only this page needs it.
-        from pychip_stream.analysis.analyst import open_encoder
+        from pychip_stream.model.encoders import open_encoder
 
         if self._encoder is None:
             self._encoder = RememberingEncoder(open_encoder(self._config.encoder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.records import FrameRecord, FrameResult
@@ -16,7 +16,6 @@ from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.encoders.encoder import load_encoder
 from pychip_stream.model.monitor import Monitor
 
 logger = logging.getLogger(__name__)
@@ -187,8 +186,3 @@ def in_nanometres(size: float | None, unit: str | None) -> float | None:
     if size is None or factor is None or not (np.isfinite(size) and size > 0):
         return None
     return size * factor
-
-
-def open_encoder(config: EncoderConfig) -> Encoder:
-    """Load the encoder that a configuration names."""
-    return load_encoder(config.name, config.weights, config.device)

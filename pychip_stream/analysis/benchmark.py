@@ -16,7 +16,8 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import UsageError
 from pychip_stream.formats.reading import read_frame
-from pychip_stream.model.encoders.encoder import Encoder
+from pychip_stream.model.encoders import Encoder
+from pychip_stream.model.encoders.dense import DenseEncoder
 from pychip_stream.model.speed import Contender, measure_speed, take_turns
 from pychip_stream.sim.files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
@@ -52,8 +53,12 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
     Raises
     ------
     UsageError
-        If `busy` is asked of a device that is not the CPU.
+        If `busy` is asked of a device that is not the CPU, or the encoder is no network of torch.
     """
+    if not isinstance(encoder, DenseEncoder):
+        raise UsageError(
+            f"encoder {encoder.name!r} is no network of torch; only these are measured"
+        )
     clock = time.process_time if busy else time.perf_counter
     if busy:
         if not encoder.device.startswith("cpu"):

@@ -27,7 +27,7 @@ from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError, SupportError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embedded, made_by
-from pychip_stream.model.encoders import Encoder
+from pychip_stream.model.encoders import Encoder, open_encoder
 
 _SAME = 0.005
 _NEAR = 0.05
@@ -184,8 +184,6 @@ def encoder_finder(run: Run, name: str | None = None) -> EncoderFinder:
 
 def _load(candidate: EncoderConfig, found: list[str]) -> Encoder | None:
     """Load an encoder, and note what it is."""
-    from pychip_stream.analysis.analyst import open_encoder  # torch only where it is needed
-
     try:
         encoder = open_encoder(candidate)
     except EncoderError as error:

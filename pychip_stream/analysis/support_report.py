@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.model.quality import assess
 
 

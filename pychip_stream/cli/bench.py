@@ -26,7 +26,7 @@ def bench(
 ) -> None:
     """Measure the performance of the encoder and the worker on this machine."""
     from pychip_stream.analysis.benchmark import benchmark
-    from pychip_stream.model.encoders.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
 
     say("measuring; close other programs, or add --busy")
     found = benchmark(load_encoder(encoder, device=device), quick=quick, busy=busy)

@@ -39,12 +39,13 @@ def classify(
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; choose another name, or add --force")
     from pychip_stream.analysis import classification
-    from pychip_stream.analysis.analyst import Analyst, open_encoder
+    from pychip_stream.analysis.analyst import Analyst
     from pychip_stream.archive.joining import remove_run
     from pychip_stream.archive.run import open_run
     from pychip_stream.archive.support_sets import load_support
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
+    from pychip_stream.model.encoders import open_encoder
 
     batch = classification.Batch.of(paths)
     support_set = load_support(support)

@@ -75,7 +75,7 @@ def prepare(folder: Path, frames: int, seed: int) -> Config:
     """Write the demo's configuration and a support set picked from its first frame."""
     from pychip_stream.archive.support_sets import save_support
     from pychip_stream.model.embedding import embed_support
-    from pychip_stream.model.encoders.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
     from pychip_stream.sim.specimen import Experiment
 
     experiment = Experiment(seed=seed, frames=frames)

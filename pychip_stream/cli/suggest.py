@@ -22,10 +22,10 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """Suggest which chips of a frame to label next."""
-    from pychip_stream.analysis.analyst import open_encoder
     from pychip_stream.analysis.drafting import suggest_chips
     from pychip_stream.archive.support_sets import load_support
     from pychip_stream.config import EncoderConfig
+    from pychip_stream.model.encoders import open_encoder
 
     image, chosen = open_frame(frame, index), load_support(support)
     found = suggest_chips(image, chosen, open_encoder(EncoderConfig(name=encoder)), count)

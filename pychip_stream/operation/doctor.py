@@ -179,7 +179,7 @@ def _space(config: Config, rate_hz: float) -> Iterator[Finding]:
 def _frame_bytes(config: Config) -> tuple[int, int]:
     """Bytes that a frame leaves in the archive, and its chips; of the newest frame at hand."""
     from pychip_stream.archive.support_sets import SupportFolder, load_support
-    from pychip_stream.model.encoders.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
 
     edge = (32, 32)
     try:
@@ -328,7 +328,7 @@ def _python() -> Iterator[Finding]:
 def _torch() -> Iterator[Finding]:
     import torch
 
-    from pychip_stream.model.encoders.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
 
     encoder = load_encoder("bundled")
     yield Finding("torch", "good", f"{torch.__version__}, encoder {encoder.name}: {encoder.device}")

@@ -1,105 +1,33 @@
-"""Which encoders there are, and where their weights come from."""
+"""Encoders: those that can be had by name, and any weights file.
 
+A new one is a module here with a kind, listed below, or an entry point of the group
+`pychip_stream.encoders` in another package. It need not be a network: `Encoder` says what counts.
+"""
+
+import logging
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import nn
 
-from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.normalization import Normalization
+from pychip_stream.config import EncoderConfig
 from pychip_stream.errors import EncoderError, EncoderUsageError
-from pychip_stream.model.encoders import checkpoint, resnet
-from pychip_stream.model.encoders.filters import FilterBank
-from pychip_stream.model.encoders.network import CellNet, Design
+from pychip_stream.model.encoders import checkpoint, filters, network, resnet
+from pychip_stream.model.encoders.dense import network_kind
+from pychip_stream.model.encoders.encoder import Encoder as Encoder
+from pychip_stream.model.encoders.encoder import EncoderKind
+from pychip_stream.plugins import Registry
 
-
-@runtime_checkable
-class Encoder(Protocol):
-    """A network (or filter bank) that turns the chips of a frame into embeddings.
-
-    Attributes
-    ----------
-    name
-        What it was loaded as.
-    weights_hash
-        Identifies its weights; embeddings with different hashes must not be mixed.
-    dim
-        Length D of an embedding.
-    device
-        Where it runs, for example "cpu".
-    """
-
-    name: str
-    weights_hash: str
-    dim: int
-    device: str
-
-    def embed(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Embed every chip of a frame: (rows, columns, D) float32, not standardised.
-
-        `image` is a frame or raw (H, W) counts; without a normalisation its own percentiles
-        are taken.
-        """
-        ...
-
-    def embed_cells(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Embed every cell of every chip: (rows, columns, CELLS², D) float32.
-
-        A chip's embedding is the mean over its cells.
-        """
-        ...
-
+logger = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).parent / "weights" / "bundled.pt"
 """The package's own trained weights."""
 
 
-def find(name: str, weights: Path | None) -> tuple[nn.Module, str]:
-    """Build the network that a name means and return it with the hash of its weights.
-
-    Raises
-    ------
-    EncoderError
-        If the name is unknown, or the weights are missing or do not fit.
-    """
-    if name == "bundled":
-        return _from_file(weights or BUNDLED)
-    if name == "filters" and weights is None:
-        return _filters()
-    if name in resnet.NAMES:
-        return resnet.load(name, weights)
-    path = Path(name)
-    if weights is None and (path.is_file() or path.suffix):
-        return _from_file(path)
-    raise EncoderUsageError(
-        f"encoder {name!r}: unknown; choose 'bundled', 'filters', "
-        f"{', '.join(resnet.NAMES)}, or the path of a weights file"
-    )
-
-
-def _filters() -> tuple[nn.Module, str]:
-    network = FilterBank()
-    return network, checkpoint.weights_hash(network.version, network.state_dict())
-
-
 def _from_file(path: Path) -> tuple[nn.Module, str]:
+    """Build the network that the tensors of a file fit."""
     state, metadata = checkpoint.read(path)
     if metadata.get("architecture") == "cells":
-        return _cells(path, state, metadata)
+        return network.load(path, state, metadata)
     name = resnet.guess_name(state)
     if name is None:
         raise EncoderError(
@@ -108,22 +36,58 @@ def _from_file(path: Path) -> tuple[nn.Module, str]:
     return resnet.load(name, path)
 
 
-def _cells(
-    path: Path, state: dict[str, torch.Tensor], metadata: dict[str, Any]
-) -> tuple[nn.Module, str]:
-    """Build the package's own network, ready for inference."""
-    try:
-        network = CellNet(Design.parse(metadata["design"]))
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise EncoderError(
-            f"{path}: weights and design do not fit together ({str(error).splitlines()[0][:100]}); "
-            "the file was written by another version"
-        ) from error
-    absent = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if absent or unexpected:
-        raise EncoderError(
-            f"{path}: tensors do not fit this version (first: {[*absent, *unexpected][0]}); "
-            "export the weights again"
+ENCODERS = Registry[EncoderKind](
+    "pychip_stream.encoders",
+    (
+        network_kind("bundled", lambda weights: _from_file(weights or BUNDLED)),
+        filters.KIND,
+        *resnet.KINDS,
+    ),
+)
+
+
+def load_encoder(
+    name: str = "bundled",
+    weights: Path | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+) -> Encoder:
+    """Load an encoder and place it where it runs fastest.
+
+    Parameters
+    ----------
+    name
+        "bundled" (the package's own), "filters" (a filter bank without training), a
+        torchvision ResNet such as "resnet18", one of another package, or the path of a
+        weights file.
+    weights
+        State dict on disk instead of the encoder's own weights.
+    device
+        "cpu", "cuda", "cuda:1", "mps"; None takes the fastest there is. A precision may
+        follow after a slash: "cpu/float32".
+    precision
+        "float32", "bfloat16" or "float16"; None measures which is faster here.
+
+    Raises
+    ------
+    EncoderError
+        If there is no such encoder or device, or its weights are missing or do not fit.
+    """
+    path = Path(name)
+    if name in ENCODERS:
+        kind = ENCODERS[name]
+    elif weights is None and (path.is_file() or path.suffix):
+        kind = network_kind(name, lambda _: _from_file(path))
+    else:
+        known = ", ".join(map(repr, ENCODERS.names))
+        raise EncoderUsageError(
+            f"encoder {name!r}: unknown; choose {known}, or the path of a weights file"
         )
-    return network.eval().folded(), checkpoint.weights_hash(network.version, state)
+    encoder = kind.load(weights, device, precision)
+    logger.info("encoder %s (%s) on %s", encoder.name, encoder.weights_hash[:8], encoder.device)
+    return encoder
+
+
+def open_encoder(config: EncoderConfig) -> Encoder:
+    """Load the encoder that a configuration names."""
+    return load_encoder(config.name, config.weights, config.device)

@@ -1,106 +1,37 @@
-"""The encoder: from a frame to one embedding per chip, in one call."""
+"""Encoder: what turns the chips of a frame into embeddings, and what there is to know of one."""
 
-import itertools
-import logging
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F  # noqa: N812 - the customary name
 
-from pychip_stream.domain.chips import CELLS, ChipSize, Grid
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.model import encoders
-from pychip_stream.model.encoders.device import Placement, choose, keep_memory
-from pychip_stream.model.encoders.resample import axis_filter, window
-
-logger = logging.getLogger(__name__)
-
-CHIP = 64
-"""Edge of a chip in pixels on the encoder's scale."""
-CELL = CHIP // CELLS
-TILE = 24
-"""Chips per edge of the windows a large frame is worked through in; bounds the memory."""
 
 
-class Network(Protocol):
-    """What the encoder asks of a network.
-
-    Attributes
-    ----------
-    margin
-        Pixels of surroundings, on the encoder's scale, that a window brings along.
-    dim
-        Components of a cell's features.
-    """
-
-    margin: int
-    dim: int
-
-    def __call__(self, x: torch.Tensor, /) -> torch.Tensor:
-        """Turn (B, 1, H, W) windows into (B, dim, H / 16, W / 16) features."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A block of chips: first row and column, and how many."""
-
-    row: int
-    column: int
-    rows: int
-    columns: int
-
-
-class Encoder:
-    """A network on a device, ready for frames.
+class Encoder(Protocol):
+    """A network (or filter bank) that turns the chips of a frame into embeddings.
 
     Attributes
     ----------
     name
-        "bundled", "filters", a torchvision name, or the file the weights came from.
+        What it was loaded as.
     weights_hash
-        Names the weights and the code that uses them; equal hashes give equal embeddings
-        up to the rounding of the device.
+        Identifies its weights; embeddings with different hashes must not be mixed.
     dim
-        Components D of an embedding.
+        Length D of an embedding.
     device
-        Where it runs and in which precision, for example "cpu/bfloat16".
+        Where it runs, for example "cpu".
     """
 
-    def __init__(self, name: str, network: Network, weights_hash: str, place: Placement) -> None:
-        self.name = name
-        self.weights_hash = weights_hash
-        self.dim = network.dim
-        self.device = str(place)
-        self._network = network
-        self._place = place
-        self._lock = threading.Lock()
-
-    @property
-    def torch_device(self) -> torch.device:
-        """The device as torch names it."""
-        return self._place.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the convolutions."""
-        return self._place.dtype
-
-    @property
-    def margin(self) -> int:
-        """Pixels of surroundings, on the encoder's scale, around every window."""
-        return self._network.margin
-
-    def run_network(self, windows: torch.Tensor) -> torch.Tensor:
-        """Run the bare network on (B, 1, H, W) float32 windows on the device."""
-        with torch.inference_mode():
-            return self._place.run(self._network, windows)
+    name: str
+    weights_hash: str
+    dim: int
+    device: str
 
     def embed(
         self,
@@ -108,28 +39,12 @@ class Encoder:
         chip_size: ChipSize | int | str | tuple[int, int],
         normalization: Normalization | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Embed every chip of a frame.
+        """Embed every chip of a frame: (rows, columns, D) float32, not standardised.
 
-        Parameters
-        ----------
-        image
-            (H, W) counts of any real dtype.
-        chip_size
-            Edge(s) of a chip in pixels of the frame.
-        normalization
-            Range of the run; None takes the frame's own 0.1 and 99.9 percentiles.
-
-        Returns
-        -------
-        (rows, columns, D) float32, not standardised: the mean over the chip's cells.
-
-        Raises
-        ------
-        FrameError
-            If not even one chip fits, or the image is not two-dimensional.
+        `image` is a frame or raw (H, W) counts; without a normalisation its own percentiles
+        are taken.
         """
-        chips = self._run(image, chip_size, normalization, CELLS)
-        return cast(npt.NDArray[np.float32], chips.cpu().numpy())
+        ...
 
     def embed_cells(
         self,
@@ -137,117 +52,26 @@ class Encoder:
         chip_size: ChipSize | int | str | tuple[int, int],
         normalization: Normalization | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Embed the cells of every chip; their mean is the chip's embedding.
+        """Embed every cell of every chip: (rows, columns, CELLS², D) float32.
 
-        Returns
-        -------
-        (rows, columns, CELLS·CELLS, D) float32; cells row by row. See `embed`.
+        A chip's embedding is the mean over its cells.
         """
-        cells = self._run(image, chip_size, normalization, 1)
-        rows, columns, dim = cells.shape
-        split = cells.view(rows // CELLS, CELLS, columns // CELLS, CELLS, dim)
-        ordered = split.permute(0, 2, 1, 3, 4).reshape(
-            rows // CELLS, columns // CELLS, CELLS * CELLS, dim
-        )
-        return cast(npt.NDArray[np.float32], ordered.cpu().numpy())
-
-    def warm_up(
-        self, shape: tuple[int, int], chip_size: ChipSize | int | str | tuple[int, int]
-    ) -> None:
-        """Do everything once that the first frame of this shape would have to wait for."""
-        noise = np.random.default_rng(0).integers(0, 4096, shape, dtype=np.uint16)
-        self.embed(noise, chip_size, Normalization("range", 0.0, 4096.0))
-
-    def _run(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None,
-        pool: int,
-    ) -> torch.Tensor:
-        """Features on the device, (rows, columns, D) float32: of cells, or of chips (pooled)."""
-        pixels = (image if isinstance(image, Frame) else Frame(np.asarray(image))).pixels
-        height, width = pixels.shape
-        grid = Grid.of((int(height), int(width)), ChipSize.parse(chip_size))
-        norm = normalization or Normalization.from_percentiles(pixels)
-        with self._lock, torch.inference_mode():
-            plane = self._place.upload(norm, pixels)
-            out = torch.empty(
-                (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim),
-                dtype=torch.float32,
-                device=self._place.device,
-            )
-            for block in _blocks(grid):
-                part = F.avg_pool2d(self._features(plane, grid, block), pool)[0].permute(1, 2, 0)
-                top, left = block.row * CELLS // pool, block.column * CELLS // pool
-                out[top : top + part.shape[0], left : left + part.shape[1]] = part
-        return out
-
-    def _features(self, plane: torch.Tensor, grid: Grid, block: _Window) -> torch.Tensor:
-        """Cell features of one window: (1, D, rows·CELLS, columns·CELLS)."""
-        margin = self._network.margin
-        size, device = grid.chip_size, self._place.device
-        spans = (
-            (plane.shape[0], size.height, block.row, block.rows),
-            (plane.shape[1], size.width, block.column, block.columns),
-        )
-        rows, columns = (
-            axis_filter(
-                limit, edge, CHIP, first * CHIP - margin, (first + count) * CHIP + margin
-            ).to(device)
-            for limit, edge, first, count in spans
-        )
-        x = window(plane, rows, columns)[None, None]
-        features = self._place.run(self._network, x)
-        skip = margin // CELL
-        return features[..., skip : skip + block.rows * CELLS, skip : skip + block.columns * CELLS]
+        ...
 
 
-def load_encoder(
-    name: str = "bundled",
-    weights: Path | None = None,
-    device: str | None = None,
-    precision: str | None = None,
-) -> Encoder:
-    """Load an encoder and place it where it runs fastest.
+Load = Callable[[Path | None, str | None, str | None], Encoder]
 
-    Parameters
+
+@dataclass(frozen=True)
+class EncoderKind:
+    """An encoder that can be had by its name.
+
+    Attributes
     ----------
-    name
-        "bundled" (the package's own), "filters" (a filter bank without training), a
-        torchvision ResNet such as "resnet18", or the path of a weights file.
-    weights
-        State dict on disk instead of the encoder's own weights.
-    device
-        "cpu", "cuda", "cuda:1", "mps"; None takes the fastest there is. A precision may
-        follow after a slash: "cpu/float32".
-    precision
-        "float32", "bfloat16" or "float16"; None measures which is faster here.
-
-    Raises
-    ------
-    EncoderError
-        If there is no such encoder or device, or its weights are missing or do not fit.
+    load
+        Loads it: (weights, device, precision), each None for its own choice. Raises
+        EncoderError where that is not possible.
     """
-    network, digest = encoders.find(name, weights)
-    place = choose(network.eval(), device, precision)
-    if place.device.type == "cpu":
-        keep_memory()
-    encoder = Encoder(name, cast(Network, place.prepare(network)), digest, place)
-    logger.info("encoder %s (%s) on %s", encoder.name, digest[:8], encoder.device)
-    return encoder
 
-
-def _blocks(grid: Grid) -> list[_Window]:
-    """Cut a grid into windows of nearly equal size, none larger than TILE chips."""
-
-    def spans(total: int) -> list[tuple[int, int]]:
-        count = -(-total // TILE)
-        edges = [total * i // count for i in range(count + 1)]
-        return [(a, b - a) for a, b in itertools.pairwise(edges)]
-
-    return [
-        _Window(row, column, rows, columns)
-        for row, rows in spans(grid.rows)
-        for column, columns in spans(grid.columns)
-    ]
+    name: str
+    load: Load

@@ -7,11 +7,16 @@ three-dimensional textons", IJCV 43 (2001).
 """
 
 import math
+from pathlib import Path
 from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import nn
+
+from pychip_stream.errors import EncoderError
+from pychip_stream.model.encoders import checkpoint
+from pychip_stream.model.encoders.dense import network_kind
 
 BLOCK = 4
 _LEVELS = 3
@@ -238,3 +243,13 @@ def _derivatives(x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
         yy - g * yy.sum(),
         g * x * y / s**2,
     ]
+
+
+def _find(weights: Path | None) -> tuple[FilterBank, str]:
+    if weights is not None:
+        raise EncoderError("encoder 'filters' takes no weights; leave encoder.weights empty")
+    network = FilterBank()
+    return network, checkpoint.weights_hash(network.version, network.state_dict())
+
+
+KIND = network_kind("filters", _find)

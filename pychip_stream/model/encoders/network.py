@@ -7,6 +7,7 @@ at strides 8 and 16, and batch normalisation folds into the convolutions once tr
 
 import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,8 @@ import torch.nn.functional as F  # noqa: N812 - the customary name
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pychip_stream.errors import EncoderError
+from pychip_stream.model.encoders import checkpoint
 from pychip_stream.model.encoders.filters import BLOCK, Responses, stacked
 
 CELL = 16
@@ -232,3 +235,30 @@ def _start_stems(stems: nn.ModuleList) -> None:
             weight -= weight.mean((1, 2, 3), keepdim=True)
             weight *= _GAIN / weight.flatten(1).norm(dim=1)[:, None, None, None]
             cast(torch.Tensor, stem.weight).copy_(weight)
+
+
+def load(
+    path: Path, state: dict[str, torch.Tensor], metadata: dict[str, Any]
+) -> tuple[nn.Module, str]:
+    """Build the network from the tensors and metadata of a file, ready for inference.
+
+    Raises
+    ------
+    EncoderError
+        If they do not fit.
+    """
+    try:
+        network = CellNet(Design.parse(metadata["design"]))
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise EncoderError(
+            f"{path}: weights and design do not fit together ({str(error).splitlines()[0][:100]}); "
+            "the file was written by another version"
+        ) from error
+    absent = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if absent or unexpected:
+        raise EncoderError(
+            f"{path}: tensors do not fit this version (first: {[*absent, *unexpected][0]}); "
+            "export the weights again"
+        )
+    return network.eval().folded(), checkpoint.weights_hash(network.version, state)

@@ -6,6 +6,7 @@ at once, so that a chip sees its surroundings.
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -16,6 +17,7 @@ from torch import nn
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
+from pychip_stream.model.encoders.dense import network_kind
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -186,3 +188,6 @@ def _fill(trunk: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> No
 def _width(layer: nn.Module) -> int:
     convolutions = [m for m in layer.modules() if isinstance(m, nn.Conv2d)]
     return convolutions[-1].out_channels
+
+
+KINDS = tuple(network_kind(name, partial(load, name)) for name in NAMES)

@@ -7,7 +7,7 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.model.monitor import DRIFTED, Monitor
 from pychip_stream.sim.specimen import Experiment
 

@@ -6,8 +6,7 @@ from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import EncoderError
 from pychip_stream.model import encoders
-from pychip_stream.model.encoders import checkpoint
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import checkpoint, load_encoder
 from pychip_stream.model.encoders.filters import Responses
 from pychip_stream.model.encoders.network import CellNet, Design
 

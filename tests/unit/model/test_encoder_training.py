@@ -3,8 +3,7 @@ import pytest
 import torch
 from sklearn.covariance import ledoit_wolf
 
-from pychip_stream.model.encoders import checkpoint
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import checkpoint, load_encoder
 from pychip_stream.model.encoders.filters import Responses
 from pychip_stream.model.encoders.network import Design
 from training import run as run_module

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from pychip_stream.errors import EncoderError
-from pychip_stream.model.encoders import checkpoint, resnet
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import checkpoint, load_encoder, resnet
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 192), dtype=np.uint8)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.analyst import Analyst, in_nanometres, open_encoder, scale_warning
+from pychip_stream.analysis.analyst import Analyst, in_nanometres, scale_warning
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.support import ChipSource, SupportSet
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder, open_encoder
 
 
 def a_frame(pixel_size=0.1, unit="nm", seed=0, source=""):

@@ -8,7 +8,7 @@ from pychip_stream.cli import bench as command
 from pychip_stream.cli.main import main
 from pychip_stream.errors import UsageError
 from pychip_stream.model import speed
-from pychip_stream.model.encoders.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 
 
 def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeypatch):
