@@ -372,7 +372,7 @@ class Catalog:
         """Core columns of everything that was archived, in order of archiving."""
         return layout.join_tables([p.table for p in self.parts], layout.CORE)
 
-    def full_table(self, names: Sequence[str] = layout.ALL) -> Table:
+    def full_table(self, names: Sequence[str] | None = None) -> Table:
         """Read columns (default: all, and always the core); the rows are those of `table`.
 
         Raises
@@ -382,7 +382,8 @@ class Catalog:
         UnusableFileError
             If one is damaged.
         """
-        names = tuple(dict.fromkeys((*layout.CORE, *names)))
+        if names is not None:
+            names = tuple(dict.fromkeys((*layout.CORE, *names)))
         return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
 
     @cached_property
@@ -561,9 +562,9 @@ def frame_table(catalog: Catalog, table: Table) -> pd.DataFrame:
     number = np.full(len(table["sequence"]), -1, np.int64)
     number[catalog.classified] = np.arange(len(catalog.classified))
     columns: dict[str, object] = {"frame": number[order], "time_s": seconds(catalog)[order]}
-    for column in layout.COLUMNS:
-        values = table[column.name][order]
-        columns[column.name] = hdf.strings(values) if column.dtype == "S" else values
+    for name, values in table.items():
+        ordered = values[order]
+        columns[name] = hdf.strings(ordered) if ordered.dtype.kind == "S" else ordered
     return pd.DataFrame(columns)
 
 
@@ -590,7 +591,7 @@ class Finder:
         """Where the results of frames are, and for which of `sequence` there are any."""
         return self.catalog.results(scoring, sequence)
 
-    def table(self, sequence: Array, names: Sequence[str] = layout.ALL) -> Table:
+    def table(self, sequence: Array, names: Sequence[str] | None = None) -> Table:
         """Read columns (default: all) of the frame table, of these frames."""
 
         def read() -> Table:

@@ -275,7 +275,7 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def read_full_table(path: Path, names: Sequence[str] = layout.ALL) -> Table:
+def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(path) as file:
         return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)

@@ -1,6 +1,6 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import h5py
@@ -84,6 +84,7 @@ COLUMNS = (
 CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
+_STRANGE = "a quantity that no package declared when this was written"
 
 
 def write_table(group: h5py.Group, table: Table) -> None:
@@ -92,7 +93,8 @@ def write_table(group: h5py.Group, table: Table) -> None:
     count = len(table["sequence"])
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
     packed = options if count >= 1024 else {}
-    for column in COLUMNS:
+    strange = (Column(n, "f8", "", _STRANGE) for n in table if n not in ALL)
+    for column in (*COLUMNS, *strange):
         values = table[column.name]
         if column.dtype == "S":
             dataset = hdf.write_texts(group, column.name, values, **packed)
@@ -103,12 +105,16 @@ def write_table(group: h5py.Group, table: Table) -> None:
             dataset.attrs["units"] = column.unit
 
 
-def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
-    """Read columns of a frame table; those that an older layout lacks get empty values."""
+def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
+    """Read columns (default: all) of a frame table.
+
+    Those that an older layout lacks get empty values; those of quantities that nothing here
+    declares are read, too.
+    """
     count = hdf.plain(group, "sequence").shape[0]
     table: Table = {}
     for column in COLUMNS:
-        if column.name not in names:
+        if names is not None and column.name not in names:
             continue
         if column.name in group:
             text = column.dtype == "S"
@@ -118,7 +124,26 @@ def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
         else:
             values = _absent(column, count)
         table[column.name] = values
+    for name in _strange(group, count):
+        if names is None or name in names:
+            table[name] = hdf.plain(group, name)[:]
     return table
+
+
+def _strange(group: h5py.Group, count: int) -> Iterator[str]:
+    """Columns of quantities whose plug-ins are not here."""
+    for name in group:
+        if name not in ALL and isinstance(group.get(name, getlink=True), h5py.HardLink):
+            found = group[name]
+            if isinstance(found, h5py.Dataset) and (found.dtype, found.shape) == ("f8", (count,)):
+                yield name
+
+
+def _values(table: Table, name: str) -> Array:
+    """Values of a column; not known where only other tables have it."""
+    if name in table or name in ALL:
+        return table[name]
+    return np.full(len(table["sequence"]), np.nan)
 
 
 def _absent(column: Column, count: int) -> Array:
@@ -128,10 +153,15 @@ def _absent(column: Column, count: int) -> Array:
     return np.full(count, np.nan if column.dtype.startswith("f") else 0, column.dtype)
 
 
-def join_tables(tables: Sequence[Table], names: Sequence[str] = ALL) -> Table:
-    """Put tables under each other, in order of archiving."""
+def join_tables(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
+    """Put columns (default: all) of tables under each other, in order of archiving."""
     empty = {c.name: np.zeros(0, "S1" if c.dtype == "S" else c.dtype) for c in COLUMNS}
-    table = {n: np.concatenate([t[n] for t in tables]) if tables else empty[n] for n in names}
+    there = dict.fromkeys((*ALL, *(name for one in tables for name in one)))
+    table = {
+        name: np.concatenate([_values(one, name) for one in tables]) if tables else empty[name]
+        for name in there
+        if names is None or name in names
+    }
     order = np.argsort(table["sequence"], kind="stable")
     return table if (np.diff(order) == 1).all() else take(table, order)
 

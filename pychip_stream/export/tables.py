@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pychip_stream.archive import hdf
+from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Results
 from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.hdf import Array
@@ -20,6 +20,8 @@ from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.export.kinds import ExportKind, Progress, finishing, no_progress
 from pychip_stream.model.averages import field_interval, series_interval
 
+_NUMBERED = ("frame", "time_s")
+"""What a table of frames has beside its columns in the archive."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -48,23 +50,21 @@ def export_csv(run: Run, path: str | Path) -> None:
 def export_quantities(run: Run, path: str | Path) -> None:
     """Write a row per classified frame: frame, index, path, time_s, then every quantity.
 
-    Quantities stand under their names, those of plug-ins included; empty where not measured.
+    Quantities stand under their names, those included whose plug-ins are not here any more;
+    empty where not measured.
 
     Raises
     ------
     ArchiveError
         If the run cannot be read or the file cannot be written.
     """
-    frames = run.fractions[["frame", "index", "path", "time_s"]]
-    measured = run.columns(*OF_FRAMES.names)
+    frames = run.frames
+    names = [n for n in frames.columns if n in OF_FRAMES or n not in (*layout.ALL, *_NUMBERED)]
+    table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
     with _writing(Path(path)) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*frames.columns, *measured])
-        rows = zip(
-            frames.itertuples(index=False, name=None), zip(*measured.values(), strict=True),
-            strict=True,
-        )  # fmt: skip
-        for (frame, index, name, seconds), values in rows:
+        writer.writerow(table.columns)
+        for frame, index, name, seconds, *values in table.itertuples(index=False, name=None):
             writer.writerow(
                 [frame, index, harmless(name), _number(seconds, 6), *map(_quantity, values)]
             )
