@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.disk import Disk, temporary_name
+from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import NO_CHIP, Table
 from pychip_stream.domain.quantities import OF_FRAMES
@@ -457,21 +457,16 @@ def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
     ArchiveError
         If another file has the name.
     """
-    temporary = temporary_name(path)
-    disk.write(temporary, image)
     try:
-        disk.publish(temporary, path)
+        with disk.atomic(path, new=True) as temporary:
+            disk.write(temporary, image)
     except FileExistsError as error:
-        disk.remove(temporary)
         # An earlier attempt may have come this far before something failed.
         if path.read_bytes() != image:
             raise ArchiveError(
                 f"{path}: was written by another archiver; stop one of them"
             ) from error
         disk.sync_folder(path.parent)
-    except OSError:
-        disk.remove(temporary)
-        raise
 
 
 def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:

@@ -1,4 +1,4 @@
-"""Lock: one archiver and one supervisor per run, let go by the system when they die."""
+"""Disk: files that are whole or not there; and one archiver and one supervisor per run."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -24,25 +24,40 @@ _HELD_S = 2.0
 class Disk:
     """Writes, publishes and removes files."""
 
-    def write(self, path: Path, data: bytes | memoryview, *, sync: bool = True) -> None:
-        """Write a (temporary) file and, with `sync`, wait until it is on disk.
+    @contextlib.contextmanager
+    def atomic(self, path: Path, *, new: bool = False, sync: bool = True) -> Iterator[Path]:
+        """Give a file its name only once it is whole; yields the temporary name to write to.
+
+        Parameters
+        ----------
+        path
+            A file of this name is replaced in one step, or with `new` refused.
+        sync
+            Wait until it is on disk before it gets its name.
 
         Raises
         ------
+        FileExistsError
+            If it is to be new and the name is taken.
         OSError
-            If that fails; what was written is removed as far as possible.
+            If that fails; `path` is as it was.
         """
+        temporary = temporary_name(path)
         try:
-            with path.open("wb", buffering=0) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[self.write_some(file.fileno(), rest) :]
-                if sync:
-                    self.sync(file.fileno())
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
+            yield temporary
+            if sync:
+                self.sync_file(temporary)
+            (self.publish if new else self.replace)(temporary, path)
+        except BaseException:
+            self.remove(temporary)
             raise
+
+    def write(self, path: Path, data: bytes | memoryview) -> None:
+        """Write all of a (temporary) file."""
+        with path.open("wb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self.write_some(file.fileno(), rest) :]
 
     def write_some(self, descriptor: int, data: memoryview) -> int:
         """Write what the system takes at once; returns the number of bytes."""
@@ -53,13 +68,7 @@ class Disk:
         os.fsync(descriptor)
 
     def sync_file(self, path: Path) -> None:
-        """Wait until a file that another library wrote is on disk.
-
-        Raises
-        ------
-        OSError
-            If that fails.
-        """
+        """Wait until a closed file's data are on disk."""
         descriptor = os.open(path, os.O_RDWR)
         try:
             self.sync(descriptor)
@@ -135,13 +144,25 @@ class Disk:
             If that fails; the older one is untouched.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(path)
-        self.write(temporary, data)
-        try:
-            self.replace(temporary, path)
-        except OSError:
-            self.remove(temporary)
-            raise
+        with self.atomic(path) as temporary:
+            self.write(temporary, data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """`Disk.atomic` for a file that somebody asked for; its folder is made.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with Disk().atomic(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
 
 
 def temporary_name(path: Path) -> Path:

@@ -33,7 +33,7 @@ from pychip_stream.archive.catalog import (
     gather_results,
     intervals,
 )
-from pychip_stream.archive.disk import Disk, RunLock, reason, temporary_name
+from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
     Part,
     ResultsIndex,
@@ -314,13 +314,8 @@ class Compactor:
         block = block_of_parts(Catalog(self._places, group))
         header = merged_header(group)
         path = self._places.segment(Span(header.first, header.last))
-        temporary = temporary_name(path)
-        try:
+        with self._disk.atomic(path, new=True) as temporary:
             self._disk.write(temporary, segment_image(header, block))
-            self._disk.publish(temporary, path)
-        except OSError:
-            self._disk.remove(temporary)
-            raise
         part = part_of(path, header, block)
         self._files.adopt(part)
         return part
@@ -460,13 +455,7 @@ def set_aside(files: FileCatalog, disk: Disk) -> bool:
 
 
 def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk) -> None:
-    temporary = temporary_name(places.closed)
     supports = {version: places.support(version) for version in places.support_versions()}
-    try:
+    with disk.atomic(places.closed) as temporary:
         merge(catalog, temporary, supports, default)
         alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))
-        disk.sync_file(temporary)
-        disk.replace(temporary, places.closed)
-    except BaseException:
-        disk.remove(temporary)
-        raise

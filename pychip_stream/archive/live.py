@@ -13,7 +13,7 @@ import numpy as np
 from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.blocks import FrameRows, start_file
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection, intervals
-from pychip_stream.archive.disk import Disk, temporary_name
+from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import ResultsIndex, RunPlaces
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import GRACE_S, merged_header
@@ -66,13 +66,8 @@ class LiveView:
         catalog = self._files.refresh()
         if not catalog.parts:
             return
-        temporary = temporary_name(self._places.live)
-        try:
-            self._disk.write(temporary, live_image(catalog), sync=False)
-            self._disk.replace(temporary, self._places.live)
-        except OSError:
-            self._disk.remove(temporary)
-            raise
+        with self._disk.atomic(self._places.live, sync=False) as temporary:
+            self._disk.write(temporary, live_image(catalog))
 
 
 def live_image(catalog: Catalog) -> bytes:

@@ -23,7 +23,7 @@ from pychip_stream.archive.blocks import (
     start_file,
 )
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.disk import Disk, reason, temporary_name
+from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import TEMPORARY, RunPlaces
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
@@ -88,22 +88,16 @@ def add_scoring(
     frames = _frames(catalog, np.asarray(sequence, np.int64))
     version = support.version
     final = places.scoring(version)
-    temporary = temporary_name(final)
     try:
         places.scorings.mkdir(exist_ok=True)
         _sweep(places, disk)
         content = _Content(support, derived, json.dumps(dict(provenance or {}), default=str))
-        _write(temporary, catalog, content, frames, results)
-        disk.sync_file(temporary)
-        disk.replace(temporary, final)
+        with disk.atomic(final) as temporary:
+            _write(temporary, catalog, content, frames, results)
         if default:
             disk.save(_pointer(places), version.encode())
     except OSError as error:
-        disk.remove(temporary)
         raise ArchiveError(f"{final}: cannot be written ({reason(error)})") from error
-    except BaseException:
-        disk.remove(temporary)
-        raise
     return version
 
 

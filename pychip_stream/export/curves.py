@@ -14,10 +14,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
-from pychip_stream.export.kinds import ExportKind, finishing
+from pychip_stream.export.kinds import ExportKind
 from pychip_stream.export.pictures import Rgb
 
 _MAX_POINTS = 2000
@@ -34,7 +35,7 @@ def export_svg(run: Run, path: str | Path) -> None:
     if run.count == 0:
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
     figure = curves(run.fractions, (*run.names, UNKNOWN), run.colors)
-    with finishing(Path(path)) as temporary:
+    with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
 
 

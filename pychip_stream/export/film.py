@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -18,7 +19,6 @@ from pychip_stream.export.kinds import (
     ExportSource,
     PixelReader,
     Progress,
-    finishing,
     no_progress,
 )
 from pychip_stream.export.pictures import Legend, Rgb, Studio, with_legend
@@ -65,7 +65,7 @@ def export_mp4(
     """
     chosen = chosen_frames(run, max_frames)
     film = _Film(run, read_pixels, _MP4_EDGE)
-    with finishing(Path(path)) as temporary:
+    with writing(Path(path)) as temporary:
         _encode(temporary, film.pictures(chosen, progress), fps)
     return len(chosen)
 
@@ -86,7 +86,7 @@ def export_gif(
         Image.fromarray(p).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         for p in film.pictures(chosen, progress)
     )
-    with finishing(Path(path)) as temporary:
+    with writing(Path(path)) as temporary:
         first = next(pictures)
         # Hundredths of a second are the unit of the format; viewers slow down below two.
         duration = max(round(100 / fps), 2) * 10

@@ -1,16 +1,13 @@
 """Export kind: what there is to know of a kind of file that can be had of a run."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive.disk import Disk, reason, temporary_name
 from pychip_stream.archive.run import Run
-from pychip_stream.errors import ArchiveError
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, and the total."""
@@ -74,27 +71,6 @@ class ExportKind:
     pixels: bool = False
     strict: bool = False
     film: bool = False
-
-
-@contextmanager
-def finishing(path: Path) -> Iterator[Path]:
-    """Give a temporary name, and the file written there its own once it is whole.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be written.
-    """
-    temporary, disk = temporary_name(path), Disk()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        disk.sync_file(temporary)
-        disk.replace(temporary, path)
-    except OSError as error:
-        raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
-    finally:
-        disk.remove(temporary)
 
 
 def no_progress(_done: int, _total: int) -> None:

@@ -15,6 +15,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
@@ -25,7 +26,6 @@ from pychip_stream.export.kinds import (
     ExportSource,
     PixelReader,
     Progress,
-    finishing,
     no_progress,
 )
 
@@ -309,7 +309,7 @@ def export_png(
         for name, picture in (("map", view.painted), ("overlay", view.overlay)):
             if picture is not None:
                 target = folder / f"{number:06d}_{name}.png"
-                with finishing(target) as temporary:
+                with writing(target) as temporary:
                     with_legend(picture, legend).save(temporary, format="PNG", compress_level=1)
                 written.append(target)
         progress(done + 1, len(chosen))
@@ -327,7 +327,7 @@ def _shown(source: ExportSource, path: Path, progress: Progress) -> None:
 
 
 def _zipped(source: ExportSource, path: Path, progress: Progress) -> None:
-    with TemporaryDirectory(dir=path.parent) as folder, finishing(path) as temporary:
+    with TemporaryDirectory(dir=path.parent) as folder, writing(path) as temporary:
         files = export_png(source.run, folder, source.read_pixels, None, progress)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in files:

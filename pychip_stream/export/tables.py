@@ -13,11 +13,12 @@ import pandas as pd
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Results
 from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.disk import writing
 from pychip_stream.archive.hdf import Array
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.export.kinds import ExportKind, Progress, finishing, no_progress
+from pychip_stream.export.kinds import ExportKind, Progress, no_progress
 from pychip_stream.model.averages import field_interval, series_interval
 
 _NUMBERED = ("frame", "time_s")
@@ -167,6 +168,16 @@ def _quantity(value: float) -> str:
     return f"{value:.9g}" if np.isfinite(value) else ""
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that gets its name only once it is whole."""
+    with (
+        writing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file
+
+
 COLUMNS = (
     "class", "frames", "mean", "series_low", "series_high", "fields_low", "fields_high",
 )  # fmt: skip
@@ -214,16 +225,6 @@ def write_summary(run: Run, path: str | Path) -> None:
                 bounds += interval if isinstance(interval, list) else ["", ""]
             mean = "" if entry["mean"] is None else entry["mean"]
             writer.writerow([harmless(str(entry["class"])), entry["frames"], mean, *bounds])
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that gets its name only once it is whole."""
-    with (
-        finishing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        yield file
 
 
 FRACTIONS = ExportKind(
