@@ -6,13 +6,14 @@ NXdata groups beside the arrays that the package itself reads; see the NeXus man
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from pychip_stream import __version__
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
 
@@ -44,7 +45,8 @@ class Curve(NamedTuple):
 def describe_entry(entry: h5py.Group, time: Array) -> None:
     """Say which program wrote the entry and when the frames were taken."""
     program = hdf.write_text(entry, "program_name", "pychip-stream")
-    program.attrs["version"] = __version__
+    with suppress(metadata.PackageNotFoundError):
+        program.attrs["version"] = metadata.version("pychip-stream")
     if len(time):
         hdf.write_text(entry, "start_time", iso(float(time.min())))
         hdf.write_text(entry, "end_time", iso(float(time.max())))
