@@ -5,15 +5,15 @@ It keeps the current support set on disk and gives it to every late joiner at on
 
 import logging
 import sys
+from pathlib import Path
 
 import zmq
 
 from pychip_stream import process
 from pychip_stream.archive.support_sets import (
     SupportFolder,
-    load_support,
+    read_file,
     support_from_bytes,
-    support_to_bytes,
 )
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
@@ -90,17 +90,17 @@ class Hub:
         try:
             data = packet.arrays["data"].tobytes()
             support = support_from_bytes(data, where="published support set").checked()
-            self._folder.add(support)
+            self._folder.add(support.version, data)
         except KeyError:
             return Reply(ok=False, detail="the message carries no support set")
         except (SupportError, OSError) as error:
             return Reply(ok=False, detail=str(error))
-        self._announce(support.version, support.names, data)
+        self._announce(support, data)
         logger.info("support set %s: %s", support.version[:8], ", ".join(support.names))
         return Reply(ok=True, detail=support.version)
 
-    def _announce(self, version: str, names: tuple[str, ...], data: bytes) -> None:
-        message = SupportChanged(version=version, names=names)
+    def _announce(self, support: SupportSet, data: bytes) -> None:
+        message = SupportChanged(version=support.version, names=support.names)
         self._retain(messages.SUPPORT, Packet(message, bytes_array(data)))
 
     def _retain(self, topic: bytes, packet: Packet, which: str = "") -> None:
@@ -125,19 +125,25 @@ class Hub:
             self._events.send(packet.message, packet.arrays, to=key[0])
 
     def _load_current(self, config: Config) -> None:
-        support = self._stored()
-        if support is None and config.support.initial is not None:
-            support = load_support(config.support.initial)
-            self._folder.add(support)
-        if support is not None:
-            self._announce(support.version, support.names, support_to_bytes(support))
+        found = self._stored()
+        if found is None and config.support.initial is not None:
+            found = _loaded(config.support.initial)
+            self._folder.add(found[0].version, found[1])
+        if found is not None:
+            self._announce(*found)
 
-    def _stored(self) -> SupportSet | None:
+    def _stored(self) -> tuple[SupportSet, bytes] | None:
         try:
-            return self._folder.current()
+            version = self._folder.current_version()
+            return None if version is None else _loaded(self._folder.path(version))
         except SupportError as error:
             logger.warning("%s; publish a support set to go on", error)
             return None
+
+
+def _loaded(path: Path) -> tuple[SupportSet, bytes]:
+    data = read_file(path)
+    return support_from_bytes(data, str(path)), data
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,20 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from pychip_stream.analysis.drafting import Choice, RememberingEncoder, Trial, attempt, compose
+from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,
+    read_file,
     save_support,
-    support_to_bytes,
 )
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportSet
+from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import read_frame
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
@@ -111,11 +111,14 @@ class Studio:
             known = self._loaded.get(version)
         if known is None:
             known = load_support(self.folder.path(version))
-            with self._lock:
-                self._loaded[version] = known
-                while len(self._loaded) > 2 * _FRAMES_KEPT:
-                    self._loaded.popitem(last=False)
+            self._remember(known)
         return known
+
+    def _remember(self, support: SupportSet) -> None:
+        with self._lock:
+            self._loaded[support.version] = support
+            while len(self._loaded) > 2 * _FRAMES_KEPT:
+                self._loaded.popitem(last=False)
 
     def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
         """Make the support set of a draft; classes without chips are left out.
@@ -192,6 +195,7 @@ class Studio:
         save_support(
             trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
         )
+        self._remember(trial.support)
         return trial.support
 
     def publish(self, version: str, author: str) -> str:
@@ -202,9 +206,8 @@ class Studio:
         PychipError
             If the hub does not answer or refuses.
         """
-        data = support_to_bytes(self.support(version))
-        message = PublishSupport(author=author)
-        return request(self._config.wire, message, bytes_array(data)).detail
+        data = bytes_array(read_file(self.folder.path(version)))
+        return request(self._config.wire, PublishSupport(author=author), data).detail
 
     def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
         """Label the run's frames so far with a version, from their embeddings; tells how it went.

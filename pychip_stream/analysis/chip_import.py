@@ -12,8 +12,10 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import (
     ChipSource,
+    Choice,
     SupportChip,
     SupportSet,
+    compose,
     current_user,
     make_classes,
 )
@@ -68,15 +70,14 @@ def import_chips(
             f"{folder}: the chips are {size} pixels (width x height), not {chip_size}"
         )
     low, high = intensity_range or (0.0, 1.0)
-    return SupportSet(
-        classes=make_classes(names),
-        chips=tuple(chips),
-        chip_size=size,
-        normalization=Normalization("range" if intensity_range else "depth", low, high, clahe),
+    return compose(
+        size,
+        make_classes(names),
+        [Choice(chip.label, chip=chip) for chip in chips],
+        Normalization("range" if intensity_range else "depth", low, high, clahe),
         author=current_user(),
         note=f"imported from {folder.name}",
-        created=time.time(),
-    ).checked()
+    )
 
 
 def _class_chips(

@@ -1,22 +1,19 @@
 """Suggestions for a frame under a support set: which chips to label next."""
 
-import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from pychip_stream.config import ClassifyConfig
-from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.records import FrameResult
-from pychip_stream.domain.support import ChipSource, SupportChip, SupportClass, SupportSet
+from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.suggestion import Suggestion, suggest
@@ -74,23 +71,6 @@ class RememberingEncoder:
         return sum(values.nbytes for values in self._known.values())
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Choice:
-    """A chip that was chosen: a place on a frame, or a chip that was saved before.
-
-    Attributes
-    ----------
-    frame, row, column
-        Where it is cut from; not used where `chip` is given.
-    """
-
-    label: str
-    frame: Frame | None = field(default=None, repr=False)
-    row: int = 0
-    column: int = 0
-    chip: SupportChip | None = field(default=None, repr=False)
-
-
 @dataclass(frozen=True, eq=False)
 class Trial:
     """What a draft makes of a frame."""
@@ -99,63 +79,6 @@ class Trial:
     classifier: Classifier
     result: FrameResult
     embeddings: Float32 = field(repr=False)
-
-
-def compose(
-    chip_size: ChipSize,
-    classes: Sequence[SupportClass],
-    choices: Sequence[Choice],
-    normalization: Normalization | None = None,
-    *,
-    shown: Frame | None = None,
-    parent: str | None = None,
-    author: str = "",
-    note: str = "",
-) -> SupportSet:
-    """Make a support set of chips from any number of frames and earlier sets.
-
-    Parameters
-    ----------
-    normalization
-        None: the percentiles of the first frame that a chip is cut from.
-    shown
-        Tells what is usual where no chip is cut from a frame.
-
-    Raises
-    ------
-    UsageError
-        If a place lies outside its frame's grid.
-    SupportError
-        If the set is impossible.
-    """
-    frames = [c.frame for c in choices if c.chip is None and c.frame is not None]
-    if normalization is None and frames:
-        normalization = Normalization.from_percentiles(frames[0].pixels)
-    scale = normalization or Normalization()
-    saved = next((c.chip for c in choices if c.chip is not None), None)
-    margin = (chip_size.height, chip_size.width)
-    if saved is not None and not frames:
-        height, width = saved.pixels.shape
-        margin = ((height - chip_size.height) // 2, (width - chip_size.width) // 2)
-    now = time.time()
-    chips = [
-        _with_margin(c.chip, c.label, chip_size, margin)
-        if c.chip is not None
-        else _cut(c, chip_size, margin, scale, author, now)
-        for c in choices
-    ]
-    return SupportSet(
-        classes=tuple(classes),
-        chips=tuple(chips),
-        chip_size=chip_size,
-        normalization=scale,
-        margin=margin,
-        parent=parent,
-        author=author,
-        note=note,
-        created=now,
-        reference=frames[0] if frames else shown,
-    ).checked()
 
 
 def attempt(support: SupportSet, frame: Frame, encoder: Encoder, settings: ClassifyConfig) -> Trial:
@@ -179,47 +102,6 @@ def agreement(first: FrameResult, second: FrameResult) -> float | None:
     if first.label_map.shape != second.label_map.shape:
         return None
     return float((first.labels == second.labels).mean())
-
-
-def _cut(
-    choice: Choice,
-    size: ChipSize,
-    margin: tuple[int, int],
-    scale: Normalization,
-    user: str,
-    now: float,
-) -> SupportChip:
-    frame = choice.frame
-    assert frame is not None
-    pixels: npt.NDArray[Any] = scale.apply(frame.pixels) if scale.clahe else frame.pixels
-    patch = Grid.of(frame.shape, size).patch(pixels, choice.row, choice.column, margin)
-    source = ChipSource(
-        frame.source,
-        frame.index,
-        choice.row,
-        choice.column,
-        frame.pixel_size,
-        frame.unit,
-        user,
-        now,
-    )
-    return SupportChip(choice.label, patch, source)
-
-
-def _with_margin(
-    chip: SupportChip, label: str, size: ChipSize, margin: tuple[int, int]
-) -> SupportChip:
-    """Give a saved chip the margin of the others, mirrored where it has less."""
-    pixels = chip.pixels
-    for axis, (wanted, edge) in enumerate(zip(margin, (size.height, size.width), strict=True)):
-        have = (pixels.shape[axis] - edge) // 2
-        if have > wanted:
-            pixels = np.take(pixels, range(have - wanted, have + edge + wanted), axis=axis)
-        elif have < wanted:
-            pad = [(0, 0), (0, 0)]
-            pad[axis] = (wanted - have, wanted - have)
-            pixels = np.pad(pixels, pad, mode="symmetric")
-    return replace(chip, label=label, pixels=pixels)
 
 
 def _identity(image: Frame | npt.NDArray[np.generic]) -> object:

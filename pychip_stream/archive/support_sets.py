@@ -292,10 +292,12 @@ def save_support(
     SupportError
         If it cannot be written.
     """
-    path = Path(path)
-    data = support_to_bytes(support, derived)
+    _save(Path(path), support_to_bytes(support, derived), disk or Disk())
+
+
+def _save(path: Path, data: bytes, disk: Disk) -> None:
     try:
-        (disk or Disk()).save(path, data)
+        disk.save(path, data)
     except OSError as error:
         raise SupportError(f"{path}: cannot be written ({reason(error)})") from error
 
@@ -309,7 +311,7 @@ def load_support(path: str | Path) -> SupportSet:
         If there is no such file or it is not a whole support set.
     """
     path = Path(path)
-    return support_from_bytes(_file_bytes(path), where=str(path))
+    return support_from_bytes(read_file(path), where=str(path))
 
 
 def load_derived(path: str | Path) -> dict[str, npt.NDArray[np.generic]]:
@@ -322,7 +324,7 @@ def load_derived(path: str | Path) -> dict[str, npt.NDArray[np.generic]]:
     """
     path = Path(path)
     try:
-        with hdf.reading_bytes(_file_bytes(path)) as file:
+        with hdf.reading_bytes(read_file(path)) as file:
             hdf.check_mark(file, ["support set"])
             return read_derived(hdf.subgroup(file, GROUP))
     except UnusableFileError as error:
@@ -346,21 +348,17 @@ class SupportFolder:
         """File of a version."""
         return self._folder / f"{version}.h5"
 
-    def add(self, support: SupportSet, derived: Derived | None = None) -> Path:
-        """Keep a support set and make it the current one.
+    def add(self, version: str, data: bytes) -> Path:
+        """Keep the bytes of a support set's file and make it the current one.
 
         Raises
         ------
         SupportError
             If it cannot be written; the current one stays.
         """
-        path = self.path(support.version)
-        save_support(support, path, derived, disk=self._disk)
-        pointer = self._folder / "current"
-        try:
-            self._disk.save(pointer, f"{support.version}\n".encode())
-        except OSError as error:
-            raise SupportError(f"{pointer}: cannot be written ({reason(error)})") from error
+        path, pointer = self.path(version), self._folder / "current"
+        for target, content in ((path, data), (pointer, f"{version}\n".encode())):
+            _save(target, content, self._disk)
         return path
 
     def current(self) -> SupportSet | None:
@@ -409,7 +407,14 @@ def _checked(file: h5py.File) -> SupportSet:
     return read_support(hdf.subgroup(file, GROUP))
 
 
-def _file_bytes(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Bytes of the file of a support set, as they are published.
+
+    Raises
+    ------
+    SupportError
+        If it cannot be read.
+    """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SupportError(f"{path}: is too large for a support set")

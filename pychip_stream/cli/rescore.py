@@ -42,12 +42,13 @@ def rescore(
     from pychip_stream.analysis.rescoring import rescore as rescore_run
     from pychip_stream.archive.joining import merge_scorings
     from pychip_stream.archive.run import open_run
-    from pychip_stream.archive.support_sets import load_support
+    from pychip_stream.archive.support_sets import read_file, support_from_bytes
 
     run = open_run(path)
     if merge and run.live:
         raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
-    chosen = load_support(support)
+    data = read_file(support)
+    chosen = support_from_bytes(data, str(support))
     settings = classify_settings(run)
     if no_reject:
         settings = settings.model_copy(update={"reject": False})
@@ -63,7 +64,7 @@ def rescore(
     for note in outcome.notes:
         say(note)
     config = _services(run)
-    published = config is not None and _publish(config, chosen)
+    published = config is not None and _publish(config, chosen.version, data)
     if config is not None and published:
         outcome = _catch_up(path, chosen, config, outcome, score)
     if merge:
@@ -87,22 +88,20 @@ def _services(run: "Run") -> "Config | None":
         return None
 
 
-def _publish(config: "Config", support: "SupportSet") -> bool:
+def _publish(config: "Config", version: str, data: bytes) -> bool:
     """Make a support set the current one; whether there was anybody to tell."""
-    from pychip_stream.archive.support_sets import support_to_bytes
     from pychip_stream.domain.support import current_user
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
     from pychip_stream.wire.messages import PublishSupport
 
-    data = bytes_array(support_to_bytes(support))
     message = PublishSupport(author=current_user())
     try:
-        request(config.wire, message, data)
+        request(config.wire, message, bytes_array(data))
     except PychipError as error:
         say(f"the frames to come are not classified with it: {error}")
         return False
-    say(f"published {support.version}; the frames to come are classified with it")
+    say(f"published {version}; the frames to come are classified with it")
     return True
 
 

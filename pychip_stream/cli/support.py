@@ -98,15 +98,16 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make a support set the current one of a run; it takes effect at the next frame."""
-    from pychip_stream.archive.support_sets import load_support, support_to_bytes
+    from pychip_stream.archive.support_sets import read_file, support_from_bytes
     from pychip_stream.domain.support import current_user
     from pychip_stream.operation.running import running_config
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
     from pychip_stream.wire.messages import PublishSupport
 
-    data = support_to_bytes(load_support(path).checked())
     config = running_config(config_path)
+    data = read_file(path)
+    support_from_bytes(data, str(path)).checked()
     reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
 

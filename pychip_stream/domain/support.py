@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,9 @@ import numpy.typing as npt
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support_checks import UNKNOWN as UNKNOWN
+from pychip_stream.domain.support_checks import check_classes, check_new
 from pychip_stream.errors import SupportUsageError
-
-UNKNOWN = "unknown"
-"""Name of the class of chips that are too far from every prototype."""
-
-MAX_CLASSES = 250
 
 PALETTE = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
@@ -158,7 +156,7 @@ class SupportSet:
     reference: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_classes(self.classes, self.chips)
+        check_classes(self.names, {chip.label for chip in self.chips})
         expected = (
             self.chip_size.height + 2 * self.margin[0],
             self.chip_size.width + 2 * self.margin[1],
@@ -197,14 +195,16 @@ class SupportSet:
         """How the stored chips (not frames) become the encoder's input."""
         return Normalization("range", 0.0, 1.0) if self.normalization.clahe else self.normalization
 
-    @property
+    @cached_property
     def version(self) -> str:
-        """Hash of everything that was chosen (32 hexadecimal digits)."""
-        return content_hash(self)
+        """Hash of what was chosen (32 hexadecimal digits).
 
-    @classmethod
+        What an encoder made of it stays out; results name both.
+        """
+        return _content_hash(self)
+
+    @staticmethod
     def from_picks(
-        cls,
         frame: Frame,
         chip_size: ChipSize | int | str | tuple[int, int],
         picks: Mapping[str, Sequence[tuple[int, int]]],
@@ -231,33 +231,15 @@ class SupportSet:
         SupportUsageError
             If the set is impossible (see the class), or shows one chip under two names.
         """
-        size = ChipSize.parse(chip_size)
-        grid = Grid.of(frame.shape, size)
-        margin = (size.height, size.width)
-        scale = normalization or Normalization.from_percentiles(frame.pixels)
-        pixels = scale.apply(frame.pixels) if scale.clahe else frame.pixels
-        user = current_user() if author is None else author
-        now = time.time()
-        chips = []
-        for name, places in picks.items():
-            for row, column in places:
-                source = ChipSource(
-                    frame.source, frame.index, int(row), int(column), frame.pixel_size,
-                    frame.unit, user, now,
-                )  # fmt: skip
-                chips.append(SupportChip(name, grid.patch(pixels, row, column, margin), source))
-        return cls(
-            classes=make_classes(list(picks), colors),
-            chips=tuple(chips),
-            chip_size=size,
-            normalization=scale,
-            margin=margin,
+        return compose(
+            ChipSize.parse(chip_size),
+            make_classes(list(picks), colors),
+            [Choice(n, frame, int(r), int(c)) for n, places in picks.items() for r, c in places],
+            normalization,
             parent=parent,
-            author=user,
+            author=current_user() if author is None else author,
             note=note,
-            created=now,
-            reference=frame,
-        ).checked()
+        )
 
     def checked(self) -> "SupportSet":
         """Return the set if it may be used from now on; older ones that may not still load.
@@ -267,19 +249,7 @@ class SupportSet:
         SupportUsageError
             If a class could be mistaken for unknown, or a chip is shown as two classes.
         """
-        for name in self.names:
-            check_name(name)
-        seen: dict[object, str] = {}
-        for chip in self.chips:
-            s = chip.source
-            place = () if s.row is None else (s.path, s.index, s.row, s.column)
-            label = seen.setdefault((place, chip.pixels.tobytes()), chip.label)
-            if label != chip.label:
-                where = f"{s.row},{s.column}" if place else s.path
-                raise SupportUsageError(
-                    f"chip {where} is an example of {label!r} and of {chip.label!r}; "
-                    "take it out of one of them"
-                )
+        check_new(self.names, self.chips)
         return self
 
     def with_embedding(self, embedding: SupportEmbedding) -> "SupportSet":
@@ -287,18 +257,107 @@ class SupportSet:
         return replace(self, embedding=embedding)
 
 
-def check_name(name: str) -> None:
-    """Refuse a class that people would take for unknown.
+@dataclass(frozen=True, eq=False, slots=True)
+class Choice:
+    """A chip that was chosen: a place on a frame, or a chip that there is already.
+
+    Attributes
+    ----------
+    frame, row, column
+        Where it is cut from; not used where `chip` is given.
+    """
+
+    label: str
+    frame: Frame | None = field(default=None, repr=False)
+    row: int = 0
+    column: int = 0
+    chip: SupportChip | None = field(default=None, repr=False)
+
+
+def compose(
+    chip_size: ChipSize,
+    classes: Sequence[SupportClass],
+    choices: Sequence[Choice],
+    normalization: Normalization | None = None,
+    *,
+    shown: Frame | None = None,
+    parent: str | None = None,
+    author: str = "",
+    note: str = "",
+) -> SupportSet:
+    """Make a support set of chips from any number of frames, earlier sets and pictures.
+
+    Parameters
+    ----------
+    normalization
+        None: the percentiles of the first frame that a chip is cut from.
+    shown
+        Tells what is usual where no chip is cut from a frame.
 
     Raises
     ------
-    SupportUsageError
-        If it is called so, in any case.
+    UsageError
+        If a place lies outside its frame's grid.
+    SupportError
+        If the set is impossible.
     """
-    if name.strip().casefold() == UNKNOWN:
-        raise SupportUsageError(
-            f"class {name!r}: {UNKNOWN!r} is the name of rejected chips; choose another"
-        )
+    frames = [c.frame for c in choices if c.chip is None and c.frame is not None]
+    if normalization is None and frames:
+        normalization = Normalization.from_percentiles(frames[0].pixels)
+    scale = normalization or Normalization()
+    saved = next((c.chip for c in choices if c.chip is not None), None)
+    margin = (chip_size.height, chip_size.width)
+    if saved is not None and not frames:
+        height, width = saved.pixels.shape
+        margin = ((height - chip_size.height) // 2, (width - chip_size.width) // 2)
+    now = time.time()
+    # Adaptive equalisation needs the whole frame.
+    pixels = {
+        id(f): scale.apply(f.pixels) if scale.clahe else f.pixels
+        for f in {id(f): f for f in frames}.values()
+    }
+    chips = []
+    for choice in choices:
+        chip, frame = choice.chip, choice.frame
+        if chip is not None:
+            chips.append(_with_margin(chip, choice.label, chip_size, margin))
+        elif frame is not None:
+            patch = Grid.of(frame.shape, chip_size).patch(
+                pixels[id(frame)], choice.row, choice.column, margin
+            )
+            source = ChipSource(
+                frame.source, frame.index, choice.row, choice.column, frame.pixel_size, frame.unit,
+                author, now,
+            )  # fmt: skip
+            chips.append(SupportChip(choice.label, patch, source))
+    return SupportSet(
+        classes=tuple(classes),
+        chips=tuple(chips),
+        chip_size=chip_size,
+        normalization=scale,
+        margin=margin,
+        parent=parent,
+        author=author,
+        note=note,
+        created=now,
+        reference=frames[0] if frames else shown,
+    ).checked()
+
+
+def _with_margin(
+    chip: SupportChip, label: str, size: ChipSize, margin: tuple[int, int]
+) -> SupportChip:
+    """Give a chip the margin of the others, mirrored where it has less."""
+    pixels = chip.pixels
+    for axis, (wanted, edge) in enumerate(zip(margin, (size.height, size.width), strict=True)):
+        have = (pixels.shape[axis] - edge) // 2
+        if have > wanted:
+            pixels = np.take(pixels, range(have - wanted, have + edge + wanted), axis=axis)
+        elif have < wanted:
+            pad = [(0, 0), (0, 0)]
+            pad[axis] = (wanted - have, wanted - have)
+            pixels = np.pad(pixels, pad, mode="symmetric")
+    return replace(chip, label=label, pixels=pixels)
 
 
 def make_classes(
@@ -312,8 +371,7 @@ def make_classes(
     )
 
 
-def content_hash(support: SupportSet) -> str:
-    """Hash what was chosen; what an encoder made of it stays out (results name both)."""
+def _content_hash(support: SupportSet) -> str:
     digest = hashlib.blake2b(digest_size=16)
 
     def add(*values: object) -> None:
@@ -333,33 +391,6 @@ def content_hash(support: SupportSet) -> str:
         add(chip.pixels.dtype.newbyteorder("<").str, chip.pixels.shape)
         digest.update(chip.pixels.astype(chip.pixels.dtype.newbyteorder("<")).tobytes())
     return digest.hexdigest()
-
-
-def _check_classes(classes: Sequence[SupportClass], chips: Sequence[SupportChip]) -> None:
-    names = [c.name for c in classes]
-    if len(names) < 2:
-        raise SupportUsageError(
-            f"a support set needs at least two classes, this one has {len(names)}"
-            + (f" ({names[0]!r})" if names else "")
-            + "; add examples of a second feature"
-        )
-    if len(names) > MAX_CLASSES:
-        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
-    for name in names:
-        if not name.strip() or not name.isprintable():
-            raise SupportUsageError(f"class name {name!r} is empty or not printable")
-        if name == UNKNOWN:
-            raise SupportUsageError(f"{UNKNOWN!r} is the name of rejected chips; choose another")
-    doubled = [name for name, n in Counter(names).items() if n > 1]
-    if doubled:
-        raise SupportUsageError(f"two classes are called {doubled[0]!r}; rename or merge them")
-    labels = {chip.label for chip in chips}
-    empty = [name for name in names if name not in labels]
-    if empty:
-        raise SupportUsageError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
-    stray = labels.difference(names)
-    if stray:
-        raise SupportUsageError(f"chips of an undeclared class {sorted(stray)[0]!r}")
 
 
 def current_user() -> str:
