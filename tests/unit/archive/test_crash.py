@@ -60,7 +60,7 @@ def check(folder, acknowledged):
     work(folder, QuickDisk(), acknowledged)
     assert {key.path for key in acknowledged}.isdisjoint(before)
     run = open_run(folder / "run.h5")
-    whole(run, {one.path for one in frames()})
+    whole(run, {one.frame.path for one in frames()})
     assert len(run) == FRAMES
     assert not run.live
     assert set(run.scorings) == {"acquired", OTHER.version}
@@ -112,7 +112,7 @@ def test_death_between_the_name_and_the_acknowledgement(tmp_path):
     assert writer.keys == []
     writer.release()
     again = RunWriter(tmp_path, "run", segment_frames=3)
-    assert [key.path for key in again.keys] == [record(n).path for n in range(3)]
+    assert [key.path for key in again.keys] == [record(n).frame.path for n in range(3)]
     assert not any(again.append(record(n)) for n in range(3))
     assert again.append(record(3))
     again.close()
@@ -145,5 +145,5 @@ def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
         assert len(open_run(folder / "run.h5")) == 7
         RunWriter(folder, "run", disk=QuickDisk()).close()
         run = open_run(folder / "run.h5")
-        whole(run, {record(n).path for n in range(7)})
+        whole(run, {record(n).frame.path for n in range(7)})
         assert sorted(p.name for p in folder.iterdir()) == ["run.h5"]

@@ -46,7 +46,7 @@ def test_csv(run, tmp_path):
     assert header[-3:] == ["unknown", "unknown_low", "unknown_high"]
     assert len(lines) == COUNT
     assert float(lines[3][4]) == pytest.approx(result(3).intervals[0, 0])
-    assert lines[3][:4] == ["3", "0", record(3).path, "3"]
+    assert lines[3][:4] == ["3", "0", record(3).frame.path, "3"]
 
 
 def test_chips_csv(run, tmp_path):
@@ -69,7 +69,7 @@ def test_the_layout_of_the_original_pychip(run, tmp_path):
     assert header == ["", "alpha", "beta", "prediction"]
     assert len(lines) == COUNT * 12
     name, *odds, prediction = lines[12 + 4 * 2 + 1]
-    assert name == f"{record(1).path}/cropX_1_Y_2.jpg"
+    assert name == f"{record(1).frame.path}/cropX_1_Y_2.jpg"
     assert prediction == result(1).labels[2, 1]
     assert float(odds[1]) == pytest.approx(result(1).probabilities[2, 1, 1], abs=1e-3)
 

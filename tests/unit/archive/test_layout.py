@@ -35,7 +35,7 @@ def test_the_first_layout_opens():
     run = open_run(FIRST_LAYOUT)
     assert (len(run), run.count, run.live) == (6, 5, False)
     assert run.names == ("alpha", "beta")
-    assert run.fractions["path"].tolist() == [record(n).path for n in range(5)]
+    assert run.fractions["path"].tolist() == [record(n).frame.path for n in range(5)]
     for n in range(5):
         assert (run.label_map(n) == result(n).label_map).all()
         assert (run.embeddings(n) == record(n).embeddings).all()

@@ -83,9 +83,11 @@ def test_the_fractions_have_the_columns_of_the_contract(run):
 def test_every_frame_tells_where_it_comes_from(run):
     row = run.frames.iloc[2]
     wanted = record(2)
-    for name in ("path", "index", "size", "mtime_ns", "content_hash", "exposed", "seen", "read",
-                 "classified", "pixel_size", "unit", "encoder_hash"):  # fmt: skip
+    for name in ("path", "index", "size", "mtime_ns", "seen"):
+        assert row[name] == getattr(wanted.frame, name), name
+    for name in ("content_hash", "read", "classified", "pixel_size", "unit", "encoder_hash"):
         assert row[name] == getattr(wanted, name), name
+    assert row["exposed"] == wanted.frame.time
     assert (row["height"], row["width"]) == wanted.shape
     assert (row["chip_width"], row["chip_height"]) == wanted.chip_size
     assert (row["rows"], row["columns"]) == GRID
