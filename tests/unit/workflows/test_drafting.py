@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pychip_stream.analysis.drafting import Choice, RememberingEncoder, agreement, attempt, compose
+from pychip_stream.analysis.drafting import RememberingEncoder, agreement, attempt
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.support import SupportSet, make_classes
+from pychip_stream.domain.support import Choice, SupportSet, compose, make_classes
 from pychip_stream.errors import SupportError
 
 SIZE = ChipSize(16, 16)
