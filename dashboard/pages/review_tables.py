@@ -6,10 +6,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import SupportSet
@@ -47,7 +45,7 @@ def differences(first: Replay, second: Replay) -> tuple[list[ClassDifference], i
     )  # fmt: skip
     rows = []
     for name in names:
-        a, b = _column(first.table, name), _column(second.table, name)
+        a, b = _column(first, name), _column(second, name)
         apart = np.abs(a[both["a"].to_numpy()] - b[both["b"].to_numpy()])
         known = apart[np.isfinite(apart)]
         rows.append(
@@ -78,11 +76,10 @@ def agreement(first: Still, second: Still) -> float | None:
     return float((a == b).mean())
 
 
-def _column(table: pd.DataFrame, name: str) -> "np.typing.NDArray[np.float64]":
-    column = column_name(name)
-    if column not in table:
-        return np.full(len(table), np.nan)
-    return table[column].to_numpy(np.float64)
+def _column(replay: Replay, name: str) -> "np.typing.NDArray[np.float64]":
+    if name not in replay.names:
+        return np.full(replay.count, np.nan)
+    return replay.intervals[:, replay.names.index(name), 0]
 
 
 def _mean(values: "np.typing.NDArray[np.float64]") -> float:

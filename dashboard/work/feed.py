@@ -10,7 +10,6 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
@@ -194,12 +193,7 @@ class Feed:
         if not len(table):
             return
         keys = list(zip(table["path"].tolist(), table["index"].astype(int).tolist(), strict=True))
-        columns = {
-            name: table[[column_name(name) + end for end in ("", "_low", "_high")]].to_numpy(
-                np.float64
-            )
-            for name in (*run.names, UNKNOWN)
-        }
+        columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         frames = run.frames
         versions = frames.loc[frames["frame"] >= 0, "support_version"].astype(str).tolist()

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
@@ -105,6 +104,7 @@ class Replay:
         self.names = (*run.names, UNKNOWN)
         self.colors = dict(run.colors)
         self.table: pd.DataFrame = run.fractions
+        self.intervals = run.intervals
         self._read_pixels: PixelReader = pixel_reader(run, self._root)
         frames = run.frames
         self._geometry = frames[frames["frame"] >= 0][
@@ -188,7 +188,7 @@ class Replay:
             self.names,
             tuple(self.colors[n] for n in self.names),
             labels,
-            np.array([[row[column_name(n) + e] for e in ENDS] for n in self.names], np.float64),
+            self.intervals[number],
             histogram(self.run.confidence(number)),
             shape,
             chip,
@@ -236,18 +236,12 @@ class Replay:
         if len(table):
             keys = list(zip(table["path"].tolist(), table["index"].tolist(), strict=True))
             times = self.run.start + shift + table["time_s"].to_numpy(np.float64)
-            history.extend(keys, times, {n: _triple(table, n) for n in self.names})
+            curves = {name: self.intervals[:, code] for code, name in enumerate(self.names)}
+            history.extend(keys, times, curves)
         return history
-
-
-ENDS = ("", "_low", "_high")
 
 
 def histogram(confidence: npt.NDArray[np.floating]) -> Counts:
     """(BINS,) number of chips by confidence; NaN is left out."""
     values = confidence[np.isfinite(confidence)].astype(np.float64)
     return np.histogram(np.clip(values, 0, 1), BINS, (0.0, 1.0))[0].astype(np.int64)
-
-
-def _triple(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-    return table[[column_name(name) + end for end in ENDS]].to_numpy(np.float64)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from pychip_stream.archive.layout import NO_CHIP
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.support import UNKNOWN
@@ -71,7 +70,7 @@ def chips_per_class(run: Run) -> list[int]:
     """Chips of the run in each predicted class: those of `run.names`, then unknown."""
     sizes = np.zeros(len(run.names) + 1, np.int64)
     for _, codes in _codes(run):
-        sizes += np.bincount(codes.ravel(), minlength=len(sizes) + 1)[: len(sizes)]
+        sizes += np.bincount(codes.ravel(), minlength=len(sizes))
     return [int(n) for n in sizes]
 
 
@@ -162,14 +161,11 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"{table}: cannot be read ({error})") from error
 
 
-def _codes(run: Run) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-    """Frame number and (rows, columns) position in `run.names`, unknown last, off-grid beyond."""
-    last = len(run.names)
+def _codes(run: Run) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Frame number and (rows, columns) position in `run.names`, unknown last."""
     for numbers, results in run.result_blocks(()):
-        for number, codes in zip(numbers.tolist(), results.label_map, strict=True):
-            stored = codes.astype(np.int64)
-            shifted = np.where(stored == 0, last, stored - 1)
-            yield number, np.where(stored == NO_CHIP, last + 1, shifted)
+        for place, number in enumerate(numbers.tolist()):
+            yield number, results.labels(place)
 
 
 def _paint(run: Run, chip: AuditChip, pixels: npt.NDArray[np.generic] | None, target: Path) -> bool:

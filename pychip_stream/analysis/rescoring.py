@@ -16,43 +16,19 @@ import numpy.typing as npt
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
-from pychip_stream.archive.blocks import FrameRows, Results, installed_versions
-from pychip_stream.archive.layout import ACQUIRED, NO_CHIP
-from pychip_stream.archive.run import EmbeddingBlock, Run, open_run
+from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
+from pychip_stream.archive.files import installed_versions
+from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.run import config as config_of
 from pychip_stream.archive.scorings import add_scoring, set_default_scoring
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN, SupportSet
-from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError, SupportError
+from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import embedded, made_by
+from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 from pychip_stream.model.encoders import Encoder, open_encoder
-
-_SAME = 0.005
-_NEAR = 0.05
-"""Ranges nearer than these are taken for the same. Chips that are embedded again are seen without
-the frame around them, which changes more labels (1 %) than a range that is 5 % off (0.6 %)."""
-
-EncoderFinder = Callable[[str], Encoder]
-"""Loads the encoder of a hash, or raises EncoderError."""
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What embeddings of frames depend on, beside the frames.
-
-    Attributes
-    ----------
-    encoder_hash
-        Of the weights.
-    normalization
-        Of the support set that the frames were classified with while acquiring; None where the
-        run does not hold it.
-    """
-
-    encoder_hash: str
-    normalization: Normalization | None
 
 
 def conditions(
@@ -86,70 +62,6 @@ def _normalization(run: Run, version: str, support: SupportSet) -> Normalization
         return run.support_set(version).normalization
     except ArchiveError:
         return None
-
-
-def adapt(
-    support: SupportSet, condition: Conditions, find_encoder: EncoderFinder, where: str
-) -> tuple[SupportSet, list[str]]:
-    """Return a support set with embeddings that can be compared, and notes for people.
-
-    Parameters
-    ----------
-    where
-        The run, for errors.
-
-    Raises
-    ------
-    SupportError
-        If its chips cannot be brought to these conditions.
-    EncoderError
-        If the encoder is needed and not there.
-    """
-    notes: list[str] = []
-    norm, own = condition.normalization, support.normalization
-    short = support.version[:8]
-    if norm is None:
-        notes.append(
-            f"{where}: does not hold the support set that it was acquired with; its intensity "
-            f"range is taken to be that of support set {short}"
-        )
-    elif norm != own:
-        if norm.mode != own.mode or norm.clahe != own.clahe:
-            raise SupportError(
-                f"support set {short} normalises intensity by {_spoken(own)}, {where} by "
-                f"{_spoken(norm)}; its embeddings cannot be compared, classify the frames again"
-            )
-        apart = _apart(own, norm)
-        if apart > _SAME:
-            again = apart > _NEAR and not own.clahe
-            notes.append(
-                f"support set {short} has the intensity range {_range(own)}, the run "
-                f"{_range(norm)}; "
-                + ("its chips are embedded again in the run's" if again else
-                   "some labels may differ from those of frames that are classified afresh")
-            )  # fmt: skip
-            if again:
-                support = replace(support, normalization=norm, embedding=None)
-    if not made_by(support, condition.encoder_hash):
-        support, note = embedded(support, find_encoder(condition.encoder_hash))
-        notes += [note] if note else []
-    return support, notes
-
-
-def _apart(own: Normalization, norm: Normalization) -> float:
-    """Difference of two ranges as a share of their width; 0 where they have none."""
-    if norm.mode != "range":
-        return 0.0
-    width = min(own.high - own.low, norm.high - norm.low)
-    return max(abs(own.low - norm.low), abs(own.high - norm.high)) / width
-
-
-def _range(norm: Normalization) -> str:
-    return f"{norm.low:g}…{norm.high:g}"
-
-
-def _spoken(norm: Normalization) -> str:
-    return f"{norm.mode}{' with clahe' if norm.clahe else ''}"
 
 
 def encoder_finder(run: Run, name: str | None = None) -> EncoderFinder:
@@ -230,20 +142,16 @@ class ScoringPool:
         self._stack.__exit__(kind, error, trace)
 
     def score(
-        self, classifier: Classifier, blocks: Iterable[EmbeddingBlock], *, reject: bool
-    ) -> Iterator[Results]:
-        """Score blocks while the next one is read and the last one is written.
-
-        Returns
-        -------
-        Results of each block, with unknown and then the classes of the classifier.
-        """
-        waiting: tuple[Results, list[Future[None]]] | None = None
+        self, classifier: Classifier, blocks: Iterable[Rows], *, reject: bool
+    ) -> Iterator[Rows]:
+        """Score embeddings while the next block is read and the last one is written."""
+        names = (*classifier.names, UNKNOWN)
+        waiting: tuple[Rows, list[Future[None]]] | None = None
         for block in blocks:
-            empty = _empty(block.frames, (UNKNOWN, *classifier.names))
+            empty = replace(block, names=names, kept=OF_RESULTS).allocated()
             jobs = [
                 self._threads.submit(_score, classifier, block, empty, first, reject=reject)
-                for first in range(0, len(block.frames), _FRAMES_PER_TASK)
+                for first in range(0, len(block), _FRAMES_PER_TASK)
             ]
             if waiting is not None:
                 yield _finished(*waiting)
@@ -252,44 +160,23 @@ class ScoringPool:
             yield _finished(*waiting)
 
 
-def _finished(results: Results, jobs: Sequence[Future[None]]) -> Results:
+def _finished(rows: Rows, jobs: Sequence[Future[None]]) -> Rows:
     for job in jobs:
         job.result()
-    return results
+    return rows
 
 
-def _score(
-    classifier: Classifier, block: EmbeddingBlock, into: Results, first: int, *, reject: bool
-) -> None:
+def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, reject: bool) -> None:
     """Score some frames of a block into their places."""
-    frames, classes = block.frames, len(into.class_names) - 1
-    for number in range(first, min(first + _FRAMES_PER_TASK, len(frames))):
-        rows, columns = int(frames.rows[number]), int(frames.columns[number])
-        start = int(frames.offset[number])
-        mine = slice(start, start + rows * columns)
-        scores = classifier.scorer.score(block.values[mine], reject=reject)
-        labels = np.where(scores.labels == classes, 0, scores.labels + 1)
-        into.label_map[number, :rows, :columns] = labels.reshape(rows, columns)
-        into.intervals[number] = np.roll(scores.intervals, 1, axis=0)
-        into.chips["probabilities"][mine] = scores.probabilities
-        into.chips["distances"][mine] = np.minimum(scores.distances, _LARGEST)
-        into.chips["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)
-
-
-def _empty(frames: FrameRows, names: tuple[str, ...]) -> Results:
-    count, chips, classes = len(frames), int(frames.chips.sum()), len(names) - 1
-    grid = (int(frames.rows.max(initial=1)), int(frames.columns.max(initial=1)))
-    return Results(
-        names,
-        frames,
-        np.full((count, *grid), NO_CHIP, np.uint8),
-        np.full((count, len(names), 3), np.nan),
-        {
-            "probabilities": np.empty((chips, classes), np.float16),
-            "distances": np.empty((chips, classes), np.float16),
-            "novelty": np.empty(chips, np.float16),
-        },
-    )
+    for number in range(first, min(first + _FRAMES_PER_TASK, len(block))):
+        mine = block.span(number)
+        scores = classifier.scorer.score(block.arrays[VALUES][mine], reject=reject)
+        labels = into.labels(number)
+        labels[...] = scores.labels.reshape(labels.shape)
+        into.intervals[number] = scores.intervals
+        into.arrays["probabilities"][mine] = scores.probabilities
+        into.arrays["distances"][mine] = np.minimum(scores.distances, _LARGEST)
+        into.arrays["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)
 
 
 logger = logging.getLogger(__name__)
@@ -477,36 +364,27 @@ def _results(
     support: SupportSet,
     settings: ClassifyConfig,
     progress: Progress,
-) -> Iterator[Results]:
+) -> Iterator[Rows]:
     """Results of the kept frames, then of those that are scored."""
     total = len(plan.kept) + sum(len(frames) for _, frames in fitted)
     done = 0
     if len(plan.kept):
         there = run.with_scoring(support.version)
-        for numbers, piece in there.result_blocks(("probabilities", "distances", "novelty")):
+        for numbers, piece in there.result_blocks(OF_RESULTS):
             mine = np.isin(numbers, plan.kept)
             if not mine.all():
-                piece = _taken(piece, mine)
+                piece = piece.take(mine)
             done += int(mine.sum())
             progress(done, total)
-            if len(piece.frames):
+            if len(piece):
                 yield piece
     with ScoringPool() as pool:
         for classifier, frames in fitted:
-            blocks = run.embedding_blocks(frames)
+            blocks = (block for _, block in run.embedding_blocks(frames))
             for piece in pool.score(classifier, blocks, reject=settings.reject):
-                done += len(piece.frames)
+                done += len(piece)
                 yield piece
                 progress(done, total)
-
-
-def _taken(piece: Results, mine: npt.NDArray[np.bool_]) -> Results:
-    """Pick frames of a piece."""
-    chip = np.repeat(mine, piece.frames.chips)
-    grids = np.stack([piece.frames.rows, piece.frames.columns], axis=1)[mine]
-    frames = FrameRows.of(piece.frames.sequence[mine], [(int(r), int(c)) for r, c in grids])
-    chips = {name: values[chip] for name, values in piece.chips.items()}
-    return Results(piece.class_names, frames, piece.label_map[mine], piece.intervals[mine], chips)
 
 
 def _how(

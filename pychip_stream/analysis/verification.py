@@ -7,19 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pychip_stream.analysis.rescoring import (
-    Conditions,
-    EncoderFinder,
-    adapt,
-    classify_settings,
-    conditions,
-)
+from pychip_stream.analysis.rescoring import classify_settings, conditions
 from pychip_stream.archive.run import Run
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside
 from pychip_stream.errors import ArchiveError, FrameError
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
+from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 
 AGREEMENT = 0.99
 """Share of labels that must agree; rounding differs between devices and precisions."""

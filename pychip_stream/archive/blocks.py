@@ -1,73 +1,52 @@
-"""Segments: immutable files of some frames each, built in memory."""
+"""Blocks: rows of frames, in memory and in a file.
 
-import json
-import platform
-import re
-import time
+In memory unknown is the last class of all. Files say it first: there 0 is unknown and n the n-th
+class, so that labels stay what they are when classes are added; only this module knows.
+"""
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
-import xxhash
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import NO_CHIP, Table
-from pychip_stream.domain.quantities import OF_FRAMES
-from pychip_stream.domain.records import MAX_REASON, FrameRecord, FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError
-
-
-class Ledger:
-    """Remembers what was written where, to compare it with what can be read."""
-
-    def __init__(self) -> None:
-        self._entries: list[tuple[str, slice, int]] = []
-
-    def put(self, dataset: h5py.Dataset, rows: slice, values: Array) -> None:
-        """Write rows of a dataset and remember them."""
-        if len(values):
-            dataset[rows] = values
-            self._entries.append((dataset.name, rows, _digest(values)))
-
-    def check(self, file: h5py.File) -> None:
-        """Read everything again.
-
-        Raises
-        ------
-        UnusableFileError
-            If something is not what was written.
-        """
-        for name, rows, digest in self._entries:
-            if _digest(file[name][rows]) != digest:
-                raise UnusableFileError(f"{name} is not what was written")
-
-
-def _digest(values: Array) -> int:
-    return int(xxhash.xxh3_64_intdigest(np.ascontiguousarray(values).view(np.uint8).data))
-
 
 PER_CLASS = ("probabilities", "distances")
-"""(chips, classes without unknown) float16 each."""
+"""(chips, K) float16 each."""
+OF_RESULTS = (*PER_CLASS, "novelty")
+VALUES = "values"
+"""(chips, D) float16, the embeddings."""
+
+_PLACES = {
+    "sequence": "frame, by its sequence number", "rows": "of chips", "columns": "of chips",
+    "offset": "first chip",
+}  # fmt: skip
 _PACKED: dict[str, Any] = {
     "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
 }  # fmt: skip
 _CHUNK_BYTES = 1 << 16
 
+_T = TypeVar("_T")
 Put = Callable[[h5py.Dataset, slice, Array], None]
 
 
+def _nothing() -> Array:
+    return np.zeros(0)
+
+
 @dataclass(frozen=True, eq=False)
-class FrameRows:
-    """Where the chips of m frames lie; common to results and embeddings.
+class Rows:
+    """Chips of m frames: results under K classes, or embeddings by one encoder.
+
+    Rows that lie in a file hold only what is small; `label_map` and `arrays` are read when they
+    are needed (`read_into`).
 
     Attributes
     ----------
@@ -77,121 +56,157 @@ class FrameRows:
         (m,) int32 grids.
     offset
         (m,) int64 first chip of each frame in the flat arrays.
+    names
+        Of the K classes, then unknown; empty for embeddings.
+    encoder
+        Hash of its weights, and D; for embeddings.
+    kept
+        Names of the per-chip arrays that there are.
+    intervals
+        (m, K + 1, 3) float64 fraction, low, high; NaN for classes that the frame's support set
+        does not have.
+    label_map
+        (m, R, C) uint8 index into `names`, `NO_CHIP` beyond a frame's grid.
+    arrays
+        Per-chip arrays by name, flat, frame after frame; NaN as above.
+    path, where
+        File, and group in it.
+    provenance
+        How results were made, as JSON; empty for what was classified while acquiring, which the
+        sessions tell.
     """
 
     sequence: Array
     rows: Array
     columns: Array
     offset: Array
+    names: tuple[str, ...] = ()
+    encoder: tuple[str, int] = ("", 0)
+    kept: tuple[str, ...] = ()
+    intervals: Array = field(default_factory=_nothing, repr=False)
+    label_map: Array = field(default_factory=_nothing, repr=False)
+    arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    path: Path = Path()
+    where: str = ""
+    provenance: str = ""
+
+    @classmethod
+    def laid(
+        cls, sequence: Sequence[int] | Array, grids: Sequence[Any] | Array, **facts: Any
+    ) -> "Rows":
+        """Lay frames one after the other; `grids` are their rows and columns."""
+        shape = np.asarray(grids, np.int32).reshape(-1, 2)
+        chips = shape.astype(np.int64).prod(axis=1)
+        offset = np.concatenate([[0], np.cumsum(chips)[:-1]]) if len(chips) else chips
+        return cls(np.asarray(sequence, np.int64), shape[:, 0], shape[:, 1], offset, **facts)
 
     def __len__(self) -> int:
         return len(self.sequence)
 
     @property
-    def chips(self) -> Array:
+    def counts(self) -> Array:
         """(m,) number of chips of each frame."""
         return np.asarray(self.rows.astype(np.int64) * self.columns)
 
-    @classmethod
-    def of(cls, sequence: Sequence[int] | Array, grids: Sequence[tuple[int, int]]) -> "FrameRows":
-        """Lay frames one after the other."""
-        shape = np.array(grids, np.int32).reshape(-1, 2)
-        chips = shape.astype(np.int64).prod(axis=1)
-        offset = np.concatenate([[0], np.cumsum(chips)[:-1]]) if len(chips) else chips
-        return cls(np.asarray(sequence, np.int64), shape[:, 0], shape[:, 1], offset)
+    @property
+    def grids(self) -> Array:
+        """(m, 2) rows and columns of each frame."""
+        return np.stack([self.rows, self.columns], axis=1)
 
-    def write(self, group: h5py.Group) -> None:
-        """Write the four columns."""
-        meanings = ("frame, by its sequence number", "of chips", "of chips", "first chip")
-        for name, meaning in zip(("sequence", "rows", "columns", "offset"), meanings, strict=True):
-            group.create_dataset(name, data=getattr(self, name)).attrs["long_name"] = meaning
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns that hold every frame."""
+        return int(self.rows.max(initial=1)), int(self.columns.max(initial=1))
 
-    @classmethod
-    def read(cls, group: h5py.Group) -> "FrameRows":
-        """Read the four columns."""
-        found = cls(*(hdf.plain(group, n)[:] for n in ("sequence", "rows", "columns", "offset")))
-        if len({len(found.sequence), len(found.rows), len(found.columns), len(found.offset)}) > 1:
-            raise UnusableFileError(f"has columns of different lengths in {group.name}")
-        return found
+    def span(self, first: int, last: int | None = None) -> slice:
+        """Place of the chips of a frame (or of all up to another) in the flat arrays."""
+        last = first if last is None else last
+        end = int(self.offset[last]) + int(self.rows[last]) * int(self.columns[last])
+        return slice(int(self.offset[first]), end)
+
+    def labels(self, number: int) -> Array:
+        """(rows, columns) labels of a frame."""
+        return self.label_map[number, : int(self.rows[number]), : int(self.columns[number])]
+
+    def array(self, name: str, number: int) -> Array:
+        """(rows, columns, …) per-chip array of a frame."""
+        values = self.arrays[name]
+        grid = int(self.rows[number]), int(self.columns[number])
+        return np.asarray(values[self.span(number)].reshape(*grid, *values.shape[1:]))
+
+    def take(self, chosen: Array) -> "Rows":
+        """Return the frames of an (m,) bool array."""
+        chip = np.repeat(chosen, self.counts)
+        return Rows.laid(
+            self.sequence[chosen], self.grids[chosen], names=self.names, kept=self.kept,
+            intervals=self.intervals[chosen], label_map=self.label_map[chosen],
+            arrays={name: values[chip] for name, values in self.arrays.items()},
+        )  # fmt: skip
+
+    def allocated(self, grid: tuple[int, int] | None = None) -> "Rows":
+        """Return the same rows with arrays to fill; label maps as large as `grid`."""
+        total, classes = int(self.counts.sum()), max(len(self.names) - 1, 0)
+        if not self.names:
+            values = np.empty((total, self.encoder[1]), np.float16)
+            return replace(self, arrays={VALUES: values})
+        return replace(
+            self,
+            intervals=np.full((len(self), len(self.names), 3), np.nan),
+            label_map=np.full((len(self), *(grid or self.grid)), NO_CHIP, np.uint8),
+            arrays={
+                name: np.full((total, classes) if name in PER_CLASS else total, np.nan, np.float16)
+                for name in self.kept
+            },
+        )
+
+    def at(self, path: Path, where: str) -> "Rows":
+        """Return the rows as they lie in a file, without the large arrays."""
+        return replace(self, label_map=_nothing(), arrays={}, path=path, where=where)
 
 
-@dataclass(frozen=True, eq=False)
-class Results:
-    """Results of m frames with U class names, unknown first.
-
-    Attributes
-    ----------
-    class_names
-        U names; label n of the stack is class_names[n].
-    frames
-        Which frames, and where their chips are.
-    label_map
-        (m, R, C) uint8, `NO_CHIP` beyond a frame's grid.
-    intervals
-        (m, U, 3) float64 fraction, low, high; NaN for classes that the frame's support set
-        does not have.
-    chips
-        probabilities and distances (chips, U - 1), novelty (chips,), all float16; NaN as above.
-        May be empty.
-    """
-
-    class_names: tuple[str, ...]
-    frames: FrameRows
-    label_map: Array = field(repr=False)
-    intervals: Array = field(repr=False)
-    chips: dict[str, Array] = field(repr=False)
+def class_codes(names: Sequence[str], target: Sequence[str]) -> Array:
+    """(n,) uint8 place of each of `names` in `target`; `NO_CHIP` where it lacks one."""
+    order = {name: code for code, name in enumerate(target)}
+    return np.array([order.get(name, NO_CHIP) for name in names], np.uint8)
 
 
 def pack(
     results: Sequence[FrameResult],
     sequence: Sequence[int] | Array,
-    class_names: tuple[str, ...],
+    names: tuple[str, ...],
     grid: tuple[int, int] | None = None,
-) -> Results:
+) -> Rows:
     """Stack the results of frames.
 
     Parameters
     ----------
-    class_names
-        Unknown first, then every class of every result.
+    names
+        Every class of every result, then unknown.
     grid
         (R, C) of the label stack; default: of the largest of these frames.
     """
     grids = [r.label_map.shape for r in results]
-    frames = FrameRows.of(sequence, [(int(g[0]), int(g[1])) for g in grids])
-    grid = grid or (int(frames.rows.max(initial=1)), int(frames.columns.max(initial=1)))
-    labels = np.full((len(results), *grid), NO_CHIP, np.uint8)
-    intervals = np.full((len(results), len(class_names), 3), np.nan)
-    total, classes = int(frames.chips.sum()), len(class_names) - 1
-    chips: dict[str, Array] = {
-        name: np.full((total, classes), np.nan, np.float16) for name in PER_CLASS
-    }
-    chips["novelty"] = np.zeros(total, np.float16)
+    rows = Rows.laid(sequence, grids, names=names, kept=OF_RESULTS).allocated(grid)
     for number, result in enumerate(results):
-        codes = _codes(result.names, class_names)
-        rows, columns = result.label_map.shape
-        labels[number, :rows, :columns] = codes[result.label_map]
-        intervals[number, codes] = result.intervals
-        span = slice(int(frames.offset[number]), int(frames.offset[number]) + rows * columns)
+        codes = class_codes((*result.names, UNKNOWN), names)
+        height, width = result.label_map.shape
+        rows.label_map[number, :height, :width] = codes[result.label_map]
+        rows.intervals[number, codes] = result.intervals
+        mine = rows.span(number)
         for name in PER_CLASS:
-            flat = getattr(result, name).reshape(rows * columns, -1)
-            chips[name][span][:, codes[:-1] - 1] = _half(flat)
-        chips["novelty"][span] = _half(result.novelty.reshape(-1))
-    return Results(class_names, frames, labels, intervals, chips)
+            flat = getattr(result, name).reshape(height * width, -1)
+            rows.arrays[name][mine][:, codes[:-1]] = _half(flat)
+        rows.arrays["novelty"][mine] = _half(result.novelty.reshape(-1))
+    return rows
 
 
 def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str, ...]:
-    """Class names in the order in which they first appeared; unknown is the first."""
-    names = dict.fromkeys(known or (UNKNOWN,))
+    """Class names in the order in which they first appeared, then unknown."""
+    names = dict.fromkeys(known)
+    names.pop(UNKNOWN, None)
     for result in results:
         names.update(dict.fromkeys(result.names))
-    return tuple(names)
-
-
-def _codes(names: Sequence[str], class_names: tuple[str, ...]) -> Array:
-    """Return the stored code of each class of a result, and last that of unknown."""
-    order = {name: code for code, name in enumerate(class_names)}
-    return np.array([*(order[name] for name in names), 0], np.uint8)
+    return (*names, UNKNOWN)
 
 
 def _half(values: Array) -> Array:
@@ -202,47 +217,110 @@ def _half(values: Array) -> Array:
     return np.clip(values, -limit, limit).astype(np.float16)
 
 
+def stored_order(classes: Sequence[_T]) -> tuple[_T, ...]:
+    """Put the classes, unknown last, into the order of the labels that files hold."""
+    return (*classes[-1:], *classes[:-1])
+
+
+def read_rows(group: h5py.Group, path: Path) -> Rows:
+    """Read what is small of the results or embeddings in a group."""
+    sequence, rows, columns, offset = (hdf.plain(group, name)[:] for name in _PLACES)
+    if len({len(sequence), len(rows), len(columns), len(offset)}) > 1:
+        raise UnusableFileError(f"has columns of different lengths in {group.name}")
+    found = Rows(sequence, rows, columns, offset, path=path, where=group.name)
+    if "encoder_hash" in group:
+        encoder = hdf.read_text(group, "encoder_hash"), int(group[VALUES].shape[1])
+        return replace(found, encoder=encoder, kept=(VALUES,))
+    names = hdf.strings(hdf.read_texts(group, "class_names"))
+    intervals = hdf.plain(group, "intervals")[...]
+    if intervals.shape != (len(found), len(names), 3):
+        raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
+    return replace(
+        found,
+        names=(*names[1:], *names[:1]),
+        kept=tuple(name for name in OF_RESULTS if name in group),
+        intervals=np.concatenate([intervals[:, 1:], intervals[:, :1]], axis=1),
+        provenance=hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else "",
+    )
+
+
+def read_into(
+    target: Rows, at: int, group: h5py.Group, source: Rows, start: int, stop: int
+) -> None:
+    """Read frames `start`…`stop` of a group, whose rows are `source`, into allocated rows.
+
+    Parameters
+    ----------
+    at
+        Where the first of them goes; labels are translated into the classes of the target.
+    """
+    codes = class_codes(source.names, target.names)
+    known = codes != NO_CHIP
+    if target.names:
+        frames = slice(at, at + stop - start)
+        table = np.full(256, NO_CHIP, np.uint8)
+        table[: len(codes)] = stored_order(codes.tolist())
+        found = group["label_map"][start:stop]
+        height, width = np.minimum(found.shape[1:], target.label_map.shape[1:])
+        target.label_map[frames, :height, :width] = table[found[:, :height, :width]]
+        target.intervals[frames, codes[known]] = source.intervals[start:stop, known]
+    chips, first = source.span(start, stop - 1), int(target.offset[at])
+    for name, values in target.arrays.items():
+        if name not in source.kept:
+            continue
+        into = values[first : first + chips.stop - chips.start]
+        if name in PER_CLASS and source.names != target.names:
+            into[:, codes[:-1][known[:-1]]] = group[name][chips][:, known[:-1]]
+        else:
+            group[name].read_direct(into, chips)
+
+
 def store(dataset: h5py.Dataset, rows: slice, values: Array) -> None:
     """Write rows of a dataset."""
     if len(values):
         dataset[rows] = values
 
 
-class ResultsSink:
-    """Datasets for the results of a known number of frames, filled piece by piece.
+class RowsWriter:
+    """Fills an empty group with results or embeddings, piece by piece.
 
     Parameters
     ----------
-    group
-        Empty; gets the datasets.
-    class_names
-        Unknown first.
-    frames
-        Of everything that will be written.
+    whole
+        Everything that will be written, without its arrays.
     grid
         (R, C) of the label stack.
-    kept
-        Which of the per-chip arrays there will be.
     put
         Writes rows of a dataset.
     """
 
     def __init__(
-        self,
-        group: h5py.Group,
-        class_names: tuple[str, ...],
-        frames: FrameRows,
-        grid: tuple[int, int],
-        kept: Iterable[str],
-        put: Put = store,
+        self, group: h5py.Group, whole: Rows, grid: tuple[int, int], put: Put = store
     ) -> None:
         self._put = put
-        count, total, classes = len(frames), int(frames.chips.sum()), len(class_names)
-        hdf.write_texts(group, "class_names", hdf.texts(class_names))
-        frames.write(group)
-        per_chunk = max(1, min(count, _CHUNK_BYTES // (grid[0] * grid[1])))
+        self._frame = self._chip = 0
+        count, total, classes = len(whole), int(whole.counts.sum()), len(whole.names)
+        group.attrs["NX_class"] = "NXcollection"
+        if whole.names:
+            hdf.write_texts(group, "class_names", hdf.texts(stored_order(whole.names)))
+        else:
+            hdf.write_text(group, "encoder_hash", whole.encoder[0])
+        for name, meaning in _PLACES.items():
+            group.create_dataset(name, data=getattr(whole, name)).attrs["long_name"] = meaning
+        self._arrays: dict[str, h5py.Dataset] = {}
+        if not whole.names:
+            # Not compressed: half-precision noise hardly shrinks (benchmarks/archive.py).
+            width = whole.encoder[1]
+            chunk = (_chunk(total, 2 * width, 4 * _CHUNK_BYTES), max(width, 1))
+            values = group.create_dataset(
+                VALUES, (total, width), np.float16, chunks=chunk, fletcher32=True
+            )
+            values.attrs["long_name"] = "one embedding per chip, frame after frame in row order"
+            self._arrays[VALUES] = values
+            return
         self._labels = group.create_dataset(
-            "label_map", (count, *grid), np.uint8, chunks=(per_chunk, *grid), fillvalue=NO_CHIP,
+            "label_map", (count, *grid), np.uint8, fillvalue=NO_CHIP,
+            chunks=(_chunk(count, grid[0] * grid[1]), *grid),
             compression="gzip", compression_opts=1, fletcher32=True,
         )  # fmt: skip
         self._labels.attrs["long_name"] = "index into class_names; 255: no chip there"
@@ -251,119 +329,33 @@ class ResultsSink:
             chunks=(min(count, 1024), classes, 3), **_PACKED,
         )  # fmt: skip
         self._intervals.attrs["long_name"] = "fraction, low, high (95 %) of each of class_names"
-        self._chips: dict[str, h5py.Dataset] = {}
-        for name in kept:
-            tail = () if name == "novelty" else (classes - 1,)
-            rows = max(1, min(total, _CHUNK_BYTES // (2 * max(int(np.prod(tail)), 1))))
-            self._chips[name] = group.create_dataset(
+        for name in whole.kept:
+            tail = (classes - 1,) if name in PER_CLASS else ()
+            rows = _chunk(total, 2 * int(np.prod(tail)))
+            self._arrays[name] = group.create_dataset(
                 name, (total, *tail), np.float16, chunks=(rows, *(max(t, 1) for t in tail)),
                 fillvalue=np.nan, **_PACKED,
             )  # fmt: skip
 
-    def write(self, piece: Results, frame: int, chip: int) -> None:
-        """Write results whose first frame and chip have these numbers in the whole.
-
-        Grid, class names and per-chip arrays are those of the whole.
-        """
-        frames = slice(frame, frame + len(piece.frames))
-        self._put(self._labels, frames, piece.label_map)
-        self._put(self._intervals, frames, piece.intervals)
-        for name, dataset in self._chips.items():
-            self._put(dataset, slice(chip, chip + len(piece.chips[name])), piece.chips[name])
-
-
-def write_results(group: h5py.Group, results: Results) -> None:
-    """Write results into an empty group."""
-    sink = ResultsSink(
-        group, results.class_names, results.frames, results.label_map.shape[1:], results.chips
-    )
-    sink.write(results, 0, 0)
+    def write(self, piece: Rows) -> None:
+        """Write the next rows; label stack, class names and arrays are those of the whole."""
+        if piece.names:
+            frames = slice(self._frame, self._frame + len(piece))
+            known = np.arange(len(piece.names), dtype=np.uint8)
+            table = np.full(256, NO_CHIP, np.uint8)
+            table[list(stored_order(known.tolist()))] = known
+            self._put(self._labels, frames, table[piece.label_map])
+            self._put(self._intervals, frames, np.roll(piece.intervals, 1, axis=1))
+        chips = slice(self._chip, self._chip + int(piece.counts.sum()))
+        for name, dataset in self._arrays.items():
+            self._put(dataset, chips, piece.arrays[name])
+        self._frame += len(piece)
+        self._chip = chips.stop
 
 
-@dataclass(frozen=True, eq=False)
-class Embeddings:
-    """Embeddings of m frames by one encoder.
-
-    Attributes
-    ----------
-    encoder_hash
-        Of its weights.
-    frames
-        Which frames, and where their chips are.
-    values
-        (chips, D) float16.
-    """
-
-    encoder_hash: str
-    frames: FrameRows
-    values: Array = field(repr=False)
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Embeddings of one key may lie in one dataset."""
-        return self.encoder_hash, int(self.values.shape[1])
-
-
-def create_embeddings(
-    group: h5py.Group, encoder_hash: str, frames: FrameRows, dimension: int
-) -> h5py.Dataset:
-    """Make the (chips, D) dataset of one encoder in an empty group.
-
-    Not compressed: half-precision noise hardly shrinks (benchmarks/archive.py).
-    """
-    group.attrs["NX_class"] = "NXcollection"
-    hdf.write_text(group, "encoder_hash", encoder_hash)
-    frames.write(group)
-    total = int(frames.chips.sum())
-    rows = max(1, min(total, 4 * _CHUNK_BYTES // (2 * max(dimension, 1))))
-    values = group.create_dataset(
-        "values", (total, dimension), np.float16, chunks=(rows, max(dimension, 1)),
-        fletcher32=True,
-    )  # fmt: skip
-    values.attrs["long_name"] = "one embedding per chip, frame after frame in row order"
-    return values
-
-
-@dataclass(frozen=True)
-class Session:
-    """One start of the archiver.
-
-    Attributes
-    ----------
-    number
-        From 1.
-    started
-        Seconds since 1970.
-    metadata
-        What the writer was told: config, versions, …
-    """
-
-    number: int
-    started: float
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What every file of a run says about the run.
-
-    Attributes
-    ----------
-    run_id
-        The same for the whole run.
-    name
-        Of the run.
-    first, last
-        Numbers of the published segments that the file holds.
-    sessions
-        Starts of the archiver that its frames come from.
-    """
-
-    run_id: str
-    name: str
-    first: int
-    last: int
-    sessions: tuple[Session, ...]
+def _chunk(count: int, row_bytes: int, limit: int = _CHUNK_BYTES) -> int:
+    """Rows of a chunk."""
+    return max(1, min(count, limit // max(row_bytes, 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,8 +373,8 @@ class Block:
     """
 
     table: Table
-    results: Results | None
-    embeddings: tuple[Embeddings, ...] = ()
+    results: Rows | None
+    embeddings: tuple[Rows, ...] = ()
 
 
 def block_of(
@@ -390,7 +382,7 @@ def block_of(
     revisions: Sequence[int],
     first_sequence: int,
     session: int,
-    class_names: tuple[str, ...],
+    names: tuple[str, ...],
     *,
     embeddings: bool,
 ) -> Block:
@@ -402,163 +394,40 @@ def block_of(
         Of each record.
     first_sequence
         Sequence number of the first record.
-    class_names
-        Of the run: unknown first, every class of these records included.
+    names
+        Classes of the run, every class of these records included, then unknown.
     embeddings
         Whether they are kept.
     """
     sequence = range(first_sequence, first_sequence + len(records))
-    table = _table(records, revisions, sequence, session)
+    table = layout.table_of(records, revisions, sequence, session)
     good = [(r, s) for r, s in zip(records, sequence, strict=True) if r.result is not None]
     results = None
     if good:
-        results = pack([r.result for r, _ in good if r.result], [s for _, s in good], class_names)
-    found: dict[tuple[str, int], list[tuple[FrameRecord, int]]] = {}
+        results = pack([r.result for r, _ in good if r.result], [s for _, s in good], names)
+    found: dict[tuple[str, int], list[tuple[Array, int]]] = {}
     for record, number in good:
         if embeddings and record.embeddings is not None:
             key = (record.encoder_hash, record.embeddings.shape[2])
-            found.setdefault(key, []).append((record, number))
-    return Block(table, results, tuple(_embeddings(k[0], v) for k, v in found.items()))
+            found.setdefault(key, []).append((record.embeddings, number))
+    return Block(table, results, tuple(_embeddings(key, each) for key, each in found.items()))
 
 
 def write_block(entry: h5py.Group, block: Block) -> None:
     """Write frames into the entry of a file."""
     layout.write_table(entry.create_group(layout.FRAMES), block.table)
-    scorings = entry.create_group(layout.SCORINGS)
-    scorings.attrs["NX_class"] = "NXcollection"
+    scorings = hdf.collection(entry, layout.SCORINGS)
     if block.results is not None:
         group = scorings.create_group(layout.ACQUIRED)
-        group.attrs["NX_class"] = "NXcollection"
-        write_results(group, block.results)
-    group = entry.create_group(layout.EMBEDDINGS)
-    group.attrs["NX_class"] = "NXcollection"
-    for number, one in enumerate(block.embeddings):
-        target = group.create_group(f"encoder_{number}")
-        dataset = create_embeddings(target, one.encoder_hash, one.frames, one.values.shape[1])
-        if len(one.values):
-            dataset[...] = one.values
+        RowsWriter(group, block.results, block.results.grid).write(block.results)
+    group = hdf.collection(entry, layout.EMBEDDINGS)
+    for number, rows in enumerate(block.embeddings):
+        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid).write(rows)
 
 
-def segment_image(header: Header, block: Block) -> bytes:
-    """Bytes of a segment file."""
-    with hdf.new_image() as file:
-        entry = start_file(file, "segment", header)
-        write_block(entry, block)
-        return hdf.image(file)
-
-
-def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
-    """Give a segment its name; whole on disk from then on.
-
-    Raises
-    ------
-    OSError
-        If that fails; it can be tried again with the same bytes.
-    ArchiveError
-        If another file has the name.
-    """
-    try:
-        with disk.atomic(path, new=True) as temporary:
-            disk.write(temporary, image)
-    except FileExistsError as error:
-        # An earlier attempt may have come this far before something failed.
-        if path.read_bytes() != image:
-            raise ArchiveError(
-                f"{path}: was written by another archiver; stop one of them"
-            ) from error
-        disk.sync_folder(path.parent)
-
-
-def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
-    """Write what every file of a run begins with; returns its entry."""
-    hdf.mark(file, kind)
-    file.attrs["NX_class"] = "NXroot"
-    file.attrs["default"] = layout.ENTRY
-    entry = file.create_group(layout.ENTRY)
-    entry.attrs["NX_class"] = "NXentry"
-    entry.attrs["first_segment"] = header.first
-    entry.attrs["last_segment"] = header.last
-    hdf.write_text(entry, "run_id", header.run_id)
-    hdf.write_text(entry, "title", header.name)
-    sessions = entry.create_group(layout.SESSIONS)
-    sessions.attrs["NX_class"] = "NXcollection"
-    for session in header.sessions:
-        group = sessions.create_group(f"{session.number:04d}")
-        group.attrs["NX_class"] = "NXcollection"
-        group.create_dataset("started", data=float(session.started)).attrs["units"] = "s"
-        for key, text in session.metadata.items():
-            hdf.write_text(group, _plain_name(key), text)
-    return entry
-
-
-@lru_cache(maxsize=1)
-def installed_versions() -> str:
-    """Versions of this package and of everything it needs, as JSON."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    try:
-        required = metadata.requires("pychip-stream") or []
-    except metadata.PackageNotFoundError:
-        required = []
-    for line in ("pychip-stream", *required):
-        name = re.match(r"[A-Za-z0-9._-]+", line)
-        if name is not None and "extra ==" not in line:
-            with suppress(metadata.PackageNotFoundError):
-                found[name[0]] = metadata.version(name[0])
-    return json.dumps(found)
-
-
-def _plain_name(key: str) -> str:
-    name = key.replace("/", "_").strip(". ")
-    return f"_{name}" if not name or name == "started" else name
-
-
-def _embeddings(encoder_hash: str, found: list[tuple[FrameRecord, int]]) -> Embeddings:
-    values = [r.embeddings for r, _ in found if r.embeddings is not None]
-    frames = FrameRows.of([s for _, s in found], [v.shape[:2] for v in values])
-    flat = [np.asarray(v, np.float16).reshape(-1, v.shape[2]) for v in values]
-    return Embeddings(encoder_hash, frames, np.concatenate(flat))
-
-
-def _table(
-    records: Sequence[FrameRecord], revisions: Sequence[int], sequence: range, session: int
-) -> Table:
-    now = time.time()
-    grids = [r.result.label_map.shape if r.result else (0, 0) for r in records]
-    columns: dict[str, list[object]] = {
-        name: [getattr(r, name) for r in records] for name in ("time", "read", "classified")
-    }
-    for name in ("index", "size", "mtime_ns", "seen"):
-        columns[name] = [getattr(r.frame, name) for r in records]
-    columns |= {
-        "sequence": list(sequence),
-        "revision": list(revisions),
-        "exposed": [r.frame.time or np.nan for r in records],
-        "archived": [now] * len(records),
-        "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
-        "height": [r.shape[0] for r in records],
-        "width": [r.shape[1] for r in records],
-        "chip_width": [r.chip_size[0] for r in records],
-        "chip_height": [r.chip_size[1] for r in records],
-        "rows": [g[0] for g in grids],
-        "columns": [g[1] for g in grids],
-        "session": [session] * len(records),
-    }
-    for name in OF_FRAMES.names:
-        columns[name] = [r.measured.get(name, np.nan) for r in records]
-    words: dict[str, list[str]] = {
-        "path": [r.frame.path for r in records],
-        "content_hash": [r.content_hash for r in records],
-        "unit": [r.unit or "" for r in records],
-        "status": [r.status for r in records],
-        "reason": [" ".join(r.reason.split())[:MAX_REASON] for r in records],
-        "support_version": [r.result.support_version if r.result else "" for r in records],
-        "encoder_hash": [r.encoder_hash for r in records],
-        "device": [r.device for r in records],
-    }
-    table: Table = {}
-    for column in layout.COLUMNS:
-        if column.dtype == "S":
-            table[column.name] = hdf.texts(words[column.name])
-        else:
-            table[column.name] = np.array(columns[column.name], column.dtype)
-    return table
+def _embeddings(encoder: tuple[str, int], found: list[tuple[Array, int]]) -> Rows:
+    flat = [np.asarray(v, np.float16).reshape(-1, encoder[1]) for v, _ in found]
+    return Rows.laid(
+        [s for _, s in found], [v.shape[:2] for v, _ in found], encoder=encoder, kept=(VALUES,),
+        arrays={VALUES: np.concatenate(flat)},
+    )  # fmt: skip

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive.blocks import Results
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.layout import NO_CHIP
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import UsageError
@@ -28,12 +26,7 @@ def to_xarray(run: "Run") -> Any:
     except ImportError as error:
         raise UsageError("to_xarray needs xarray; `pip install xarray`") from error
     table, names = run.fractions, (*run.names, UNKNOWN)
-    values = np.stack(
-        [
-            [table[column_name(name) + suffix].to_numpy(float) for name in names]
-            for suffix in ("", "_low", "_high")
-        ]
-    ).transpose(0, 2, 1)
+    values = np.moveaxis(run.intervals, 2, 0)
     stack = label_stack(run)
     return xarray.Dataset(
         {
@@ -95,8 +88,7 @@ def to_hyperspy(run: "Run") -> Any:
     signal.metadata.General.title = f"{run.path.stem}: label maps"
     signal.metadata.set_item("Pychip_stream.class_names", names)
     signal.metadata.set_item("Pychip_stream.scoring", run.scoring)
-    for name in names:
-        curve = table[column_name(name)].to_numpy(float)
+    for name, curve in zip(names, run.intervals[..., 0].T.copy(), strict=True):
         signal.metadata.set_item(f"Pychip_stream.fractions.{name.replace('.', '_')}", curve)
     return signal
 
@@ -107,20 +99,11 @@ def label_stack(run: "Run") -> npt.NDArray[np.uint8]:
     NO_CHIP stands beyond a frame's grid and in frames that the scoring does not cover.
     """
     blocks = list(run.result_blocks(()))
-    rows = max((int(r.frames.rows.max()) for _, r in blocks), default=0)
-    columns = max((int(r.frames.columns.max()) for _, r in blocks), default=0)
-    stack = np.full((run.count, rows, columns), NO_CHIP, np.uint8)
-    for numbers, results in blocks:
-        codes = _public(results)
-        stack[numbers, : codes.shape[1], : codes.shape[2]] = codes
+    grid = np.max([(0, 0), *(rows.grid for _, rows in blocks)], axis=0)
+    stack = np.full((run.count, *grid), NO_CHIP, np.uint8)
+    for numbers, rows in blocks:
+        stack[numbers, : rows.label_map.shape[1], : rows.label_map.shape[2]] = rows.label_map
     return stack
-
-
-def _public(results: Results) -> npt.NDArray[np.uint8]:
-    """Label stack with unknown last; stored, unknown is 0 and the first class 1."""
-    codes = results.label_map
-    public = np.where(codes == 0, len(results.class_names) - 1, codes - 1).astype(np.uint8)
-    return np.where(codes == NO_CHIP, NO_CHIP, public).astype(np.uint8)
 
 
 def _chip_edges(run: "Run") -> tuple[tuple[float, float], str]:

@@ -1,17 +1,24 @@
-"""Parts: what the files of a run hold, without the large arrays."""
+"""Files: which a run has, what each says, and how a segment is written."""
 
+import json
+import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Block, FrameRows, Header, Session
-from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.layout import Table
+from pychip_stream.errors import ArchiveError
 
 _SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
 _SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
@@ -155,51 +162,46 @@ def _literal(name: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", name)
 
 
-@dataclass(frozen=True, eq=False)
-class ResultsIndex:
-    """Results of one scoring in one file.
+@dataclass(frozen=True)
+class Session:
+    """One start of the archiver.
 
     Attributes
     ----------
-    where
-        Path of their group in the file.
-    class_names
-        Unknown first.
-    frames
-        Which frames, and where their chips are.
-    intervals
-        (m, U, 3) float64.
-    kept
-        Names of the per-chip arrays.
-    provenance
-        How the scoring was made, as JSON; empty for what was classified while acquiring, which
-        the sessions tell.
+    number
+        From 1.
+    started
+        Seconds since 1970.
+    metadata
+        What the writer was told: config, versions, …
     """
 
-    where: str
-    class_names: tuple[str, ...]
-    frames: FrameRows
-    intervals: Array = field(repr=False)
-    kept: tuple[str, ...]
-    provenance: str = ""
+    number: int
+    started: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class EmbeddingsIndex:
-    """Embeddings of one encoder in one file.
+@dataclass(frozen=True)
+class Header:
+    """What every file of a run says about the run.
 
     Attributes
     ----------
-    where
-        Path of their group in the file.
-    dimension
-        D.
+    run_id
+        The same for the whole run.
+    name
+        Of the run.
+    first, last
+        Numbers of the published segments that the file holds.
+    sessions
+        Starts of the archiver that its frames come from.
     """
 
-    where: str
-    encoder_hash: str
-    frames: FrameRows
-    dimension: int
+    run_id: str
+    name: str
+    first: int
+    last: int
+    sessions: tuple[Session, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,9 +234,9 @@ class Part:
     kind: str
     header: Header
     table: Table = field(repr=False)
-    scorings: dict[str, ResultsIndex] = field(repr=False)
-    superseded: ResultsIndex | None = field(default=None, repr=False)
-    embeddings: tuple[EmbeddingsIndex, ...] = field(default=(), repr=False)
+    scorings: dict[str, Rows] = field(repr=False)
+    superseded: Rows | None = field(default=None, repr=False)
+    embeddings: tuple[Rows, ...] = field(default=(), repr=False)
     supports: tuple[str, ...] = ()
     default: str = ""
 
@@ -283,22 +285,87 @@ def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
 
 def part_of(path: Path, header: Header, block: Block) -> Part:
     """Return what `read_part` would, for a segment that was just written."""
-    results = block.results
-    acquired = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
     scorings = {}
-    if results is not None:
-        scorings[layout.ACQUIRED] = ResultsIndex(
-            acquired, results.class_names, results.frames, results.intervals, tuple(results.chips)
-        )
+    if block.results is not None:
+        where = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
+        scorings[layout.ACQUIRED] = block.results.at(path, where)
     embeddings = tuple(
-        EmbeddingsIndex(
-            f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}",
-            one.encoder_hash, one.frames, one.values.shape[1],
-        )
-        for number, one in enumerate(block.embeddings)
-    )  # fmt: skip
+        rows.at(path, f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}")
+        for number, rows in enumerate(block.embeddings)
+    )
     table = {name: block.table[name] for name in layout.CORE}
     return Part(path, "segment", header, table, scorings, embeddings=embeddings)
+
+
+def segment_image(header: Header, block: Block) -> bytes:
+    """Bytes of a segment file."""
+    with hdf.new_image() as file:
+        entry = start_file(file, "segment", header)
+        write_block(entry, block)
+        return hdf.image(file)
+
+
+def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
+    """Give a segment its name; whole on disk from then on.
+
+    Raises
+    ------
+    OSError
+        If that fails; it can be tried again with the same bytes.
+    ArchiveError
+        If another file has the name.
+    """
+    try:
+        with disk.atomic(path, new=True) as temporary:
+            disk.write(temporary, image)
+    except FileExistsError as error:
+        # An earlier attempt may have come this far before something failed.
+        if path.read_bytes() != image:
+            raise ArchiveError(
+                f"{path}: was written by another archiver; stop one of them"
+            ) from error
+        disk.sync_folder(path.parent)
+
+
+def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
+    """Write what every file of a run begins with; returns its entry."""
+    hdf.mark(file, kind)
+    file.attrs["NX_class"] = "NXroot"
+    file.attrs["default"] = layout.ENTRY
+    entry = file.create_group(layout.ENTRY)
+    entry.attrs["NX_class"] = "NXentry"
+    entry.attrs["first_segment"] = header.first
+    entry.attrs["last_segment"] = header.last
+    hdf.write_text(entry, "run_id", header.run_id)
+    hdf.write_text(entry, "title", header.name)
+    sessions = hdf.collection(entry, layout.SESSIONS)
+    for session in header.sessions:
+        group = hdf.collection(sessions, f"{session.number:04d}")
+        group.create_dataset("started", data=float(session.started)).attrs["units"] = "s"
+        for key, text in session.metadata.items():
+            hdf.write_text(group, _plain_name(key), text)
+    return entry
+
+
+@lru_cache(maxsize=1)
+def installed_versions() -> str:
+    """Versions of this package and of everything it needs, as JSON."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    try:
+        required = metadata.requires("pychip-stream") or []
+    except metadata.PackageNotFoundError:
+        required = []
+    for line in ("pychip-stream", *required):
+        name = re.match(r"[A-Za-z0-9._-]+", line)
+        if name is not None and "extra ==" not in line:
+            with suppress(metadata.PackageNotFoundError):
+                found[name[0]] = metadata.version(name[0])
+    return json.dumps(found)
+
+
+def _plain_name(key: str) -> str:
+    name = key.replace("/", "_").strip(". ")
+    return f"_{name}" if not name or name == "started" else name
 
 
 def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
@@ -308,15 +375,16 @@ def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
     table = layout.join_tables([], layout.CORE)
     if layout.FRAMES in entry:
         table = layout.read_table(hdf.subgroup(entry, layout.FRAMES), layout.CORE)
+    embeddings = entry.get(layout.EMBEDDINGS, {})
     superseded = layout.SUPERSEDED in entry
     return Part(
         path=path,
         kind=kind,
         header=_read_header(entry),
         table=table,
-        scorings={name: _read_results(hdf.subgroup(group, name)) for name in group},
-        superseded=_read_results(entry[layout.SUPERSEDED]) if superseded else None,
-        embeddings=tuple(_read_embeddings(entry)),
+        scorings={name: read_rows(hdf.subgroup(group, name), path) for name in group},
+        superseded=read_rows(entry[layout.SUPERSEDED], path) if superseded else None,
+        embeddings=tuple(read_rows(hdf.subgroup(embeddings, name), path) for name in embeddings),
         supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
         default=hdf.attribute_text(group, "default"),
     )
@@ -337,27 +405,3 @@ def _read_header(entry: h5py.Group) -> Header:
         last=int(entry.attrs["last_segment"]),
         sessions=tuple(sessions),
     )
-
-
-def _read_results(group: h5py.Group) -> ResultsIndex:
-    frames = FrameRows.read(group)
-    intervals = hdf.plain(group, "intervals")[...]
-    names = tuple(hdf.strings(hdf.read_texts(group, "class_names")))
-    if intervals.shape != (len(frames), len(names), 3):
-        raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
-    kept = tuple(n for n in ("probabilities", "distances", "novelty") if n in group)
-    provenance = hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else ""
-    return ResultsIndex(group.name, names, frames, intervals, kept, provenance)
-
-
-def _read_embeddings(entry: h5py.Group) -> list[EmbeddingsIndex]:
-    if layout.EMBEDDINGS not in entry:
-        return []
-    group = hdf.subgroup(entry, layout.EMBEDDINGS)
-    found = []
-    for name in group:
-        one = hdf.subgroup(group, name)
-        shape = one["values"].shape
-        encoder = hdf.read_text(one, "encoder_hash")
-        found.append(EmbeddingsIndex(one.name, encoder, FrameRows.read(one), int(shape[1])))
-    return found

@@ -14,36 +14,21 @@ import numpy as np
 import pandas as pd
 
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
-from pychip_stream.archive.blocks import (
-    Block,
-    Embeddings,
-    FrameRows,
-    Header,
-    Ledger,
-    ResultsSink,
-    create_embeddings,
-    segment_image,
-    start_file,
-)
-from pychip_stream.archive.catalog import (
-    Catalog,
-    FileCatalog,
-    Selection,
-    gather_embeddings,
-    gather_results,
-    intervals,
-)
+from pychip_stream.archive.blocks import Block, RowsWriter
+from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
+    Header,
     Part,
-    ResultsIndex,
     RunPlaces,
     Span,
     covering,
     is_whole,
     part_of,
+    segment_image,
+    start_file,
 )
-from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.support_sets import GROUP
@@ -65,14 +50,8 @@ def block_of_parts(catalog: Catalog) -> Block:
     selection, present = catalog.results(ACQUIRED, good)
     if not present.all():
         raise UnusableFileError("lacks results of some of its frames")
-    results = None
-    if len(selection):
-        results = gather_results(selection, names, kept=_kept(selection))
-    embeddings = []
-    for encoder in catalog.encoders():
-        chosen, _ = catalog.embeddings(encoder, good)
-        frames, values = gather_embeddings(chosen, encoder[1])
-        embeddings.append(Embeddings(encoder[0], frames, values))
+    results = selection.read(names) if len(selection) else None
+    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
     return Block(layout.take(table, order), results, tuple(embeddings))
 
 
@@ -102,7 +81,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     current = table["sequence"][catalog.classified]
     replaced = table["sequence"][old[table["status"][old] == b"ok"]]
     ordered = layout.take(table, np.concatenate([catalog.order, old]))
-    ledger = Ledger()
+    written = Checksums()
     with hdf.new_file(target) as file:
         entry = start_file(file, "run", header)
         nexus.describe_entry(entry, table["time"][catalog.classified])
@@ -110,14 +89,14 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
         layout.write_table(frames, ordered)
         hdf.name_rows(frames, "sequence")
         _copy_supports(entry, catalog, supports)
-        _write_scorings(entry, catalog, ledger, default)
+        _write_scorings(entry, catalog, written, default)
         if len(replaced):
             selection, _ = catalog.results(ACQUIRED, replaced)
-            group = _collection(entry, layout.SUPERSEDED)
-            _write_results(group, selection, catalog.class_names(ACQUIRED), ledger)
-        _write_embeddings(entry, catalog, np.concatenate([current, replaced]), ledger)
+            group = entry.create_group(layout.SUPERSEDED)
+            _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
+        _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
         file.flush()
-    _verify(target, ordered, ledger)
+    _verify(target, ordered, written)
     return header
 
 
@@ -134,18 +113,18 @@ def merged_header(parts: Sequence[Part]) -> Header:
     )
 
 
-def _write_scorings(entry: h5py.Group, catalog: Catalog, ledger: Ledger, default: str) -> None:
-    group = _collection(entry, layout.SCORINGS)
+def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, default: str) -> None:
+    group = hdf.collection(entry, layout.SCORINGS)
     group.attrs["default"] = default
     table, rows = catalog.table, catalog.classified
     for name in catalog.scoring_names:
         selection, present = catalog.results(name, table["sequence"][rows])
         if len(selection):
-            target, class_names = _collection(group, name), catalog.class_names(name)
-            _write_results(target, selection, class_names, ledger)
+            target, class_names = group.create_group(name), catalog.class_names(name)
+            _write_rows(target, selection, class_names, written)
             colors = _colors(entry, table["support_version"][rows][::-1], name)
             curve = nexus.Curve(
-                table["time"][rows[present]], intervals(selection, class_names), class_names, colors
+                table["time"][rows[present]], selection.intervals(class_names), class_names, colors
             )
             fractions = target.create_group(layout.FRACTIONS)
             nexus.write_curve(fractions, curve)
@@ -172,38 +151,28 @@ def _colors(entry: h5py.Group, newest_first: Array, scoring: str) -> dict[str, s
     return colors
 
 
-def _write_results(
-    group: h5py.Group, selection: Selection, names: tuple[str, ...], ledger: Ledger
+def _write_rows(
+    group: h5py.Group, selection: Selection, names: tuple[str, ...], written: Checksums
 ) -> None:
-    frames = selection.frames
-    grid = (int(frames.rows.max()), int(frames.columns.max()))
-    kept = _kept(selection)
-    sink = ResultsSink(group, names, frames, grid, kept, ledger.put)
-    per_chip = 4 * len(names) + 4
-    frame = chip = 0
+    """Copy frames, some at a time; of embeddings there are no names."""
+    whole = selection.rows(names)
+    writer = RowsWriter(group, whole, whole.grid, written.put)
+    per_chip = 4 * len(names) + 4 if names else 2 * max(whole.encoder[1], 1)
     for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1)):
-        results = gather_results(piece, names, grid, kept)
-        sink.write(results, frame, chip)
-        frame += len(piece)
-        chip += int(results.frames.chips.sum())
+        writer.write(piece.read(names, whole.kept, whole.grid))
 
 
-def _write_embeddings(entry: h5py.Group, catalog: Catalog, sequence: Array, ledger: Ledger) -> None:
-    group = _collection(entry, layout.EMBEDDINGS)
+def _write_embeddings(
+    entry: h5py.Group, catalog: Catalog, sequence: Array, written: Checksums
+) -> None:
+    group = hdf.collection(entry, layout.EMBEDDINGS)
     for number, encoder in enumerate(catalog.encoders()):
         selection, _ = catalog.embeddings(encoder, sequence)
-        frames: FrameRows = selection.frames
-        target = group.create_group(f"encoder_{number}")
-        dataset = create_embeddings(target, encoder[0], frames, encoder[1])
-        chip = 0
-        for piece in selection.pieces(max(_PIECE_BYTES // (2 * max(encoder[1], 1)), 1)):
-            _, values = gather_embeddings(piece, encoder[1])
-            ledger.put(dataset, slice(chip, chip + len(values)), values)
-            chip += len(values)
+        _write_rows(group.create_group(f"encoder_{number}"), selection, (), written)
 
 
 def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, Path]) -> None:
-    group = _collection(entry, layout.SUPPORTS)
+    group = hdf.collection(entry, layout.SUPPORTS)
     for version, path in supports.items():
         try:
             with hdf.reading(path) as source:
@@ -219,23 +188,6 @@ def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, P
                     source.copy(found, group, version)
 
 
-def _kept(selection: Selection) -> tuple[str, ...]:
-    """Per-chip arrays that any of the sources has (the others give NaN)."""
-    used = set(np.unique(selection.source).tolist())
-    names: dict[str, None] = {}
-    for number in sorted(used):
-        held = selection.sources[number].held
-        assert isinstance(held, ResultsIndex)
-        names.update(dict.fromkeys(held.kept))
-    return tuple(names)
-
-
-def _collection(parent: h5py.Group, name: str) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = "NXcollection"
-    return group
-
-
 def _check_space(catalog: Catalog, target: Path) -> None:
     needed = sum(p.path.stat().st_size for p in (*catalog.parts, *catalog.scorings.values()))
     free = shutil.disk_usage(target.parent).free
@@ -247,7 +199,7 @@ def _check_space(catalog: Catalog, target: Path) -> None:
         )
 
 
-def _verify(path: Path, table: Table, ledger: Ledger) -> None:
+def _verify(path: Path, table: Table, written: Checksums) -> None:
     try:
         with hdf.reading(path) as file:
             found = layout.read_table(file[layout.ENTRY][layout.FRAMES])
@@ -257,7 +209,7 @@ def _verify(path: Path, table: Table, ledger: Ledger) -> None:
                     same |= np.isnan(found[name]) & np.isnan(values)
                 if not np.all(same):
                     raise UnusableFileError(f"column {name} is not what was written")
-            ledger.check(file)
+            written.check(file)
     except UnusableFileError as error:
         raise ArchiveError(
             f"{path}: {error}; the merged archive is not used and the segments stay, look after "

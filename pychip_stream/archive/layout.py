@@ -1,5 +1,6 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
 from pychip_stream.domain.frames import natural
 from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
 ENTRY = "entry"
 FRAMES = "frames"
@@ -85,6 +87,60 @@ CORE = ("sequence", "path", "index", "revision", "status", "time", "support_vers
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
 _STRANGE = "a quantity that no package declared when this was written"
+
+
+def table_of(
+    records: Sequence[FrameRecord], revisions: Sequence[int], sequence: range, session: int
+) -> Table:
+    """Put records into the columns of a frame table.
+
+    Parameters
+    ----------
+    revisions, sequence
+        Of each record.
+    session
+        Number of the archiver's start.
+    """
+    now = time.time()
+    grids = [r.result.label_map.shape if r.result else (0, 0) for r in records]
+    columns: dict[str, list[object]] = {
+        name: [getattr(r, name) for r in records] for name in ("time", "read", "classified")
+    }
+    for name in ("index", "size", "mtime_ns", "seen"):
+        columns[name] = [getattr(r.frame, name) for r in records]
+    columns |= {
+        "sequence": list(sequence),
+        "revision": list(revisions),
+        "exposed": [r.frame.time or np.nan for r in records],
+        "archived": [now] * len(records),
+        "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
+        "height": [r.shape[0] for r in records],
+        "width": [r.shape[1] for r in records],
+        "chip_width": [r.chip_size[0] for r in records],
+        "chip_height": [r.chip_size[1] for r in records],
+        "rows": [g[0] for g in grids],
+        "columns": [g[1] for g in grids],
+        "session": [session] * len(records),
+    }
+    for name in OF_FRAMES.names:
+        columns[name] = [r.measured.get(name, np.nan) for r in records]
+    words: dict[str, list[str]] = {
+        "path": [r.frame.path for r in records],
+        "content_hash": [r.content_hash for r in records],
+        "unit": [r.unit or "" for r in records],
+        "status": [r.status for r in records],
+        "reason": [" ".join(r.reason.split())[:MAX_REASON] for r in records],
+        "support_version": [r.result.support_version if r.result else "" for r in records],
+        "encoder_hash": [r.encoder_hash for r in records],
+        "device": [r.device for r in records],
+    }
+    table: Table = {}
+    for column in COLUMNS:
+        if column.dtype == "S":
+            table[column.name] = hdf.texts(words[column.name])
+        else:
+            table[column.name] = np.array(columns[column.name], column.dtype)
+    return table
 
 
 def write_table(group: h5py.Group, table: Table) -> None:

@@ -2,33 +2,29 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import yaml
 
-from pychip_stream.archive import catalog, convert, hdf
+from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.alert_journal import alert_table, read_alerts
-from pychip_stream.archive.blocks import PER_CLASS, FrameRows, Results, Session
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Finder, flat_grid
-from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.hdf import Array
+from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
+from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import PALETTE, UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
-
-def sessions(catalog: Catalog) -> tuple[Session, ...]:
-    """List the starts of the archiver, with the config and versions that each was told."""
-    found = {s.number: s for p in catalog.parts for s in p.header.sessions}
-    return tuple(found[number] for number in sorted(found))
+BLOCK_CHIPS = 1 << 17
+_FIXED = frozenset({"frame", "index", "path", "time_s", "row", "column", "label", "confidence"})
 
 
 def config(metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -40,112 +36,40 @@ def config(metadata: Mapping[str, str]) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def root(metadata: Mapping[str, str]) -> Path | None:
-    """Return the acquisition folder that the frames' paths are relative to, where it is known."""
-    if "root" in metadata:
-        return Path(metadata["root"])
-    watch = config(metadata).get("watch")
-    named = watch.get("root") if isinstance(watch, dict) else None
-    return Path(named) if isinstance(named, str) else None
-
-
-BLOCK_CHIPS = 1 << 17
-
-
-class EmbeddingBlock(NamedTuple):
-    """Embeddings of m frames by one encoder.
-
-    Attributes
-    ----------
-    frame
-        (m,) frame numbers.
-    frames
-        Sequence number, grid and first chip of each.
-    values
-        (chips, D) float16, frame after frame in row order.
-    encoder_hash
-        Of the encoder's weights.
-    """
-
-    frame: npt.NDArray[np.int64]
-    frames: FrameRows
-    values: npt.NDArray[np.float16]
-    encoder_hash: str
-
-
-def embedded(finder: Finder, sequence: Array) -> list[tuple[str, Array]]:
-    """Hash of each encoder and the places in `sequence` of which it has embeddings."""
-    catalog = finder.catalog
-    return [
-        (encoder[0], np.flatnonzero(catalog.embeddings(encoder, sequence)[1]))
-        for encoder in catalog.encoders()
-    ]
-
-
-def embedding_blocks(
-    finder: Finder, sequence: Array, wanted: Array, chips: int = BLOCK_CHIPS
-) -> Iterator[EmbeddingBlock]:
-    """Read embeddings of frames, encoder by encoder, about `chips` at once.
+def open_run(path: str | Path) -> "Run":
+    """Open a run, live or closed.
 
     Parameters
     ----------
-    sequence
-        (count,) sequence numbers of all frames.
-    wanted
-        Numbers of the frames to read, in the order they are wanted.
+    path
+        RUN.h5, RUN.live.h5, RUN.segments or RUN.
+
+    Raises
+    ------
+    ArchiveError
+        If there is no such run, or it cannot be read.
     """
-    for encoder in finder.catalog.encoders():
-        selection, present = finder.catalog.embeddings(encoder, sequence[wanted])
-        numbers, at = wanted[present], 0
-        for piece in selection.pieces(chips):
-            mine = numbers[at : at + len(piece)]
-            at += len(piece)
-            frames, values = finder.embeddings(encoder, sequence[mine])
-            yield EmbeddingBlock(mine, frames, values, encoder[0])
+    return Run(FileCatalog(RunPlaces.of(Path(path))))
 
 
-def result_blocks(
-    finder: Finder,
-    scoring: str,
-    sequence: Array,
-    class_names: tuple[str, ...],
-    kept: tuple[str, ...],
-    chips: int = BLOCK_CHIPS,
-) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
-    """Frame numbers and results of the frames that a scoring covers, block by block."""
-    selection, present = finder.selection(scoring, sequence)
-    numbers, at = np.flatnonzero(present), 0
-    for piece in selection.pieces(chips):
-        mine = numbers[at : at + len(piece)]
-        at += len(piece)
-        yield mine, finder.results(scoring, sequence[mine], class_names, kept)
+class Run(AbstractContextManager["Run"]):
+    """A run under one of its scorings.
 
-
-class RunFacts:
-    """Frames, scorings, classes, support sets and provenance of a run."""
+    No file stays open between calls, so a reader never stands in the archiver's way. The
+    classified frames are numbered 0, 1, … in order of time, the newest revision of each;
+    numbers stay until `refresh`. `len` counts the failed frames too.
+    """
 
     def __init__(self, files: FileCatalog, scoring: str | None = None) -> None:
         self._files = files
         self._asked = scoring
-        self._finder = Finder(files)
-        self._take(scoring)
+        self._take()
 
     def __len__(self) -> int:
         return len(self._catalog.order)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go; nothing stays open between calls anyway."""
+    def __exit__(self, *error: object) -> None:
+        """Nothing stays open."""
 
     def refresh(self) -> bool:
         """Take in what was archived since; whether there was anything.
@@ -156,8 +80,7 @@ class RunFacts:
             If the run is gone or cannot be read.
         """
         before, shown = self._catalog, self._scoring
-        self._finder.refresh()
-        self._take(self._asked)
+        self._take()
         now = self._catalog
         return (
             [p.header.last for p in before.parts] != [p.header.last for p in now.parts]
@@ -166,12 +89,26 @@ class RunFacts:
             or shown != self._scoring
         )
 
-    def _take(self, scoring: str | None) -> None:
+    def _take(self) -> None:
         """Give numbers to the frames that there are now."""
-        self._catalog = self._finder.catalog
-        self._scoring = scoring or default_scoring(self._catalog)
-        for name in ("fractions", "frames", "names", "colors"):
+        self._catalog: Catalog = self._files.refresh()
+        self._scoring = self._asked or default_scoring(self._catalog)
+        for name in ("intervals", "fractions", "frames", "names", "colors"):
             self.__dict__.pop(name, None)
+
+    def with_scoring(self, name: str) -> "Run":
+        """Return the same run under another scoring.
+
+        Raises
+        ------
+        ArchiveError
+            If there is no such scoring.
+        """
+        if name not in self.scorings:
+            raise ArchiveUsageError(
+                f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
+            )
+        return Run(self._files, name)
 
     @property
     def path(self) -> Path:
@@ -212,7 +149,7 @@ class RunFacts:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The K class names, without unknown."""
-        return self._class_names[1:]
+        return self._catalog.class_names(self._scoring)[:-1]
 
     @cached_property
     def colors(self) -> dict[str, str]:
@@ -239,17 +176,18 @@ class RunFacts:
             if not versions:
                 raise ArchiveError(f"{self.path}: holds no support set")
             version = versions[0]
-        return self._finder.support(version)
+        return self._files.read(lambda catalog: catalog.support(version))
 
     @property
     def support_versions(self) -> tuple[str, ...]:
         """Versions of the support sets that the run holds."""
-        return tuple(self._finder.support_versions())
+        return tuple(self._catalog.support_versions)
 
     @property
     def sessions(self) -> tuple[Session, ...]:
         """Starts of the archiver, with the config and versions that each was told."""
-        return sessions(self._catalog)
+        found = {s.number: s for p in self._catalog.parts for s in p.header.sessions}
+        return tuple(found[number] for number in sorted(found))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -269,81 +207,48 @@ class RunFacts:
     @property
     def root(self) -> Path | None:
         """Acquisition folder that the frames' paths are relative to, where it is known."""
-        return root(self.metadata)
-
-    @property
-    def _class_names(self) -> tuple[str, ...]:
-        return self._catalog.class_names(self._scoring)
+        if "root" in self.metadata:
+            return Path(self.metadata["root"])
+        watch = self.config.get("watch")
+        named = watch.get("root") if isinstance(watch, dict) else None
+        return Path(named) if isinstance(named, str) else None
 
     @property
     def sequence(self) -> npt.NDArray[np.int64]:
         """(count,) numbers in order of archiving of the classified frames, in order of time."""
         return np.asarray(self._catalog.table["sequence"][self._catalog.classified])
 
-    def _checked(self, frame: int) -> int:
-        if not -self.count <= frame < self.count:
-            raise IndexError(f"frame {frame} of a run with {self.count} classified frames")
-        return frame % self.count
+    @cached_property
+    def intervals(self) -> npt.NDArray[np.float64]:
+        """(count, K + 1, 3) fraction, low, high (0…1, 95 %) of `names`, then unknown.
 
-    def _versions_by_use(self) -> list[str]:
-        """Versions of support sets, those of the newest frames first."""
-        if self._scoring != ACQUIRED:
-            return [self._scoring]
-        used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
-        held = self.support_versions
-        versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
-        return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
-
-
-def open_run(path: str | Path) -> "Run":
-    """Open a run, live or closed.
-
-    Parameters
-    ----------
-    path
-        RUN.h5, RUN.live.h5, RUN.segments or RUN.
-
-    Raises
-    ------
-    ArchiveError
-        If there is no such run, or it cannot be read.
-    """
-    return Run(FileCatalog(RunPlaces.of(Path(path))))
-
-
-class Run(RunFacts):
-    """A run under one of its scorings.
-
-    No file stays open between calls, so a reader never stands in the archiver's way. The
-    classified frames are numbered 0, 1, … in order of time, the newest revision of each;
-    numbers stay until `refresh`. `len` counts the failed frames too.
-    """
-
-    def with_scoring(self, name: str) -> "Run":
-        """Return the same run under another scoring.
-
-        Raises
-        ------
-        ArchiveUsageError
-            If there is no such scoring.
+        NaN where the scoring lacks the frame, or its support set the class.
         """
-        if name not in self.scorings:
-            raise ArchiveUsageError(
-                f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
-            )
-        return Run(self._files, name)
+        selection, present = self._catalog.results(self._scoring, self.sequence)
+        values = np.full((self.count, len(self._every), 3), np.nan)
+        values[present] = selection.intervals(self._every)
+        return values
 
     @cached_property
     def fractions(self) -> pd.DataFrame:
         """A row per classified frame in order of time.
 
         Columns frame, index, path, time_s (seconds since the first frame), then for each class
-        and unknown NAME, NAME_low, NAME_high (0…1, 95 % interval); NaN where the scoring lacks
-        the frame, or its support set the class. A class called like one of the other columns
-        of a table is "class NAME".
+        and unknown NAME, NAME_low, NAME_high, as in `intervals`. A class called like one of the
+        other columns of a table is "class NAME".
         """
-        selection, present = self._finder.selection(self._scoring, self.sequence)
-        return catalog.fraction_table(self._catalog, selection, present, self._class_names)
+        rows, table = self._catalog.classified, self._catalog.table
+        columns: dict[str, object] = {
+            "frame": np.arange(len(rows)),
+            "index": table["index"][rows].astype(np.int64),
+            "path": hdf.strings(table["path"][rows]),
+            "time_s": self._seconds[rows],
+        }
+        for code, name in enumerate(self._every):
+            column = f"class {name}" if name in _FIXED else name
+            for number, suffix in enumerate(("", "_low", "_high")):
+                columns[column + suffix] = self.intervals[:, code, number]
+        return pd.DataFrame(columns)
 
     @cached_property
     def frames(self) -> pd.DataFrame:
@@ -351,8 +256,15 @@ class Run(RunFacts):
 
         `frame` is the frame number, -1 for failed ones; docs/archive.md describes the others.
         """
-        table = self._finder.table(self._catalog.table["sequence"])
-        return catalog.frame_table(self._catalog, table)
+        table = self._table(self._catalog.table["sequence"], layout.ALL)
+        order = self._catalog.order
+        number = np.full(len(table["sequence"]), -1, np.int64)
+        number[self._catalog.classified] = np.arange(self.count)
+        columns: dict[str, object] = {"frame": number[order], "time_s": self._seconds[order]}
+        for column in layout.COLUMNS:
+            values = table[column.name][order]
+            columns[column.name] = hdf.strings(values) if column.dtype == "S" else values
+        return pd.DataFrame(columns)
 
     def columns(self, *names: str) -> Table:
         """Columns of the frame table (see docs/archive.md), of the classified frames.
@@ -365,7 +277,7 @@ class Run(RunFacts):
         KeyError
             If there is no such column.
         """
-        table = self._finder.table(self.sequence, names)
+        table = self._table(self.sequence, names)
         return {name: table[name] for name in names}
 
     @property
@@ -384,19 +296,18 @@ class Run(RunFacts):
         ArchiveError
             If the scoring does not cover it or it cannot be read.
         """
-        return label_grid(self._read(frame, ()), 0)
+        return self._read(frame, ()).labels(0)
 
     def labels(self, frame: int) -> npt.NDArray[np.str_]:
         """(rows, columns) class names or "unknown"; raises as `label_map`."""
-        return np.asarray((*self.names, UNKNOWN))[self.label_map(frame)]
+        return np.asarray(self._every)[self.label_map(frame)]
 
     def probabilities(self, frame: int) -> npt.NDArray[np.float16]:
         """(rows, columns, K) float16; NaN for classes that the frame's support set lacks.
 
         Raises as `label_map`.
         """
-        results = self._read(frame, ("probabilities",))
-        return flat_grid(results.chips["probabilities"], results.frames, 0)
+        return self._read(frame, ("probabilities",)).array("probabilities", 0)
 
     def confidence(self, frame: int) -> npt.NDArray[np.float16]:
         """(rows, columns) probability of the most probable class; raises as `label_map`."""
@@ -407,18 +318,16 @@ class Run(RunFacts):
 
         Drift belongs to the acquisition and is a column of `frames`; here it is NaN.
         """
-        results = self._read(frame, (*PER_CLASS, "novelty"))
-        probabilities, distances, novelty = (
-            flat_grid(results.chips[name], results.frames, 0).astype(np.float32)
-            for name in (*PER_CLASS, "novelty")
-        )
+        rows = self._read(frame, OF_RESULTS)
+        arrays = (rows.array(name, 0).astype(np.float32) for name in OF_RESULTS)
+        probabilities, distances, novelty = arrays
         return FrameResult(
             names=self.names,
-            label_map=label_grid(results, 0),
+            label_map=rows.labels(0),
             probabilities=probabilities,
             distances=distances,
             novelty=novelty,
-            intervals=np.roll(results.intervals[0], -1, axis=0),
+            intervals=rows.intervals[0],
             support_version=self.support_version(frame),
         )
 
@@ -441,35 +350,53 @@ class Run(RunFacts):
         """
         sequence = self.sequence[[self._checked(frame)]]
         for encoder in self._catalog.encoders():
-            frames, values = self._finder.embeddings(encoder, sequence)
-            if len(frames):
-                return flat_grid(values, frames, 0)
+            rows = self._embeddings(encoder, sequence)
+            if len(rows):
+                return rows.array(VALUES, 0)
         raise ArchiveError(f"{self.path}: keeps no embeddings of frame {frame}")
 
     @property
     def embedded(self) -> dict[str, npt.NDArray[np.int64]]:
         """Hash of each encoder and the numbers of the frames with embeddings by it."""
-        return dict(embedded(self._finder, self.sequence))
+        return {
+            encoder[0]: np.flatnonzero(self._catalog.embeddings(encoder, self.sequence)[1])
+            for encoder in self._catalog.encoders()
+        }
 
     @property
     def covered(self) -> npt.NDArray[np.int64]:
         """Numbers of the frames that the scoring covers."""
-        return np.flatnonzero(self._finder.selection(self._scoring, self.sequence)[1])
+        return np.flatnonzero(self._catalog.results(self._scoring, self.sequence)[1])
 
     def embedding_blocks(
         self, frames: npt.NDArray[np.int64] | None = None, chips: int = BLOCK_CHIPS
-    ) -> Iterator[EmbeddingBlock]:
-        """Embeddings of frames (default: all) in order of time, about `chips` at once."""
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Rows]]:
+        """Numbers and embeddings of frames (default: all), encoder by encoder, block by block.
+
+        Parameters
+        ----------
+        frames
+            In the order in which they are wanted.
+        chips
+            About as many are read at once.
+        """
         wanted = np.arange(self.count) if frames is None else frames
-        yield from embedding_blocks(self._finder, self.sequence, wanted, chips)
+        for encoder in self._catalog.encoders():
+            selection, present = self._catalog.embeddings(encoder, self.sequence[wanted])
+            numbers = wanted[present]
+            for piece in selection.pieces(chips):
+                mine, numbers = np.split(numbers, [len(piece)])
+                yield mine, self._embeddings(encoder, self.sequence[mine])
 
     def result_blocks(
         self, kept: tuple[str, ...] = ("probabilities",), chips: int = BLOCK_CHIPS
-    ) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
-        """Frame numbers and results of all covered frames in order of time, block by block."""
-        yield from result_blocks(
-            self._finder, self._scoring, self.sequence, self._class_names, kept, chips
-        )
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Rows]]:
+        """Numbers and results of all covered frames in order of time, block by block."""
+        selection, present = self._catalog.results(self._scoring, self.sequence)
+        numbers = np.flatnonzero(present)
+        for piece in selection.pieces(chips):
+            mine, numbers = np.split(numbers, [len(piece)])
+            yield mine, self._results(self.sequence[mine], kept)
 
     def to_xarray(self) -> Any:
         """Fractions with intervals, and label maps, as an `xarray.Dataset`.
@@ -496,16 +423,54 @@ class Run(RunFacts):
         """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
         return alert_table(read_alerts(self._catalog.places))
 
-    def _read(self, frame: int, kept: tuple[str, ...]) -> Results:
+    @property
+    def _every(self) -> tuple[str, ...]:
+        return (*self.names, UNKNOWN)
+
+    @property
+    def _seconds(self) -> npt.NDArray[np.float64]:
+        """Seconds since the first classified frame of every row of the table."""
+        catalog = self._catalog
+        times = catalog.table["time"]
+        rows = catalog.classified if self.count else catalog.order
+        return np.asarray(times - (times[rows[0]] if len(rows) else 0.0))
+
+    def _checked(self, frame: int) -> int:
+        if not -self.count <= frame < self.count:
+            raise IndexError(f"frame {frame} of a run with {self.count} classified frames")
+        return frame % self.count
+
+    def _versions_by_use(self) -> list[str]:
+        """Versions of support sets, those of the newest frames first."""
+        if self._scoring != ACQUIRED:
+            return [self._scoring]
+        used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
+        held = self.support_versions
+        versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
+        return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
+
+    def _table(self, sequence: npt.NDArray[np.int64], names: tuple[str, ...]) -> Table:
+        def read(catalog: Catalog) -> Table:
+            table = catalog.full_table(names)
+            return layout.take(table, np.searchsorted(table["sequence"], sequence))
+
+        return self._files.read(read)
+
+    def _read(self, frame: int, kept: tuple[str, ...]) -> Rows:
         return self._results(self.sequence[[self._checked(frame)]], kept)
 
-    def _results(self, sequence: npt.NDArray[np.int64], kept: tuple[str, ...]) -> Results:
-        return self._finder.results(self._scoring, sequence, self._class_names, kept)
+    def _results(self, sequence: npt.NDArray[np.int64], kept: tuple[str, ...]) -> Rows:
+        def read(catalog: Catalog) -> Rows:
+            selection, present = catalog.results(self._scoring, sequence)
+            if not present.all():
+                raise ArchiveError(
+                    f"{self.path}: scoring {self._scoring[:8]} does not cover every frame that "
+                    "was asked for"
+                )
+            return selection.read(self._every, kept)
 
+        return self._files.read(read)
 
-def label_grid(results: Results, number: int) -> npt.NDArray[np.uint8]:
-    """(rows, columns) index into the class names without unknown; their number means unknown."""
-    frames = results.frames
-    codes = results.label_map[number, : int(frames.rows[number]), : int(frames.columns[number])]
-    # Stored, unknown is 0 and the first class 1.
-    return np.where(codes == 0, len(results.class_names) - 1, codes - 1).astype(np.uint8)
+    def _embeddings(self, encoder: tuple[str, int], sequence: npt.NDArray[np.int64]) -> Rows:
+        """Embeddings of those of the frames that have any by this encoder."""
+        return self._files.read(lambda catalog: catalog.embeddings(encoder, sequence)[0].read())

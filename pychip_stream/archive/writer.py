@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
-from pychip_stream.archive.blocks import (
-    Block,
-    Header,
-    Session,
-    block_of,
-    installed_versions,
-    publish_segment,
-    registry,
-    segment_image,
-)
+from pychip_stream.archive.blocks import Block, block_of, registry
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.disk import Disk, RunLock, reason
-from pychip_stream.archive.files import RunPlaces, Span, part_of, read_part
+from pychip_stream.archive.files import (
+    Header,
+    RunPlaces,
+    Session,
+    Span,
+    installed_versions,
+    part_of,
+    publish_segment,
+    read_part,
+    segment_image,
+)
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
 from pychip_stream.archive.layout import Table

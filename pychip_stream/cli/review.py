@@ -28,7 +28,7 @@ def review(
         if path.is_dir() and path.suffix != ".segments":
             places += [path.resolve(), path.resolve() / "runs"]
         else:
-            open_run(path).close()
+            open_run(path)  # or says why not
             places.append(path.resolve())
     say("the page is made ready; Ctrl-C ends it")
     sys.argv[1:] = [*map(str, places), "--port", str(port)]

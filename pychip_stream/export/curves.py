@@ -1,19 +1,18 @@
 """Plots: the fractions over time, as vector graphics and as pixels."""
 
 import io
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
@@ -22,6 +21,53 @@ from pychip_stream.export.kinds import ExportKind
 from pychip_stream.export.pictures import Rgb
 
 _MAX_POINTS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Fractions over time, as they are drawn.
+
+    Attributes
+    ----------
+    frame, time_s
+        (m,) number and time of each frame.
+    intervals
+        (m, K + 1, 3) fraction, low, high.
+    names, colors
+        Of the K classes, then unknown.
+    """
+
+    frame: npt.NDArray[np.int64]
+    time_s: npt.NDArray[np.float64]
+    intervals: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+    colors: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Run) -> "Curves":
+        """Take all frames of a run under its scoring."""
+        names = (*run.names, UNKNOWN)
+        time_s = run.fractions["time_s"].to_numpy(float)
+        colors = tuple(run.colors[name] for name in names)
+        return cls(np.arange(run.count), time_s, run.intervals, names, colors)
+
+    def thinned(self) -> "Curves":
+        """At most some 2,000 frames, extremes of every curve kept."""
+        count = len(self.time_s)
+        if count <= _MAX_POINTS:
+            return self
+        buckets = max(_MAX_POINTS // (2 * len(self.names)), 1)
+        edges = np.linspace(0, count, buckets + 1).astype(int)
+        chosen = {0, count - 1}
+        for values in self.intervals[..., 0].T:
+            for start, stop in pairwise(edges):
+                piece = values[start:stop]
+                if np.isfinite(piece).any():
+                    chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
+        few = sorted(chosen)
+        return replace(
+            self, frame=self.frame[few], time_s=self.time_s[few], intervals=self.intervals[few]
+        )
 
 
 def export_svg(run: Run, path: str | Path) -> None:
@@ -34,7 +80,7 @@ def export_svg(run: Run, path: str | Path) -> None:
     """
     if run.count == 0:
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    figure = curves(run.fractions, (*run.names, UNKNOWN), run.colors)
+    figure = curves(Curves.of(run))
     with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
 
@@ -45,25 +91,14 @@ SVG = ExportKind(
 )  # fmt: skip
 
 
-def curves(table: pd.DataFrame, names: Sequence[str], colors: Mapping[str, str]) -> Figure:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
-
-    Parameters
-    ----------
-    table
-        As `Run.fractions`.
-    names
-        Classes, then unknown.
-    """
+def curves(shown: Curves) -> Figure:
+    """Draw the fractions over time with their bands, and the newest frame as bars."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
-    few = thinned(table, names)
-    unit, divisor = _time_unit(few["time_s"])
-    _draw_curves(left, few, names, colors, divisor)
-    left.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
+    _draw_curves(left, shown)
     left.legend(loc="best", frameon=False)
-    _bars(right, table, names, colors)
+    _bars(right, shown)
     return figure
 
 
@@ -86,18 +121,13 @@ class Panel(NamedTuple):
     pixels_per_s: float
 
 
-def curve_panel(
-    table: pd.DataFrame, names: Sequence[str], colors: Mapping[str, str], height: int
-) -> Panel:
+def curve_panel(shown: Curves, height: int) -> Panel:
     """Draw the fractions over time, `height` pixels high, with the legend below."""
     dpi = 100 * height / 480
     figure = Figure(figsize=(5.6, height / dpi), dpi=dpi, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
-    few = thinned(table, names)
-    unit, divisor = _time_unit(few["time_s"])
-    _draw_curves(axes, few, names, colors, divisor)
-    axes.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
+    divisor = _draw_curves(axes, shown)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
@@ -120,60 +150,34 @@ def svg_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def thinned(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """At most some 2,000 rows, extremes of every curve kept."""
-    if len(table) <= _MAX_POINTS:
-        return table
-    buckets = max(_MAX_POINTS // (2 * len(names)), 1)
-    edges = np.linspace(0, len(table), buckets + 1).astype(int)
-    chosen = {0, len(table) - 1}
-    for name in names:
-        values = table[column_name(name)].to_numpy()
-        for start, stop in pairwise(edges):
-            piece = values[start:stop]
-            if np.isfinite(piece).any():
-                chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
-    return table.iloc[sorted(chosen)]
-
-
-def _draw_curves(
-    axes: matplotlib.axes.Axes,
-    few: pd.DataFrame,
-    names: Sequence[str],
-    colors: Mapping[str, str],
-    divisor: float,
-) -> None:
-    time = few["time_s"] / divisor
-    marker = "o" if len(few) < 3 else None
-    for name in names:
-        column, color = column_name(name), colors[name]
-        low, high = few[f"{column}_low"], few[f"{column}_high"]
+def _draw_curves(axes: matplotlib.axes.Axes, shown: Curves) -> float:
+    """Draw the curves; returns the seconds in the unit of the time axis."""
+    few = shown.thinned()
+    unit, divisor = _time_unit(few.time_s)
+    time = few.time_s / divisor
+    marker = "o" if len(time) < 3 else None
+    curves = np.moveaxis(few.intervals, 1, 0)
+    for name, color, (value, low, high) in zip(
+        few.names, few.colors, np.moveaxis(curves, 2, 1), strict=True
+    ):
         axes.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
-        axes.plot(
-            time, few[column], color=color, label=_literal(name), linewidth=1.5, marker=marker
-        )
+        axes.plot(time, value, color=color, label=_literal(name), linewidth=1.5, marker=marker)
+    axes.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
+    return divisor
 
 
-def _bars(
-    axes: matplotlib.axes.Axes,
-    table: pd.DataFrame,
-    names: Sequence[str],
-    colors: Mapping[str, str],
-) -> None:
-    row = table.iloc[-1]
-    values = np.array([row[column_name(n)] for n in names], float)
-    low = np.array([row[f"{column_name(n)}_low"] for n in names], float)
-    high = np.array([row[f"{column_name(n)}_high"] for n in names], float)
-    places = np.arange(len(names))
-    axes.bar(places, values, color=[colors[n] for n in names])
+def _bars(axes: matplotlib.axes.Axes, shown: Curves) -> None:
+    values, low, high = shown.intervals[-1].T
+    places = np.arange(len(shown.names))
+    axes.bar(places, values, color=shown.colors)
     spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
     axes.errorbar(places, values, yerr=spread, fmt="none", ecolor="black", capsize=4)
-    axes.set_xticks(places, [_literal(n) for n in names], rotation=30, ha="right")
-    axes.set(ylim=(0, 1), title=f"frame {int(row['frame'])}")
+    axes.set_xticks(places, [_literal(n) for n in shown.names], rotation=30, ha="right")
+    axes.set(ylim=(0, 1), title=f"frame {shown.frame[-1]}")
 
 
-def _time_unit(seconds: pd.Series) -> tuple[str, float]:
-    span = float(seconds.iloc[-1] - seconds.iloc[0]) if len(seconds) else 0.0
+def _time_unit(seconds: npt.NDArray[np.float64]) -> tuple[str, float]:
+    span = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
     if span > 7200:
         return "h", 3600.0
     return ("min", 60.0) if span > 300 else ("s", 1.0)

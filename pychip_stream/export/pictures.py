@@ -10,11 +10,9 @@ from tempfile import TemporaryDirectory
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive import hdf
-from pychip_stream.archive.catalog import column_name
 from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize
@@ -172,14 +170,13 @@ def letters(size: int) -> ImageFont.FreeTypeFont:
 
 
 def fraction_entries(
-    names: Sequence[str], colors: Mapping[str, str], row: Mapping[str, float] | pd.Series
+    names: Sequence[str], colors: Mapping[str, str], fractions: npt.NDArray[np.floating]
 ) -> list[tuple[str, str, float | None]]:
     """Legend entries of classes and unknown with their fractions where these are known."""
-    entries: list[tuple[str, str, float | None]] = []
-    for name in (*names, UNKNOWN):
-        value = float(row[column_name(name)])
-        entries.append((name, colors[name], value if np.isfinite(value) else None))
-    return entries
+    return [
+        (name, colors[name], value if np.isfinite(value) else None)
+        for name, value in zip((*names, UNKNOWN), fractions.tolist(), strict=True)
+    ]
 
 
 _COLUMNS = (
@@ -247,8 +244,8 @@ class Studio:
 
     def legend(self, view: View) -> Legend:
         """Text below the pictures of a frame."""
-        row = self._table.iloc[view.number]
-        entries = fraction_entries(self._run.names, self._run.colors, row)
+        fractions = self._run.intervals[view.number, :, 0]
+        entries = fraction_entries(self._run.names, self._run.colors, fractions)
         return Legend(entries, *self.pixel_size(view), self.title(view))
 
     def title(self, view: View) -> str:

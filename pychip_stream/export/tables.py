@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Results
-from pychip_stream.archive.catalog import column_name
+from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.disk import writing
 from pychip_stream.archive.hdf import Array
 from pychip_stream.archive.run import Run
@@ -130,16 +129,14 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _chip_rows(numbers: Array, results: Results, names: list[str]) -> pd.DataFrame:
+def _chip_rows(numbers: Array, results: Rows, names: list[str]) -> pd.DataFrame:
     """Rows of the chips csv; `names` are the classes, then unknown."""
-    frames = results.frames
-    chips = frames.chips
-    frame = np.repeat(np.arange(len(frames)), chips)
-    place = np.arange(int(chips.sum())) - frames.offset[frame]
-    row, column = np.divmod(place, frames.columns[frame])
-    codes = results.label_map[frame, row, column]
-    probabilities = results.chips["probabilities"].astype(np.float32)
-    labels = np.array([names[-1], *names[:-1]], object)[codes]
+    counts = results.counts
+    frame = np.repeat(np.arange(len(results)), counts)
+    place = np.arange(int(counts.sum())) - results.offset[frame]
+    row, column = np.divmod(place, results.columns[frame])
+    labels = np.array(names, object)[results.label_map[frame, row, column]]
+    probabilities = results.arrays["probabilities"].astype(np.float32)
     columns: dict[str, Any] = {"frame": numbers[frame], "row": row, "column": column}
     columns |= {"label": labels, "confidence": np.fmax.reduce(probabilities, axis=1)}
     columns |= {f"p{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
@@ -192,10 +189,9 @@ def summarise(run: Run) -> list[dict[str, object]]:
     intervals of it: "series" for frames of one field in time (block bootstrap), "fields" for
     frames that are independent fields of a specimen (ASTM E562). None where no frame has it.
     """
-    table = run.fractions
     out: list[dict[str, object]] = []
-    for name in (*run.names, UNKNOWN):
-        values = table[column_name(name)].dropna()
+    for name, curve in zip((*run.names, UNKNOWN), run.intervals[..., 0].T, strict=True):
+        values = curve[np.isfinite(curve)]
         entry: dict[str, object] = {"class": name, "frames": len(values), "mean": None}
         entry |= {"series": None, "fields": None}
         if len(values):

@@ -31,7 +31,8 @@ def row(number, state="on"):
 
 def frame(number):
     return FrameRecord(
-        frame=FrameRef(path=f"{number}.tif", size=1, mtime_ns=number + 1), shape=(4, 4), chip_size=(2, 2),
+        frame=FrameRef(path=f"{number}.tif", size=1, mtime_ns=number + 1),
+        shape=(4, 4), chip_size=(2, 2),
         result=FrameResult(
             names=("a", "b"), label_map=np.zeros((2, 2), np.uint8),
             probabilities=np.zeros((2, 2, 2), np.float32),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pychip_stream.archive import joining
-from pychip_stream.archive.blocks import Ledger
 from pychip_stream.archive.convert import label_stack
+from pychip_stream.archive.hdf import Checksums
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.support_sets import support_to_bytes
@@ -78,9 +78,9 @@ def whole(run, wanted):
     numbers = [int(path[-10:-4]) for path in run.fractions["path"]]
     labels = label_stack(run.with_scoring("acquired"))
     assert (labels == [result(n).label_map for n in numbers]).all()
-    for block in run.embedding_blocks():
-        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in block.frame]
-        assert (block.values == np.concatenate(expected)).all()
+    for mine, block in run.embedding_blocks():
+        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in mine]
+        assert (block.arrays["values"] == np.concatenate(expected)).all()
     assert run.embedded[ENCODER].tolist() == list(range(run.count))
     assert {p[-10:-4] for p in run.failed["path"]} <= {"000007"}
 
@@ -121,7 +121,7 @@ def test_death_between_the_name_and_the_acknowledgement(tmp_path):
 
 def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
     """HDF5 itself writes the merged file; the process dies within each of its arrays."""
-    put = Ledger.put
+    put = Checksums.put
     for at in range(1, 6):
         folder = tmp_path / str(at)
         writer = RunWriter(folder, "run", segment_frames=3, disk=QuickDisk())
@@ -135,7 +135,7 @@ def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
             put(self, dataset, rows, values)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "put", dying)
+            patch.setattr(Checksums, "put", dying)
             # A killed process removes nothing.
             patch.setattr("pychip_stream.archive.disk.Disk.remove", lambda *_: False)
             with pytest.raises(Died):

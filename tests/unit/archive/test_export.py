@@ -144,15 +144,16 @@ def test_svg_is_text_and_the_same_every_time(run, tmp_path):
 
 
 def test_extremes_survive_thinning():
-    import pandas as pd
-
     values = np.zeros(50_000)
     values[12_345] = 1.0
-    table = pd.DataFrame({"alpha": values, "unknown": 1 - values})
-    few = curves.thinned(table, ("alpha", "unknown"))
-    assert len(few) < 3000
-    assert few["alpha"].max() == 1.0
-    assert few["unknown"].min() == 0.0
+    intervals = np.stack([values, 1 - values], axis=1)[..., None].repeat(3, axis=2)
+    numbers = np.arange(len(values))
+    few = curves.Curves(
+        numbers, numbers / 25, intervals, ("alpha", "unknown"), ("#111", "#222")
+    ).thinned()
+    assert len(few.frame) == len(few.time_s) == len(few.intervals) < 3000
+    assert few.intervals[:, 0, 0].max() == 1.0
+    assert few.intervals[:, 1, 0].min() == 0.0
 
 
 def decoded(path):

@@ -75,6 +75,7 @@ def test_the_fractions_have_the_columns_of_the_contract(run):
         wanted += [name, f"{name}_low", f"{name}_high"]
     assert list(table.columns) == wanted
     assert table["time_s"].tolist() == list(range(COUNT))
+    assert np.array_equal(run.intervals, [result(n).intervals for n in range(COUNT)])
     for code, name in enumerate((*NAMES, "unknown")):
         values = [result(n).intervals[code] for n in range(COUNT)]
         assert np.array_equal(table[[name, f"{name}_low", f"{name}_high"]].to_numpy(), values)
@@ -144,8 +145,9 @@ def test_embeddings_can_be_left_out(tmp_path):
 
 def test_blocks_give_the_frames_that_are_wanted(run):
     blocks = list(run.embedding_blocks(np.array([1, 4, 5]), chips=15))
-    assert [b.frame.tolist() for b in blocks] == [[1], [4], [5]]
-    assert all(b.values.shape == (12, DIM) and b.encoder_hash == ENCODER for b in blocks)
+    assert [numbers.tolist() for numbers, _ in blocks] == [[1], [4], [5]]
+    assert all(rows.arrays["values"].shape == (12, DIM) for _, rows in blocks)
+    assert all(rows.encoder == (ENCODER, DIM) for _, rows in blocks)
     assert run.embedded[ENCODER].tolist() == list(range(COUNT))
 
 
