@@ -20,7 +20,6 @@ from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
 from pychip_stream.archive.files import installed_versions
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run, open_run
-from pychip_stream.archive.run import config as config_of
 from pychip_stream.archive.scorings import add_scoring, set_default_scoring
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.normalization import Normalization
@@ -287,7 +286,7 @@ def uncovered(path: str | Path, support: SupportSet) -> int:
 def classify_settings(run: Run, session: int | None = None) -> ClassifyConfig:
     """Tell by which settings a start of the archiver (default: the newest) labelled chips."""
     chosen = [s for s in run.sessions if session is None or s.number == session]
-    section = config_of(chosen[-1].metadata).get("classify") if chosen else None
+    section = chosen[-1].config.get("classify") if chosen else None
     if not isinstance(section, dict):
         return ClassifyConfig()
     known = {k: v for k, v in section.items() if k in ClassifyConfig.model_fields}

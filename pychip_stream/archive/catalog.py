@@ -218,13 +218,7 @@ class FileCatalog:
         raise ArchiveError(f"{where}: changes faster than it can be read; try again")
 
     def refresh(self) -> "Catalog":
-        """Look which files there are now and read the new ones.
-
-        Raises
-        ------
-        ArchiveError
-            If there is no such run, or it cannot be read.
-        """
+        """Look which files there are now and read the new ones."""
         for _ in range(_ATTEMPTS):
             try:
                 self._newest = self._look()

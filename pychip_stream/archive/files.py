@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
+import yaml
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
@@ -179,6 +180,15 @@ class Session:
     number: int
     started: float
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration among what the writer was told; empty where there is none."""
+        try:
+            tree = yaml.safe_load(self.metadata.get("config", ""))
+        except yaml.YAMLError:
+            return {}
+        return tree if isinstance(tree, dict) else {}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Run reader: what a run holds, live or closed, read when it is asked for."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import yaml
 
 from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.alert_journal import alert_table, read_alerts
@@ -25,15 +24,6 @@ from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
 BLOCK_CHIPS = 1 << 17
 _FIXED = frozenset({"frame", "index", "path", "time_s", "row", "column", "label", "confidence"})
-
-
-def config(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return the configuration among what the archiver was told; empty where there is none."""
-    try:
-        tree = yaml.safe_load(metadata.get("config", ""))
-    except yaml.YAMLError:
-        return {}
-    return tree if isinstance(tree, dict) else {}
 
 
 def open_run(path: str | Path) -> "Run":
@@ -72,13 +62,7 @@ class Run(AbstractContextManager["Run"]):
         """Nothing stays open."""
 
     def refresh(self) -> bool:
-        """Take in what was archived since; whether there was anything.
-
-        Raises
-        ------
-        ArchiveError
-            If the run is gone or cannot be read.
-        """
+        """Take in what was archived since; whether there was anything."""
         before, shown = self._catalog, self._scoring
         self._take()
         now = self._catalog
@@ -197,7 +181,7 @@ class Run(AbstractContextManager["Run"]):
     @property
     def config(self) -> dict[str, Any]:
         """Configuration of the newest start of the archiver, as far as it was told."""
-        return config(self.metadata)
+        return self.sessions[-1].config if self.sessions else {}
 
     @property
     def scoring_provenance(self) -> dict[str, Any]:
@@ -399,23 +383,11 @@ class Run(AbstractContextManager["Run"]):
             yield mine, self._results(self.sequence[mine], kept)
 
     def to_xarray(self) -> Any:
-        """Fractions with intervals, and label maps, as an `xarray.Dataset`.
-
-        Raises
-        ------
-        UsageError
-            If xarray is not installed.
-        """
+        """Fractions with intervals, and label maps, as an `xarray.Dataset`, if it is installed."""
         return convert.to_xarray(self)
 
     def to_hyperspy(self) -> Any:
-        """Label maps as a HyperSpy signal, an image stack over time.
-
-        Raises
-        ------
-        UsageError
-            If HyperSpy is not installed.
-        """
+        """Label maps as a HyperSpy signal, an image stack over time, if it is installed."""
         return convert.to_hyperspy(self)
 
     @property
