@@ -147,6 +147,16 @@ def test_text_that_hdf5_cannot_hold_in_variable_length_is_kept(tmp_path):
             assert hdf.read_texts(file, "text").tolist() == texts
 
 
+def test_files_say_unknown_first(run):
+    with h5py.File(run) as file:
+        group = file["entry/scorings/acquired"]
+        assert group["class_names"][:].tolist() == [b"unknown", b"alpha", b"beta"]
+        wanted = result(0)
+        stored = np.where(wanted.label_map == 2, 0, wanted.label_map + 1)
+        assert (group["label_map"][0] == stored).all()
+        assert np.array_equal(group["intervals"][0], np.roll(wanted.intervals, 1, axis=0))
+
+
 def test_every_column_is_documented_and_has_its_unit(run):
     page = (Path(__file__).parents[3] / "docs" / "archive.md").read_text(encoding="utf-8")
     with h5py.File(run) as file:
