@@ -40,8 +40,10 @@ def run_document(run: "Run", path: Path) -> dict[str, object]:
         "frames": len(run),
         "failed": failed_frames(run),
         "fractions": [
-            {"path": row["path"], "index": int(row["index"]), **{n: float(row[n]) for n in names}}
-            for row in table.to_dict("records")
+            {"path": path, "index": index, **dict(zip(names, values, strict=True))}
+            for path, index, values in zip(
+                table["path"], table["index"].tolist(), run.intervals[..., 0].tolist(), strict=True
+            )
         ],
     }
 
