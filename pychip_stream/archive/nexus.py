@@ -28,7 +28,7 @@ class Curve(NamedTuple):
     Attributes
     ----------
     time
-        (n,) seconds since 1970.
+        (n,) seconds; since 1970, where it is written.
     intervals
         (n, K + 1, 3) fraction, low, high of each of `class_names`.
     class_names

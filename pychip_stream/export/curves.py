@@ -1,7 +1,6 @@
 """Plots: the fractions over time, as vector graphics and as pixels."""
 
 import io
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pychip_stream.archive.disk import writing
+from pychip_stream.archive.nexus import Curve
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -23,51 +23,10 @@ from pychip_stream.export.pictures import Rgb
 _MAX_POINTS = 2000
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Fractions over time, as they are drawn.
-
-    Attributes
-    ----------
-    frame, time_s
-        (m,) number and time of each frame.
-    intervals
-        (m, K + 1, 3) fraction, low, high.
-    names, colors
-        Of the K classes, then unknown.
-    """
-
-    frame: npt.NDArray[np.int64]
-    time_s: npt.NDArray[np.float64]
-    intervals: npt.NDArray[np.float64]
-    names: tuple[str, ...]
-    colors: tuple[str, ...]
-
-    @classmethod
-    def of(cls, run: Run) -> "Curves":
-        """Take all frames of a run under its scoring."""
-        names = (*run.names, UNKNOWN)
-        time_s = run.fractions["time_s"].to_numpy(float)
-        colors = tuple(run.colors[name] for name in names)
-        return cls(np.arange(run.count), time_s, run.intervals, names, colors)
-
-    def thinned(self) -> "Curves":
-        """At most some 2,000 frames, extremes of every curve kept."""
-        count = len(self.time_s)
-        if count <= _MAX_POINTS:
-            return self
-        buckets = max(_MAX_POINTS // (2 * len(self.names)), 1)
-        edges = np.linspace(0, count, buckets + 1).astype(int)
-        chosen = {0, count - 1}
-        for values in self.intervals[..., 0].T:
-            for start, stop in pairwise(edges):
-                piece = values[start:stop]
-                if np.isfinite(piece).any():
-                    chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
-        few = sorted(chosen)
-        return replace(
-            self, frame=self.frame[few], time_s=self.time_s[few], intervals=self.intervals[few]
-        )
+def curve_of(run: Run) -> Curve:
+    """Return the fractions of a run under its scoring, its time from the first frame on."""
+    time_s = run.fractions["time_s"].to_numpy(float)
+    return Curve(time_s, run.intervals, (*run.names, UNKNOWN), run.colors)
 
 
 def export_svg(run: Run, path: str | Path) -> None:
@@ -80,7 +39,7 @@ def export_svg(run: Run, path: str | Path) -> None:
     """
     if run.count == 0:
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    figure = curves(Curves.of(run))
+    figure = curves(curve_of(run))
     with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
 
@@ -91,14 +50,14 @@ SVG = ExportKind(
 )  # fmt: skip
 
 
-def curves(shown: Curves) -> Figure:
+def curves(curve: Curve) -> Figure:
     """Draw the fractions over time with their bands, and the newest frame as bars."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
-    _draw_curves(left, shown)
+    _draw_curves(left, curve)
     left.legend(loc="best", frameon=False)
-    _bars(right, shown)
+    _bars(right, curve)
     return figure
 
 
@@ -121,13 +80,13 @@ class Panel(NamedTuple):
     pixels_per_s: float
 
 
-def curve_panel(shown: Curves, height: int) -> Panel:
+def curve_panel(curve: Curve, height: int) -> Panel:
     """Draw the fractions over time, `height` pixels high, with the legend below."""
     dpi = 100 * height / 480
     figure = Figure(figsize=(5.6, height / dpi), dpi=dpi, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
-    divisor = _draw_curves(axes, shown)
+    divisor = _draw_curves(axes, curve)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
@@ -150,30 +109,47 @@ def svg_bytes(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_curves(axes: matplotlib.axes.Axes, shown: Curves) -> float:
+def thinned(curve: Curve) -> Curve:
+    """At most some 2,000 frames, extremes of every class kept."""
+    count = len(curve.time)
+    if count <= _MAX_POINTS:
+        return curve
+    buckets = max(_MAX_POINTS // (2 * len(curve.class_names)), 1)
+    edges = np.linspace(0, count, buckets + 1).astype(int)
+    chosen = {0, count - 1}
+    for values in curve.intervals[..., 0].T:
+        for start, stop in pairwise(edges):
+            piece = values[start:stop]
+            if np.isfinite(piece).any():
+                chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
+    few = sorted(chosen)
+    return curve._replace(time=curve.time[few], intervals=curve.intervals[few])
+
+
+def _draw_curves(axes: matplotlib.axes.Axes, curve: Curve) -> float:
     """Draw the curves; returns the seconds in the unit of the time axis."""
-    few = shown.thinned()
-    unit, divisor = _time_unit(few.time_s)
-    time = few.time_s / divisor
+    few = thinned(curve)
+    unit, divisor = _time_unit(few.time)
+    time = few.time / divisor
     marker = "o" if len(time) < 3 else None
-    curves = np.moveaxis(few.intervals, 1, 0)
-    for name, color, (value, low, high) in zip(
-        few.names, few.colors, np.moveaxis(curves, 2, 1), strict=True
-    ):
+    for code, name in enumerate(few.class_names):
+        value, low, high = few.intervals[:, code].T
+        color = few.colors[name]
         axes.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
         axes.plot(time, value, color=color, label=_literal(name), linewidth=1.5, marker=marker)
     axes.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
     return divisor
 
 
-def _bars(axes: matplotlib.axes.Axes, shown: Curves) -> None:
-    values, low, high = shown.intervals[-1].T
-    places = np.arange(len(shown.names))
-    axes.bar(places, values, color=shown.colors)
+def _bars(axes: matplotlib.axes.Axes, curve: Curve) -> None:
+    values, low, high = curve.intervals[-1].T
+    names = curve.class_names
+    places = np.arange(len(names))
+    axes.bar(places, values, color=[curve.colors[n] for n in names])
     spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
     axes.errorbar(places, values, yerr=spread, fmt="none", ecolor="black", capsize=4)
-    axes.set_xticks(places, [_literal(n) for n in shown.names], rotation=30, ha="right")
-    axes.set(ylim=(0, 1), title=f"frame {shown.frame[-1]}")
+    axes.set_xticks(places, [_literal(n) for n in names], rotation=30, ha="right")
+    axes.set(ylim=(0, 1), title=f"frame {len(curve.time) - 1}")
 
 
 def _time_unit(seconds: npt.NDArray[np.float64]) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from PIL import Image
 from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
 from pychip_stream.errors import ArchiveError
-from pychip_stream.export.curves import Curves, Panel, curve_panel
+from pychip_stream.export.curves import Panel, curve_of, curve_panel
 from pychip_stream.export.kinds import (
     ExportKind,
     ExportSource,
@@ -129,7 +129,7 @@ class _Film:
             left = self._left(number, box)
             if panel is None:
                 box = (left.width, left.height)
-                panel = curve_panel(Curves.of(self._run), left.height)
+                panel = curve_panel(curve_of(self._run), left.height)
             curve = _until(panel, self._time[number])
             gap = np.full((left.height, _GAP, 3), 255, np.uint8)
             yield _even(np.hstack([np.asarray(left), gap, curve]))

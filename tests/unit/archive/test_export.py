@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from pychip_stream.archive.nexus import Curve
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
@@ -147,11 +148,8 @@ def test_extremes_survive_thinning():
     values = np.zeros(50_000)
     values[12_345] = 1.0
     intervals = np.stack([values, 1 - values], axis=1)[..., None].repeat(3, axis=2)
-    numbers = np.arange(len(values))
-    few = curves.Curves(
-        numbers, numbers / 25, intervals, ("alpha", "unknown"), ("#111", "#222")
-    ).thinned()
-    assert len(few.frame) == len(few.time_s) == len(few.intervals) < 3000
+    few = curves.thinned(Curve(np.arange(len(values)), intervals, ("alpha", "unknown"), {}))
+    assert len(few.time) == len(few.intervals) < 3000
     assert few.intervals[:, 0, 0].max() == 1.0
     assert few.intervals[:, 1, 0].min() == 0.0
 
