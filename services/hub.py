@@ -19,6 +19,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
 from pychip_stream.wire import messages
+from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -74,7 +75,7 @@ class Hub:
     def _serve(self, packet: Packet, sender: bytes) -> None:
         message = packet.message
         if isinstance(message, PublishSupport):
-            self._requests.send(self._publish_support(packet), to=sender)
+            self._requests.send(self._publish_support(message, packet.arrays), to=sender)
         elif isinstance(message, Status):
             self._events.send(message, to=messages.STATUS)
         elif isinstance(message, Seen):
@@ -86,9 +87,9 @@ class Hub:
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 
-    def _publish_support(self, packet: Packet) -> Reply:
+    def _publish_support(self, message: PublishSupport, arrays: Arrays) -> Reply:
         try:
-            data = packet.arrays["data"].tobytes()
+            data = arrays["data"].tobytes()
             support = support_from_bytes(data, where="published support set").checked()
             self._folder.add(support.version, data)
         except KeyError:
@@ -96,7 +97,8 @@ class Hub:
         except (SupportError, OSError) as error:
             return Reply(ok=False, detail=str(error))
         self._announce(support, data)
-        logger.info("support set %s: %s", support.version[:8], ", ".join(support.names))
+        who, names = message.author or "somebody", ", ".join(support.names)
+        logger.info("support set %s published by %s: %s", support.version[:8], who, names)
         return Reply(ok=True, detail=support.version)
 
     def _announce(self, support: SupportSet, data: bytes) -> None:

@@ -55,15 +55,15 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
     UsageError
         If `busy` is asked of a device that is not the CPU, or the encoder is no network of torch.
     """
-    if not isinstance(encoder, DenseEncoder):
-        raise UsageError(
-            f"encoder {encoder.name!r} is no network of torch; only these are measured"
-        )
     clock = time.process_time if busy else time.perf_counter
     if busy:
         if not encoder.device.startswith("cpu"):
             raise UsageError(f"--busy counts CPU time and says nothing of {encoder.device}")
         torch.set_num_threads(1)
+    if not isinstance(encoder, DenseEncoder):
+        raise UsageError(
+            f"encoder {encoder.name!r} is no network of torch; only these are measured"
+        )
     found = measure_speed(encoder, quick, clock)
     with tempfile.TemporaryDirectory(prefix="pychip-bench-") as folder:
         worker, bare = _worker(encoder, Path(folder))

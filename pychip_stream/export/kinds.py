@@ -16,6 +16,10 @@ PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 """(path, index) → (H, W) counts, or None where they are gone."""
 
 
+_TAKEN = ("path", "run", "scoring", "frames", "fps", "max_frames", "as_json", "json", "help")
+"""Other words of the `export` command and its document."""
+
+
 @dataclass(frozen=True)
 class ExportSource:
     """What is exported, and how.
@@ -43,6 +47,7 @@ class ExportKind:
     ----------
     name
         Letters, digits and underscores; its option on the command line has dashes instead.
+        None of the command's other words.
     meaning
         What it is, in a few words.
     suffix, media
@@ -71,6 +76,10 @@ class ExportKind:
     pixels: bool = False
     strict: bool = False
     film: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name in _TAKEN:
+            raise ValueError(f"{self.name!r} cannot be the name of an export")
 
 
 def no_progress(_done: int, _total: int) -> None:

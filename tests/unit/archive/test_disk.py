@@ -1,13 +1,13 @@
 """A file is whole or not there."""
 
 import pytest
-from archive_samples import make_run
-from failing_disks import FailingDisk, QuickDisk
 
 from pychip_stream.archive.disk import Disk, writing
 from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export import tables
+from tests.support.archive_samples import make_run
+from tests.support.failing_disks import FailingDisk, QuickDisk
 
 
 def names(folder):
