@@ -158,7 +158,7 @@ class Actions:
         """Set off what the rule of an alert says; on trial, only what tells of it."""
         for action, settings in self._chosen.get(alert.rule, ()):
             if action.immediate:
-                action.act(alert, settings)
+                self._do(alert, action, settings)
             elif not alert.dry_run:
                 self._queue(alert, action, settings)
 
@@ -183,15 +183,17 @@ class Actions:
             item = self._waiting.get()
             if item is None:
                 return
-            alert, action, settings = item
-            wrong = self._act(alert, action, settings)
-            if wrong:
-                self.failed += 1
-                logger.error("alert %s: its %s failed: %s", alert.rule, action.name, wrong)
-            else:
-                self.done += 1
+            self._do(*item)
 
-    def _act(self, alert: Alert, action: Action, settings: BaseModel) -> str:
+    def _do(self, alert: Alert, action: Action, settings: BaseModel) -> None:
+        wrong = self._try(alert, action, settings)
+        if wrong:
+            self.failed += 1
+            logger.error("alert %s: its %s failed: %s", alert.rule, action.name, wrong)
+        elif not action.immediate:
+            self.done += 1
+
+    def _try(self, alert: Alert, action: Action, settings: BaseModel) -> str:
         """Try an action; returns what went wrong, empty if nothing."""
         wrong = ""
         for attempt in range(action.tries):

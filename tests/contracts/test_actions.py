@@ -1,10 +1,13 @@
 """What every action of an alert must do, and how another package adds one."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pychip_stream.config import AlertRule
-from pychip_stream.operation.actions import ACTIONS, chosen
+from pychip_stream.config import AlertConfig, AlertRule
+from pychip_stream.operation.actions import ACTIONS, Actions, chosen
+from pychip_stream.wire.messages import Alert
 from tests.contracts.outside import install, tell
 
 RULE = {"name": "r", "quantity": "unknown", "above": 0.1, "actions": []}
@@ -83,6 +86,20 @@ print(json.dumps([Path(sys.argv[1]).read_text(), len(problems), problems[0]]))
     assert (text, count) == ("too much", 4)
     assert "settings of pager" in problem
     assert "file: is missing" in problem
+
+
+def test_one_that_fails_costs_no_alert(caplog):
+    def fail(_alert, _settings):
+        raise RuntimeError("no ink")
+
+    (log,) = (action for action in ACTIONS if action.name == "log")
+    config = AlertConfig.model_validate({"rules": [RULE | {"actions": ["log"]}]})
+    actions = Actions(config)
+    actions._chosen = {"r": [(replace(log, act=fail), None)]}
+    actions.take(Alert(id="1", rule="r", level="info", state="on", reason="x", time=1.0))
+    actions.close()
+    assert (actions.done, actions.failed) == (0, 1)
+    assert "its log failed: no ink" in caplog.text
 
 
 def test_one_that_nobody_brings_is_refused():

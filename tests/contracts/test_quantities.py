@@ -141,6 +141,7 @@ def test_one_from_outside_is_everywhere_and_is_kept_where_it_is_not_known(tmp_pa
     with (tmp_path / "later.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["temperature_C"] for row in rows] == ["20", "21", "22", ""]
-    assert [*rows[0]][:4] == ["frame", "index", "path", "time_s"]
+    head = ["frame", "index", "path", "time_s", *OF_FRAMES.names, "temperature_C"]
+    assert [*rows[0]] == head
     assert rows[0]["intensity_mean"] == "0"
     assert rows[0]["exposure_s"] == ""
