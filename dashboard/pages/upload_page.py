@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
-from pychip_stream.formats.reading import SUFFIXES
+from pychip_stream.formats.reading import suffixes
 
 from ..page import SMALL_BUTTONS, Desk, Viewer, plain_text, side_by_side
 from ..parts.components import ChipCanvas, ClassShelf, DropZone
@@ -143,7 +143,7 @@ class UploadView:
         kind = message["type"]
         try:
             if kind == "ready":
-                self._drop.send(type="accept", suffixes=sorted(SUFFIXES))
+                self._drop.send(type="accept", suffixes=sorted(suffixes()))
             elif kind == "nothing":
                 self._on_trouble(NO_FILE)
             elif kind == "begin":

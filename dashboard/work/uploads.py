@@ -15,7 +15,7 @@ from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
-from pychip_stream.formats.reading import SUFFIXES
+from pychip_stream.formats.reading import suffixes
 from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.grid_advice import GridAdvice
 
@@ -93,7 +93,7 @@ class UploadBench:
         self._abandon()
         plain = PurePath(name.replace("\\", "/")).name
         safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
-        if Path(safe).suffix.lower() not in SUFFIXES or not Path(safe).stem:
+        if Path(safe).suffix.lower() not in suffixes() or not Path(safe).stem:
             kinds = "jpg, png, tiff, dm4 and others that the command `classify` reads"
             raise PychipError(f"{NO_FILE}: {plain or 'it'} is none of {kinds}")
         if not 0 < size <= self._most_bytes:

@@ -18,7 +18,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
-from pychip_stream.formats.reading import SUFFIXES, frame_count
+from pychip_stream.formats.reading import frame_count, suffixes
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 
@@ -48,7 +48,7 @@ class Batch:
                 given.add(path.resolve())
                 for file in sorted(path.rglob("*")):
                     hidden = any(p.startswith(".") for p in file.relative_to(path).parts)
-                    if file.suffix.lower() in SUFFIXES and file.is_file() and not hidden:
+                    if file.suffix.lower() in suffixes() and file.is_file() and not hidden:
                         found[file.resolve()] = None
             elif path.is_file():
                 found[path.resolve()] = None

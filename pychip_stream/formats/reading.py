@@ -6,7 +6,7 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,9 +21,6 @@ from pychip_stream.errors import (
 from pychip_stream.formats import FORMATS
 from pychip_stream.formats.source import Format, Source, Structure, opened
 
-SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
-"""Endings of names that may hold frames, in lower case."""
-
 MAX_BYTES = 2 << 30
 """Memory that one frame may need unless a configuration says otherwise."""
 
@@ -35,9 +32,15 @@ _LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
 """Beginnings of formats that are told by more than their first four bytes: DM, PNG, HDF5."""
 
 
+@cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of names that may hold frames, in lower case."""
+    return frozenset(suffix for form in FORMATS for suffix in form.suffixes)
+
+
 def is_frame_name(name: str) -> bool:
     """Whether a file of this name may hold frames; hidden and temporary files do not."""
-    return name[name.rfind(".") :].lower() in SUFFIXES and not name.startswith((".", "~"))
+    return name[name.rfind(".") :].lower() in suffixes() and not name.startswith((".", "~"))
 
 
 def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:

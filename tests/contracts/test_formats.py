@@ -27,6 +27,7 @@ EXAMPLES = {
 OUTSIDE = """
 import numpy as np
 from pychip_stream.domain.frames import Frame
+from pychip_stream.formats.reading import read_frame
 from pychip_stream.formats.source import Format, Structure, check_memory
 
 def examine(source):
