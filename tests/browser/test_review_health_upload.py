@@ -85,7 +85,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     assert [row["path"] for row in rows] == [f"frame_{n:03d}.tif" for n in range(FRAMES)]
     for name in ("alpha", "beta", "unknown"):
         assert 100 * float(rows[3][name]) == pytest.approx(shown_percent(page, name), abs=0.051)
-    assert download(page, "png", tmp_path).read_bytes().startswith(b"\x89PNG")
+    assert download(page, "picture", tmp_path).read_bytes().startswith(b"\x89PNG")
 
     page.get_by_role("button", name="all runs").click()
     expect(page.locator(".card")).to_have_count(2)
