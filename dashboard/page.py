@@ -4,65 +4,20 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.config import Config
 
+from .accounts import Viewer
 from .parts.components import Heartbeat
-from .work.frame_pictures import PastFrames
-from .work.previews import Benches
+from .work.opened_run import PastFrames
+from .work.previews import OpenDrafts
 from .work.runs import RunShelf
 from .work.state import RunState
-from .work.workbench import Studio
-
-FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
-"""What the title bar and the tabs leave of the window."""
-
-SMALL_BUTTONS = {
-    "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
-}
-
-
-def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
-    """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
-    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
-    return pn.Row(
-        *parts,
-        sizing_mode="stretch_width",
-        styles={
-            "display": "grid",
-            "grid-template-columns": columns,
-            "gap": "16px",
-            "padding": "8px 16px",
-            "box-sizing": "border-box",
-        },
-    )
-
-
-def plain_text(text: str = "", **options: Any) -> Any:
-    """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
-    sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
-    layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
-    return pn.pane.Str(text, stylesheets=[sheet], **layout)
-
-
-@dataclass(frozen=True, slots=True)
-class Viewer:
-    """Who looks.
-
-    Attributes
-    ----------
-    user
-        Login name; empty without accounts.
-    operator
-        Whether this viewer may change anything: support sets, scorings.
-    """
-
-    user: str = ""
-    operator: bool = True
+from .work.workbench import Workbench
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,24 +26,27 @@ class Desk:
 
     config: Config
     run: RunState
-    studio: Studio
+    bench: Workbench
     past: PastFrames
-    benches: Benches
+    drafts: OpenDrafts
     shelf: RunShelf
 
 
 class View(Protocol):
-    """One page of one session, in a file of its own and listed in `app.VIEWS`.
+    """One page of one session, in a file of its own and in `pages.PAGES`.
 
-    A view is built when its tab is first opened.
+    It is built when its tab is first opened.
 
     Attributes
     ----------
+    name
+        By which it is chosen.
     title
         Of its tab.
     """
 
-    title: str
+    name: ClassVar[str]
+    title: ClassVar[str]
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None: ...
 
@@ -98,7 +56,7 @@ class View(Protocol):
     def pull(self, now: float) -> None:
         """Send what is new, ten times a second while the tab is open; must not wait.
 
-        `now` is `time.monotonic()`. Longer work belongs on the threads of `Desk.studio`.
+        `now` is `time.monotonic()`. Longer work belongs in a `Background`.
         """
 
     def close(self) -> None:

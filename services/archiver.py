@@ -20,7 +20,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
-from pychip_stream.operation.health import LatencySplit
+from pychip_stream.operation.health import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -196,14 +196,8 @@ class Archiver:
         done = len(self._waiting) - self._writer.pending_count
         for record in self._waiting[:done]:
             if record.status == "ok":
-                self._latency.add_stages(
-                    (
-                        ("written", record.frame.mtime_ns * 1e-9),
-                        ("seen", record.frame.seen),
-                        ("read", record.read),
-                        ("classified", record.classified),
-                        ("archived", archived),
-                    )
+                self._latency.add(
+                    stretches(record.frame, record.read, record.classified, archived=archived)
                 )
         del self._waiting[:done]
         self._latency_counters = self._latency.counters()

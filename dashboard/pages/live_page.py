@@ -1,18 +1,22 @@
 """Live view: the newest frame, how fresh it is, and the fractions over time."""
 
-import time
-from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
 
-from ..page import FULL_HEIGHT, SMALL_BUTTONS, Desk, Viewer, side_by_side
+from pychip_stream.operation.health import stretches
+
+from ..accounts import Viewer
+from ..page import Desk
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import CurvePlot
-from ..work.background import Later
-from ..work.frame_pictures import FrameView
+from ..parts.curve_plot import CurvePlot, quantity_select
+from ..parts.frame_view import FrameView
+from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from ..work.background import Background
+from ..work.frame_pictures import FramePicture
 from ..work.state import Shot
+from ..work.words import STAGE_WORDS, clock, duration
 
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
@@ -22,24 +26,25 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
-class LiveView:
+class LivePage:
     """The operator's first page."""
 
-    title = "Live"
+    name: ClassVar = "live"
+    title: ClassVar = "Live"
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        del viewer  # everybody may look
         self._desk = desk
-        self._viewer = viewer
-        self._sent = self._painted = 0
-        self._skipped = 0
-        self._later = Later(self._on_trouble, shared=desk.studio.frames)
+        self._shot: Shot | None = None
+        self._painted = self._skipped = 0
+        self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = False
         self._trouble = ""
-        self._curve_at = 0.0
-        self._curve_of: tuple[int, float | None] = (-1, None)
-        self._strip_at = 0.0
-        self._frame = FrameView(desk.studio, lambda shot: desk.run.truth_of(shot.live.frame))
+        self._curve_at = self._strip_at = 0.0
+        self._curve_of: tuple[object, ...] = ()
+        self._background = Background(self._on_trouble, shared=desk.bench.frames)
+        self._frame = FrameView(self._background, desk.bench.crop)
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         self._curve = pn.pane.Bokeh(
@@ -49,14 +54,16 @@ class LiveView:
         self._window = pmui.RadioButtonGroup(
             options=list(WINDOWS), value="whole run", label="", **small
         )
+        self._quantity = quantity_select(lambda: None)
         self._back = pmui.Button(label="Back to live", color="warning", visible=False, **small)
         self._back.on_click(lambda _event: self._go_live())
 
     def panel(self) -> Any:
         """Lay the page out: frame left, numbers right, under each other where it is narrow."""
+        controls = {"gap": "12px", "flex-wrap": "wrap", "align-items": "center"}
         right = pn.Column(
             self._strip,
-            pn.Row(self._window, self._back, styles={"gap": "12px"}),
+            pn.Row(self._window, self._quantity, self._back, styles=controls),
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
@@ -65,18 +72,13 @@ class LiveView:
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
-        shot = self._desk.run.shot
-        newer = shot is not None and shot.number != self._sent
+        shot, sent = self._desk.run.shot, self._shot
+        newer = shot is not None and (sent is None or shot.number != sent.number)
         if shot is not None and newer and not self._pinned and self._frame.free(now):
-            if self._sent:
-                self._skipped += shot.number - self._sent - 1 + shot.skipped
-            self._sent = shot.number
-            self._frame.show(shot, now)
-        painted = self._frame.painted
-        if painted is not None and painted[0].number > self._painted and not self._pinned:
-            if self._painted:  # the first one had been waiting for this page, not the reverse
-                self._desk.run.painted(*painted)
-            self._painted = painted[0].number
+            if sent is not None:
+                self._skipped += max(shot.number - sent.number - 1, 0) + shot.skipped
+            self._show(shot)
+        self._note_painted()
         if now - self._curve_at > _CURVE_S:
             self._curve_at = now
             self._update_curves()
@@ -86,8 +88,22 @@ class LiveView:
 
     def close(self) -> None:
         """Leave nothing behind; the session is over."""
-        self._later.close()
-        self._frame.close()
+        self._background.close()
+
+    def _show(self, shot: Shot) -> None:
+        self._shot = shot
+        self._frame.show(shot.picture, truth=self._desk.run.truth_of(shot.picture.key))
+
+    def _note_painted(self) -> None:
+        painted, shot = self._frame.painted, self._shot
+        if painted is None or shot is None or painted[0] is not shot.picture:
+            return
+        if shot.number == self._painted:
+            return
+        if self._painted:  # the first one had been waiting for this page, not the reverse
+            self._desk.run.painted(shot, painted[1])
+        self._painted = shot.number
+        self._steps = latency_steps(shot, painted[1])
 
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""
@@ -96,17 +112,17 @@ class LiveView:
             return
         self._picks += 1
         past, pick = self._desk.past, self._picks
-        self._later.do(lambda: past.shot(key), lambda shot: self._show_past(shot, pick))
+        self._background.do(lambda: past.picture(key), lambda found: self._show_past(found, pick))
 
-    def _show_past(self, shot: Shot, pick: int) -> None:
+    def _show_past(self, picture: FramePicture, pick: int) -> None:
         """Show a past frame, unless something else has been asked for since."""
         if pick != self._picks:
             return
         self._trouble = ""
         self._pinned = self._back.visible = True
-        clock = datetime.fromtimestamp(shot.live.frame.time).strftime("%H:%M:%S")
-        self._frame.show(shot, time.monotonic(), note=f"of {clock}: ")
-        self._plot.point_at(shot.live.frame.time)
+        truth = self._desk.run.truth_of(picture.key)
+        self._frame.show(picture, f"of {clock(picture.time)}: ", truth)
+        self._plot.point_at(picture.time)
 
     def _on_trouble(self, text: str) -> None:
         self._trouble = text
@@ -115,46 +131,44 @@ class LiveView:
         self._picks += 1
         self._pinned = self._back.visible = False
         self._plot.point_at(None)
-        self._sent = 0
+        if self._desk.run.shot is not None:
+            self._show(self._desk.run.shot)
 
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS[self._window.value]
-        if self._curve_of == (run.changes, minutes):
+        asked = (run.changes, minutes, self._quantity.value)
+        if asked == self._curve_of:
             return
-        self._curve_of = (run.changes, minutes)
-        measured, true = run.curves(minutes)
-        marks = [(mark.time, mark.version) for mark in run.marks[1:]]
+        self._curve_of = asked
+        measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
-        self._plot.update(measured, true, run.colors, marks)
+        self._plot.update(measured, true, run.colors, run.marks[1:])
+        self._plot.add_quantity(self._quantity.value, quantities)
 
     def _status(self) -> dict[str, Any]:
-        run = self._desk.run
-        state = run.liveness()
-        support = run.support
-        watcher = run.statuses.get("watcher")
-        counters = watcher.counters if watcher else {}
+        run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support
+        state, gap_s = health.liveness(), health.gap_s
+        archived, behind = health.counter("archived"), health.counter("behind")
         facts = [
-            ("frames", f"{counters.get('archived', 0):.0f} archived, {run.behind} behind"),
-            ("arriving", f"{run.rate:.1f}/s"),
+            ("frames", f"{archived:.0f} archived, {behind:.0f} behind"),
+            ("arriving", f"{1 / gap_s if gap_s else 0:.1f}/s"),
             ("skipped here", str(self._skipped)),
         ]
-        if counters.get("failed"):
-            facts.append(("failed", f"{counters['failed']:.0f}"))
+        if failed := health.counter("failed"):
+            facts.append(("failed", f"{failed:.0f}"))
         if support is not None:
             facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
-        alerts = [[a.level, a.text] for a in run.alerts if a.ended is None]
+        alerts = [[a.level, a.reason] for a in run.alerts if a.state == "on"]
         if self._trouble:
             alerts.append(["info", self._trouble])
-        alerts += [["warning", line] for line in run.troubles()]
+        alerts += [["warning", line] for line in health.troubles()]
         return {
             "light": "idle" if self._pinned else state.light,
             "symbol": "◀" if self._pinned else _SYMBOLS[state.light],
             "text": "a past frame" if self._pinned else state.text,
             "detail": f"the run: {state.text}" if self._pinned else state.detail,
             "facts": facts,
-            "steps": latency_steps(*self._frame.painted)
-            if self._frame.painted and not self._pinned
-            else [],
+            "steps": [] if self._pinned else self._steps,
             "alerts": alerts,
         }
 
@@ -164,22 +178,10 @@ def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
 
     Returns
     -------
-    (name, text, share of the whole) of each step; differences of clocks on other machines can
-    be off, so nothing is shown below zero.
+    (name, text, share of the whole) of each step.
     """
     live = shot.live
-    moments = [
-        ("seen", live.frame.mtime_ns / 1e9, live.frame.seen),
-        ("read", live.frame.seen, live.read),
-        ("classified", live.read, live.classified),
-        ("archiver", live.classified, live.received),
-        ("shown", live.received, shown),
-    ]
-    spans = [(name, max(end - start, 0.0)) for name, start, end in moments if start and end]
-    total = sum(span for _, span in spans) or 1.0
-    steps = [[name, _duration(span), span / total] for name, span in spans]
-    return [*steps, ["in all", _duration(total), 0.25]]
-
-
-def _duration(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    spans = stretches(live.frame, live.read, live.classified, received=live.received, shown=shown)
+    whole = spans.get("total") or 1.0
+    shares = {stage: span / whole for stage, span in spans.items()} | {"total": 0.25}
+    return [[STAGE_WORDS.get(s, s), duration(span), shares[s]] for s, span in spans.items()]

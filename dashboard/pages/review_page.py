@@ -1,33 +1,35 @@
-"""Review view: the runs of the archive folder, and one of them opened."""
+"""Review page: the runs of the archive folder, and one of them opened."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
 
-from ..page import Desk, Viewer
+from ..accounts import Viewer
+from ..page import Desk
 from ..parts.components import RunList
-from ..work.background import Later
+from ..parts.review_tables import card_message
+from ..parts.run_view import RunView
+from ..work.background import Background
 from ..work.runs import RunCard
-from .review_tables import card_message, count
-from .reviewed_run import RunView
+from ..work.words import count
 
 _LOOK_S = 5.0
 
 
-class ReviewView:
+class ReviewPage:
     """What was measured before, and what is being measured."""
 
-    title = "Review"
+    name: ClassVar = "review"
+    title: ClassVar = "Review"
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         del viewer  # everybody may look
         self._root = desk.config.watch.root
         self._shelf = desk.shelf
-        self._later = Later(self._on_trouble, threads=1)
+        self._background = Background(self._on_trouble, threads=1)
         self._cards: list[RunCard] | None = None
         self._trouble = ""
-        self._looking = False
         self._looked_at: float | None = None
         self._opened: RunView | None = None
         self._list = RunList(self._on_list, sizing_mode="stretch_width")
@@ -45,23 +47,21 @@ class ReviewView:
         """Look at the folder now and then; follow the opened run."""
         if self._opened is not None:
             self._opened.pull(now)
-        elif not self._looking and (self._looked_at is None or now - self._looked_at > _LOOK_S):
-            self._looked_at, self._looking = now, True
-            self._later.do(self._shelf.look, self._on_look)
+        elif self._looked_at is None or now - self._looked_at > _LOOK_S:
+            self._looked_at = now
+            self._background.do(self._shelf.look, self._on_look, slot="look")
 
     def close(self) -> None:
         """Let go of everything."""
-        self._later.close()
+        self._background.close()
         if self._opened is not None:
             self._opened.close()
 
     def _on_look(self, cards: list[RunCard]) -> None:
-        self._looking = False
         self._cards, self._trouble = cards, ""
         self._send()
 
     def _on_trouble(self, text: str) -> None:
-        self._looking = False
         self._trouble = text
         self._send()
 

@@ -7,7 +7,8 @@ from bokeh.models import ColumnDataSource, NumeralTickFormatter
 from bokeh.plotting import figure
 from panel.io import unlocked
 
-from ..work.opened_run import BINS, Counts
+from ..work.frame_pictures import Counts
+from ..work.opened_run import BINS
 
 _EDGES = np.linspace(0.0, 1.0, BINS + 1)
 

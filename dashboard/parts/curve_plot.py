@@ -1,28 +1,51 @@
-"""Curve plot: fractions over time with their interval bands, for the live page and reviews."""
+"""Curve plot: fractions over time with their interval bands, and a quantity on a second axis."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import panel_material_ui as pmui
 from bokeh.events import Tap
 from bokeh.models import (
     ColumnDataSource,
+    DataRange1d,
     DatetimeTickFormatter,
     GlyphRenderer,
     HoverTool,
     Legend,
     LegendItem,
     Line,
+    LinearAxis,
     NumeralTickFormatter,
     VArea,
 )
 from bokeh.plotting import figure
 from panel.io import unlocked
 
-from ..work.history import Curves
+from pychip_stream.domain.quantities import Quantity
 
+from ..work.history import Curves, plotted
+
+NO_QUANTITY = "none"
+_QUANTITY = "#a05a2c"
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
+
+
+def quantity_select(changed: Callable[[], None]) -> Any:
+    """Make the chooser of the second axis; its value is the name of a quantity or `NO_QUANTITY`."""
+    names = {NO_QUANTITY: NO_QUANTITY}
+    names |= {f"{q.name}: {q.meaning}": name for name, q in plotted().items()}
+    select = pmui.Select(
+        label="second axis",
+        options=names,
+        value=NO_QUANTITY,
+        size="small",
+        width=170,
+        margin=(8, 0),
+    )
+    select.param.watch(lambda _event: changed(), "value")
+    return select
 
 
 class CurvePlot:
@@ -44,6 +67,9 @@ class CurvePlot:
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
         self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
+        self._second = ColumnDataSource(
+            {"t": [], "v0": [], "l0": [], "h0": []}, name=f"{name}-quantity"
+        )
         self._drawn: tuple[object, ...] = ()
         self.figure = self._make()
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
@@ -69,6 +95,18 @@ class CurvePlot:
                     "t": [_ms(moment) for moment, _ in marks],
                     "version": [version[:8] for _, version in marks],
                 }
+
+    def add_quantity(self, chosen: str, curves: Curves) -> None:
+        """Draw a quantity by its name, or none, on the second axis."""
+        quantity = plotted().get(chosen)
+        with unlocked():
+            known = quantity is not None and chosen in curves.values
+            names = [chosen] if known else []
+            empty: dict[str, Any] = {"t": [], "v0": [], "l0": [], "h0": []}
+            self._second.data = _columns(curves, names) if known else empty
+            self._axis.visible = known
+            if quantity is not None:
+                self._axis.axis_label = _label(quantity)
 
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
@@ -101,6 +139,15 @@ class CurvePlot:
             x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
         )
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
+        range_ = DataRange1d(range_padding=0.1)
+        plot.extra_y_ranges = {"quantity": range_}
+        second: dict[str, Any] = {"x": "t", "source": self._second, "y_range_name": "quantity"}
+        band = plot.varea(y1="l0", y2="h0", fill_color=_QUANTITY, fill_alpha=0.15, **second)
+        line = plot.line(y="v0", line_color=_QUANTITY, line_width=2, line_dash="dashdot", **second)
+        range_.renderers = [band, line]
+        self._axis = LinearAxis(y_range_name="quantity", visible=False)
+        self._axis.axis_label_text_color = self._axis.axis_line_color = _QUANTITY
+        plot.add_layout(self._axis, "right")
         self._fixed = len(plot.renderers)
         self._legend = Legend(
             orientation="horizontal", click_policy="hide", label_text_font_size="13px",
@@ -135,6 +182,10 @@ class CurvePlot:
             formatters={"@t": "datetime"},
         )  # fmt: skip
         plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
+
+
+def _label(quantity: Quantity) -> str:
+    return quantity.name + f" ({quantity.unit})" * bool(quantity.unit)
 
 
 def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:

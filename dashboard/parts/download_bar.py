@@ -3,13 +3,12 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
-from ..work.background import Job
+from ..work.background import Background, Progress
 from ..work.export_kinds import KINDS, pieces, write_export
 from .components import Downloads
 
@@ -27,16 +26,15 @@ class DownloadBar:
 
     def __init__(
         self,
-        pool: ThreadPoolExecutor,
+        background: Background,
         source: Callable[[], ExportSource | None],
         kinds: Sequence[ExportKind] = KINDS,
     ) -> None:
-        self._pool = pool
+        self._background = background
         self._source = source
         self._kinds = {kind.name: kind for kind in kinds}
-        self._job: Job | None = None
-        self._kind: ExportKind | None = None
-        self._folder: Path | None = None
+        self._making: tuple[ExportKind, Progress] | None = None
+        self._media = ""
         self._made: Path | None = None
         self._sending: Generator[tuple[bytes, bool], None, None] | None = None
         self._told: tuple[object, ...] = ()
@@ -44,32 +42,16 @@ class DownloadBar:
         self.widget = Downloads(self._on_message, sizing_mode="stretch_width")
 
     def pull(self, now: float) -> None:
-        """Tell how far it is, and begin to send what is finished."""
-        job = self._job
-        if job is None:
-            return
-        outcome = job.outcome()
-        if outcome is None:
-            if now - self._shown_at > _SHOWN_S:
-                self._shown_at = now
-                done = f" ({job.done} of {job.total})" if job.total > 1 else ""
-                share = job.done / job.total if job.total else None
-                self._tell("busy", f"making {job.what}{done}", share)
-            return
-        self._job = None
-        well, text = outcome
-        if not well:
-            self._end(text)
-            return
-        self._made = Path(text)
-        self._sending = pieces(self._made)
-        self._tell("busy", f"sending {self._made.name}", None)
-        self._send(first=True)
+        """Tell how far it is."""
+        if self._making is not None and now - self._shown_at > _SHOWN_S:
+            self._shown_at = now
+            kind, progress = self._making
+            of = f" ({progress.done} of {progress.total})" if progress.total > 1 else ""
+            self._tell("busy", f"making {kind.label}{of}", progress.share)
 
     def close(self) -> None:
         """Cancel, and remove what was made."""
-        if self._job is not None:
-            self._job.cancelled.set()
+        self._cancel()
         self._clear()
 
     def _on_message(self, message: dict[str, Any]) -> None:
@@ -85,35 +67,46 @@ class DownloadBar:
             self._send(first=False)
         elif kind == "saved" and self._made is not None:
             self._end(f"{self._made.name} saved", "done")
-        elif kind == "cancel":
-            if self._job is not None:
-                self._job.cancelled.set()
-            else:
-                self._end("cancelled")
+        elif kind == "cancel" and not self._cancel():
+            self._end("cancelled")
+
+    def _cancel(self) -> bool:
+        """End the making of a file; False where none is made."""
+        if self._making is None:
+            return False
+        self._making[1].cancel()
+        return True
 
     def _start(self, kind: ExportKind | None) -> None:
-        if kind is None or self._job is not None or self._sending is not None:
+        if kind is None or self._making is not None or self._sending is not None:
             return
         source = self._source()
         if source is None:
             self._end("there is nothing to export yet")
             return
         self._clear()
-        folder = self._folder = Path(tempfile.mkdtemp(prefix="pychip-stream-export-"))
-        self._kind = kind
+        progress = Progress()
 
-        def work(job: Job) -> str:
+        def work() -> Path:
+            folder = Path(tempfile.mkdtemp(prefix="pychip-stream-export-"))
             try:
-                return str(write_export(kind, source, folder, job.progress))
-            finally:
-                if job.cancelled.is_set():
-                    shutil.rmtree(folder, ignore_errors=True)
+                return write_export(kind, source, folder, progress)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
-        self._job = Job(self._pool, kind.label, work)
+        self._making, self._media = (kind, progress), kind.media
         self._tell("busy", f"making {kind.label}", None)
+        self._background.do(work, self._begin_sending, failed=self._end)
+
+    def _begin_sending(self, made: Path) -> None:
+        self._making, self._made = None, made
+        self._sending = pieces(made)
+        self._tell("busy", f"sending {made.name}", None)
+        self._send(first=True)
 
     def _send(self, *, first: bool) -> None:
-        if self._sending is None or self._made is None or self._kind is None:
+        if self._sending is None or self._made is None:
             return
         found = next(self._sending, None)
         if found is None:
@@ -121,10 +114,11 @@ class DownloadBar:
         data, last = found
         self.widget.send(
             type="piece", content=data, first=first, last=last,
-            name=self._made.name, media=self._kind.media,
+            name=self._made.name, media=self._media,
         )  # fmt: skip
 
     def _end(self, text: str, state: str = "failed") -> None:
+        self._making = None
         self._tell(state, text, None)
         self._clear()
 
@@ -137,7 +131,6 @@ class DownloadBar:
     def _clear(self) -> None:
         if self._sending is not None:
             self._sending.close()
+        if self._made is not None:
+            shutil.rmtree(self._made.parent, ignore_errors=True)
         self._sending = self._made = None
-        if self._folder is not None and self._job is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None

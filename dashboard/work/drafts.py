@@ -84,11 +84,6 @@ class DraftState:
         """Chosen chips per class."""
         return {n: sum(p.label == n for p in self.picks) for n in self.names}
 
-    @property
-    def complete(self) -> bool:
-        """Whether it could be saved: two classes, none of them empty."""
-        return len(self.classes) >= 2 and all(self.counts.values())
-
     @classmethod
     def of(cls, support: SupportSet) -> "DraftState":
         """Go on from a saved support set."""

@@ -6,28 +6,29 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import zmq
 
+from pychip_stream.archive import hdf
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
-from pychip_stream.domain.frames import inside
-from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
-from pychip_stream.formats.reading import read_frame
+from pychip_stream.export.pictures import to_jpeg
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire import messages
-from pychip_stream.wire.channel import Channel, Received
+from pychip_stream.wire.channel import Arrays, Channel, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Alert as AlertMessage
-from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
+from pychip_stream.wire.messages import Live, SupportChanged
 
-from .frame_pictures import to_jpeg
-from .state import Alert, RunState, Shot
+from .frame_pictures import FramePicture
+from .history import plotted
+from .state import RunState, Shot
+from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +48,14 @@ class Feed:
     taken from the archive later.
     """
 
-    def __init__(self, config: Config, state: RunState) -> None:
+    def __init__(self, config: Config, state: RunState, bench: Workbench) -> None:
         self._config = config
         self._state = state
+        self._bench = bench
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._truth = TruthFile(config.watch.root)
-        self._scales: dict[str, Normalization] = {}
-        self._newest: tuple[Live, dict[str, np.typing.NDArray[np.generic]]] | None = None
+        self._newest: tuple[Live, FramePicture] | None = None
         self._arrived = 0
         self._tidy_at = 0.0
         self._gap_since: float | None = None
@@ -98,77 +99,48 @@ class Feed:
 
     def _take(self, received: Received, channel: Channel) -> None:
         message, arrays = received.packet.message, received.packet.arrays
-        self._state.hear(message if isinstance(message, Status) else None)
-        if isinstance(message, Seen):
-            self._state.see(message.frame)
-        elif isinstance(message, Live):
+        new = self._state.health.take(received)
+        if isinstance(message, Live) and new:
             self._take_live(message, arrays)
-        elif isinstance(message, AlertMessage):
-            self._take_alert(message)
         elif isinstance(message, SupportChanged):
             try:
                 support = support_from_bytes(arrays["data"].tobytes(), "published support set")
             except (SupportError, KeyError) as error:
                 channel.drop(f"support set cannot be used: {error}")
                 return
-            self._scales[support.version] = support.normalization
+            self._bench.know(support)
             self._state.use(support)
 
-    def _take_alert(self, message: AlertMessage) -> None:
-        if message.dry_run or not message.banner:
+    def _take_live(self, live: Live, arrays: Arrays) -> None:
+        if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
-        ended = message.time if message.state == "off" else None
-        self._state.alert(Alert(message.rule, message.level, message.reason, message.time, ended))
-
-    def _take_live(self, live: Live, arrays: dict[str, np.typing.NDArray[np.generic]]) -> None:
-        intervals = arrays.get("intervals")
-        self._state.record(live, None if intervals is None else intervals.astype(np.float64))
-        if live.status != "ok" or "label_map" not in arrays or intervals is None:
-            return
-        labels = np.asarray(arrays["label_map"], np.uint8)
-        self._state.remember(Shot(0, live, labels, intervals.astype(np.float64)))
-        shown = self._state.shot
-        newest = self._newest[0] if self._newest else (shown.live if shown else None)
-        if newest is not None and live.frame.time < newest.frame.time:
-            return
-        if shown is not None and live.frame == shown.live.frame and live == shown.live:
-            return  # the hub repeats the last one for every new subscriber
-        self._arrived += 1
-        self._newest = (live, arrays)
+        picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
+        self._state.record(live, picture)
+        newest = self._newest[1] if self._newest else None
+        if newest is None and self._state.shot is not None:
+            newest = self._state.shot.picture
+        if newest is None or picture.time >= newest.time:
+            self._arrived += 1
+            self._newest = (live, picture)
 
     def _show_newest(self) -> None:
         if self._newest is None:
             return
-        live, arrays = self._newest
-        skipped, self._newest, self._arrived = self._arrived - 1, None, 0
+        (live, picture), skipped = self._newest, self._arrived - 1
+        self._newest, self._arrived = None, 0
         self._state.reveal(self._truth.read_new())
-        self._state.show(
-            Shot(
-                number=0,
-                live=live,
-                label_map=np.asarray(arrays["label_map"], np.uint8),
-                intervals=np.asarray(arrays["intervals"], np.float64),
-                jpeg=self._picture(live),
-                skipped=skipped,
-            )
-        )
-
-    def _picture(self, live: Live) -> bytes:
-        """JPEG of the frame, or nothing where the file is gone or unreadable by now."""
         try:
-            path = inside(self._config.watch.root, live.frame.path)
-            limit = int(self._config.watch.max_frame_mb * 2**20)
-            frame = read_frame(path, live.frame.index, max_bytes=limit)
+            frame = self._bench.read(picture.key)
+            jpeg = to_jpeg(frame.pixels, self._bench.scale_of(picture.version))
         except FrameError as error:
-            logger.info("%s: no picture (%s)", live.frame.path, error)
-            return b""
-        return to_jpeg(frame.pixels, self._scales.get(live.support_version))[0]
+            logger.info("%s: no picture (%s)", live.frame, error)
+            jpeg = b""
+        self._state.show(Shot(live, replace(picture, jpeg=jpeg), skipped))
 
     def _fill_gaps(self) -> None:
         """Take from the archive what was never heard: the time before this, dropped messages."""
-        watcher = self._state.statuses.get("watcher")
-        counters = watcher.counters if watcher else {}
-        expected = counters.get("archived", 0.0) - counters.get("failed", 0.0)
+        health = self._state.health
+        expected = health.counter("archived") - health.counter("failed")
         now = time.monotonic()
         if expected <= self._state.frames:
             self._gap_since = None
@@ -195,7 +167,6 @@ class Feed:
         keys = list(zip(table["path"].tolist(), table["index"].astype(int).tolist(), strict=True))
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
-        frames = run.frames
-        versions = frames.loc[frames["frame"] >= 0, "support_version"].astype(str).tolist()
-        self._state.recall(keys, times, columns, versions)
+        versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
+        self._state.recall(keys, times, columns, run.columns(*plotted()), versions)
         self._state.colors = self._state.colors | run.colors

@@ -1,86 +1,156 @@
-"""Frame view: a canvas that shows shots, one in flight, with crops as recorded when zoomed in."""
+"""Frame pictures: one frame with what is known of it, ready for any number of canvases."""
 
-import io
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from pychip_stream.archive.run import Run, open_run
-from pychip_stream.config import Config
-from pychip_stream.domain.frames import FrameRef
-from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
-from pychip_stream.errors import ArchiveError, FrameError
+from pychip_stream.errors import PychipError
+from pychip_stream.export.pictures import Rect
 from pychip_stream.wire.messages import Live
 
-from ..parts.components import ChipCanvas
-from .background import Later
-from .state import RunState, Shot
-from .workbench import Key, Studio
-
-VIEW_PX = 1024
-"""Longest edge of a picture sent to a browser."""
-_QUALITY = 85
+Key = tuple[str, int]
+"""Path and index of a frame of the run."""
+Counts = npt.NDArray[np.int64]
 
 
-def to_jpeg(
-    pixels: npt.NDArray[np.generic], normalization: Normalization | None, edge: int = VIEW_PX
-) -> tuple[bytes, tuple[int, int]]:
-    """Encode a frame, or a part of it, for the screen.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FramePicture:
+    """A frame; without labels where nothing has classified it yet.
 
-    Parameters
+    Attributes
     ----------
-    pixels
-        (H, W) counts.
-    normalization
-        Of the run, so that an empty frame looks empty; None: the frame's own percentiles.
-    edge
-        Longest edge of the picture in pixels; larger frames are averaged down.
-
-    Returns
-    -------
-    The JPEG, and its height and width.
+    shape, chip_size
+        (height, width) of the frame and (width, height) of a chip, in pixels.
+    jpeg
+        The picture; empty where the frame's file is out of reach.
+    time
+        Seconds since 1970.
+    names, colors
+        Classes, then unknown.
+    label_map
+        (rows, columns) uint8 index into `names`.
+    intervals
+        (K + 1, 3) fraction, low, high; NaN for a class that the frame's support set lacks.
+    version
+        Of the support set that it was classified with.
+    number
+        In its run, from 0 in order of time; -1 where that is not known.
+    confidence
+        Number of chips by confidence.
+    title
+        What people read instead of its path.
     """
-    factor = max(max(pixels.shape) // edge, 1)
-    if factor > 1:
-        pixels = _averaged(pixels, factor)
-    scale = normalization or Normalization.from_percentiles(pixels)
-    values = scale.apply(pixels)
-    grey = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-    picture = Image.fromarray(grey)
-    longest = max(picture.size)
-    if longest > edge:
-        size = (
-            max(round(picture.width * edge / longest), 1),
-            max(round(picture.height * edge / longest), 1),
+
+    key: Key
+    shape: tuple[int, int]
+    chip_size: tuple[int, int] = (1, 1)
+    jpeg: bytes = field(default=b"", repr=False)
+    pixel_size: float | None = None
+    unit: str | None = None
+    time: float = 0.0
+    names: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    label_map: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    intervals: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    version: str = ""
+    number: int = -1
+    confidence: Counts | None = field(default=None, repr=False)
+    title: str = ""
+
+    @classmethod
+    def of_live(
+        cls, live: Live, label_map: npt.NDArray[np.generic], intervals: npt.NDArray[np.generic]
+    ) -> "FramePicture":
+        """Take what the archiver said of a frame; its pixels are not with it."""
+        return cls(
+            key=(live.frame.path, live.frame.index),
+            shape=live.shape,
+            chip_size=live.chip_size,
+            pixel_size=live.pixel_size,
+            unit=live.unit,
+            time=live.frame.time,
+            names=(*live.names, UNKNOWN),
+            colors=(*live.colors, UNKNOWN_COLOR),
+            label_map=np.asarray(label_map, np.uint8),
+            intervals=np.asarray(intervals, np.float64),
+            version=live.support_version,
         )
-        picture = picture.resize(size, Image.Resampling.BOX)
-    target = io.BytesIO()
-    picture.save(target, "JPEG", quality=_QUALITY)
-    return target.getvalue(), (picture.height, picture.width)
+
+    @property
+    def fractions(self) -> dict[str, npt.NDArray[np.float64]]:
+        """(fraction, low, high) of every class that the frame's support set has, and unknown."""
+        if self.intervals is None:
+            return {}
+        pairs = zip(self.names, self.intervals, strict=True)
+        return {name: row for name, row in pairs if np.isfinite(row[0])}
+
+    @property
+    def grid(self) -> list[int]:
+        """Rows and columns of chips on the frame; none where the size of a chip is not known."""
+        try:
+            return grid_shape(self.shape, ChipSize(*self.chip_size))
+        except PychipError:
+            return [0, 0]
+
+    def message(
+        self, seq: int, note: str = "", truth: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """Say what the canvas wants.
+
+        Parameters
+        ----------
+        seq
+            By which the browser names this picture.
+        note
+            Before its path.
+        truth
+            True fractions, where they are known.
+        """
+        colors = dict(zip(self.names, self.colors, strict=True))
+        bars = [
+            {"name": name, "color": colors[name], "value": float(value), "low": float(low),
+             "high": float(high), "truth": (truth or {}).get(name)}
+            for name, (value, low, high) in self.fractions.items()
+        ]  # fmt: skip
+        where = self.title or self.key[0] + (f" #{self.key[1]}" if self.key[1] else "")
+        labels = self.label_map
+        words = ", ".join(f"{b['name']} {b['value']:.0%}" for b in bars)
+        message: dict[str, Any] = {
+            "type": "frame",
+            "seq": seq,
+            "jpeg": self.jpeg,
+            "shape": list(self.shape),
+            "chip": list(self.chip_size),
+            "grid": self.grid if labels is None else list(labels.shape),
+            "labels": None if labels is None else labels.tobytes(),
+            "palette": [{"name": n, "color": c} for n, c in colors.items()],
+            "pixel_size": self.pixel_size,
+            "unit": self.unit,
+            "bars": bars,
+            "caption": note + where,
+            "alt": f"frame {where}" + f": {words}" * bool(words),
+        }
+        if not self.jpeg:
+            message["note"] = " "  # the labels are shown in its place
+            message["caption"] += " · its file is out of reach: labels alone"
+        return message
 
 
-def crop_jpeg(
-    pixels: npt.NDArray[np.generic],
-    normalization: Normalization | None,
-    rect: tuple[int, int, int, int],
-) -> bytes:
-    """Encode the part (left, top, right, bottom) of a frame as it was recorded.
-
-    The grey values are those of the whole frame's picture.
-    """
-    left, top, right, bottom = rect
-    scale = normalization or Normalization.from_percentiles(pixels)
-    return to_jpeg(pixels[top:bottom, left:right], scale, edge=2 * VIEW_PX)[0]
+def grid_shape(shape: tuple[int, int], size: ChipSize) -> list[int]:
+    """Rows and columns of chips on a frame; none where not even one fits."""
+    try:
+        grid = Grid.of(shape, size)
+    except PychipError:
+        return [0, 0]
+    return [grid.rows, grid.columns]
 
 
-def checked_rect(rect: object, shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+def checked_rect(rect: object, shape: tuple[int, int]) -> Rect | None:
     """Whole pixels of a part of a frame that a browser asks for; None where that is nonsense."""
     if not isinstance(rect, list) or len(rect) != 4:
         return None
@@ -91,181 +161,3 @@ def checked_rect(rect: object, shape: tuple[int, int]) -> tuple[int, int, int, i
     left, top = max(left, 0), max(top, 0)
     right, bottom = min(right, shape[1]), min(bottom, shape[0])
     return (left, top, right, bottom) if right > left and bottom > top else None
-
-
-def _averaged(pixels: npt.NDArray[np.generic], factor: int) -> npt.NDArray[np.float32]:
-    """(H/factor, W/factor) mean of squares; a remainder at the edges is left out."""
-    height, width = (n // factor * factor for n in pixels.shape)
-    squares = pixels[:height, :width].reshape(height // factor, factor, width // factor, factor)
-    return np.asarray(squares.mean(axis=(1, 3), dtype=np.float32))
-
-
-class PastFrames:
-    """Looks frames up; one thread at a time reads the archive."""
-
-    def __init__(self, config: Config, run: RunState, studio: Studio) -> None:
-        self._path: Path = config.run_path
-        self._run = run
-        self._studio = studio
-        self._lock = threading.Lock()
-        self._archive: Run | None = None
-        self._numbers: dict[Key, int] = {}
-
-    def shot(self, key: Key) -> Shot:
-        """Make a shot of a frame; its picture is empty where the file is gone.
-
-        Raises
-        ------
-        ArchiveError
-            If nothing is known of it.
-        """
-        recent = self._run.recent(key)
-        if recent is None:
-            with self._lock:
-                recent = self._archived(key)
-        try:
-            frame = self._studio.frame(key)
-            scale = self._studio.scale_of(recent.live.support_version)
-            jpeg, _ = to_jpeg(frame.pixels, scale)
-        except FrameError:
-            jpeg = b""
-        return Shot(0, recent.live, recent.label_map, recent.intervals, jpeg)
-
-    def _archived(self, key: Key) -> Shot:
-        if self._archive is None:
-            self._archive = open_run(self._path)
-        elif key not in self._numbers:
-            self._archive.refresh()
-            self._numbers = {}
-        run = self._archive
-        if not self._numbers:
-            table = run.fractions
-            places = zip(table["path"], table["index"], strict=True)
-            self._numbers = {(str(p), int(i)): n for n, (p, i) in enumerate(places)}
-        number = self._numbers.get(key)
-        if number is None:
-            raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
-        result = run.result(number)
-        row = run.frames[run.frames["frame"] == number].iloc[0]
-        size = float(row["pixel_size"])
-        live = Live(
-            frame=FrameRef(path=key[0], index=key[1], time=run.start + float(row["time_s"])),
-            names=result.names,
-            colors=tuple(run.colors[n] for n in result.names),
-            support_version=result.support_version,
-            chip_size=(int(row["chip_width"]), int(row["chip_height"])),
-            shape=(int(row["height"]), int(row["width"])),
-            status="ok",
-            pixel_size=size if np.isfinite(size) and size > 0 else None,
-            unit=str(row["unit"]) or None,
-        )
-        return Shot(0, live, result.label_map, result.intervals)
-
-
-_LOST_ACK_S = 3.0
-
-
-class FrameView:
-    """Sends whole shots to one browser's canvas; for the live page and for reviews.
-
-    Parameters
-    ----------
-    truth_of
-        True fractions of a shot, where they are known.
-    """
-
-    def __init__(self, studio: Studio, truth_of: Callable[[Shot], dict[str, float]]) -> None:
-        self._studio = studio
-        self._truth_of = truth_of
-        self._seq = 0
-        self._sent_at = 0.0
-        self._in_flight = False
-        self._later = Later(lambda _text: self._on_crop(None), shared=studio.frames)
-        self._cropping = False
-        self.shot: Shot | None = None
-        self.painted: tuple[Shot, float] | None = None
-        self.canvas = ChipCanvas(self._on_message, sizing_mode="stretch_width")
-
-    def free(self, now: float) -> bool:
-        """Whether the browser has painted what it was sent (or has forgotten it)."""
-        return not self._in_flight or now - self._sent_at > _LOST_ACK_S
-
-    def show(self, shot: Shot, now: float, note: str = "") -> None:
-        """Send a shot."""
-        self.shot = shot
-        self._seq += 1
-        self._sent_at, self._in_flight = now, True
-        self.canvas.send(**frame_message(shot, self._truth_of(shot), self._seq, note))
-
-    def close(self) -> None:
-        """Send no crop any more."""
-        self._later.close()
-
-    def _on_message(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        if kind == "ready":
-            self._in_flight = False
-            if self.shot is not None:
-                self.show(self.shot, time.monotonic())
-        elif kind == "painted" and message.get("seq") == self._seq:
-            self._in_flight = False
-            if self.shot is not None:
-                self.painted = (self.shot, time.time())
-        elif kind == "crop" and message.get("seq") == self._seq:
-            self._ask_crop(message.get("rect"))
-
-    def _ask_crop(self, asked: object) -> None:
-        shot = self.shot
-        rect = checked_rect(asked, shot.live.shape) if shot is not None else None
-        if shot is None or rect is None or self._cropping:
-            return
-        studio, seq = self._studio, self._seq
-
-        def work() -> dict[str, Any]:
-            frame = studio.frame((shot.live.frame.path, shot.live.frame.index))
-            scale = studio.scale_of(shot.live.support_version)
-            jpeg = crop_jpeg(frame.pixels, scale, rect)
-            return {"type": "crop", "seq": seq, "rect": list(rect), "jpeg": jpeg}
-
-        self._cropping = True
-        self._later.do(work, self._on_crop)
-
-    def _on_crop(self, message: dict[str, Any] | None) -> None:
-        """Send a crop; without one the picture stays as coarse as it is."""
-        self._cropping = False
-        if message is not None:
-            self.canvas.send(**message)
-
-
-def frame_message(shot: Shot, truth: dict[str, float], seq: int, note: str = "") -> dict[str, Any]:
-    """Turn a shot into what the canvas wants."""
-    live = shot.live
-    names = (*live.names, UNKNOWN)
-    colors = (*live.colors, UNKNOWN_COLOR)
-    bars = [
-        {
-            "name": name,
-            "color": color,
-            "value": float(value),
-            "low": float(low),
-            "high": float(high),
-            "truth": truth.get(name),
-        }
-        for name, color, (value, low, high) in zip(names, colors, shot.intervals, strict=True)
-    ]
-    words = ", ".join(f"{b['name']} {b['value']:.0%}" for b in bars)
-    return {
-        "type": "frame",
-        "seq": seq,
-        "jpeg": shot.jpeg,
-        "shape": list(live.shape),
-        "chip": list(live.chip_size),
-        "grid": list(shot.label_map.shape),
-        "labels": shot.label_map.tobytes(),
-        "palette": [{"name": n, "color": c} for n, c in zip(names, colors, strict=True)],
-        "pixel_size": live.pixel_size,
-        "unit": live.unit,
-        "bars": bars,
-        "caption": note + live.frame.path + (f" #{live.frame.index}" if live.frame.index else ""),
-        "alt": f"frame {live.frame.path}: {words}",
-    }

@@ -1,10 +1,12 @@
-"""History: fractions over the whole run, and the few points of them that a browser needs."""
+"""History: curves over the whole run, and the few points of them that a browser needs."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+from pychip_stream.domain.quantities import OF_FRAMES, Quantity
 
 Float = npt.NDArray[np.float64]
 
@@ -13,14 +15,14 @@ _FIRST_ROOM = 1024
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Fractions of n moments (single frames, or buckets of neighbours), in order of time.
+    """Curves of n moments (single frames, or buckets of neighbours), in order of time.
 
     Attributes
     ----------
     times
         (n,) seconds since 1970.
     values
-        (n,) mean fraction per class name; NaN where a class was not asked for.
+        (n,) mean value per class or quantity; NaN where it was not asked for or not measured.
     lows, highs
         (n,) lowest lower and highest upper end of the intervals within the bucket.
     """
@@ -35,7 +37,7 @@ class Curves:
 
 
 class History:
-    """Time and fractions of every frame, one row each; a later revision replaces the row.
+    """Time and values of every frame, one row each; a later revision replaces the row.
 
     Not thread-safe: one thread writes, and `RunState` hands out finished curves.
     """
@@ -67,7 +69,7 @@ class History:
         time
             Seconds since 1970.
         fractions
-            (value, low, high) per name.
+            (value, low, high) per name; thrice the same where there is no interval.
         """
         row = self._rows.get(key)
         if row is None:
@@ -184,3 +186,13 @@ def _bucketed(times: Float, columns: Mapping[str, Float], points: int) -> Curves
         lows[name] = np.fmin.reduceat(column[:, 1], starts)
         highs[name] = np.fmax.reduceat(column[:, 2], starts)
     return Curves(np.add.reduceat(times, starts) / counts, values, lows, highs)
+
+
+def triples(values: Float) -> Float:
+    """(n, 3) value, low, high of n values without intervals."""
+    return np.repeat(values[:, None], 3, axis=1)
+
+
+def plotted() -> dict[str, Quantity]:
+    """Quantities of frames that may be drawn as a curve, by name."""
+    return {q.name: q for q in OF_FRAMES if q.plotted}

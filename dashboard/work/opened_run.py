@@ -1,23 +1,26 @@
-"""Replay: an opened run, frame by frame; every method may take long and belongs on a thread."""
+"""Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pychip_stream.archive import hdf
 from pychip_stream.archive.run import Run, open_run
+from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import PychipError
-from pychip_stream.export.kinds import PixelReader
+from pychip_stream.errors import ArchiveError, FrameError, PychipError
+from pychip_stream.export.pictures import Rect, crop_jpeg, pixel_reader, to_jpeg
 
-from .frame_pictures import to_jpeg
-from .history import Curves, History
-from .runs import pixel_reader
+from .frame_pictures import Counts, FramePicture, Key
+from .history import Curves, History, plotted, triples
+from .state import RunState
+from .workbench import Workbench
 
 BINS = 20
 """Of the histogram of confidence, from 0 to 1."""
@@ -25,54 +28,10 @@ _FRAMES_KEPT = 48
 _SAMPLED = 200
 POINTS = 800
 """Most moments of a curve."""
-
-Counts = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Still:
-    """One frame of an opened run, ready for viewers.
-
-    Attributes
-    ----------
-    number
-        Of the frame, from 0 in order of time.
-    time
-        Seconds since 1970.
-    time_s
-        Seconds since the first frame.
-    names, colors
-        Classes, then unknown.
-    label_map
-        (rows, columns) uint8 index into `names`.
-    intervals
-        (K + 1, 3) fraction, low, high.
-    confidence
-        (BINS,) number of chips by confidence.
-    shape, chip
-        (height, width) of the frame and (width, height) of a chip, in pixels.
-    jpeg
-        The picture; empty where the frame's file is out of reach.
-    """
-
-    number: int
-    path: str
-    index: int
-    time: float
-    time_s: float
-    names: tuple[str, ...]
-    colors: tuple[str, ...]
-    label_map: npt.NDArray[np.uint8] = field(repr=False)
-    intervals: npt.NDArray[np.float64] = field(repr=False)
-    confidence: Counts = field(repr=False)
-    shape: tuple[int, int]
-    chip: tuple[int, int]
-    pixel_size: float | None
-    unit: str | None
-    jpeg: bytes = field(repr=False)
+_GEOMETRY = ("height", "width", "chip_height", "chip_width", "pixel_size", "unit")
 
 
-class Replay:
+class OpenedRun:
     """A run under one of its scorings.
 
     Parameters
@@ -83,11 +42,6 @@ class Replay:
         Acquisition folder where the run does not know its own.
     scoring
         None: the one that the run shows.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or has no such scoring.
     """
 
     def __init__(self, path: Path, root: Path, scoring: str | None = None) -> None:
@@ -95,7 +49,7 @@ class Replay:
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
         self._lock = threading.RLock()
-        self._kept: OrderedDict[int, Still] = OrderedDict()
+        self._kept: OrderedDict[int, FramePicture] = OrderedDict()
         self._scales: dict[str, Normalization | None] = {}
         self._take()
 
@@ -105,11 +59,12 @@ class Replay:
         self.colors = dict(run.colors)
         self.table: pd.DataFrame = run.fractions
         self.intervals = run.intervals
-        self._read_pixels: PixelReader = pixel_reader(run, self._root)
-        frames = run.frames
-        self._geometry = frames[frames["frame"] >= 0][
-            ["height", "width", "chip_height", "chip_width", "pixel_size", "unit"]
-        ].reset_index(drop=True)
+        self._read_pixels = pixel_reader(run, self._root)
+        self._geometry = run.columns(*_GEOMETRY)
+        places = zip(self.table["path"], self.table["index"], strict=True)
+        self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
+        self._times = run.start + self.table["time_s"].to_numpy(np.float64)
+        self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
 
@@ -143,69 +98,62 @@ class Replay:
                 return self.curves()
             return self._history(start - self.run.start).curves(POINTS)
 
+    def quantities(self, since: float | None = None, until: float | None = None) -> Curves:
+        """Quantities of the frames over time, in at most as many moments."""
+        with self._lock:
+            if self._quantities is None:
+                self._quantities = History()
+                columns = self.run.columns(*plotted())
+                values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
+                self._quantities.extend(self.keys, self._times, values)
+            return self._quantities.curves(POINTS, since, until)
+
     def nearest(self, moment: float) -> int | None:
         """Frame whose time is nearest to this one, in seconds since 1970."""
         with self._lock:
-            if not self.count:
-                return None
-            times = self.table["time_s"].to_numpy(np.float64)
-            return int(np.abs(times - (moment - self.run.start)).argmin())
+            return int(np.abs(self._times - moment).argmin()) if self.count else None
 
-    def still(self, number: int) -> Still:
-        """Return a frame; the last few dozen are remembered.
-
-        Raises
-        ------
-        ArchiveError
-            If the scoring does not cover it, or it cannot be read.
-        """
+    def picture(self, number: int) -> FramePicture:
+        """Return a frame; the last few dozen are remembered."""
         with self._lock:
             known = self._kept.pop(number, None)
-            still = known or self._make(number)
-            self._kept[number] = still
+            picture = known or self._make(number)
+            self._kept[number] = picture
             while len(self._kept) > _FRAMES_KEPT:
                 self._kept.popitem(last=False)
-            return still
+            return picture
 
-    def _make(self, number: int) -> Still:
-        row = self.table.iloc[number]
-        known = self._geometry.iloc[number]
-        path, index = str(row["path"]), int(row["index"])
+    def _make(self, number: int) -> FramePicture:
+        known = {name: values[number] for name, values in self._geometry.items()}
         labels = self.run.label_map(number)
-        pixels = self._read_pixels(path, index)
-        jpeg = b"" if pixels is None else to_jpeg(pixels, self._scale(number))[0]
+        pixels = self._read_pixels(*self.keys[number])
+        version = self.run.support_version(number)
         chip = (int(known["chip_width"]), int(known["chip_height"]))
         shape = (int(known["height"]), int(known["width"]))
         if min(*shape, *chip) < 1:  # not known
             chip, shape = (1, 1), (labels.shape[0], labels.shape[1])
         size = float(known["pixel_size"])
-        return Still(
-            number,
-            path,
-            index,
-            self.run.start + float(row["time_s"]),
-            float(row["time_s"]),
-            self.names,
-            tuple(self.colors[n] for n in self.names),
-            labels,
-            self.intervals[number],
-            histogram(self.run.confidence(number)),
-            shape,
-            chip,
-            size if np.isfinite(size) else None,
-            str(known["unit"]) or None,
-            jpeg,
+        return FramePicture(
+            key=self.keys[number],
+            shape=shape,
+            chip_size=chip,
+            jpeg=b"" if pixels is None else to_jpeg(pixels, self._scale(version)),
+            pixel_size=size if np.isfinite(size) else None,
+            unit=hdf.decode(known["unit"]) or None,
+            time=float(self._times[number]),
+            names=self.names,
+            colors=tuple(self.colors[n] for n in self.names),
+            label_map=labels,
+            intervals=self.intervals[number],
+            version=version,
+            number=number,
+            confidence=histogram(self.run.confidence(number)),
         )
 
-    def crop(self, number: int, rect: tuple[int, int, int, int]) -> bytes:
-        """JPEG of a part of a frame (left, top, right, bottom) as it was recorded."""
-        row = self.table.iloc[number]
-        pixels = self._read_pixels(str(row["path"]), int(row["index"]))
-        if pixels is None:
-            return b""
-        left, top, right, bottom = rect
-        scale = self._scale(number) or Normalization.from_percentiles(pixels)
-        return to_jpeg(pixels[top:bottom, left:right], scale)[0]
+    def crop(self, picture: FramePicture, rect: Rect) -> bytes:
+        """JPEG of a part of a frame as it was recorded; empty where its file is out of reach."""
+        pixels = self._read_pixels(*picture.key)
+        return b"" if pixels is None else crop_jpeg(pixels, self._scale(picture.version), rect)
 
     def confidence(self) -> tuple[Counts, int]:
         """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""
@@ -221,8 +169,7 @@ class Replay:
                 continue  # not covered by this scoring
         return total, used
 
-    def _scale(self, number: int) -> Normalization | None:
-        version = self.run.support_version(number)
+    def _scale(self, version: str) -> Normalization | None:
         if version not in self._scales:
             try:
                 self._scales[version] = self.run.support_set(version).normalization
@@ -232,13 +179,52 @@ class Replay:
 
     def _history(self, shift: float) -> History:
         history = History()
-        table = self.table
-        if len(table):
-            keys = list(zip(table["path"].tolist(), table["index"].tolist(), strict=True))
-            times = self.run.start + shift + table["time_s"].to_numpy(np.float64)
-            curves = {name: self.intervals[:, code] for code, name in enumerate(self.names)}
-            history.extend(keys, times, curves)
+        if self.keys:
+            curves = {n: self.intervals[:, i] for i, n in enumerate(self.names)}
+            history.extend(self.keys, self._times + shift, curves)
         return history
+
+
+class PastFrames:
+    """Pictures of past frames of the run that is being made; it is read by one thread at a time."""
+
+    def __init__(self, config: Config, run: RunState, bench: Workbench) -> None:
+        self._config = config
+        self._run = run
+        self._bench = bench
+        self._lock = threading.Lock()
+        self._opened: OpenedRun | None = None
+        self._numbers: dict[Key, int] = {}
+
+    def picture(self, key: Key) -> FramePicture:
+        """Return a frame; its picture is empty where the file is gone.
+
+        Raises
+        ------
+        ArchiveError
+            If nothing is known of it.
+        """
+        recent = self._run.recent(key)
+        if recent is None:
+            with self._lock:
+                return self._archived(key)
+        try:
+            frame = self._bench.frame(key)
+        except FrameError:
+            return recent
+        return replace(recent, jpeg=to_jpeg(frame.pixels, self._bench.scale_of(recent.version)))
+
+    def _archived(self, key: Key) -> FramePicture:
+        if self._opened is None:
+            self._opened = OpenedRun(self._config.run_path, self._config.watch.root)
+            self._numbers = {}
+        elif key not in self._numbers and self._opened.refresh():
+            self._numbers = {}
+        if not self._numbers:
+            self._numbers = {known: n for n, known in enumerate(self._opened.keys)}
+        if key not in self._numbers:
+            raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
+        return self._opened.picture(self._numbers[key])
 
 
 def histogram(confidence: npt.NDArray[np.floating]) -> Counts:

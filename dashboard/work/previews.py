@@ -1,7 +1,6 @@
 """Previews: what a draft makes of the frame that is shown, kept fresh while it changes."""
 
 import logging
-import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import Quality, assess
 from pychip_stream.model.suggestion import Suggestion, suggest
 
+from .background import Latest
 from .drafts import Draft, DraftState
-from .workbench import Key, Studio
+from .frame_pictures import Key
+from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -45,46 +46,25 @@ class Preview:
 
 
 class Previewer:
-    """Keeps the preview of one draft fresh: one fit at a time, the newest state next."""
+    """Keeps the preview of one draft fresh."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._lock = threading.Lock()
-        self._wanted: tuple[int, DraftState, Key] | None = None
-        self._busy = False
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._fits = Latest(bench.fits, self._work)
+        self._asked: tuple[int, Key] | None = None
         self.preview: Preview | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a newer preview is being made."""
-        return self._busy
 
     def ask(self, number: int, state: DraftState, key: Key) -> None:
         """Ask for the preview of a state on a frame; asking again for the same costs nothing."""
-        with self._lock:
-            have = self.preview
-            if (
-                self._wanted is None
-                and have is not None
-                and (have.number, have.key) == (number, key)
-            ):
-                return
-            self._wanted = (number, state, key)
-            if not self._busy:
-                self._busy = True
-                self._studio.fits.submit(self._work)
+        if self._asked != (number, key):
+            self._asked = (number, key)
+            self._fits.ask((number, state, key))
 
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if self._wanted is None:
-                    self._busy = False
-                    return
-                number, state, key = self._wanted
-                self._wanted = None
-            preview = self.preview = self._make(number, state, key)
-            if self._wanted is None and preview.trial is not None:
-                self.preview = self._judged(preview, state)
+    def _work(self, wanted: tuple[int, DraftState, Key]) -> None:
+        number, state, key = wanted
+        preview = self.preview = self._make(number, state, key)
+        if preview.trial is not None and not self._fits.waiting:
+            self.preview = self._judged(preview, state)
 
     def _judged(self, preview: Preview, state: DraftState) -> Preview:
         """Add what takes longer than the labels."""
@@ -108,7 +88,7 @@ class Previewer:
         if len(filled) < 2:
             return Preview(number, key, trouble="choose chips of at least two classes")
         try:
-            return Preview(number, key, self._studio.attempt(state, key))
+            return Preview(number, key, self._bench.attempt(state, key))
         except PychipError as error:
             return Preview(number, key, trouble=str(error))
         except Exception as error:
@@ -117,29 +97,29 @@ class Previewer:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class OpenDraft:
     """What a user works on."""
 
     draft: Draft
     previewer: Previewer
 
 
-class Benches:
-    """The benches of all users; the tabs of one user share theirs."""
+class OpenDrafts:
+    """The drafts of all users; the tabs of one user share theirs."""
 
-    def __init__(self, config: Config, studio: Studio) -> None:
+    def __init__(self, config: Config, bench: Workbench) -> None:
         self._folder = config.support.folder
-        self._studio = studio
-        self._benches: dict[str, Bench] = {}
+        self._bench = bench
+        self._open: dict[str, OpenDraft] = {}
 
-    def of(self, user: str, start: SupportSet | None) -> Bench:
-        """Bench of a user; a new one goes on with the kept draft, or begins from `start`."""
-        bench = self._benches.get(user)
-        if bench is None:
+    def of(self, user: str, start: SupportSet | None) -> OpenDraft:
+        """Draft of a user; a new one goes on with what was kept, or begins from `start`."""
+        found = self._open.get(user)
+        if found is None:
             state = DraftState() if start is None else DraftState.of(start)
-            draft = Draft.open(draft_path(self._folder, user), state, self._studio.frames.submit)
-            bench = self._benches[user] = Bench(draft, Previewer(self._studio))
-        return bench
+            draft = Draft.open(draft_path(self._folder, user), state, self._bench.frames.submit)
+            found = self._open[user] = OpenDraft(draft, Previewer(self._bench))
+        return found
 
 
 def draft_path(folder: Path, user: str) -> Path:

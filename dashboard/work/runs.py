@@ -1,6 +1,5 @@
 """Runs: what lies in the archive folder, a card each."""
 
-import io
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -8,20 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.run import Run, open_run
-from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.frames import inside
-from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.archive.run import open_run
 from pychip_stream.errors import PychipError
-from pychip_stream.export import pictures
-from pychip_stream.export.kinds import PixelReader
-from pychip_stream.formats.reading import read_frame
+from pychip_stream.export.pictures import pixel_reader, thumbnail
 
 PREVIEW_PX = 128
 _LIVE = ".live.h5"
@@ -119,54 +110,13 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
                 failed=len(run) - count,
                 size=_size(path),
                 classes=tuple((n, run.colors[n]) for n in run.names),
-                preview=preview(run, count // 2, pixel_reader(run, root)) if count else b"",
+                preview=thumbnail(run, count // 2, pixel_reader(run, root), PREVIEW_PX)
+                if count
+                else b"",
             )
     except PychipError as error:
         trouble, support = str(error), _is_support_set(path)
         return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
-
-
-def pixel_reader(run: Run, root: Path) -> PixelReader:
-    """Return a function that reads the pixels of a run's frame, or None where they are gone.
-
-    Parameters
-    ----------
-    root
-        Acquisition folder to try where the run does not know its own.
-    """
-    base = run.root or root
-
-    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
-        try:
-            return read_frame(inside(base, path), index).pixels
-        except (PychipError, OSError):
-            return None
-
-    return read
-
-
-def preview(run: Run, number: int, read_pixels: PixelReader) -> bytes:
-    """Small JPEG of a frame with its labels; labels alone where the frame is gone."""
-    labels = run.label_map(number)
-    colors = [run.colors[n] for n in (*run.names, UNKNOWN)]
-    row = run.fractions.iloc[number]
-    pixels = read_pixels(str(row["path"]), int(row["index"]))
-    cell = ChipSize(CELLS, CELLS)
-    painted = pictures.color_labels(
-        labels, colors, cell, (CELLS * labels.shape[0], CELLS * labels.shape[1])
-    )
-    picture = Image.fromarray(painted)
-    if pixels is not None:
-        grey = Normalization.from_percentiles(pixels).apply(pixels)
-        step = max(min(grey.shape) // (2 * PREVIEW_PX), 1)
-        small = np.rint(np.clip(grey[::step, ::step], 0, 1) * 255).astype(np.uint8)
-        frame = Image.fromarray(small).convert("RGB")
-        picture = Image.blend(frame, picture.resize(frame.size, Image.Resampling.NEAREST), 0.4)
-    size = tuple(max(round(n * PREVIEW_PX / max(picture.size)), 1) for n in picture.size)
-    method = Image.Resampling.BOX if pixels is not None else Image.Resampling.NEAREST
-    target = io.BytesIO()
-    picture.resize((size[0], size[1]), method).save(target, "JPEG", quality=85)
-    return target.getvalue()
 
 
 def _stamps(place: Path) -> dict[Path, str]:

@@ -5,7 +5,6 @@ Everything lies in a temporary folder that goes when the viewer goes. No Panel h
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -17,43 +16,29 @@ from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import suffixes
 from pychip_stream.model.encoders import open_encoder
-from pychip_stream.model.grid_advice import GridAdvice
+from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
 from .drafts import Draft, DraftState
-from .frame_pictures import to_jpeg
-from .opened_run import Replay
-from .previews import Previewer
-from .workbench import Key, Studio
+from .frame_pictures import FramePicture
+from .opened_run import OpenedRun
+from .previews import OpenDraft, Previewer
+from .workbench import Workbench
 
 NO_FILE = "No appropriate file was selected"
 _NAME = "result"
 _SUPPORT = "support-set.h5"
 
 
-@dataclass(frozen=True, eq=False)
-class Uploaded:
-    """An image that can be read.
+class UploadBench:
+    """The work on one uploaded image; methods that read or classify belong on a thread.
 
     Attributes
     ----------
-    key
-        Name in the temporary folder, and index.
-    shape
-        Height and width in pixels.
+    uploaded
+        The image; None while there is none.
     advice
         Recommended grid size; None where there is none.
     """
-
-    key: Key
-    shape: tuple[int, int]
-    pixel_size: float | None
-    unit: str | None
-    jpeg: bytes = field(repr=False)
-    advice: GridAdvice | None = None
-
-
-class UploadBench:
-    """The work on one uploaded image; methods that read or classify belong on a thread."""
 
     def __init__(self, config: Config) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pychip-stream-upload-"))
@@ -67,29 +52,23 @@ class UploadBench:
                 ),
             }
         )
-        self.studio = Studio(self._config)
+        self.bench = Workbench(self._config)
         self._results = self._uploads = 0
         self._most_bytes = int(config.watch.max_frame_mb * 2**20)
         self._file: BinaryIO | None = None
         self._name = ""
         self._expected = 0
-        self.uploaded: Uploaded | None = None
+        self.uploaded: FramePicture | None = None
+        self.advice: GridAdvice | None = None
         self._begin_draft(DraftState())
 
     def _begin_draft(self, state: DraftState) -> None:
-        self.draft = Draft(self._folder / "draft.json", state)
-        self.previewer = Previewer(self.studio)
+        self.open = OpenDraft(Draft(self._folder / "draft.json", state), Previewer(self.bench))
 
     # -- the file
 
     def begin(self, name: str, size: int) -> None:
-        """Expect a file.
-
-        Raises
-        ------
-        PychipError
-            If it is of a kind that cannot be read, or too large.
-        """
+        """Expect a file."""
         self._abandon()
         plain = PurePath(name.replace("\\", "/")).name
         safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
@@ -107,13 +86,7 @@ class UploadBench:
         self._file = path.open("wb")
 
     def add(self, data: bytes) -> None:
-        """Take the next piece.
-
-        Raises
-        ------
-        PychipError
-            If none is expected, or it is more than was announced.
-        """
+        """Take the next piece."""
         if self._file is None:
             raise PychipError(NO_FILE)
         if self._file.tell() + len(data) > self._expected:
@@ -121,14 +94,8 @@ class UploadBench:
             raise PychipError(f"{NO_FILE}: more came than was announced")
         self._file.write(data)
 
-    def finish(self) -> Uploaded:
-        """Read the file that has arrived; a new draft begins.
-
-        Raises
-        ------
-        PychipError
-            If it is not whole or cannot be read.
-        """
+    def finish(self) -> FramePicture:
+        """Read the file that has arrived; a new draft begins."""
         if self._file is None:
             raise PychipError(NO_FILE)
         whole = self._file.tell() == self._expected
@@ -138,18 +105,17 @@ class UploadBench:
             raise PychipError(f"{NO_FILE}: it did not arrive whole")
         key = (self._name, 0)
         try:
-            frame = self.studio.frame(key)
+            picture = self.bench.picture(key, title=key[0].partition("/")[2])
         except PychipError as error:
             raise PychipError(f"{NO_FILE}: {error}") from error
         try:
-            advice = self.studio.advise(key)
+            self.advice = recommend_grid(self.bench.frame(key))
         except PychipError:
-            advice = None
-        jpeg, _ = to_jpeg(frame.pixels, None)
+            self.advice = None
         state = DraftState()
-        self._begin_draft(state.resize(advice.size) if advice is not None else state)
-        self.uploaded = Uploaded(key, frame.shape, frame.pixel_size, frame.unit, jpeg, advice)
-        return self.uploaded
+        self._begin_draft(state if self.advice is None else state.resize(self.advice.size))
+        self.uploaded = picture
+        return picture
 
     def _abandon(self) -> None:
         if self._file is not None:
@@ -161,21 +127,15 @@ class UploadBench:
 
     # -- the result
 
-    def classify(self, state: DraftState, author: str) -> Replay:
-        """Classify the image, every frame of it where it is a stack, into an archive of its own.
-
-        Raises
-        ------
-        PychipError
-            If the examples make no support set, or the image cannot be classified.
-        """
+    def classify(self, state: DraftState, author: str) -> OpenedRun:
+        """Classify the image, every frame of it where it is a stack, into an archive of its own."""
         uploaded = self.uploaded
         if uploaded is None:
             raise PychipError(NO_FILE)
         empty = [name for name, count in state.counts.items() if not count]
         if empty:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
-        support = self.studio.build(state, uploaded.key, author)
+        support = self.bench.build(state, uploaded.key, author)
         analyst = Analyst.of(support, open_encoder(self._config.encoder), self._config.classify)
         self._results += 1
         image = self._root / uploaded.key[0]
@@ -185,11 +145,11 @@ class UploadBench:
             folder, image.stem, segment_frames=64, segment_s=5.0,
             embeddings=True, metadata={"root": str(image.parent)},
         )  # fmt: skip
-        replay = Replay(classify(Batch.of([image]), analyst, writer), image.parent)
-        if not replay.count:
-            reasons = replay.run.failed["reason"].tolist()
+        opened = OpenedRun(classify(Batch.of([image]), analyst, writer), image.parent)
+        if not opened.count:
+            reasons = opened.run.failed["reason"].tolist()
             raise PychipError(str(reasons[0]) if reasons else "nothing could be classified")
-        return replay
+        return opened
 
     def support_file(self) -> Path:
         """Support set file of the newest result."""
@@ -197,7 +157,7 @@ class UploadBench:
 
     def close(self) -> None:
         """Remove everything."""
-        self.studio.close()
+        self.bench.close()
         if self._file is not None:
             self._file.close()
             self._file = None

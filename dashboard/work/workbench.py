@@ -1,14 +1,10 @@
-"""Studio: the examples page's work behind the scenes, on threads of its own."""
+"""Workbench: frames, support sets and fits for all pages, on threads of its own."""
 
-import io
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-from PIL import Image
+from dataclasses import replace
 
 from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
@@ -25,22 +21,20 @@ from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
+from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
 from pychip_stream.formats.reading import read_frame
-from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 
 from .drafts import DraftState, Pick
+from .frame_pictures import FramePicture, Key
 
-logger = logging.getLogger(__name__)
-
-Key = tuple[str, int]
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
 
 
-class Studio:
+class Workbench:
     """Reads frames, fits drafts, keeps and publishes versions; every method may take long.
 
     `frames` reads and encodes pictures; `fits` uses the encoder, one thing after another; `long`
@@ -60,61 +54,61 @@ class Studio:
 
     def close(self) -> None:
         """Begin nothing more."""
-        self.frames.shutdown(wait=False, cancel_futures=True)
-        self.fits.shutdown(wait=False, cancel_futures=True)
-        self.long.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.frames, self.fits, self.long):
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def frame(self, key: Key) -> Frame:
-        """Read a frame of the acquisition folder; the last few are remembered.
+    def read(self, key: Key) -> Frame:
+        """Read a frame of the acquisition folder.
 
         Raises
         ------
         FrameError
             If it cannot be read.
         """
+        limit = int(self._config.watch.max_frame_mb * 2**20)
+        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
+        # Relative names keep support sets free of this machine's folders.
+        return replace(found, source=key[0], index=key[1])
+
+    def frame(self, key: Key) -> Frame:
+        """Read a frame as `read` does; the last few are remembered."""
         with self._lock:
             known = self._read.pop(key, None)
             if known is not None:
                 self._read[key] = known
                 return known
-        limit = int(self._config.watch.max_frame_mb * 2**20)
-        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
-        # Relative names keep support sets free of this machine's folders.
-        frame = Frame(
-            found.pixels, found.pixel_size, found.unit, found.time, found.exposure_s, *key
-        )
+        frame = self.read(key)
         with self._lock:
             self._read[key] = frame
             while len(self._read) > _FRAMES_KEPT:
                 self._read.popitem(last=False)
         return frame
 
-    def advise(self, key: Key) -> GridAdvice:
-        """Recommend a chip size for a frame.
+    def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
+        """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
+        frame = self.frame(key)
+        jpeg = to_jpeg(frame.pixels, self.scale_of(version))
+        return FramePicture(
+            key=key, shape=frame.shape, jpeg=jpeg, pixel_size=frame.pixel_size, unit=frame.unit,
+            version=version, title=title,
+        )  # fmt: skip
 
-        Raises
-        ------
-        FrameError
-            If it cannot be read.
-        """
-        return recommend_grid(self.frame(key))
+    def crop(self, picture: FramePicture, rect: Rect) -> bytes:
+        """JPEG of a part of a frame as it was recorded; raises as `read`."""
+        scale = self.scale_of(picture.version)
+        return crop_jpeg(self.frame(picture.key).pixels, scale, rect)
 
     def support(self, version: str) -> SupportSet:
-        """Load a saved version; the last few are remembered.
-
-        Raises
-        ------
-        SupportError
-            If it is not there or damaged.
-        """
+        """Load a saved version; the last few are remembered."""
         with self._lock:
             known = self._loaded.get(version)
         if known is None:
             known = load_support(self.folder.path(version))
-            self._remember(known)
+            self.know(known)
         return known
 
-    def _remember(self, support: SupportSet) -> None:
+    def know(self, support: SupportSet) -> None:
+        """Remember a version, for a while."""
         with self._lock:
             self._loaded[support.version] = support
             while len(self._loaded) > 2 * _FRAMES_KEPT:
@@ -127,11 +121,6 @@ class Studio:
         ----------
         key
             Frame that is shown.
-
-        Raises
-        ------
-        PychipError
-            If that is impossible, or a frame is not there any more.
         """
         if state.parent is not None and not note:
             saved = self.support(state.parent)
@@ -143,7 +132,7 @@ class Studio:
             state.chip_size,
             classes,
             [self._choice(pick, state.chip_size) for pick in state.picks],
-            self.normalization(state),
+            self.scale_of(state.parent or ""),
             shown=self.frame(key),
             parent=state.parent,
             author=author,
@@ -152,23 +141,15 @@ class Studio:
 
     def scale_of(self, version: str) -> Normalization | None:
         """Intensity range of a saved version; None where it is not here."""
+        if not version:
+            return None
         try:
             return self.support(version).normalization
         except PychipError:
             return None
 
-    def normalization(self, state: DraftState) -> Normalization | None:
-        """Intensity range of a draft: that of the set it comes from; None: not fixed yet."""
-        return None if state.parent is None else self.scale_of(state.parent)
-
     def attempt(self, state: DraftState, key: Key) -> Trial:
-        """Fit a draft and classify a frame with it; only on the thread `fits`.
-
-        Raises
-        ------
-        PychipError
-            If that is impossible.
-        """
+        """Fit a draft and classify a frame with it; only on the thread `fits`."""
         return self.attempt_set(self.build(state, key), key)
 
     def attempt_set(self, support: SupportSet, key: Key) -> Trial:
@@ -181,13 +162,7 @@ class Studio:
         return attempt(support, self.frame(key), self._encoder, self._config.classify)
 
     def save(self, state: DraftState, key: Key, author: str, note: str) -> SupportSet:
-        """Keep a draft as a version, with its classifier's numbers; it is not published.
-
-        Raises
-        ------
-        PychipError
-            If a class has no chip, or it cannot be written.
-        """
+        """Keep a draft as a version, with its classifier's numbers; it is not published."""
         empty = [name for name, count in state.counts.items() if not count]
         if empty:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
@@ -195,17 +170,11 @@ class Studio:
         save_support(
             trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
         )
-        self._remember(trial.support)
+        self.know(trial.support)
         return trial.support
 
     def publish(self, version: str, author: str) -> str:
-        """Make a saved version the current one of the running worker; returns it.
-
-        Raises
-        ------
-        PychipError
-            If the hub does not answer or refuses.
-        """
+        """Make a saved version the current one of the running worker; returns it."""
         data = bytes_array(read_file(self.folder.path(version)))
         return request(self._config.wire, PublishSupport(author=author), data).detail
 
@@ -217,11 +186,6 @@ class Studio:
         progress
             Called with frames done and their total; what it raises ends the work, and the run
             stays as it was.
-
-        Raises
-        ------
-        PychipError
-            If the run keeps no embeddings that fit, or cannot be written.
         """
         path, support = self._config.run_path, self.support(version)
         with open_run(path) as run:
@@ -246,12 +210,7 @@ class Studio:
             grid = Grid.of(choice.frame.shape, size)
             pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
             scale = scale or Normalization.from_percentiles(choice.frame.pixels)
-        grey = (scale or Normalization.from_percentiles(pixels)).apply(pixels)
-        picture = Image.fromarray(np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8))
-        picture.thumbnail((_THUMB_PX, _THUMB_PX))
-        target = io.BytesIO()
-        picture.save(target, "JPEG", quality=80)
-        return target.getvalue()
+        return to_jpeg(pixels, scale, _THUMB_PX)
 
     def _choice(self, pick: Pick, size: ChipSize) -> Choice:
         """Where a pick comes from: its frame, or the version it was loaded from."""

@@ -6,7 +6,7 @@ looked up in the run when the labels come back.
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, UsageError
+from pychip_stream.export.kinds import PixelReader
+from pychip_stream.export.pictures import to_grey
 from pychip_stream.model import audited
 from pychip_stream.model.audited import Audit
 
 TABLE = "audit.csv"
 COLUMNS = ("number", "picture", "path", "index", "row", "column", "true_label")
 _SMALLEST_PICTURE = 288
-
-PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,7 @@ def _paint(run: Run, chip: AuditChip, pixels: npt.NDArray[np.generic] | None, ta
     except (FrameError, UsageError):
         return False
     values = support.normalization.apply(pixels)
-    patch = grid.patch(values, chip.row, chip.column, (size.height, size.width))
-    grey = np.clip(np.rint(patch.astype(np.float64) * 255), 0, 255).astype(np.uint8)
+    grey = to_grey(grid.patch(values, chip.row, chip.column, (size.height, size.width)))
     zoom = -(-_SMALLEST_PICTURE // min(grey.shape))
     picture = Image.fromarray(grey).convert("RGB")
     picture = picture.resize((grey.shape[1] * zoom, grey.shape[0] * zoom), Image.Resampling.NEAREST)

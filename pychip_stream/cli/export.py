@@ -4,13 +4,11 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
 from pychip_stream.cli.output import choose_scoring, failed_frames, progress, report, say
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import PychipError, StoppedError, UsageError
+from pychip_stream.errors import StoppedError, UsageError
 from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
@@ -114,21 +112,13 @@ def run_contents(run: "Run") -> dict[str, object]:
 
 def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
-    from pychip_stream.domain.frames import inside
-    from pychip_stream.formats.reading import read_frame
+    from pychip_stream.export.pictures import pixel_reader
 
     base = root or run.root
     if base is None or not base.is_dir():
         say(f"{base}: frames are not there; the pictures show the labels alone (--frames ROOT)")
         return _no_pixels
-
-    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
-        try:
-            return read_frame(inside(base, path), index).pixels
-        except (PychipError, OSError):
-            return None
-
-    return read
+    return pixel_reader(run, base, moved=True)
 
 
 def _no_pixels(_path: str, _index: int) -> None:

@@ -1,5 +1,6 @@
-"""Pictures: frames of a run, the label map alone and over the frame."""
+"""Pictures: frames of a run for the eye, the label map alone and over the frame."""
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import writing
 from pychip_stream.archive.run import Run
-from pychip_stream.domain.chips import ChipSize
+from pychip_stream.config import WatchConfig
+from pychip_stream.domain.chips import CELLS, ChipSize
+from pychip_stream.domain.frames import inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
@@ -26,6 +29,7 @@ from pychip_stream.export.kinds import (
     Progress,
     no_progress,
 )
+from pychip_stream.formats.reading import read_frame
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -34,6 +38,98 @@ _NICE = (1.0, 2.0, 5.0)
 _LARGER = {"pm": "nm", "nm": "µm", "µm": "mm"}
 _OUTSIDE = 40
 """Grey of pixels that no chip covers."""
+_JPEG_QUALITY = 85
+VIEW_PX = 1024
+"""Longest edge of a picture for the screen."""
+
+Rect = tuple[int, int, int, int]
+"""Part of a frame in whole pixels: left, top, right, bottom."""
+
+
+def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> PixelReader:
+    """Return a function that reads the pixels of a run's frames.
+
+    No frame is read that needs more memory than `watch.max_frame_mb` of the run allows.
+
+    Parameters
+    ----------
+    root
+        Acquisition folder where the run does not know its own.
+    moved
+        The frames are in `root` now, whatever the run knows.
+    """
+    base = root if moved else run.root or root
+    watch = run.config.get("watch")
+    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
+    usual = WatchConfig.model_fields["max_frame_mb"].default
+    known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
+    limit = int(known * 2**20)
+
+    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
+        if base is None:
+            return None
+        try:
+            return read_frame(inside(base, path), index, max_bytes=limit).pixels
+        except (PychipError, OSError):
+            return None
+
+    return read
+
+
+def to_grey(values: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Grey levels of normalised values; 0…1 is black to white."""
+    scaled: npt.NDArray[np.float32] = np.clip(np.asarray(values, np.float32), 0, 1) * 255
+    return np.rint(scaled).astype(np.uint8)
+
+
+def to_jpeg(
+    pixels: npt.NDArray[np.generic], normalization: Normalization | None, edge: int = VIEW_PX
+) -> bytes:
+    """Encode a frame, or a part of it, for the screen.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) counts.
+    normalization
+        Of the run, so that an empty frame looks empty; None: the frame's own percentiles.
+    edge
+        Longest edge of the picture in pixels; larger frames are averaged down.
+    """
+    small = _reduced(pixels, edge)
+    scale = normalization or Normalization.from_percentiles(small)
+    return encode_jpeg(Image.fromarray(to_grey(scale.apply(small))), edge)
+
+
+def crop_jpeg(
+    pixels: npt.NDArray[np.generic], normalization: Normalization | None, rect: Rect
+) -> bytes:
+    """Encode a part of a frame as it was recorded, in the grey levels of the whole one."""
+    left, top, right, bottom = rect
+    scale = normalization or Normalization.from_percentiles(pixels)
+    return to_jpeg(pixels[top:bottom, left:right], scale, edge=2 * VIEW_PX)
+
+
+def encode_jpeg(picture: Image.Image, edge: int) -> bytes:
+    """Encode a picture whose longest edge becomes at most `edge`."""
+    longest = max(picture.size)
+    if longest > edge:
+        width, height = (max(round(n * edge / longest), 1) for n in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BOX)
+    target = io.BytesIO()
+    picture.save(target, "JPEG", quality=_JPEG_QUALITY)
+    return target.getvalue()
+
+
+def _reduced(pixels: npt.NDArray[np.generic], edge: int) -> npt.NDArray[np.generic]:
+    """Mean of squares, not yet below `edge`; a remainder at the borders is left out."""
+    factor = max(pixels.shape) // edge
+    if factor < 2:
+        return pixels
+    height, width = (max(n // factor, 1) for n in pixels.shape)
+    down, across = (min(factor, n) for n in pixels.shape)
+    squares = pixels[: height * down, : width * across].reshape(height, down, width, across)
+    return np.asarray(squares.mean(axis=(1, 3), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -93,7 +189,7 @@ def overlay(grey: npt.NDArray[np.floating], painted: Rgb, covered: tuple[int, in
     covered
         Height and width of the area that the chips cover; beyond it the frame stays grey.
     """
-    frame = np.repeat((np.clip(grey, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+    frame = np.repeat(to_grey(grey)[..., None], 3, axis=2)
     mixed = frame.astype(np.float32) * (1 - _OPACITY) + painted.astype(np.float32) * _OPACITY
     out = frame.copy()
     out[: covered[0], : covered[1]] = mixed[: covered[0], : covered[1]].astype(np.uint8)
@@ -267,6 +363,24 @@ class Studio:
             except PychipError:
                 self._scales[version] = None
         return self._scales[version]
+
+
+def thumbnail(run: Run, number: int, read_pixels: PixelReader, edge: int) -> bytes:
+    """Small JPEG of a frame with its labels over it; labels alone where the frame is gone."""
+    labels = run.label_map(number)
+    rows, columns = labels.shape
+    cell = max(2 * edge // max(rows, columns), CELLS)
+    colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
+    shape = (rows * cell, columns * cell)
+    picture = color_labels(labels, colors, ChipSize(cell, cell), shape)
+    row = run.fractions.iloc[number]
+    pixels = read_pixels(str(row["path"]), int(row["index"]))
+    if pixels is not None:
+        small = _reduced(pixels, 2 * edge)
+        grey = Image.fromarray(to_grey(Normalization.from_percentiles(small).apply(small)))
+        fitted = np.asarray(grey.resize(shape[::-1], Image.Resampling.BOX), np.float32) / 255
+        picture = overlay(fitted, picture, shape)
+    return encode_jpeg(Image.fromarray(picture), edge)
 
 
 def export_png(

@@ -1,16 +1,19 @@
-"""Monitor: what a run is doing, in one line for the terminal."""
+"""Health of a run: what its services say of themselves and of its frames."""
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import zmq
 
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.wire import messages
@@ -21,62 +24,113 @@ from pychip_stream.wire.messages import Alert, Live, Seen, Status
 SILENT_S = 3.5
 """A service that has not been heard of for this long is stalled; hearts beat every second."""
 TROUBLED = frozenset({"stalled", "paused", "failed"})
-STAGES = ("seen", "read", "classified", "archived", "shown")
+STALLED_S = 5.0
+"""Frames wait, and none was classified for this long."""
+STAGES = ("seen", "read", "classified", "received", "archived", "shown")
+"""What ends each stretch of a frame's way: the watcher's sight, the worker's reading and labels,
+the archiver's receipt, the disk, a viewer's screen."""
+_IN_FLIGHT = 2
 _RATE_WINDOW_S = 10.0
+_GAPS = 20
 _MOST_INSTANCES = 300
+_MOST_ALERTS = 200
+
+Light = Literal["live", "behind", "stalled", "idle", "waiting", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """How fresh what is known is: in a word, and in a sentence for people."""
+
+    light: Light
+    text: str
+    detail: str = ""
 
 
 class RunHealth:
     """Newest values of everything that a run publishes.
+
+    One thread takes messages in; others may read, since what they see is replaced, not changed.
 
     Attributes
     ----------
     statuses
         Last status of each instance.
     heard
-        When it was heard, on the clock of `time.monotonic`.
+        When it was heard, on the clock of `time.monotonic`, as are all the moments here.
+    heard_at
+        When the hub was last heard; None: never.
+    seen, seen_at
+        Newest frame in the folder, and when it was seen.
     newest
         Classified frame with the latest acquisition time.
+    classified_at
+        When the last classified frame was heard of.
     fractions
         Of the newest frame: class (and unknown) → 0…1.
     alerts
-        Last alert of each rule.
+        Last alert of each rule, the latest last.
     """
 
     def __init__(self) -> None:
-        self.statuses: dict[str, Status] = {}
-        self.heard: dict[str, float] = {}
+        self.statuses: Mapping[str, Status] = {}
+        self.heard: Mapping[str, float] = {}
+        self.heard_at: float | None = None
+        self.seen: FrameRef | None = None
+        self.seen_at: float | None = None
         self.newest: Live | None = None
-        self.fractions: dict[str, float] = {}
-        self.alerts: dict[str, Alert] = {}
+        self.classified_at: float | None = None
+        self.fractions: Mapping[str, float] = {}
+        self.alerts: Mapping[str, Alert] = {}
+        self._begun = time.monotonic()
+        self._last: Live | None = None
+        self._arrivals: deque[float] = deque(maxlen=_GAPS)
         self._archived: deque[tuple[float, float]] = deque(maxlen=600)
-        self._seen_at: float | None = None
         self._measured: dict[str, deque[float]] = {
             q.name: deque(maxlen=q.smoothed) for q in OF_FRAMES
         }
 
-    def take(self, received: Received) -> None:
-        """Take in one message of the hub."""
+    def take(self, received: Received) -> bool:
+        """Take in one message of the hub; whether it was new.
+
+        The hub repeats the newest of some messages for whoever joins late.
+        """
         message, now = received.packet.message, time.monotonic()
+        self.heard_at = now
         if isinstance(message, Status):
             if message.instance not in self.statuses and len(self.statuses) >= _MOST_INSTANCES:
-                return  # somebody makes up names
-            self.statuses[message.instance] = message
-            self.heard[message.instance] = now
+                return False  # somebody makes up names
+            self.heard = {**self.heard, message.instance: now}
+            self.statuses = {**self.statuses, message.instance: message}
             if message.service == "watcher":
                 self._archived.append((now, self.counter("archived")))
         elif isinstance(message, Seen):
-            # The first may be a repeat for late joiners, of a frame that is older.
-            age = max(time.time() - message.frame.seen, 0.0) if self._seen_at is None else 0.0
-            self._seen_at = now - age
+            return self._take_seen(message.frame, now)
         elif isinstance(message, Alert):
-            self.alerts[message.rule] = message
+            others = {rule: a for rule, a in self.alerts.items() if rule != message.rule}
+            for rule in list(others)[: max(len(others) + 1 - _MOST_ALERTS, 0)]:
+                del others[rule]
+            self.alerts = {**others, message.rule: message}
         elif isinstance(message, Live):
-            self._take_live(message, received.packet.arrays)
+            return self._take_live(message, received.packet.arrays, now)
+        return True
 
-    def _take_live(self, live: Live, arrays: Arrays) -> None:
+    def _take_seen(self, frame: FrameRef, now: float) -> bool:
+        if frame == self.seen:
+            return False
+        # The first may be a repeat of a frame that is older.
+        age = max(time.time() - frame.seen, 0.0) if self.seen is None else 0.0
+        self.seen, self.seen_at = frame, now - age
+        self._arrivals.append(now)
+        return True
+
+    def _take_live(self, live: Live, arrays: Arrays, now: float) -> bool:
+        last, self._last = self._last, live
+        if last is not None and (last.frame, last.received) == (live.frame, live.received):
+            return False
         if live.status != "ok" or "intervals" not in arrays:
-            return
+            return True
+        self.classified_at = now
         if self.newest is None or live.frame.time >= self.newest.frame.time:
             self.newest = live
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
@@ -85,19 +139,27 @@ class RunHealth:
             for name, value in live.measured.items():
                 if name in self._measured and np.isfinite(value):
                     self._measured[name].append(value)
+        return True
 
     def counter(self, name: str, instance: str = "watcher") -> float:
         """Return a counter of a service, 0 until it was heard."""
         status = self.statuses.get(instance)
         return status.counters.get(name, 0.0) if status else 0.0
 
+    def quiet_s(self, instance: str) -> float:
+        """Seconds since a service was heard of."""
+        return time.monotonic() - self.heard[instance]
+
+    def silent(self, instance: str) -> bool:
+        """Whether a service has said nothing for so long that it is taken for gone."""
+        return self.quiet_s(instance) > SILENT_S
+
     def state(self, instance: str) -> str:
         """Return the state of a service, "stalled" when it has gone silent."""
         status = self.statuses.get(instance)
         if status is None:
             return "starting"
-        silent = time.monotonic() - self.heard[instance] > SILENT_S
-        return "stalled" if silent else status.state
+        return "stalled" if self.silent(instance) else status.state
 
     def troubles(self) -> list[str]:
         """List what is not as it should be, one line each."""
@@ -113,20 +175,49 @@ class RunHealth:
     @property
     def rate(self) -> float:
         """Archived frames per second over the last seconds."""
-        recent = [p for p in self._archived if p[0] > time.monotonic() - _RATE_WINDOW_S]
+        recent = [p for p in list(self._archived) if p[0] > time.monotonic() - _RATE_WINDOW_S]
         if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
             return 0.0
         return (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
 
     @property
+    def gap_s(self) -> float:
+        """Usual time between two frames that come to the folder; 0 before two have come."""
+        times = list(self._arrivals)
+        return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+    @property
     def silence_s(self) -> float:
         """Seconds since a new frame was seen; NaN before the first."""
-        return float("nan") if self._seen_at is None else time.monotonic() - self._seen_at
+        return float("nan") if self.seen_at is None else time.monotonic() - self.seen_at
+
+    def liveness(self) -> Liveness:
+        """Say whether what is known is what happens now."""
+        now = time.monotonic()
+        if now - (self.heard_at or self._begun) > SILENT_S:
+            return Liveness(
+                "lost", "no connection to the run", "the hub is silent; it is restarted"
+            )
+        behind = int(self.counter("behind"))
+        if self.classified_at is None and behind == 0:
+            return Liveness("waiting", "waiting for the first frame")
+        since = ""
+        if self.newest is not None:
+            since = f" since {datetime.fromtimestamp(self.newest.received):%H:%M:%S}"
+        frames = f"{behind} frame" + "s" * (behind != 1)
+        quiet_s = now - max(self.classified_at or self._begun, self._begun)
+        if behind > 0 and quiet_s > max(STALLED_S, 3 * self.gap_s):
+            return Liveness("stalled", f"stalled{since}", f"{frames} waiting")
+        if behind > _IN_FLIGHT:
+            return Liveness("behind", f"{frames} behind", "the newest is shown first")
+        if quiet_s > max(STALLED_S, 5 * self.gap_s):
+            return Liveness("idle", f"no new frame{since}", "everything is analysed")
+        return Liveness("live", "live")
 
     @property
     def measured(self) -> dict[str, float]:
         """Quantities of the newest frames, each the median of as many as it says."""
-        return {name: float(np.median(last)) for name, last in self._measured.items() if last}
+        return {n: float(np.median(list(last))) for n, last in self._measured.items() if last}
 
     def values(self) -> dict[tuple[str, str], float]:
         """Everything that alert rules can watch."""
@@ -150,13 +241,12 @@ class RunHealth:
 
     def document(self) -> dict[str, Any]:
         """Everything as one JSON document."""
-        now = time.monotonic()
         parts = {
             instance: {
                 "service": status.service,
                 "state": self.state(instance),
                 "detail": status.detail,
-                "heard_s": round(now - self.heard[instance], 2),
+                "heard_s": round(self.quiet_s(instance), 2),
                 "counters": status.counters,
             }
             for instance, status in sorted(self.statuses.items())
@@ -165,7 +255,7 @@ class RunHealth:
             "services": parts,
             "frames": {n: int(self.counter(n)) for n in ("seen", "archived", "behind", "failed")},
             "frames_per_s": round(self.rate, 3),
-            "fractions": self.fractions,
+            "fractions": dict(self.fractions),
             "latency": self.latency(),
             "alerts": {
                 name: {"state": a.state, "level": a.level, "reason": a.reason, "time": a.time}
@@ -186,31 +276,36 @@ class RunHealth:
         return {stage: split[stage] for stage in (*STAGES, "total") if stage in split}
 
 
-class LatencySplit:
-    """Rolling percentiles of the time that frames spend on each stretch of their way.
+def stretches(frame: FrameRef, read: float, classified: float, **later: float) -> dict[str, float]:
+    """Seconds that a frame spent before each stage it has reached, and in "total".
 
-    Stages are named by what they end with: seen (since it was written), read (since it was
-    seen: the wait for a worker is part of it), classified, archived, shown; total is from the
-    writing to the last of them. Clocks of different machines enter where the stages do.
+    Moments that are not known (0 or NaN) and clocks of other machines that disagree say nothing.
+
+    Parameters
+    ----------
+    read, classified, later
+        When it reached these of the `STAGES`, in seconds since 1970.
     """
+    moments = {"seen": frame.seen, "read": read, "classified": classified, **later}
+    way = [("written", frame.mtime_ns * 1e-9), *((s, moments.get(s, 0.0)) for s in STAGES)]
+    known = [(stage, t) for stage, t in way if np.isfinite(t) and t > 0]
+    found = {b[0]: b[1] - a[1] for a, b in pairwise(known) if b[1] >= a[1]}
+    if len(known) > 1 and known[-1][1] >= known[0][1]:
+        found["total"] = known[-1][1] - known[0][1]
+    return found
+
+
+class LatencySplit:
+    """Rolling percentiles of the seconds that frames spend before each of the `STAGES`."""
 
     def __init__(self, keep: int = 512) -> None:
         self._keep = keep
         self._stretches: dict[str, deque[float]] = {}
 
-    def add(self, **seconds: float) -> None:
-        """Note the stretches of one frame; NaN for what is not known."""
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Note the stretches of one frame."""
         for stage, value in seconds.items():
-            if np.isfinite(value):
-                self._stretches.setdefault(stage, deque(maxlen=self._keep)).append(value)
-
-    def add_stages(self, times: Iterable[tuple[str, float]]) -> None:
-        """Note when a frame reached each stage, in order, in seconds since 1970; 0 unknown."""
-        known = [(stage, t) for stage, t in times if np.isfinite(t) and t > 0]
-        stretches = {b[0]: b[1] - a[1] for a, b in pairwise(known) if b[1] >= a[1]}
-        if len(known) > 1 and known[-1][1] >= known[0][1]:
-            stretches["total"] = known[-1][1] - known[0][1]
-        self.add(**stretches)
+            self._stretches.setdefault(stage, deque(maxlen=self._keep)).append(value)
 
     def counters(self) -> dict[str, float]:
         """Return "latency.STAGE.p50", ….p95 and ….p99 in seconds, for a status."""

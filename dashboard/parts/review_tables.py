@@ -1,8 +1,6 @@
 """Review tables: what a run says about itself, as plain texts for the page."""
 
-import math
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,10 @@ from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 
-from ..work.opened_run import Replay, Still
+from ..work.frame_pictures import FramePicture
+from ..work.opened_run import OpenedRun
 from ..work.runs import RunCard
+from ..work.words import count, duration, moment, percent, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ClassDifference:
     largest: float
 
 
-def differences(first: Replay, second: Replay) -> tuple[list[ClassDifference], int]:
+def differences(first: OpenedRun, second: OpenedRun) -> tuple[list[ClassDifference], int]:
     """Every class of either, and the number of frames that both have (same path and index)."""
     names = dict.fromkeys([*first.names, *second.names])
     columns = ["path", "index"]
@@ -60,15 +60,15 @@ def differences(first: Replay, second: Replay) -> tuple[list[ClassDifference], i
     return rows, len(both)
 
 
-def same_frame(still: Still, other: Replay) -> int | None:
+def same_frame(picture: FramePicture, other: OpenedRun) -> int | None:
     """Return the number of a frame in another run; None where it has none of this name."""
-    table = other.table
-    found = np.flatnonzero((table["path"] == still.path) & (table["index"] == still.index))
-    return int(found[0]) if len(found) else None
+    return other.keys.index(picture.key) if picture.key in other.keys else None
 
 
-def agreement(first: Still, second: Still) -> float | None:
+def agreement(first: FramePicture, second: FramePicture) -> float | None:
     """Share of chips with the same name; None on different grids."""
+    if first.label_map is None or second.label_map is None:
+        return None
     if first.label_map.shape != second.label_map.shape:
         return None
     a = np.asarray(first.names)[first.label_map]
@@ -76,10 +76,10 @@ def agreement(first: Still, second: Still) -> float | None:
     return float((a == b).mean())
 
 
-def _column(replay: Replay, name: str) -> "np.typing.NDArray[np.float64]":
-    if name not in replay.names:
-        return np.full(replay.count, np.nan)
-    return replay.intervals[:, replay.names.index(name), 0]
+def _column(opened: OpenedRun, name: str) -> "np.typing.NDArray[np.float64]":
+    if name not in opened.names:
+        return np.full(opened.count, np.nan)
+    return np.asarray(opened.intervals[:, opened.names.index(name), 0])
 
 
 def _mean(values: "np.typing.NDArray[np.float64]") -> float:
@@ -211,43 +211,6 @@ def difference_table(first: str, second: str, rows: list[ClassDifference], commo
 def scoring_label(name: str) -> str:
     """Name of a scoring for people."""
     return "as acquired" if name == ACQUIRED else name[:8]
-
-
-def percent(value: float) -> str:
-    """Write a fraction for people."""
-    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
-
-
-def moment(seconds: float) -> str:
-    """Date and time of day here."""
-    if not math.isfinite(seconds) or seconds <= 0:
-        return "no date"
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration(seconds: float) -> str:
-    """Length of time for people."""
-    if not math.isfinite(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def size(number: float) -> str:
-    """Bytes for people."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
-def count(number: int, what: str) -> str:
-    """Write a number with its noun."""
-    return f"{number} {what}" + "s" * (number != 1)
 
 
 def _failed(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Versions panel: save a draft, load, compare and publish versions, label the past again."""
+"""Versions: save a draft, load, compare and publish versions, label the past again."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,12 @@ from pychip_stream.analysis.drafting import agreement
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import PychipError
 
-from ..page import SMALL_BUTTONS, Desk, Viewer, plain_text
-from ..work.background import Job
-from ..work.drafts import DraftState
-from ..work.previews import Bench
-from ..work.workbench import Key
+from ..accounts import Viewer
+from ..work.background import Background, Progress
+from ..work.drafts import Draft, DraftState
+from ..work.frame_pictures import Key
+from ..work.workbench import Workbench
+from .layouts import SMALL_BUTTONS, plain_text
 
 _LIST_S = 2.0
 
@@ -25,15 +26,21 @@ class VersionsPanel:
     """What becomes of a draft. One piece of work at a time; its outcome is said below."""
 
     def __init__(
-        self, desk: Desk, viewer: Viewer, bench: Bench, key: Callable[[], Key | None]
+        self,
+        bench: Workbench,
+        background: Background,
+        viewer: Viewer,
+        draft: Draft,
+        key: Callable[[], Key | None],
     ) -> None:
-        self._desk = desk
-        self._viewer = viewer
         self._bench = bench
+        self._background = background
+        self._viewer = viewer
+        self._draft = draft
         self._key = key
-        self._job: Job | None = None
+        self._job: tuple[str, Progress] | None = None
         self._list_at = 0.0
-        self._listed: tuple[list[str], str | None, str | None] = ([], None, None)
+        self._listed: tuple[object, str | None] | None = None
         small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
         self._note = pmui.TextInput(
             label="note", placeholder="what has changed, and why", size="small",
@@ -79,43 +86,47 @@ class VersionsPanel:
         """Show the list of versions and how far the work is."""
         if now - self._list_at > _LIST_S:
             self._list_at = now
-            self._refresh_list()
-        job = self._job
-        if job is None:
-            return
-        if job.total:
-            self._bar.value = round(100 * job.done / job.total)
-        outcome = job.outcome()
-        if outcome is None:
-            return
-        self._job = None
-        self._bar.visible = self._cancel.visible = False
-        good, text = outcome
-        self._state.object = text if good else f"{job.what} failed: {text}"
-        self._list_at = 0.0
+            self._background.do(
+                self._list_versions, self._show_list, failed=lambda _text: None, slot="versions"
+            )
+        if self._job is not None and (share := self._job[1].share) is not None:
+            self._bar.value = round(100 * share)
 
     def _begin(
-        self, what: str, work: Callable[[Job], str], pool: ThreadPoolExecutor | None = None
+        self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
         if self._job is not None:
-            self._state.object = f"wait: {self._job.what} is not done yet"
+            self._state.object = f"wait: {self._job[0]} is not done yet"
             return
         self._state.object = f"{what}…"
-        self._job = Job(pool or self._desk.studio.fits, what, work)
+        progress = Progress()
+        self._job = (what, progress)
+        self._background.do(
+            lambda: work(progress),
+            self._end,
+            failed=lambda text: self._end(f"{what} failed: {text}"),
+            pool=pool or self._bench.fits,
+        )
+
+    def _end(self, text: str) -> None:
+        self._job = None
+        self._bar.visible = self._cancel.visible = False
+        self._state.object = text
+        self._list_at = 0.0
 
     def _do_cancel(self) -> None:
         if self._job is not None:
-            self._job.cancelled.set()
+            self._job[1].cancel()
 
     def _do_save(self) -> None:
-        studio, draft, key = self._desk.studio, self._bench.draft, self._key()
+        bench, draft, key = self._bench, self._draft, self._key()
         state, note = draft.state, self._note.value
         author = self._viewer.user or current_user()
         if key is None:
             return
 
-        def work(_job: Job) -> str:
-            support = studio.save(state, key, author, note)
+        def work(_progress: Progress) -> str:
+            support = bench.save(state, key, author, note)
             if draft.state == state:
                 draft.change(DraftState.of(support), saved=support.version)
             return f"saved as {support.version[:8]}"
@@ -124,84 +135,87 @@ class VersionsPanel:
 
     def _do_publish(self) -> None:
         """Publish the draft; an unsaved one is saved first."""
-        studio, draft, key = self._desk.studio, self._bench.draft, self._key()
+        bench, draft, key = self._bench, self._draft, self._key()
         state, saved, note = draft.state, draft.saved, self._note.value
         author = self._viewer.user or current_user()
         if key is None:
             return
 
-        def work(_job: Job) -> str:
+        def work(_progress: Progress) -> str:
             version = saved
             if version is None:
-                support = studio.save(state, key, author, note)
+                support = bench.save(state, key, author, note)
                 version = support.version
                 if draft.state == state:
                     draft.change(DraftState.of(support), saved=version)
-            studio.publish(version, author)
+            bench.publish(version, author)
             return f"published {version[:8]}; the worker uses it from its next frame on"
 
         self._begin("publishing", work)
 
     def _do_load(self) -> None:
-        studio, draft, version = self._desk.studio, self._bench.draft, self._version.value
+        bench, draft, version = self._bench, self._draft, self._version.value
         if not version:
             return
 
-        def work(_job: Job) -> str:
-            support = studio.support(version)
+        def work(_progress: Progress) -> str:
+            support = bench.support(version)
             draft.change(DraftState.of(support), saved=version)
             return f"loaded {version[:8]}; undo brings the former draft back"
 
         self._begin("loading", work)
 
     def _do_compare(self) -> None:
-        studio, key = self._desk.studio, self._key()
+        bench, key = self._bench, self._key()
         first, second = self._version.value, self._other.value
         if not (first and second and key):
             return
 
-        def work(_job: Job) -> str:
-            sets = [studio.support(v) for v in (first, second)]
-            trials = [studio.attempt_set(s, key) for s in sets]
+        def work(_progress: Progress) -> str:
+            sets = [bench.support(v) for v in (first, second)]
+            trials = [bench.attempt_set(s, key) for s in sets]
             return comparison(sets[0], sets[1], trials)
 
         self._begin("comparing", work)
 
     def _do_relabel(self) -> None:
         """Give the frames of the run so far their labels under a version, from what is kept."""
-        studio, version = self._desk.studio, self._version.value
+        bench, version = self._bench, self._version.value
         if not version:
             self._state.object = "save or choose a version first"
             return
         self._begin(
             "labelling the past",
-            lambda job: studio.relabel(version, job.progress),
-            pool=studio.long,
+            lambda progress: bench.relabel(version, progress),
+            pool=bench.long,
         )
         self._bar.visible = self._cancel.visible = True
 
-    def _refresh_list(self) -> None:
+    def _list_versions(self) -> tuple[dict[str, str], str | None]:
+        """Version by what is shown of it, the newest first, and the one in use."""
         try:
-            versions = self._desk.studio.folder.versions()[::-1]
-            current = self._desk.studio.folder.current_version()
-        except (PychipError, OSError):
+            current = self._bench.folder.current_version()
+            versions = self._bench.folder.versions()[::-1]
+        except OSError as error:
+            raise PychipError(f"the support sets cannot be listed: {error}") from error
+        return {self._name(v) + " (in use)" * (v == current): v for v in versions}, current
+
+    def _show_list(self, found: tuple[dict[str, str], str | None]) -> None:
+        options, saved = found[0], self._draft.saved
+        if (found, saved) == self._listed:
             return
-        found = (versions, current, self._bench.draft.saved)
-        if found == self._listed:
-            return
-        self._listed = found
-        options = {self._name(v) + (" (in use)" if v == current else ""): v for v in versions}
+        self._listed = (found, saved)
         for select in (self._version, self._other):
             chosen = select.value
             select.options = options
-            if chosen in versions:
+            if chosen in options.values():
                 select.value = chosen
-        if self._bench.draft.saved in versions:
-            self._version.value = self._bench.draft.saved
+        if saved in options.values():
+            self._version.value = saved
 
     def _name(self, version: str) -> str:
         try:
-            support = self._desk.studio.support(version)
+            support = self._bench.support(version)
         except PychipError:
             return f"{version[:8]} (damaged)"
         clock = time.strftime("%m-%d %H:%M", time.localtime(support.created))
