@@ -236,6 +236,8 @@ def strings(values: Array) -> list[str]:
 
 def encode(text: str) -> bytes:
     """UTF-8, where file names that are no text keep their bytes."""
+    if text.isascii():
+        return text.encode()
     return text.encode("utf-8", "surrogateescape" if _has_only_escapes(text) else "replace")
 
 
