@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import pychip_stream
-from dashboard.app import VIEWS, Dashboard
+from dashboard.app import Dashboard
+from dashboard.pages import PAGES
 from pychip_stream.config import Config
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.metrics import HealthCollector
@@ -126,7 +127,7 @@ def test_addresses_and_pages_of_the_dashboard(snapshot, tmp_path):
         addresses = list(routes_of(board._server._tornado.default_router.rules))
     finally:
         board.close()
-    pages = [view.title for view in VIEWS]
+    pages = [view.title for view in PAGES]
     snapshot("dashboard", {"addresses.txt": "\n".join(addresses), "pages.txt": "\n".join(pages)})
 
 

@@ -21,7 +21,7 @@ ALERTS = tuple(
     AlertRow(
         id=f"a-{n}", rule="beta appears", level="warning", state=state, quantity="fraction of beta",
         value=0.06, limit=0.05, reason=f"fraction of beta 6.0% is {word} 5.0%", time=1.7e9 + n,
-        path=record(n).path, dry_run=False,
+        path=record(n).frame.path, dry_run=False,
     )
     for n, (state, word) in enumerate([("on", "above"), ("off", "below")])
 )  # fmt: skip

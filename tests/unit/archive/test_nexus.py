@@ -117,7 +117,7 @@ def test_xarray_shows_named_dimensions(file):
     if file.name in ("run.h5", "run.live.h5"):
         with xarray.open_dataset(file, group="entry/frames", engine="h5netcdf") as frames:
             assert dict(frames.sizes) == {"sequence": COUNT}
-            assert frames["path"].values.tolist() == [record(n).path for n in range(COUNT)]
+            assert frames["path"].values.tolist() == [record(n).frame.path for n in range(COUNT)]
 
 
 def test_the_live_view_follows_segments_that_are_joined(tmp_path, monkeypatch, eager):

@@ -3,13 +3,13 @@
 import time
 
 import pytest
-from test_frame_view import AtOnce
 
 from dashboard.parts.editor import ExampleEditor
 from dashboard.work.drafts import Draft, DraftState
 from dashboard.work.frame_pictures import FramePicture
 from dashboard.work.previews import OpenDraft, Preview
 from pychip_stream.domain.chips import ChipSize
+from tests.support.at_once import AtOnce
 
 PICTURE = FramePicture(key=("a.tif", 0), shape=(256, 320), jpeg=b"jpeg")
 PICK = {"type": "pick", "label": "feature 1", "chips": [[1, 2]], "add": True, "click": 7}

@@ -6,13 +6,7 @@ from dashboard.parts.frame_view import FrameView
 from dashboard.work.frame_pictures import FramePicture
 
 PICTURE = FramePicture(key=("a.tif", 0), shape=(50, 70), jpeg=b"jpeg")
-
-
-class AtOnce:
-    """Work that is done at once."""
-
-    def do(self, work, done, **_options):
-        done(work())
+from tests.support.at_once import AtOnce
 
 
 @pytest.fixture

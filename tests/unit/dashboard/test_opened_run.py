@@ -5,7 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_state import live, shot
 
 from dashboard.parts.review_tables import (
     agreement,
@@ -24,6 +23,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError
 from pychip_stream.export.pictures import pixel_reader
 from tests.support.archive_samples import failed, record, result
+from tests.support.live_frames import live, shot
 from tests.support.run_samples import add_second_scoring, make_run
 
 
