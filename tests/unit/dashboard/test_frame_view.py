@@ -4,9 +4,9 @@ import pytest
 
 from dashboard.parts.frame_view import FrameView
 from dashboard.work.frame_pictures import FramePicture
+from tests.support.at_once import AtOnce
 
 PICTURE = FramePicture(key=("a.tif", 0), shape=(50, 70), jpeg=b"jpeg")
-from tests.support.at_once import AtOnce
 
 
 @pytest.fixture

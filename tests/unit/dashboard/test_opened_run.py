@@ -14,13 +14,14 @@ from dashboard.parts.review_tables import (
     provenance_tables,
     same_frame,
 )
-from dashboard.work.export_kinds import FILMS, KINDS, PIECE_BYTES, Source, pieces, write_export
+from dashboard.work.export_kinds import KINDS, PIECE_BYTES, pieces, write_export
 from dashboard.work.opened_run import OpenedRun, PastFrames, histogram
 from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import pixel_reader
 from tests.support.archive_samples import failed, record, result
 from tests.support.live_frames import live, shot
@@ -156,20 +157,20 @@ def test_failed_frames_and_provenance_are_told(opened):
     assert facts["frames"] == "6 classified, 1 failed"
 
 
-@pytest.mark.parametrize("kind", [*KINDS, FILMS[1]], ids=lambda kind: kind.key)
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mp4"], ids=lambda kind: kind.name)
 def test_every_export_is_made_and_tells_its_progress(kind, opened, tmp_path):
     told = []
-    source = Source(opened.run, pixel_reader(opened.run, tmp_path), 2)
+    source = ExportSource(opened.run, pixel_reader(opened.run, tmp_path), 2)
     path = write_export(kind, source, tmp_path, lambda done, total: told.append((done, total)))
     assert path.name == f"run{kind.suffix}"
     assert path.stat().st_size > 0
     assert told[-1] == (1, 1)
-    if kind.key == "csv":
+    if kind.name == "csv":
         rows = list(csv.DictReader(path.read_text().splitlines()))
         assert [float(r["alpha"]) for r in rows] == pytest.approx(
             opened.table["alpha"].tolist(), abs=1e-8
         )
-    if kind.key == "pngs":
+    if kind.name == "pictures":
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         assert len(names) == 6 + 5  # a map each, and an overlay where the frame is there
@@ -179,8 +180,8 @@ def test_cancelled_export_stops(opened, tmp_path):
     def progress(_done, _total):
         raise PychipError("cancelled")
 
-    source = Source(opened.run, pixel_reader(opened.run, tmp_path))
-    chips = next(kind for kind in KINDS if kind.key == "chips")
+    source = ExportSource(opened.run, pixel_reader(opened.run, tmp_path))
+    chips = next(kind for kind in KINDS if kind.name == "chips_csv")
     with pytest.raises(PychipError, match="cancelled"):
         write_export(chips, source, tmp_path, progress)
 
