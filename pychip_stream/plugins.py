@@ -7,7 +7,7 @@ Another package adds a member by an entry point, for example in its pyproject.to
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Generic, Protocol, TypeVar
@@ -37,16 +37,18 @@ class Registry(Generic[T]):
     group
         Of the entry points.
     members
-        Of this package.
+        Of this package, or a function that gives them when they are first asked for, where
+        their modules take long to load.
     """
 
-    def __init__(self, group: str, members: Iterable[T]) -> None:
+    def __init__(self, group: str, members: Iterable[T] | Callable[[], Iterable[T]]) -> None:
         self.group = group
-        self._own = tuple(members)
+        self._own = members
 
     @cached_property
     def _members(self) -> dict[str, T]:
-        found = {member.name: member for member in self._own}
+        own = self._own() if callable(self._own) else self._own
+        found = {member.name: member for member in own}
         for point in sorted(entry_points(group=self.group), key=lambda p: p.name):
             try:
                 member = point.load()

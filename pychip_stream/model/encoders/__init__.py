@@ -5,17 +5,18 @@ A new one is a module here with a kind, listed below, or an entry point of the g
 """
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from pychip_stream.config import EncoderConfig
 from pychip_stream.errors import EncoderError, EncoderUsageError
-from pychip_stream.model.encoders import checkpoint, filters, network, resnet
-from pychip_stream.model.encoders.dense import network_kind
 from pychip_stream.model.encoders.encoder import Encoder as Encoder
 from pychip_stream.model.encoders.encoder import EncoderKind
 from pychip_stream.plugins import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,20 @@ BUNDLED = Path(__file__).parent / "weights" / "bundled.pt"
 """The package's own trained weights."""
 
 
-def _from_file(path: Path) -> tuple[nn.Module, str]:
+def _own() -> Iterator[EncoderKind]:
+    """Load the kinds of this package, which load torch."""
+    from pychip_stream.model.encoders import filters, resnet
+    from pychip_stream.model.encoders.dense import network_kind
+
+    yield network_kind("bundled", lambda weights: _from_file(weights or BUNDLED))
+    yield filters.KIND
+    yield from resnet.KINDS
+
+
+def _from_file(path: Path) -> "tuple[nn.Module, str]":
     """Build the network that the tensors of a file fit."""
+    from pychip_stream.model.encoders import checkpoint, network, resnet
+
     state, metadata = checkpoint.read(path)
     if metadata.get("architecture") == "cells":
         return network.load(path, state, metadata)
@@ -36,14 +49,7 @@ def _from_file(path: Path) -> tuple[nn.Module, str]:
     return resnet.load(name, path)
 
 
-ENCODERS = Registry[EncoderKind](
-    "pychip_stream.encoders",
-    (
-        network_kind("bundled", lambda weights: _from_file(weights or BUNDLED)),
-        filters.KIND,
-        *resnet.KINDS,
-    ),
-)
+ENCODERS = Registry[EncoderKind]("pychip_stream.encoders", _own)
 
 
 def load_encoder(
@@ -77,6 +83,8 @@ def load_encoder(
     if name in ENCODERS:
         kind = ENCODERS[name]
     elif weights is None and (path.is_file() or path.suffix):
+        from pychip_stream.model.encoders.dense import network_kind
+
         kind = network_kind(name, lambda _: _from_file(path))
     else:
         known = ", ".join(map(repr, ENCODERS.names))
