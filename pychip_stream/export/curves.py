@@ -1,30 +1,35 @@
 """Plots: the fractions over time, as vector graphics and as pixels."""
 
+from __future__ import annotations
+
 import io
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.archive.nexus import Curve
-from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.kinds import ExportKind
 from pychip_stream.export.pictures import Rgb
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pychip_stream.archive.nexus import Curve
+    from pychip_stream.archive.run import Run
 
 _MAX_POINTS = 2000
 
 
 def curve_of(run: Run) -> Curve:
     """Return the fractions of a run under its scoring, its time from the first frame on."""
+    from pychip_stream.archive.nexus import Curve
+
     time_s = run.fractions["time_s"].to_numpy(float)
     return Curve(time_s, run.intervals, (*run.names, UNKNOWN), run.colors)
 
@@ -52,6 +57,9 @@ SVG = ExportKind(
 
 def curves(curve: Curve) -> Figure:
     """Draw the fractions over time with their bands, and the newest frame as bars."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
@@ -82,6 +90,9 @@ class Panel(NamedTuple):
 
 def curve_panel(curve: Curve, height: int) -> Panel:
     """Draw the fractions over time, `height` pixels high, with the legend below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     dpi = 100 * height / 480
     figure = Figure(figsize=(5.6, height / dpi), dpi=dpi, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -103,6 +114,8 @@ def curve_panel(curve: Curve, height: int) -> Panel:
 
 def svg_bytes(figure: Figure) -> bytes:
     """Return a figure as svg with its texts as texts."""
+    import matplotlib
+
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pychip-stream"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -126,7 +139,7 @@ def thinned(curve: Curve) -> Curve:
     return curve._replace(time=curve.time[few], intervals=curve.intervals[few])
 
 
-def _draw_curves(axes: matplotlib.axes.Axes, curve: Curve) -> float:
+def _draw_curves(axes: Axes, curve: Curve) -> float:
     """Draw the curves; returns the seconds in the unit of the time axis."""
     few = thinned(curve)
     unit, divisor = _time_unit(few.time)
@@ -141,7 +154,7 @@ def _draw_curves(axes: matplotlib.axes.Axes, curve: Curve) -> float:
     return divisor
 
 
-def _bars(axes: matplotlib.axes.Axes, curve: Curve) -> None:
+def _bars(axes: Axes, curve: Curve) -> None:
     values, low, high = curve.intervals[-1].T
     names = curve.class_names
     places = np.arange(len(names))

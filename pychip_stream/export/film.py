@@ -1,16 +1,17 @@
 """Time-lapse: the overlay beside the curve as a film, mp4 or gif."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.archive.run import Run
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.curves import Panel, curve_of, curve_panel
 from pychip_stream.export.kinds import (
@@ -21,6 +22,9 @@ from pychip_stream.export.kinds import (
     no_progress,
 )
 from pychip_stream.export.pictures import Legend, Rgb, Studio, with_legend
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
 
 MP4_FRAMES = 750
 GIF_FRAMES = 150

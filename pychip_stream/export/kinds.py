@@ -1,13 +1,18 @@
 """Export kind: what there is to know of a kind of file that can be had of a run."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive.run import Run
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
+
 
 Progress = Callable[[int, int], None]
 """Called with how much is done, and the total."""

@@ -1,5 +1,7 @@
 """Pictures: frames of a run for the eye, the label map alone and over the frame."""
 
+from __future__ import annotations
+
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -7,15 +9,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import writing
-from pychip_stream.archive.run import Run
 from pychip_stream.config import WatchConfig
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.frames import inside
@@ -29,7 +29,9 @@ from pychip_stream.export.kinds import (
     Progress,
     no_progress,
 )
-from pychip_stream.formats.reading import read_frame
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -58,6 +60,8 @@ def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> 
     moved
         The frames are in `root` now, whatever the run knows.
     """
+    from pychip_stream.formats.reading import read_frame
+
     base = root if moved else run.root or root
     watch = run.config.get("watch")
     told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
@@ -260,6 +264,8 @@ def _wrapped(
 @lru_cache(maxsize=8)
 def letters(size: int) -> ImageFont.FreeTypeFont:
     """Give the font of this height, which comes with matplotlib and knows Greek and Cyrillic."""
+    import matplotlib
+
     return ImageFont.truetype(
         str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size
     )
@@ -332,7 +338,7 @@ class Studio:
         if shape[0] < covered[0] or shape[1] < covered[1]:
             shape = covered
         painted = color_labels(labels, self._colors, chip_size, shape)
-        pixels = self._read(hdf.decode(known["path"]), int(known["index"]))
+        pixels = self._read(known["path"].decode("utf-8", "surrogateescape"), int(known["index"]))
         if pixels is None or pixels.shape != shape:
             return View(number, painted, None)
         scale = self._scale(number) or Normalization.from_percentiles(pixels)
@@ -351,7 +357,7 @@ class Studio:
     def pixel_size(self, view: View) -> tuple[float | None, str | None]:
         """Edge of a pixel and its unit, where known."""
         size = float(self._columns["pixel_size"][view.number])
-        unit = hdf.decode(self._columns["unit"][view.number])
+        unit = self._columns["unit"][view.number].decode("utf-8", "replace")
         return (size if np.isfinite(size) else None), unit or None
 
     def _scale(self, number: int) -> Normalization | None:

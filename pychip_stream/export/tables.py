@@ -1,24 +1,27 @@
 """Tables: fractions, chips, the summary of a run and its measured quantities, as csv."""
 
+from __future__ import annotations
+
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.disk import writing
-from pychip_stream.archive.hdf import Array
-from pychip_stream.archive.run import Run
 from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.export.kinds import ExportKind, Progress, no_progress
-from pychip_stream.model.averages import field_interval, series_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pychip_stream.archive.blocks import Rows
+    from pychip_stream.archive.hdf import Array
+    from pychip_stream.archive.run import Run
 
 _NUMBERED = ("frame", "time_s")
 """What a table of frames has beside its columns in the archive."""
@@ -58,6 +61,8 @@ def export_quantities(run: Run, path: str | Path) -> None:
     ArchiveError
         If the run cannot be read or the file cannot be written.
     """
+    from pychip_stream.archive import layout
+
     frames = run.frames
     names = [n for n in frames.columns if n in OF_FRAMES or n not in (*layout.ALL, *_NUMBERED)]
     table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
@@ -140,11 +145,15 @@ def _chip_rows(numbers: Array, results: Rows, names: list[str]) -> pd.DataFrame:
     columns: dict[str, Any] = {"frame": numbers[frame], "row": row, "column": column}
     columns |= {"label": labels, "confidence": np.fmax.reduce(probabilities, axis=1)}
     columns |= {f"p{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
+    import pandas as pd
+
     return pd.DataFrame(columns)
 
 
 def _frame_names(run: Run) -> npt.NDArray[np.object_]:
     """(count,) path of each frame, with its index where the file holds several."""
+    from pychip_stream.archive import hdf
+
     columns = run.columns("path", "index")
     paths = hdf.strings(columns["path"])
     many = {path for path, index in zip(paths, columns["index"], strict=True) if index}
@@ -189,6 +198,8 @@ def summarise(run: Run) -> list[dict[str, object]]:
     intervals of it: "series" for frames of one field in time (block bootstrap), "fields" for
     frames that are independent fields of a specimen (ASTM E562). None where no frame has it.
     """
+    from pychip_stream.model.averages import field_interval, series_interval
+
     out: list[dict[str, object]] = []
     for name, curve in zip((*run.names, UNKNOWN), run.intervals[..., 0].T, strict=True):
         values = curve[np.isfinite(curve)]
