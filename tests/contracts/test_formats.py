@@ -11,7 +11,7 @@ from pychip_stream.formats.reading import frame_count, is_frame_name, read_check
 from pychip_stream.formats.source import opened
 from pychip_stream.sim import dm4
 from tests.contracts.outside import install, tell
-from tests.unit.ingest.test_formats import emd, jpeg, png, ser
+from tests.unit.formats.test_formats import emd, jpeg, png, ser
 
 RAMP = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56)
 EXAMPLES = {

@@ -24,7 +24,7 @@ from tests.conftest import ROOT
 PROGRAMS = (
     *(f"benchmarks.{path.stem}" for path in sorted((ROOT / "benchmarks").glob("*.py"))),
     "training.__main__",
-    "tests.unit.ingest.fuzz",
+    "tests.unit.formats.fuzz",
 )
 MODULES = (
     "cli.main",

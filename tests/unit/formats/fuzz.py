@@ -1,6 +1,6 @@
 """Fuzzing of the readers: mutated files in, frames or clean refusals out.
 
-    python -m tests.unit.ingest.fuzz --count 100000 --seed 7
+    python -m tests.unit.formats.fuzz --count 100000 --seed 7
 
 Runs in a process of its own with a limit on its memory, so that crashes, hangs and greed are
 seen. Before each mutation its number is written to standard error; `--only NUMBER` repeats one.
@@ -82,7 +82,7 @@ def palette():
 
 
 def ser():
-    from tests.unit.ingest.test_formats import ser as encode
+    from tests.unit.formats.test_formats import ser as encode
 
     return encode(np.stack([RAMP, RAMP]))
 

@@ -20,7 +20,7 @@ from pychip_stream.errors import (
 from pychip_stream.formats import reading
 from pychip_stream.formats.reading import frame_count, read_checked, read_frame
 from pychip_stream.sim import dm4
-from tests.unit.ingest.fuzz import dm3
+from tests.unit.formats.fuzz import dm3
 
 RAMP = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56)
 EMPTY = {"made_empty.dm4": b"", "zeros.tif": bytes(4096), "short.png": b"\x89PN"}

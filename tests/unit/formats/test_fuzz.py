@@ -16,7 +16,7 @@ def test_mutated_files_give_frames_or_clean_refusals(request):
     if SHARED.is_dir():
         words += ["--real", str(SHARED)]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unit.ingest.fuzz", *words],
+        [sys.executable, "-m", "tests.unit.formats.fuzz", *words],
         capture_output=True,
         text=True,
         cwd=ROOT,
