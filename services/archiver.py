@@ -35,7 +35,7 @@ from pychip_stream.wire.messages import (
     Reply,
     SupportChanged,
 )
-from pychip_stream.wire.records import intensity, to_record
+from pychip_stream.wire.result import intensity, to_record
 
 logger = logging.getLogger(__name__)
 

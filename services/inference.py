@@ -25,7 +25,7 @@ from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
-from pychip_stream.wire.records import to_message
+from pychip_stream.wire.result import to_message
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from pychip_stream.formats.reading import read_frame
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.encoders.dense import DenseEncoder
 from pychip_stream.model.speed import Contender, measure_speed, take_turns
-from pychip_stream.sim.files import Exposure, encode
+from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.wire import codec
-from pychip_stream.wire.records import to_message
+from pychip_stream.wire.result import to_message
 
 _EDGE, _CHIP, _FILES = 1024, 64, 4
 _CALLS = 8

@@ -87,7 +87,7 @@ from pychip_stream.wire import codec
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Live
-from pychip_stream.wire.records import to_message, to_record
+from pychip_stream.wire.result import to_message, to_record
 
 folder = Path(sys.argv[1])
 writer = RunWriter(folder, "run", segment_frames=2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pychip_stream.acquisition.series import Moment, SeriesBook, earliest, parse
 from pychip_stream.domain.frames import agree
 from pychip_stream.formats.reading import own_time
-from pychip_stream.sim.files import Exposure, encode, insitu_path
+from pychip_stream.sim.frame_files import Exposure, encode, insitu_path
 from tests.support.material import put
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pychip_stream.cli.main import main
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.sim.files import Exposure, encode
+from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 
 pytestmark = pytest.mark.slow

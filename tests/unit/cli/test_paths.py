@@ -19,7 +19,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.cli import main
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.model.encoders import device
-from pychip_stream.sim.files import Exposure, encode
+from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 
 FRAME = "frames/Hour_00/Minute 01/f 0.tiff"

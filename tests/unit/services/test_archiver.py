@@ -10,7 +10,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import Archived, ArchiverBeat, KeysWanted, Status
-from pychip_stream.wire.records import to_message
+from pychip_stream.wire.result import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
 from tests.support.failing_disks import FailingDisk

@@ -8,7 +8,7 @@ from pychip_stream.archive import layout
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.wire.codec import decode, encode
-from pychip_stream.wire.records import to_message, to_record
+from pychip_stream.wire.result import to_message, to_record
 
 
 @pytest.fixture
