@@ -8,8 +8,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
-from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
-from pychip_stream.export.pictures import pixel_reader
+from pychip_stream.export.kinds import ExportKind, ExportSource, Progress, pixel_reader
 from pychip_stream.formats.reading import suffixes
 
 from ..accounts import Viewer

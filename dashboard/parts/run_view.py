@@ -12,8 +12,8 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.export.kinds import ExportSource
-from pychip_stream.export.pictures import Rect, pixel_reader
+from pychip_stream.export.kinds import ExportSource, pixel_reader
+from pychip_stream.export.pictures import Rect
 
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture

@@ -15,7 +15,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
-from pychip_stream.export.pictures import Rect, crop_jpeg, pixel_reader, to_jpeg
+from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
 
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, plotted, triples

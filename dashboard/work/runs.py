@@ -12,7 +12,8 @@ from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
 from pychip_stream.errors import PychipError
-from pychip_stream.export.pictures import pixel_reader, thumbnail
+from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.pictures import thumbnail
 
 PREVIEW_PX = 128
 _LIVE = ".live.h5"

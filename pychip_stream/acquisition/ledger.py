@@ -20,10 +20,6 @@ class Lease:
 
     Attributes
     ----------
-    number
-        Of the lease.
-    frame
-        Which frame.
     attempt
         Which try this is, from 1.
     newest
@@ -75,7 +71,7 @@ class Task:
 
 
 class Resting:
-    """Tasks that are not to be handed out for a while; those that are dropped do not count."""
+    """Tasks that are not to be handed out for a while."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Task]] = []
@@ -136,11 +132,9 @@ class Lanes:
         heapq.heappush(self._oldest, (frame.time, frame.path, frame.index, self._order, task))
 
     def take(self) -> tuple[Task, bool] | None:
-        """Take a task: by turns the newest, if it is newer than all before, and the oldest.
+        """Take the newest, if it is newer than all before, or by turns the oldest.
 
-        Returns
-        -------
-        The task and whether it is ahead of all that was taken, or None if nothing waits.
+        Gives the task and whether it is ahead of all that was taken; None if nothing waits.
         """
         newest, task = self._top(self._newest), self._top(self._oldest)
         turn, self._newest_next = self._newest_next, not self._newest_next
@@ -225,7 +219,7 @@ class Ledger:
         self._grace_s = grace_s
         self._now = float("-inf")
         self._tasks: dict[FrameRef, Task] = {}
-        self._current: dict[str, tuple[int, int, int]] = {}
+        self._current: dict[str, Sighting] = {}
         self._archived: set[FrameRef] = set()
         self._failed: set[FrameRef] = set()
         self._lanes = Lanes()
@@ -268,23 +262,18 @@ class Ledger:
         return len(self._resting)
 
     def add(self, sighting: Sighting) -> int:
-        """Take up a file's frames, less those that are archived.
+        """Take up a file's frames, less those that are archived; tells how many are new.
 
-        Another revision of a known path takes the place of the earlier one: frames of that one
-        which are not archived can no longer be read. A file with a problem counts as one frame,
-        which is never handed out and waits to be archived as failed.
-
-        Returns how many frames there are to do that were not known before.
+        Another revision of a known path takes the place of the earlier one, which can no longer
+        be read. A file with a problem counts as one frame, which waits to be archived as failed.
         """
-        first = sighting.frame
-        revision = (first.size, first.mtime_ns, max(1, sighting.frames))
-        if self._current.get(first.path) == revision:
+        first, before = sighting.frame, self._current.get(sighting.frame.path)
+        if before is not None and (before.frame, before.frames) == (first, sighting.frames):
             return 0
         self.forget(first.path)
-        self._current[first.path] = revision
+        self._current[first.path] = sighting
         added = 0
-        for index in range(revision[2] if sighting.problem is None else 1):
-            frame = replace(first, index=index)
+        for frame in _frames_of(sighting):
             if frame in self._archived:
                 self.newest_result = max(frame.time, self.newest_result or frame.time)
                 continue
@@ -296,12 +285,8 @@ class Ledger:
 
     def forget(self, path: str) -> None:
         """Drop what is to do of a file that is gone; what is archived stays known."""
-        revision = self._current.pop(path, None)
-        if revision is None:
-            return
-        size, mtime_ns, frames = revision
-        for index in range(frames):
-            frame = FrameRef(path=path, index=index, size=size, mtime_ns=mtime_ns)
+        sighting = self._current.pop(path, None)
+        for frame in _frames_of(sighting) if sighting is not None else ():
             task = self._tasks.pop(frame, None)
             if task is not None:
                 self._retire(task)
@@ -321,9 +306,7 @@ class Ledger:
             self.newest_result = max(time, self.newest_result or time)
 
     def lease(self, worker: str, now: float) -> Lease | None:
-        """Hand out a frame, by turns the newest, for the display, and the oldest, to catch up.
-
-        None if nothing waits.
+        """Hand out a frame as `Lanes.take` gives it; None if nothing waits.
 
         Parameters
         ----------
@@ -345,10 +328,7 @@ class Ledger:
         return lease
 
     def release(self, lease_id: int, reason: str = "") -> Lease | None:
-        """Take a frame back that could not be read now; it rests a while, with no blame.
-
-        Returns the lease; None for numbers of leases that ran out meanwhile.
-        """
+        """Take back a frame that could not be read now; None if its lease ran out meanwhile."""
         out = self._take_back(lease_id)
         if out is None:
             return None
@@ -462,3 +442,8 @@ class Ledger:
         for task in self._resting.rested(self._now):
             if task.current:
                 self._lanes.put(task)
+
+
+def _frames_of(sighting: Sighting) -> Iterator[FrameRef]:
+    count = sighting.frames if sighting.problem is None else 1
+    return (replace(sighting.frame, index=index) for index in range(max(1, count)))

@@ -112,7 +112,7 @@ def run_contents(run: "Run") -> dict[str, object]:
 
 def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
-    from pychip_stream.export.pictures import pixel_reader
+    from pychip_stream.export.kinds import pixel_reader
 
     base = root or run.root
     if base is None or not base.is_dir():

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.config import WatchConfig
+from pychip_stream.domain.frames import inside
+from pychip_stream.errors import PychipError
+
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
 
@@ -89,3 +93,35 @@ class ExportKind:
 
 def no_progress(_done: int, _total: int) -> None:
     """Tell nobody."""
+
+
+def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> PixelReader:
+    """Return a function that reads the pixels of a run's frames.
+
+    No frame is read that needs more memory than `watch.max_frame_mb` of the run allows.
+
+    Parameters
+    ----------
+    root
+        Acquisition folder where the run does not know its own.
+    moved
+        The frames are in `root` now, whatever the run knows.
+    """
+    from pychip_stream.formats.reading import read_frame
+
+    base = root if moved else run.root or root
+    watch = run.config.get("watch")
+    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
+    usual = WatchConfig.model_fields["max_frame_mb"].default
+    known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
+    limit = int(known * 2**20)
+
+    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
+        if base is None:
+            return None
+        try:
+            return read_frame(inside(base, path), index, max_bytes=limit).pixels
+        except (PychipError, OSError):
+            return None
+
+    return read

@@ -16,9 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.config import WatchConfig
 from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.frames import inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
@@ -46,38 +44,6 @@ VIEW_PX = 1024
 
 Rect = tuple[int, int, int, int]
 """Part of a frame in whole pixels: left, top, right, bottom."""
-
-
-def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> PixelReader:
-    """Return a function that reads the pixels of a run's frames.
-
-    No frame is read that needs more memory than `watch.max_frame_mb` of the run allows.
-
-    Parameters
-    ----------
-    root
-        Acquisition folder where the run does not know its own.
-    moved
-        The frames are in `root` now, whatever the run knows.
-    """
-    from pychip_stream.formats.reading import read_frame
-
-    base = root if moved else run.root or root
-    watch = run.config.get("watch")
-    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
-    usual = WatchConfig.model_fields["max_frame_mb"].default
-    known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
-    limit = int(known * 2**20)
-
-    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
-        if base is None:
-            return None
-        try:
-            return read_frame(inside(base, path), index, max_bytes=limit).pixels
-        except (PychipError, OSError):
-            return None
-
-    return read
 
 
 def to_grey(values: npt.ArrayLike) -> npt.NDArray[np.uint8]:

@@ -21,8 +21,7 @@ from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError
-from pychip_stream.export.kinds import ExportSource
-from pychip_stream.export.pictures import pixel_reader
+from pychip_stream.export.kinds import ExportSource, pixel_reader
 from tests.support.archive_samples import failed, record, result
 from tests.support.live_frames import live, shot
 from tests.support.run_samples import add_second_scoring, make_run

@@ -11,7 +11,8 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.export.pictures import crop_jpeg, pixel_reader, to_jpeg
+from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.pictures import crop_jpeg, to_jpeg
 from tests.support.archive_samples import fill, record, support
 
 
