@@ -80,14 +80,11 @@ class Run(AbstractContextManager["Run"]):
         for name in ("intervals", "fractions", "frames", "names", "colors"):
             self.__dict__.pop(name, None)
 
-    def with_scoring(self, name: str) -> "Run":
-        """Return the same run under another scoring.
+    def close(self) -> None:
+        """Nothing stays open between calls; for those who close what they opened."""
 
-        Raises
-        ------
-        ArchiveError
-            If there is no such scoring.
-        """
+    def with_scoring(self, name: str) -> "Run":
+        """Return the same run under another scoring."""
         if name not in self.scorings:
             raise ArchiveUsageError(
                 f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
@@ -240,14 +237,14 @@ class Run(AbstractContextManager["Run"]):
 
         `frame` is the frame number, -1 for failed ones; docs/archive.md describes the others.
         """
-        table = self._table(self._catalog.table["sequence"], layout.ALL)
+        table = self._table(self._catalog.table["sequence"])
         order = self._catalog.order
         number = np.full(len(table["sequence"]), -1, np.int64)
         number[self._catalog.classified] = np.arange(self.count)
         columns: dict[str, object] = {"frame": number[order], "time_s": self._seconds[order]}
-        for column in layout.COLUMNS:
-            values = table[column.name][order]
-            columns[column.name] = hdf.strings(values) if column.dtype == "S" else values
+        for name, values in table.items():
+            ordered = values[order]
+            columns[name] = hdf.strings(ordered) if ordered.dtype.kind == "S" else ordered
         return pd.DataFrame(columns)
 
     def columns(self, *names: str) -> Table:
@@ -421,7 +418,9 @@ class Run(AbstractContextManager["Run"]):
         versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
         return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
 
-    def _table(self, sequence: npt.NDArray[np.int64], names: tuple[str, ...]) -> Table:
+    def _table(
+        self, sequence: npt.NDArray[np.int64], names: tuple[str, ...] | None = None
+    ) -> Table:
         def read(catalog: Catalog) -> Table:
             table = catalog.full_table(names)
             return layout.take(table, np.searchsorted(table["sequence"], sequence))

@@ -14,10 +14,11 @@ from tests.support.archive_samples import make_run
 from tests.support.failing_disks import QuickDisk
 
 OUTSIDE = """
-from pychip_stream.export.kinds import ExportKind, finishing
+from pychip_stream.archive.disk import writing
+from pychip_stream.export.kinds import ExportKind
 
 def make(source, path, progress):
-    with finishing(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(str(len(source.run)))
     progress(1, 1)
 

@@ -13,6 +13,7 @@ from dashboard.page import Desk
 from dashboard.pages import PAGES
 from dashboard.work.opened_run import PastFrames
 from dashboard.work.previews import OpenDrafts
+from dashboard.work.runs import RunShelf
 from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
@@ -46,7 +47,9 @@ def desk(tmp_path):
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     run, bench = RunState(), Workbench(config)
     with set_curdoc(Document()):
-        yield Desk(config, run, bench, PastFrames(config, run, bench), OpenDrafts(config, bench))
+        past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
+        shelf = RunShelf([config.archive.folder], config.watch.root)
+        yield Desk(config, run, bench, past, drafts, shelf)
     bench.close()
 
 

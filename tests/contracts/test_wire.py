@@ -1,6 +1,7 @@
 """Bytes on the wire: every message, tag, field and its place; and what topics are called."""
 
 import json
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
@@ -28,10 +29,10 @@ def filled(kind, name=""):
         return tuple(filled(one, name) for one in within if one is not Ellipsis)
     if origin is dict:
         return {name: filled(within[1])}
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind)):
         hints = get_type_hints(kind, include_extras=True)
-        fields = {one: filled(hints[one], one) for one in kind.__struct_fields__}
-        return kind(**fields)
+        names = getattr(kind, "__struct_fields__", None) or [one.name for one in fields(kind)]
+        return kind(**{one: filled(hints[one], one) for one in names})
     return {str: name, int: 7, float: 0.5, bool: True}[kind]
 
 
