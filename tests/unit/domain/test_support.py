@@ -75,7 +75,8 @@ def test_pictures_and_chips_of_a_frame_make_one_set(support):
     assert (made.chips[1].pixels[31, 32:64] == picture.pixels[0]).all()
     assert made.reference is frame
     alone = compose(support.chip_size, support.classes, [
-        Choice(name, chip=picture) for name in support.names
+        Choice(name, chip=SupportChip(name, frame.pixels[32 * n : 32 * n + 32, :32]))
+        for n, name in enumerate(support.names)
     ])  # fmt: skip
     assert alone.margin == (0, 0)
 
