@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -15,19 +15,6 @@ from pychip_stream import config as configuration
 from pychip_stream import logs
 from pychip_stream.config import Config
 from pychip_stream.errors import ConfigError, PychipError
-
-SETTINGS = {
-    "OPENBLAS_NUM_THREADS": "1",  # NumPy's products are small here
-    "GOMP_SPINCOUNT": "3000",  # torch on Linux: some microseconds, then sleep
-    "KMP_BLOCKTIME": "1",  # torch elsewhere, in milliseconds
-}
-
-
-def settle(environment: MutableMapping[str, str]) -> None:
-    """Set what the user has not set."""
-    for name, value in SETTINGS.items():
-        environment.setdefault(name, value)
-
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pychip_stream import __version__, logs, process
+from pychip_stream import __version__, logs, threads
 
 if TYPE_CHECKING:
     import typer
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     `--debug` anywhere on the line shows the traceback of an error.
     """
-    process.settle(os.environ)  # before anything loads a matrix library
+    threads.settle(os.environ)  # before anything loads a matrix library
     logs.speak_utf8()
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words

@@ -15,7 +15,8 @@ from pathlib import Path
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.running import Say, claim, resolved_path
-from pychip_stream.process import LIFELINE_VARIABLE, SETTINGS
+from pychip_stream.process import LIFELINE_VARIABLE
+from pychip_stream.threads import SETTINGS
 
 _MOST_BYTES = 2_000_000
 

@@ -45,9 +45,9 @@ def test_a_service_that_cannot_start_says_so():
 
 CHILD = """
 import os, sys
-from pychip_stream import lifecycle
-stop = lifecycle.stop_event()
-print("up", lifecycle.LIFELINE_VARIABLE in os.environ, flush=True)
+from pychip_stream import process
+stop = process.stop_event()
+print("up", process.LIFELINE_VARIABLE in os.environ, flush=True)
 ended = stop.wait(60)
 print("ended", ended, flush=True)
 sys.exit(0 if ended else 3)

@@ -233,7 +233,7 @@ def test_where_signals_cannot_be_sent_the_lifeline_stops_in_order(supervisor, li
     monkeypatch.setattr(module, "_interrupt", no_console)
     code = (
         "import sys\n"
-        "from pychip_stream import lifecycle\n"
+        "from pychip_stream import process as lifecycle\n"
         "stop = lifecycle.stop_event()\n"
         "print('up', file=sys.stderr, flush=True)\n"
         "stop.wait(60) and print('bye', file=sys.stderr, flush=True)"

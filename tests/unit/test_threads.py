@@ -3,14 +3,14 @@
 import subprocess
 import sys
 
-from pychip_stream import process
+from pychip_stream import threads
 
 
 def test_what_the_user_has_set_stays():
     environment = {"OPENBLAS_NUM_THREADS": "4"}
-    process.settle(environment)
+    threads.settle(environment)
     assert environment["OPENBLAS_NUM_THREADS"] == "4"
-    assert set(environment) == set(process.SETTINGS)
+    assert set(environment) == set(threads.SETTINGS)
 
 
 def test_the_command_line_loads_no_matrix_library_before_it_settles_them():
