@@ -5,13 +5,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.errors import ArchiveError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def class_shares(
@@ -143,7 +146,7 @@ def _csv_line(cells: Sequence[str]) -> bytes:
 _NOT_CLASSES = {"frame", "index", "path", "time_s"}
 
 
-def mean_absolute_error(fractions: pd.DataFrame, truth_csv: Path) -> float:
+def mean_absolute_error(fractions: "pd.DataFrame", truth_csv: Path) -> float:
     """Mean of |measured - true| over all frames and true classes; NaN without a common frame.
 
     Parameters
@@ -158,6 +161,8 @@ def mean_absolute_error(fractions: pd.DataFrame, truth_csv: Path) -> float:
     ArchiveError
         If the truth cannot be read.
     """
+    import pandas as pd
+
     try:
         truth = pd.read_csv(truth_csv)
     except (OSError, ValueError) as error:

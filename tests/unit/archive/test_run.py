@@ -58,8 +58,8 @@ def test_everything_that_was_archived_comes_back(run):
 def test_frames_of_one_moment_stand_in_the_natural_order_of_their_names(tmp_path, close):
     names = ["img_9.tif", "img_10.tif", "img_11.tif", "img_100.tif"]
     writer = RunWriter(tmp_path, "run", segment_frames=3, disk=QuickDisk())
-    fill(writer, [record(0, path=name, exposed=1.7e9) for name in reversed(names)])
-    fill(writer, [record(0, path="img_2.tif", exposed=1.7e9 + 1)])
+    fill(writer, [record(0, path=name, time=1.7e9) for name in reversed(names)])
+    fill(writer, [record(0, path="img_2.tif", time=1.7e9 + 1)])
     if close:
         writer.close()
     else:

@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 def test_a_folder_without_room_for_a_lock_is_named(tmp_path):
     (tmp_path / "run.lock").mkdir()
-    with pytest.raises(ArchiveError, match="nothing can be written there") as caught:
+    with pytest.raises(ArchiveError, match="cannot be written") as caught:
         writer_of(tmp_path)
     assert "run.lock" not in str(caught.value)
 
