@@ -39,7 +39,7 @@ CALLS = [
     ("simulate", {"out": "practice", "control": "furnace.json"},
      ("--frames", 2, "--rate", 1000, "--size", 128, "--format", "tiff")),
     ("simulate", {"out": "again", "replay": "practice"}, ("--rate", 1000)),
-    ("grid", {"frame": FRAME}, ()),
+    ("grid", {"frame": FRAME, "png": "gitter.png"}, ()),
     ("support make", {"frame": FRAME, "out": "ein Satz.h5"}, ("--chip-size", 32, "PICKS")),
     ("support import", {"folder": "classes", "out": "imported.h5"}, ()),
     ("support show", {"path": "ein Satz.h5"}, ()),
@@ -58,8 +58,8 @@ CALLS = [
     ("support publish", {"path": "ein Satz.h5", "config_path": "services/hub.yaml"}, ()),
 ]  # fmt: skip
 """Command, its paths below one folder, other words; each uses what those before have made."""
-ELSEWHERE = {("demo", "out")}
-"""Tried by tests/system/test_demo.py, since it starts everything."""
+ELSEWHERE = {("demo", "out"), ("review", "paths")}
+"""Tried by tests/system, test_demo.py and test_review.py, since they start servers."""
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 
