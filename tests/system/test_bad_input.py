@@ -230,4 +230,4 @@ def test_a_port_in_use_ends_the_run_with_a_reason(files, stack):
     assert code == 1
     assert out == ""
     assert f"127.0.0.1:{port}" in err
-    assert "hub cannot run" in err
+    assert "cannot be had" in err
