@@ -35,7 +35,7 @@ from pychip_stream.domain.support import (
     make_classes,
 )
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.encoder import Encoder, load_encoder
+from pychip_stream.model.encoders import Encoder, load_encoder
 
 CHIP_SIZES = {"ebc": 64, "super": 32}
 SHOTS = 5

@@ -28,18 +28,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.analysis.rescoring import rescore as rescore_run
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.sim.specimen import Experiment
-from pychip_stream.workflows.rescoring import rescore as rescore_run
 
 CHIP_SIZE = ChipSize(32, 32)
 RATE = 25
@@ -61,7 +61,7 @@ def pool(count: int) -> tuple[SupportSet, list[FrameRecord]]:
         embeddings = encoder.embed(frame, CHIP_SIZE, support.normalization)
         records.append(
             FrameRecord(
-                path="",
+                frame=FrameRef(path=""),
                 content_hash="0" * 32,
                 pixel_size=0.04,
                 unit="nm",
@@ -70,7 +70,11 @@ def pool(count: int) -> tuple[SupportSet, list[FrameRecord]]:
                 embeddings=embeddings.astype(np.float16),
                 result=replace(classifier.score(embeddings), support_version=support.version),
                 encoder_hash=encoder.weights_hash,
-                intensity=(2000.0, 1000.0, 4000.0),
+                measured={
+                    "intensity_mean": 2000.0,
+                    "intensity_p1": 1000.0,
+                    "intensity_p99": 4000.0,
+                },
             )
         )
     return support, records
@@ -83,13 +87,15 @@ def stream(records: Sequence[FrameRecord], count: int, start: int = 0) -> Iterat
         second = number // RATE
         yield replace(
             records[number % len(records)],
-            path=f"Hour_{second // 3600:02d}/Minute_{second // 60 % 60:02d}/"
-            f"Second_{second % 60:02d}/frame_{number:07d}.dm4",
+            frame=FrameRef(
+                path=f"Hour_{second // 3600:02d}/Minute_{second // 60 % 60:02d}/"
+                f"Second_{second % 60:02d}/frame_{number:07d}.dm4",
+                size=819_200,
+                mtime_ns=int(now * 1e9),
+                time=now,
+                seen=now + 0.1,
+            ),
             content_hash=f"{number:032x}",
-            size=819_200,
-            mtime_ns=int(now * 1e9),
-            exposed=now,
-            seen=now + 0.1,
             read=now + 0.2,
             classified=now + 0.3,
         )
@@ -191,7 +197,7 @@ def read(path: Path) -> Report:
     """Open a run, its curve, its frame table, and one label map, in a fresh process."""
     code = (
         "import sys, time, json\n"
-        "from pychip_stream.archive.reader import open_run\n"
+        "from pychip_stream.archive.run import open_run\n"
         "t = []\n"
         "def mark(): t.append((time.perf_counter(), time.process_time()))\n"
         "mark(); run = open_run(sys.argv[1]); n = len(run); mark()\n"
@@ -336,7 +342,7 @@ def _child(folder: Path) -> None:
 
 def _small(number: int) -> FrameRecord:
     rng = np.random.default_rng(number)
-    from pychip_stream.domain.results import FrameResult
+    from pychip_stream.domain.records import FrameResult
 
     labels = rng.integers(0, 3, (6, 6)).astype(np.uint8)
     shares = np.bincount(labels.ravel(), minlength=3) / 36
@@ -345,7 +351,7 @@ def _small(number: int) -> FrameRecord:
         np.stack([shares, shares, shares], axis=1), "0" * 32,
     )  # fmt: skip
     return FrameRecord(
-        path=f"{number:08d}.tif", size=number, mtime_ns=number, exposed=1e9 + number,
+        frame=FrameRef(path=f"{number:08d}.tif", size=number, mtime_ns=number, time=1e9 + number),
         shape=(96, 96), chip_size=(16, 16), result=result,
         embeddings=rng.random((6, 6, 8)).astype(np.float16),
     )  # fmt: skip

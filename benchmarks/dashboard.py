@@ -203,7 +203,7 @@ def serve(config_path, frames):
     """Serve a dashboard that has a long run in its memory already."""
     from dashboard.app import Dashboard
     from pychip_stream import config as configuration
-    from pychip_stream import lifecycle
+    from pychip_stream import process as lifecycle
 
     board = Dashboard(configuration.load(Path(config_path)))
     now = time.time()
@@ -214,7 +214,7 @@ def serve(config_path, frames):
         for name, v in (("alpha", wave), ("beta", 1 - wave), ("unknown", 0 * wave))
     }
     keys = [(f"old_{i}.tif", 0) for i in range(frames)]
-    board.run.recall(keys, times, columns, ["0" * 32] * frames)
+    board.run.recall(keys, times, columns, {}, ["0" * 32] * frames)
     return lifecycle.run(lambda: board, lifecycle.stop_event())
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import psutil
 
+from pychip_stream.acquisition.tree import Tree
+from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.config import WatchConfig
-from pychip_stream.ingest.tree import Tree
-from pychip_stream.ingest.watch import FolderWatch
-from pychip_stream.sim.files import insitu_path
+from pychip_stream.sim.frame_files import insitu_path
 
 PER_SECOND = 25
 TINY = base64.b64decode(  # a PNG of one grey pixel

@@ -32,15 +32,14 @@ from sklearn.metrics import roc_auc_score
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
-from pychip_stream.model.calibration import calibration_error
 from pychip_stream.model.classifier import Classifier
+from pychip_stream.model.cross_validation import calibration_error
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders import Encoder, load_encoder
 from pychip_stream.model.intervals import frame_intervals
 from pychip_stream.model.monitor import DRIFTED
-from pychip_stream.model.ports import Encoder
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.truth import class_shares, clean_chips, spread_out

@@ -2,15 +2,30 @@
 
 import json
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pychip_stream.config import DashboardConfig
 from pychip_stream.errors import ConfigError
 
-from .viewer import Viewer
-
 _LOGIN_PAGE = Path(__file__).resolve().parent / "login.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who looks.
+
+    Attributes
+    ----------
+    user
+        Login name; empty without accounts.
+    operator
+        Whether this viewer may change anything: support sets, scorings.
+    """
+
+    user: str = ""
+    operator: bool = True
 
 
 def server_options(config: DashboardConfig) -> dict[str, Any]:

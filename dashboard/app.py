@@ -14,32 +14,24 @@ from panel.io.resources import LOCAL_DIST
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
-from pychip_stream import lifecycle
+from pychip_stream import process
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 
 from . import accounts
-from .examples_view import ExamplesView
-from .feed import Feed
-from .health_view import HealthView
-from .live_view import LiveView
-from .page import Page
-from .past import PastFrames
-from .previews import Benches
-from .review_view import ReviewView
-from .runs import RunShelf
-from .state import RunState
-from .studio import Studio
-from .upload_view import UploadView
-from .viewer import Desk, View
+from .page import Desk, Page
+from .pages import PAGES
+from .work.feed import Feed
+from .work.opened_run import PastFrames
+from .work.previews import OpenDrafts
+from .work.runs import RunShelf
+from .work.state import RunState
+from .work.workbench import Workbench
 
 logger = logging.getLogger(__name__)
 
-VIEWS: tuple[type[View], ...] = (LiveView, ExamplesView, ReviewView, HealthView, UploadView)
-"""The tabs in their order; a new page is its file and its line here."""
-
-WITHOUT_RUN: tuple[type[View], ...] = (ReviewView, UploadView)
-"""The tabs that need no run that is going on."""
+_WITHOUT_RUN = ("review", "upload")
+"""Pages that need no run that is going on."""
 
 _STEP_S = 0.2
 _MOST_SESSIONS = 64
@@ -72,20 +64,16 @@ class Dashboard:
     ----------
     archives
         Archives, or folders with some, to look at without a run; None: beside the config's run.
-
-    Raises
-    ------
-    PychipError
-        If the address cannot be listened on.
     """
 
     def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
         address, port = config.dashboard.address, config.dashboard.port
-        run, studio = RunState(), Studio(config)
-        past, benches = PastFrames(config, run, studio), Benches(config, studio)
+        run, bench = RunState(), Workbench(config)
+        past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         shelf = RunShelf(archives or [config.archive.folder], config.watch.root)
-        self._desk = Desk(config, run, studio, past, benches, shelf)
-        self._views = VIEWS if archives is None else WITHOUT_RUN
+        self._desk = Desk(config, run, bench, past, drafts, shelf)
+        names = PAGES.names if archives is None else _WITHOUT_RUN
+        self._pages = tuple(PAGES[name] for name in names)
         self._sessions = 0
         for chatty in ("tornado.access", "bokeh"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -118,7 +106,7 @@ class Dashboard:
         signal.signal(signal.SIGINT, before)  # Panel takes it for itself
         self._server._tornado.add_transform(_Shield)
         self._server.start()
-        self._feed = Feed(config, self._desk.run) if archives is None else None
+        self._feed = Feed(config, run, bench) if archives is None else None
         if self._feed is not None:
             self._feed.start()
         logger.info("dashboard: http://%s:%d/", address, self._server.port)
@@ -141,7 +129,7 @@ class Dashboard:
         """Stop the feed, then the server."""
         if self._feed is not None:
             self._feed.stop()
-        self._desk.studio.close()
+        self._desk.bench.close()
         self._server.stop()
 
     def _page(self) -> Any:
@@ -157,7 +145,7 @@ class Dashboard:
             pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
         who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
-        return Page(self._desk, who, self._views).panel()
+        return Page(self._desk, who, self._pages).panel()
 
     def _gone(self, _context: Any) -> None:
         self._sessions -= 1
@@ -169,7 +157,7 @@ async def _moment() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the dashboard of a configuration."""
-    return lifecycle.main("dashboard", Dashboard, argv)
+    return process.main("dashboard", Dashboard, argv)
 
 
 if __name__ == "__main__":

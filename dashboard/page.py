@@ -3,13 +3,65 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import panel as pn
 import panel_material_ui as pmui
 
-from .components import Heartbeat
-from .viewer import Desk, View, Viewer
+from pychip_stream.config import Config
+
+from .accounts import Viewer
+from .parts.components import Heartbeat
+from .work.opened_run import PastFrames
+from .work.previews import OpenDrafts
+from .work.runs import RunShelf
+from .work.state import RunState
+from .work.workbench import Workbench
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """What all sessions share; made once by `app`."""
+
+    config: Config
+    run: RunState
+    bench: Workbench
+    past: PastFrames
+    drafts: OpenDrafts
+    shelf: RunShelf
+
+
+class View(Protocol):
+    """One page of one session, in a file of its own and in `pages.PAGES`.
+
+    It is built when its tab is first opened.
+
+    Attributes
+    ----------
+    name
+        By which it is chosen.
+    title
+        Of its tab.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None: ...
+
+    def panel(self) -> Any:
+        """Build what is shown; called once."""
+
+    def pull(self, now: float) -> None:
+        """Send what is new, ten times a second while the tab is open; must not wait.
+
+        `now` is `time.monotonic()`. Longer work belongs in a `Background`.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; the session is over."""
+
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pychip_stream import config as configuration
-from pychip_stream import lifecycle, logs
+from pychip_stream import logs, process
 
 from .app import Dashboard
 
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     options = parser.parse_args(argv)
     logs.configure("review", level="WARNING")
-    stop = lifecycle.stop_event()
+    stop = process.stop_event()
 
     def start() -> Dashboard:
         first = next(p if p.is_dir() else p.parent for p in options.paths)
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.flush()
         return board
 
-    return lifecycle.run(start, stop)
+    return process.run(start, stop)
 
 
 def _free_port() -> int:

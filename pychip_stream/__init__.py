@@ -8,30 +8,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pychip_stream.archive.reader import Run, open_run
-    from pychip_stream.archive.supports import load_support, save_support
+    from pychip_stream.archive.run import Run, open_run
+    from pychip_stream.archive.support_sets import load_support, save_support
     from pychip_stream.domain.chips import ChipSize
     from pychip_stream.domain.frames import Frame
     from pychip_stream.domain.normalization import Normalization
-    from pychip_stream.domain.results import FrameResult
+    from pychip_stream.domain.records import FrameResult
     from pychip_stream.domain.support import SupportSet
-    from pychip_stream.ingest.readers import read_frame
+    from pychip_stream.formats.reading import read_frame
     from pychip_stream.model.classifier import Classifier
-    from pychip_stream.model.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
 
 _HOMES = {
     "ChipSize": "domain.chips",
     "Classifier": "model.classifier",
     "Frame": "domain.frames",
-    "FrameResult": "domain.results",
+    "FrameResult": "domain.records",
     "Normalization": "domain.normalization",
-    "Run": "archive.reader",
+    "Run": "archive.run",
     "SupportSet": "domain.support",
-    "load_encoder": "model.encoder",
-    "load_support": "archive.supports",
-    "open_run": "archive.reader",
-    "read_frame": "ingest.readers",
-    "save_support": "archive.supports",
+    "load_encoder": "model.encoders",
+    "load_support": "archive.support_sets",
+    "open_run": "archive.run",
+    "read_frame": "formats.reading",
+    "save_support": "archive.support_sets",
 }
 
 __version__ = "0.1.0"

@@ -1,21 +1,215 @@
 """Configuration: what people edit, checked at once and with every problem named."""
 
+import ipaddress
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
-
-from pychip_stream.errors import ConfigError
-from pychip_stream.sections import (
-    AlertConfig,
-    HealthConfig,
-    MachineConfig,
-    Port,
-    Section,
-    SupervisionConfig,
-    is_loopback,
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
+
+from pychip_stream.domain import quantities
+from pychip_stream.errors import ConfigError
+from pychip_stream.plugins import Named, Registry
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+_INSIDE = 0.1
+"""Share of its limit by which a value must be inside for an alarm to clear, unless a rule says."""
+
+ServiceName = Literal["hub", "archiver", "inference", "watcher", "sentinel", "dashboard"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class MachineConfig(Section):
+    """What of the run is on this machine."""
+
+    services: tuple[ServiceName, ...] | None = Field(
+        None, description="services that `run` starts here; none: all of them"
+    )
+
+    name: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]{0,40}$", description="tells its workers from those of others"
+    )
+
+    def instance(self, number: int) -> str:
+        """Name of the worker `number`, from 0, on this machine."""
+        return f"{self.name}-{number + 1}" if self.name else str(number + 1)
+
+
+class SupervisionConfig(Section):
+    """When a service that dies is started again."""
+
+    longest_pause_s: float = Field(
+        10.0, gt=0, le=3600, description="pauses before restarts grow up to this"
+    )
+    give_up_after: int = Field(
+        8, ge=1, description="deaths in a row, without an archived frame between, that end the run"
+    )
+
+
+class HealthConfig(Section):
+    """Who is told how the run is."""
+
+    prometheus: Port | None = Field(
+        None, description="port on 127.0.0.1 where Prometheus can read the counters"
+    )
+
+
+class FurtherAction(Named, Protocol):
+    """What a rule must know of an action of another package; see `operation.actions`."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """Model of what a rule says of it."""
+
+
+TELLING = ("banner", "log")
+FURTHER_ACTIONS = Registry[FurtherAction]("pychip_stream.actions", ())
+
+
+class AlertRule(Section):
+    """When to raise an alarm and what to do then."""
+
+    name: str = Field(min_length=1, max_length=100)
+    quantity: str = Field(description="what is watched; see docs/operate.md")
+    class_: str | None = Field(None, alias="class", description="for fraction: the class")
+    above: float | None = Field(None, description="fires when the value is above this")
+    below: float | None = Field(None, description="fires when the value is below this")
+    clear: float | None = Field(
+        None, description="clears beyond this; none: a tenth of the limit inside it"
+    )
+    for_s: float = Field(0.0, ge=0, le=86400, description="the limit must be passed for this long")
+    hold_off_s: float = Field(
+        60.0, ge=0, le=86400, description="not fired again within this time after it cleared"
+    )
+    level: Literal["info", "warning", "critical"] = "warning"
+    dry_run: bool = Field(False, description="on trial: published and archived, nothing else done")
+    actions: tuple[str, ...] = TELLING
+    settings: dict[str, dict[str, Any]] = Field(
+        {}, description="of actions that other packages bring, by their names"
+    )
+    webhook: str | None = Field(None, description="address that gets the alert as JSON by POST")
+    command: tuple[str, ...] | None = Field(
+        None, description="program of alerts.commands to start, with its arguments"
+    )
+
+    @property
+    def limit(self) -> float:
+        """Fires when the value is beyond this."""
+        limit = self.below if self.above is None else self.above
+        assert limit is not None
+        return limit
+
+    @property
+    def clears_at(self) -> float:
+        """Value that has to be passed inwards for the alarm to end."""
+        if self.clear is not None:
+            return self.clear
+        inside = abs(self.limit) * _INSIDE
+        return self.limit + inside if self.above is None else self.limit - inside
+
+    @property
+    def subject(self) -> str:
+        """What is watched, in words."""
+        return self.quantity if self.class_ is None else f"{self.quantity} of {self.class_}"
+
+    def beyond(self, value: float, limit: float) -> bool:
+        """Whether a value lies on the bad side of a limit; an unknown value does not."""
+        return value < limit if self.above is None else value > limit
+
+    def tell(self, value: float) -> str:
+        """Write a value with its unit."""
+        return quantities.tell(self.quantity, value)
+
+    @field_validator("actions")
+    @classmethod
+    def _known(cls, actions: tuple[str, ...]) -> tuple[str, ...]:
+        for name in actions:
+            if name not in TELLING and name not in FURTHER_ACTIONS:
+                known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
+                raise ValueError(f"there is no action {name!r}; choose among {known}")
+        return actions
+
+    @model_validator(mode="after")
+    def _fit_their_actions(self) -> Self:
+        strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
+        if strange:
+            raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
+        for name in set(self.actions) - set(TELLING):
+            try:
+                FURTHER_ACTIONS[name].settings.model_validate(self.settings.get(name, {}))
+            except ValidationError as error:
+                raise ValueError(f"settings of {name}: {'; '.join(_problems(error))}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Self:
+        if self.quantity not in quantities.watched():
+            raise ValueError(
+                f"quantity {self.quantity!r}: choose {', '.join(quantities.watched())}"
+            )
+        if (self.above is None) == (self.below is None):
+            raise ValueError("give either above or below")
+        if (self.quantity == "fraction") != (self.class_ is not None):
+            raise ValueError('the quantity "fraction" needs a class, the others take none')
+        if self.clear is not None and self.beyond(self.clear, self.limit):
+            raise ValueError("clear lies on the wrong side of the limit")
+        return self
+
+
+class AlertConfig(Section):
+    """Alarms and what they set off."""
+
+    dry_run: bool = Field(False, description="every rule is on trial")
+    commands: tuple[str, ...] = Field(
+        (), description="programs (full paths) that rules may start; no others"
+    )
+    webhooks: tuple[str, ...] = Field(
+        (), description="beginnings (http://HOST/…) of addresses that rules may call; no others"
+    )
+    rules: tuple[AlertRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _allowed(self) -> Self:
+        names = [rule.name for rule in self.rules]
+        if len(set(names)) < len(names):
+            raise ValueError("two rules have the same name")
+        for address in self.webhooks:
+            if not address.startswith(("http://", "https://")) or address.count("/") < 3:
+                raise ValueError(f"webhooks: {address!r} is no http(s)://HOST/… address")
+        for rule in self.rules:
+            if rule.command is not None and (
+                not rule.command or rule.command[0] not in self.commands
+            ):
+                raise ValueError(f"{rule.name}: its command is not listed in alerts.commands")
+            if rule.webhook is not None and not rule.webhook.startswith(self.webhooks or ("\0",)):
+                raise ValueError(f"{rule.name}: its webhook is not listed in alerts.webhooks")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
 
 PortName = Literal["tasks", "results", "requests", "events"]
 PORTS: tuple[PortName, ...] = ("tasks", "results", "requests", "events")
@@ -222,8 +416,7 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems = [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
-        raise ConfigError(where, problems) from error
+        raise ConfigError(where, _problems(error)) from error
     return _resolve(config, base)
 
 
@@ -234,6 +427,10 @@ def dump(config: Config) -> str:
     )
 
 
+def _problems(error: ValidationError) -> list[str]:
+    return [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
+
+
 def _plain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "unknown key (misspelt?)"
@@ -242,29 +439,12 @@ def _plain(error: Any) -> str:
     return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
 
 
-def _resolve(config: Config, base: Path) -> Config:
-    def at(path: Path) -> Path:
-        return Path(base, path.expanduser())
+def _resolve(section: SectionT, base: Path) -> SectionT:
+    """Resolve every path of a section and of those in it."""
 
-    support, encoder = config.support, config.encoder
-    return config.model_copy(
-        update={
-            "watch": config.watch.model_copy(update={"root": at(config.watch.root)}),
-            "support": support.model_copy(
-                update={
-                    "folder": at(support.folder),
-                    "initial": at(support.initial) if support.initial else None,
-                }
-            ),
-            "encoder": encoder.model_copy(
-                update={"weights": at(encoder.weights) if encoder.weights else None}
-            ),
-            "wire": config.wire.model_copy(
-                update={"keys": at(config.wire.keys) if config.wire.keys else None}
-            ),
-            "archive": config.archive.model_copy(update={"folder": at(config.archive.folder)}),
-            "dashboard": config.dashboard.model_copy(
-                update={"users": at(config.dashboard.users) if config.dashboard.users else None}
-            ),
-        }
-    )
+    def resolved(value: object) -> object:
+        if isinstance(value, Section):
+            return _resolve(value, base)
+        return Path(base, value.expanduser()) if isinstance(value, Path) else value
+
+    return section.model_copy(update={name: resolved(value) for name, value in section})

@@ -11,32 +11,31 @@ import time
 import numpy as np
 import zmq
 
-from pychip_stream import __version__, lifecycle, logs
+from pychip_stream import __version__, logs, process
 from pychip_stream import config as configuration
-from pychip_stream.archive.alerts import AlertRow
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_from_bytes
+from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, SupportError, WireError
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.operation.health import LatencySplit, stretches
+from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Alert,
     Archived,
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
-    FrameRef,
     KeysWanted,
     Live,
     Reply,
     SupportChanged,
 )
-from pychip_stream.workflows.health import LatencySplit
-from pychip_stream.workflows.translation import failed_record, to_record
+from pychip_stream.wire.result import intensity, to_record
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class Archiver:
         self._endpoints = Endpoints(config.wire)
         self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
         self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100)
-        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "archiver", "archiver")
         self._supports: dict[str, SupportSet] = {}
         self._trouble = ""
@@ -122,8 +121,7 @@ class Archiver:
             if isinstance(message, KeysWanted):
                 self._acknowledge(message.start)
             elif isinstance(message, FrameFailed):
-                record = failed_record(message.frame, message.reason, started=time.time())
-                self._append(record)
+                self._append(FrameRecord.failed(message.frame, message.reason, read=time.time()))
             else:
                 self._tasks.drop(f"{type(message).__name__} is not for the archiver")
 
@@ -142,7 +140,7 @@ class Archiver:
             except WireError as error:
                 self._results.drop(str(error))
                 continue
-            with logs.about(record.path):
+            with logs.about(record.frame.path):
                 self._append(record)
             if self._writer.due(time.monotonic()):
                 return
@@ -198,24 +196,18 @@ class Archiver:
         done = len(self._waiting) - self._writer.pending_count
         for record in self._waiting[:done]:
             if record.status == "ok":
-                self._latency.add_stages(
-                    (
-                        ("written", record.mtime_ns * 1e-9),
-                        ("seen", record.seen),
-                        ("read", record.read),
-                        ("classified", record.classified),
-                        ("archived", archived),
-                    )
+                self._latency.add(
+                    stretches(record.frame, record.read, record.classified, archived=archived)
                 )
         del self._waiting[:done]
         self._latency_counters = self._latency.counters()
 
     def _acknowledge(self, start: int) -> None:
         """Send the keys from number `start` on; a lost message is asked for again."""
-        keys = self._writer.keys
+        keys, failed = self._writer.keys, self._writer.failed
         for first in range(start, len(keys), _KEYS_PER_MESSAGE):
             part = tuple(
-                ArchivedKey(k.path, k.index, k.size, k.mtime_ns, k.status == "failed")
+                ArchivedKey(k.path, k.index, k.size, k.mtime_ns, k in failed)
                 for k in keys[first : first + _KEYS_PER_MESSAGE]
             )
             if not self._tasks.send(Archived(run=self._writer.run_id, start=first, keys=part)):
@@ -226,14 +218,7 @@ class Archiver:
         support = self._supports.get(result.support_version) if result else None
         norm = support.normalization if support else None
         live = Live(
-            frame=FrameRef(
-                path=record.path,
-                index=record.index,
-                size=record.size,
-                mtime_ns=record.mtime_ns,
-                time=record.exposed,
-                seen=record.seen,
-            ),
+            frame=record.frame,
             names=result.names if result else (),
             colors=tuple(c.color for c in support.classes) if support else (),
             support_version=result.support_version if result else "",
@@ -248,8 +233,9 @@ class Archiver:
             received=time.time(),
             low=norm.low if norm else 0.0,
             high=norm.high if norm else 1.0,
-            drift=result.drift if result else float("nan"),
-            intensity=record.intensity,
+            drift=record.measured.get("drift", float("nan")),
+            intensity=intensity(record.measured),
+            measured=dict(record.measured),
         )
         arrays: dict[str, np.typing.NDArray[np.generic]] = {}
         if result is not None:
@@ -273,7 +259,7 @@ class Archiver:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the archiver of a configuration."""
-    return lifecycle.main("archiver", Archiver, argv)
+    return process.main("archiver", Archiver, argv)
 
 
 if __name__ == "__main__":

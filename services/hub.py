@@ -5,23 +5,24 @@ It keeps the current support set on disk and gives it to every late joiner at on
 
 import logging
 import sys
+from pathlib import Path
 
 import zmq
 
-from pychip_stream import lifecycle
-from pychip_stream.archive.supports import (
+from pychip_stream import process
+from pychip_stream.archive.support_sets import (
     SupportFolder,
-    load_support,
+    read_file,
     support_from_bytes,
-    support_to_bytes,
 )
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire import messages
+from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Alert,
     Live,
@@ -74,34 +75,35 @@ class Hub:
     def _serve(self, packet: Packet, sender: bytes) -> None:
         message = packet.message
         if isinstance(message, PublishSupport):
-            self._requests.send(self._publish_support(packet), to=sender)
+            self._requests.send(self._publish_support(message, packet.arrays), to=sender)
         elif isinstance(message, Status):
-            self._events.send(message, to=topics.STATUS)
+            self._events.send(message, to=messages.STATUS)
         elif isinstance(message, Seen):
-            self._retain(topics.SEEN, packet)
+            self._retain(messages.SEEN, packet)
         elif isinstance(message, Live):
-            self._retain(topics.LIVE, packet)
+            self._retain(messages.LIVE, packet)
         elif isinstance(message, Alert):
-            self._retain(topics.ALERT, packet, message.rule)
+            self._retain(messages.ALERT, packet, message.rule)
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 
-    def _publish_support(self, packet: Packet) -> Reply:
+    def _publish_support(self, message: PublishSupport, arrays: Arrays) -> Reply:
         try:
-            data = packet.arrays["data"].tobytes()
+            data = arrays["data"].tobytes()
             support = support_from_bytes(data, where="published support set").checked()
-            self._folder.add(support)
+            self._folder.add(support.version, data)
         except KeyError:
             return Reply(ok=False, detail="the message carries no support set")
         except (SupportError, OSError) as error:
             return Reply(ok=False, detail=str(error))
-        self._announce(support.version, support.names, data)
-        logger.info("support set %s: %s", support.version[:8], ", ".join(support.names))
+        self._announce(support, data)
+        who, names = message.author or "somebody", ", ".join(support.names)
+        logger.info("support set %s published by %s: %s", support.version[:8], who, names)
         return Reply(ok=True, detail=support.version)
 
-    def _announce(self, version: str, names: tuple[str, ...], data: bytes) -> None:
-        message = SupportChanged(version=version, names=names)
-        self._retain(topics.SUPPORT, Packet(message, bytes_array(data)))
+    def _announce(self, support: SupportSet, data: bytes) -> None:
+        message = SupportChanged(version=support.version, names=support.names)
+        self._retain(messages.SUPPORT, Packet(message, bytes_array(data)))
 
     def _retain(self, topic: bytes, packet: Packet, which: str = "") -> None:
         """Publish, and keep for late joiners: the last of each topic, of alerts of each rule."""
@@ -125,24 +127,30 @@ class Hub:
             self._events.send(packet.message, packet.arrays, to=key[0])
 
     def _load_current(self, config: Config) -> None:
-        support = self._stored()
-        if support is None and config.support.initial is not None:
-            support = load_support(config.support.initial)
-            self._folder.add(support)
-        if support is not None:
-            self._announce(support.version, support.names, support_to_bytes(support))
+        found = self._stored()
+        if found is None and config.support.initial is not None:
+            found = _loaded(config.support.initial)
+            self._folder.add(found[0].version, found[1])
+        if found is not None:
+            self._announce(*found)
 
-    def _stored(self) -> SupportSet | None:
+    def _stored(self) -> tuple[SupportSet, bytes] | None:
         try:
-            return self._folder.current()
+            version = self._folder.current_version()
+            return None if version is None else _loaded(self._folder.path(version))
         except SupportError as error:
             logger.warning("%s; publish a support set to go on", error)
             return None
 
 
+def _loaded(path: Path) -> tuple[SupportSet, bytes]:
+    data = read_file(path)
+    return support_from_bytes(data, str(path)), data
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the hub of a configuration."""
-    return lifecycle.main("hub", Hub, argv)
+    return process.main("hub", Hub, argv)
 
 
 if __name__ == "__main__":

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import zmq
 
-from pychip_stream import lifecycle, logs
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_from_bytes
+from pychip_stream import logs, process
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, SupportError
-from pychip_stream.model.device import memory_in_use
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.model.encoders import open_encoder
+from pychip_stream.model.encoders.device import memory_in_use
+from pychip_stream.wire import messages
+from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
-from pychip_stream.wire.sockets import Arrays
-from pychip_stream.workflows.analysis import Analyst, open_encoder
-from pychip_stream.workflows.translation import failed_record, to_message
+from pychip_stream.wire.result import to_message
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Worker:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100, identity=self.name)
         self._results = self._endpoints.reach("results", zmq.DEALER, 4, identity=self.name)
-        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[topics.SUPPORT])
+        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._encoder = open_encoder(config.encoder)
@@ -160,7 +161,7 @@ class Worker:
             rate = record.result.label_map.size / (time.perf_counter() - begun)
             self._chips_per_s += (rate - self._chips_per_s) * (_SMOOTHING if self._done else 1.0)
         else:
-            logger.warning("%s: %s", record.path, record.reason)
+            logger.warning("%s: %s", record.frame, record.reason)
         self._deliver(*to_message(record, self.name))
 
     def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
@@ -179,7 +180,7 @@ class Worker:
             )
         except (KeyError, FrameError) as error:
             reason = f"{job.frame.path}: its pixels did not arrive ({error})"
-            return failed_record(job.frame, reason, started=time.time())
+            return FrameRecord.failed(job.frame, reason, read=time.time())
         return analyst.analyse_frame(frame, image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
@@ -225,8 +226,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     options = parser.parse_args(argv)
     logs.configure("inference", style=options.log_format)
-    stop = lifecycle.stop_event()
-    return lifecycle.run(lambda: Worker(lifecycle.load(options.config), options.instance), stop)
+    stop = process.stop_event()
+    return process.run(lambda: Worker(process.load(options.config), options.instance), stop)
 
 
 if __name__ == "__main__":

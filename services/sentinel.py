@@ -10,16 +10,16 @@ import time
 
 import zmq
 
-from pychip_stream import lifecycle
+from pychip_stream import process
 from pychip_stream.config import Config
-from pychip_stream.wire import topics
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.operation.actions import Actions
+from pychip_stream.operation.alerts import Alerting
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.metrics import Exporter
+from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Alert, Reply
-from pychip_stream.workflows.actions import Actions
-from pychip_stream.workflows.alerting import Alerting
-from pychip_stream.workflows.health import RunHealth
-from pychip_stream.workflows.metrics import Exporter
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _RESEND_S = 1.0
 _REPEAT_S = 10.0
 _SETTLE_S = 1.5
 _MOST_WAITING = 1000
-_TOPICS = (topics.STATUS, topics.LIVE, topics.SEEN, topics.ALERT)
+_TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT)
 
 
 class Sentinel:
@@ -127,7 +127,7 @@ class Sentinel:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the sentinel of a configuration."""
-    return lifecycle.main("sentinel", Sentinel, argv)
+    return process.main("sentinel", Sentinel, argv)
 
 
 if __name__ == "__main__":

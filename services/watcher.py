@@ -11,28 +11,28 @@ import time
 
 import zmq
 
-from pychip_stream import lifecycle
+from pychip_stream import process
+from pychip_stream.acquisition.failures import Failures
+from pychip_stream.acquisition.ledger import Ledger
+from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.watch import FolderWatch
+from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.ingest.ledger import Ledger
-from pychip_stream.ingest.outbox import Sighting
-from pychip_stream.ingest.watch import FolderWatch
-from pychip_stream.wire.beacon import Beacon
+from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
-    FrameRef,
+    FrameFailed,
     Job,
     KeysWanted,
     Ready,
     Release,
     Seen,
 )
-from pychip_stream.wire.sockets import Arrays, Received
-from pychip_stream.workflows.delivery import with_pixels
-
-from .failures import Failures
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Watcher:
         for path in self._watch.vanished():
             self._ledger.forget(path)
         for lease in self._ledger.expire(now):
-            logger.warning("%s: its worker went silent; handing it out again", lease.path)
+            logger.warning("%s: its worker went silent; handing it out again", lease.frame.path)
         self._quarantine()
         if self._synced:
             if self._watch.health().root_reachable:  # nobody could read anything now
@@ -121,10 +121,10 @@ class Watcher:
         peer = self._workers.setdefault(sender, _Peer())
         if peer.name and peer.name != ready.worker:
             for lease in self._ledger.lost(peer.name, now):
+                where = {"frame": lease.frame.path}
                 logger.warning(
-                    "%s: its worker died; handing it out again", lease.path,
-                    extra={"frame": lease.path},
-                )  # fmt: skip
+                    "%s: its worker died; handing it out again", lease.frame, extra=where
+                )
                 self._given_back = "their worker died"
         peer.name, peer.heard = ready.worker, now
         self._ledger.renew(ready.worker, now, ready.held)
@@ -136,10 +136,13 @@ class Watcher:
         lease = self._ledger.release(release.lease, release.reason)
         if lease is not None:
             logger.info(
-                "%s is given back: %s", lease.path, release.reason, extra={"frame": lease.path}
+                "%s is given back: %s",
+                lease.frame.path,
+                release.reason,
+                extra={"frame": lease.frame.path},
             )
             self._given_back = release.reason
-            self._watch.look_at(lease.path)
+            self._watch.look_at(lease.frame.path)
 
     def _follow_archiver(self, beat: ArchiverBeat, sender: bytes) -> None:
         """Notice a new archiver or run; ask for what is missing from our copy of its keys."""
@@ -169,26 +172,20 @@ class Watcher:
         if archived.run != self._run or archived.start > self._known:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
-            self._ledger.archived(key.path, key.index, key.size, key.mtime_ns, failed=key.failed)
-            self._failures.recorded(key)
+            self._ledger.archived(key.frame, failed=key.failed)
+            self._failures.recorded(key.frame)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
-        ref = FrameRef(
-            path=sighting.path,
-            size=sighting.size,
-            mtime_ns=sighting.mtime_ns,
-            time=sighting.time,
-            seen=sighting.seen,
-        )
+        frame = sighting.frame
         self._ledger.add(sighting)
-        self._failures.supersede(ref)
+        self._failures.supersede(frame)
         if sighting.problem is not None:
-            self._fail(ref, sighting.problem)
+            self._fail(frame, sighting.problem)
             return
-        if self._newest is None or sighting.time >= self._newest.time:
-            self._newest = ref
-            self._beacon.show(Seen(frame=ref))
+        if self._newest is None or frame.time >= self._newest.time:
+            self._newest = frame
+            self._beacon.show(Seen(frame=frame))
 
     def _fail(self, ref: FrameRef, reason: str) -> None:
         logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
@@ -196,15 +193,8 @@ class Watcher:
 
     def _quarantine(self) -> None:
         for lost in self._ledger.quarantined():
-            ref = FrameRef(
-                path=lost.path,
-                index=lost.index,
-                size=lost.size,
-                mtime_ns=lost.mtime_ns,
-                time=lost.time,
-                seen=lost.seen,
-            )
-            self._fail(ref, f"given up after {lost.attempt} workers died or went silent over it")
+            reason = f"given up after {lost.attempt} workers died or went silent over it"
+            self._fail(lost.frame, reason)
 
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
@@ -215,15 +205,12 @@ class Watcher:
                 lease = self._ledger.lease(peer.name, now)
                 if lease is None:
                     return
-                ref = FrameRef(
-                    path=lease.path,
-                    index=lease.index,
-                    size=lease.size,
-                    mtime_ns=lease.mtime_ns,
-                    time=lease.time,
-                    seen=lease.seen,
+                job = Job(
+                    lease=lease.number,
+                    frame=lease.frame,
+                    newest=lease.newest,
+                    attempt=lease.attempt,
                 )
-                job = Job(lease=lease.lease, frame=ref, newest=lease.newest, attempt=lease.attempt)
                 if not self._send_job(job, identity):
                     peer.credit = 0
                     break
@@ -250,7 +237,10 @@ class Watcher:
     def _send_failures(self, now: float) -> None:
         for _ in range(_FAILURES_PER_STEP):
             failure = self._failures.next(now)
-            if failure is None or not self._tasks.send(failure, to=self._archiver):
+            if failure is None:
+                return
+            message = FrameFailed(frame=failure.frame, reason=failure.reason)
+            if not self._tasks.send(message, to=self._archiver):
                 return
             self._failures.sent(now)
 
@@ -301,7 +291,7 @@ def _new_ledger(config: Config) -> Ledger:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the watcher of a configuration."""
-    return lifecycle.main("watcher", Watcher, argv)
+    return process.main("watcher", Watcher, argv)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from pychip_stream.model import checkpoint
+from pychip_stream.model.encoders import checkpoint
 
 
 def export(folder: Path, target: Path) -> None:

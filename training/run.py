@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pychip_stream.model import checkpoint
-from pychip_stream.model.network import CellNet, Design
+from pychip_stream.model.encoders import checkpoint
+from pychip_stream.model.encoders.network import CellNet, Design
 from training.episodes import Outcome, draw, score
 from training.scenes import Rng
 from training.stream import Pool

@@ -1,82 +1,433 @@
-"""Blocks: what a run keeps per chip, some frames at a time."""
+"""Blocks: rows of frames, in memory and in a file.
 
-from collections.abc import Iterator
-from typing import NamedTuple
+In memory unknown is the last class of all. Files say it first: there 0 is unknown and n the n-th
+class, so that labels stay what they are when classes are added; only this module knows.
+"""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
 import numpy as np
-import numpy.typing as npt
 
-from pychip_stream.archive.finding import Finder
-from pychip_stream.archive.hdf import Array
-from pychip_stream.archive.results import FrameRows, Results
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.layout import NO_CHIP, Table
+from pychip_stream.domain.records import FrameRecord, FrameResult
+from pychip_stream.domain.support import UNKNOWN
 
-BLOCK_CHIPS = 1 << 17
+PER_CLASS = ("probabilities", "distances")
+"""(chips, K) float16 each."""
+OF_RESULTS = (*PER_CLASS, "novelty")
+VALUES = "values"
+"""(chips, D) float16, the embeddings."""
+
+_PLACES = {
+    "sequence": "frame, by its sequence number", "rows": "of chips", "columns": "of chips",
+    "offset": "first chip",
+}  # fmt: skip
+_PACKED: dict[str, Any] = {
+    "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
+}  # fmt: skip
+_CHUNK_BYTES = 1 << 16
+
+_T = TypeVar("_T")
+Put = Callable[[h5py.Dataset, slice, Array], None]
 
 
-class EmbeddingBlock(NamedTuple):
-    """Embeddings of m frames by one encoder.
+def _nothing() -> Array:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Chips of m frames: results under K classes, or embeddings by one encoder.
+
+    Rows that lie in a file hold only what is small; `label_map` and `arrays` are read when they
+    are needed (`read_into`).
 
     Attributes
     ----------
-    frame
-        (m,) frame numbers.
-    frames
-        Sequence number, grid and first chip of each.
-    values
-        (chips, D) float16, frame after frame in row order.
-    encoder_hash
-        Of the encoder's weights.
+    sequence
+        (m,) int64, which frame.
+    rows, columns
+        (m,) int32 grids.
+    offset
+        (m,) int64 first chip of each frame in the flat arrays.
+    names
+        Of the K classes, then unknown; empty for embeddings.
+    encoder
+        Hash of its weights, and D; for embeddings.
+    kept
+        Names of the per-chip arrays that there are.
+    intervals
+        (m, K + 1, 3) float64 fraction, low, high; NaN for classes that the frame's support set
+        does not have.
+    label_map
+        (m, R, C) uint8 index into `names`, `NO_CHIP` beyond a frame's grid.
+    arrays
+        Per-chip arrays by name, flat, frame after frame; NaN as above.
+    path, where
+        File, and group in it.
+    provenance
+        How results were made, as JSON; empty for what was classified while acquiring, which the
+        sessions tell.
     """
 
-    frame: npt.NDArray[np.int64]
-    frames: FrameRows
-    values: npt.NDArray[np.float16]
-    encoder_hash: str
+    sequence: Array
+    rows: Array
+    columns: Array
+    offset: Array
+    names: tuple[str, ...] = ()
+    encoder: tuple[str, int] = ("", 0)
+    kept: tuple[str, ...] = ()
+    intervals: Array = field(default_factory=_nothing, repr=False)
+    label_map: Array = field(default_factory=_nothing, repr=False)
+    arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    path: Path = Path()
+    where: str = ""
+    provenance: str = ""
+
+    @classmethod
+    def laid(
+        cls, sequence: Sequence[int] | Array, grids: Sequence[Any] | Array, **facts: Any
+    ) -> "Rows":
+        """Lay frames one after the other; `grids` are their rows and columns."""
+        shape = np.asarray(grids, np.int32).reshape(-1, 2)
+        chips = shape.astype(np.int64).prod(axis=1)
+        offset = np.concatenate([[0], np.cumsum(chips)[:-1]]) if len(chips) else chips
+        return cls(np.asarray(sequence, np.int64), shape[:, 0], shape[:, 1], offset, **facts)
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def counts(self) -> Array:
+        """(m,) number of chips of each frame."""
+        return np.asarray(self.rows.astype(np.int64) * self.columns)
+
+    @property
+    def grids(self) -> Array:
+        """(m, 2) rows and columns of each frame."""
+        return np.stack([self.rows, self.columns], axis=1)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns that hold every frame."""
+        return int(self.rows.max(initial=1)), int(self.columns.max(initial=1))
+
+    def span(self, first: int, last: int | None = None) -> slice:
+        """Place of the chips of a frame (or of all up to another) in the flat arrays."""
+        last = first if last is None else last
+        end = int(self.offset[last]) + int(self.rows[last]) * int(self.columns[last])
+        return slice(int(self.offset[first]), end)
+
+    def labels(self, number: int) -> Array:
+        """(rows, columns) labels of a frame."""
+        return self.label_map[number, : int(self.rows[number]), : int(self.columns[number])]
+
+    def array(self, name: str, number: int) -> Array:
+        """(rows, columns, …) per-chip array of a frame."""
+        values = self.arrays[name]
+        grid = int(self.rows[number]), int(self.columns[number])
+        return np.asarray(values[self.span(number)].reshape(*grid, *values.shape[1:]))
+
+    def take(self, chosen: Array) -> "Rows":
+        """Return the frames of an (m,) bool array."""
+        chip = np.repeat(chosen, self.counts)
+        return Rows.laid(
+            self.sequence[chosen], self.grids[chosen], names=self.names, kept=self.kept,
+            intervals=self.intervals[chosen], label_map=self.label_map[chosen],
+            arrays={name: values[chip] for name, values in self.arrays.items()},
+        )  # fmt: skip
+
+    def allocated(self, grid: tuple[int, int] | None = None) -> "Rows":
+        """Return the same rows with arrays to fill; label maps as large as `grid`."""
+        total, classes = int(self.counts.sum()), max(len(self.names) - 1, 0)
+        if not self.names:
+            values = np.empty((total, self.encoder[1]), np.float16)
+            return replace(self, arrays={VALUES: values})
+        return replace(
+            self,
+            intervals=np.full((len(self), len(self.names), 3), np.nan),
+            label_map=np.full((len(self), *(grid or self.grid)), NO_CHIP, np.uint8),
+            arrays={
+                name: np.full((total, classes) if name in PER_CLASS else total, np.nan, np.float16)
+                for name in self.kept
+            },
+        )
+
+    def at(self, path: Path, where: str) -> "Rows":
+        """Return the rows as they lie in a file, without the large arrays."""
+        return replace(self, label_map=_nothing(), arrays={}, path=path, where=where)
 
 
-def embedded(finder: Finder, sequence: Array) -> list[tuple[str, Array]]:
-    """Hash of each encoder and the places in `sequence` of which it has embeddings."""
-    catalog = finder.catalog
-    return [
-        (encoder[0], np.flatnonzero(catalog.embeddings(encoder, sequence)[1]))
-        for encoder in catalog.encoders()
-    ]
+def class_codes(names: Sequence[str], target: Sequence[str]) -> Array:
+    """(n,) uint8 place of each of `names` in `target`; `NO_CHIP` where it lacks one."""
+    order = {name: code for code, name in enumerate(target)}
+    return np.array([order.get(name, NO_CHIP) for name in names], np.uint8)
 
 
-def embedding_blocks(
-    finder: Finder, sequence: Array, wanted: Array, chips: int = BLOCK_CHIPS
-) -> Iterator[EmbeddingBlock]:
-    """Read embeddings of frames, encoder by encoder, about `chips` at once.
+def pack(
+    results: Sequence[FrameResult],
+    sequence: Sequence[int] | Array,
+    names: tuple[str, ...],
+    grid: tuple[int, int] | None = None,
+) -> Rows:
+    """Stack the results of frames.
 
     Parameters
     ----------
-    sequence
-        (count,) sequence numbers of all frames.
-    wanted
-        Numbers of the frames to read, in the order they are wanted.
+    names
+        Every class of every result, then unknown.
+    grid
+        (R, C) of the label stack; default: of the largest of these frames.
     """
-    for encoder in finder.catalog.encoders():
-        selection, present = finder.catalog.embeddings(encoder, sequence[wanted])
-        numbers, at = wanted[present], 0
-        for piece in selection.pieces(chips):
-            mine = numbers[at : at + len(piece)]
-            at += len(piece)
-            frames, values = finder.embeddings(encoder, sequence[mine])
-            yield EmbeddingBlock(mine, frames, values, encoder[0])
+    grids = [r.label_map.shape for r in results]
+    rows = Rows.laid(sequence, grids, names=names, kept=OF_RESULTS).allocated(grid)
+    for number, result in enumerate(results):
+        codes = class_codes((*result.names, UNKNOWN), names)
+        height, width = result.label_map.shape
+        rows.label_map[number, :height, :width] = codes[result.label_map]
+        rows.intervals[number, codes] = result.intervals
+        mine = rows.span(number)
+        for name in PER_CLASS:
+            flat = getattr(result, name).reshape(height * width, -1)
+            rows.arrays[name][mine][:, codes[:-1]] = _half(flat)
+        rows.arrays["novelty"][mine] = _half(result.novelty.reshape(-1))
+    return rows
 
 
-def result_blocks(
-    finder: Finder,
-    scoring: str,
-    sequence: Array,
-    class_names: tuple[str, ...],
-    kept: tuple[str, ...],
-    chips: int = BLOCK_CHIPS,
-) -> Iterator[tuple[npt.NDArray[np.int64], Results]]:
-    """Frame numbers and results of the frames that a scoring covers, block by block."""
-    selection, present = finder.selection(scoring, sequence)
-    numbers, at = np.flatnonzero(present), 0
-    for piece in selection.pieces(chips):
-        mine = numbers[at : at + len(piece)]
-        at += len(piece)
-        yield mine, finder.results(scoring, sequence[mine], class_names, kept)
+def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str, ...]:
+    """Class names in the order in which they first appeared, then unknown."""
+    names = dict.fromkeys(known)
+    names.pop(UNKNOWN, None)
+    for result in results:
+        names.update(dict.fromkeys(result.names))
+    return (*names, UNKNOWN)
+
+
+def _half(values: Array) -> Array:
+    """float16 without overflow to infinity."""
+    if values.dtype == np.float16:
+        return values
+    limit = float(np.finfo(np.float16).max)
+    return np.clip(values, -limit, limit).astype(np.float16)
+
+
+def stored_order(classes: Sequence[_T]) -> tuple[_T, ...]:
+    """Put the classes, unknown last, into the order of the labels that files hold."""
+    return (*classes[-1:], *classes[:-1])
+
+
+def read_rows(group: h5py.Group, path: Path) -> Rows:
+    """Read what is small of the results or embeddings in a group."""
+    sequence, rows, columns, offset = (hdf.plain(group, name)[:] for name in _PLACES)
+    if len({len(sequence), len(rows), len(columns), len(offset)}) > 1:
+        raise UnusableFileError(f"has columns of different lengths in {group.name}")
+    found = Rows(sequence, rows, columns, offset, path=path, where=group.name)
+    if "encoder_hash" in group:
+        encoder = hdf.read_text(group, "encoder_hash"), int(group[VALUES].shape[1])
+        return replace(found, encoder=encoder, kept=(VALUES,))
+    names = hdf.strings(hdf.read_texts(group, "class_names"))
+    intervals = hdf.plain(group, "intervals")[...]
+    if intervals.shape != (len(found), len(names), 3):
+        raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
+    return replace(
+        found,
+        names=(*names[1:], *names[:1]),
+        kept=tuple(name for name in OF_RESULTS if name in group),
+        intervals=np.concatenate([intervals[:, 1:], intervals[:, :1]], axis=1),
+        provenance=hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else "",
+    )
+
+
+def read_into(
+    target: Rows, at: int, group: h5py.Group, source: Rows, start: int, stop: int
+) -> None:
+    """Read frames `start`…`stop` of a group, whose rows are `source`, into allocated rows.
+
+    Parameters
+    ----------
+    at
+        Where the first of them goes; labels are translated into the classes of the target.
+    """
+    codes = class_codes(source.names, target.names)
+    known = codes != NO_CHIP
+    if target.names:
+        frames = slice(at, at + stop - start)
+        table = np.full(256, NO_CHIP, np.uint8)
+        table[: len(codes)] = stored_order(codes.tolist())
+        found = group["label_map"][start:stop]
+        height, width = np.minimum(found.shape[1:], target.label_map.shape[1:])
+        target.label_map[frames, :height, :width] = table[found[:, :height, :width]]
+        target.intervals[frames, codes[known]] = source.intervals[start:stop, known]
+    chips, first = source.span(start, stop - 1), int(target.offset[at])
+    for name, values in target.arrays.items():
+        if name not in source.kept:
+            continue
+        into = values[first : first + chips.stop - chips.start]
+        if name in PER_CLASS and source.names != target.names:
+            into[:, codes[:-1][known[:-1]]] = group[name][chips][:, known[:-1]]
+        else:
+            group[name].read_direct(into, chips)
+
+
+def store(dataset: h5py.Dataset, rows: slice, values: Array) -> None:
+    """Write rows of a dataset."""
+    if len(values):
+        dataset[rows] = values
+
+
+class RowsWriter:
+    """Fills an empty group with results or embeddings, piece by piece.
+
+    Parameters
+    ----------
+    whole
+        Everything that will be written, without its arrays.
+    grid
+        (R, C) of the label stack.
+    put
+        Writes rows of a dataset.
+    """
+
+    def __init__(
+        self, group: h5py.Group, whole: Rows, grid: tuple[int, int], put: Put = store
+    ) -> None:
+        self._put = put
+        self._frame = self._chip = 0
+        count, total, classes = len(whole), int(whole.counts.sum()), len(whole.names)
+        group.attrs["NX_class"] = "NXcollection"
+        if whole.names:
+            hdf.write_texts(group, "class_names", hdf.texts(stored_order(whole.names)))
+        else:
+            hdf.write_text(group, "encoder_hash", whole.encoder[0])
+        for name, meaning in _PLACES.items():
+            group.create_dataset(name, data=getattr(whole, name)).attrs["long_name"] = meaning
+        self._arrays: dict[str, h5py.Dataset] = {}
+        if not whole.names:
+            # Not compressed: half-precision noise hardly shrinks (benchmarks/archive.py).
+            width = whole.encoder[1]
+            chunk = (_chunk(total, 2 * width, 4 * _CHUNK_BYTES), max(width, 1))
+            values = group.create_dataset(
+                VALUES, (total, width), np.float16, chunks=chunk, fletcher32=True
+            )
+            values.attrs["long_name"] = "one embedding per chip, frame after frame in row order"
+            self._arrays[VALUES] = values
+            return
+        self._labels = group.create_dataset(
+            "label_map", (count, *grid), np.uint8, fillvalue=NO_CHIP,
+            chunks=(_chunk(count, grid[0] * grid[1]), *grid),
+            compression="gzip", compression_opts=1, fletcher32=True,
+        )  # fmt: skip
+        self._labels.attrs["long_name"] = "index into class_names; 255: no chip there"
+        self._intervals = group.create_dataset(
+            "intervals", (count, classes, 3), np.float64, fillvalue=np.nan,
+            chunks=(min(count, 1024), classes, 3), **_PACKED,
+        )  # fmt: skip
+        self._intervals.attrs["long_name"] = "fraction, low, high (95 %) of each of class_names"
+        for name in whole.kept:
+            tail = (classes - 1,) if name in PER_CLASS else ()
+            rows = _chunk(total, 2 * int(np.prod(tail)))
+            self._arrays[name] = group.create_dataset(
+                name, (total, *tail), np.float16, chunks=(rows, *(max(t, 1) for t in tail)),
+                fillvalue=np.nan, **_PACKED,
+            )  # fmt: skip
+
+    def write(self, piece: Rows) -> None:
+        """Write the next rows; label stack, class names and arrays are those of the whole."""
+        if piece.names:
+            frames = slice(self._frame, self._frame + len(piece))
+            known = np.arange(len(piece.names), dtype=np.uint8)
+            table = np.full(256, NO_CHIP, np.uint8)
+            table[list(stored_order(known.tolist()))] = known
+            self._put(self._labels, frames, table[piece.label_map])
+            self._put(self._intervals, frames, np.roll(piece.intervals, 1, axis=1))
+        chips = slice(self._chip, self._chip + int(piece.counts.sum()))
+        for name, dataset in self._arrays.items():
+            self._put(dataset, chips, piece.arrays[name])
+        self._frame += len(piece)
+        self._chip = chips.stop
+
+
+def _chunk(count: int, row_bytes: int, limit: int = _CHUNK_BYTES) -> int:
+    """Rows of a chunk."""
+    return max(1, min(count, limit // max(row_bytes, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Frames in memory, as a segment holds them.
+
+    Attributes
+    ----------
+    table
+        Frame table, n rows.
+    results
+        Of the frames that did not fail; None where all failed.
+    embeddings
+        One entry per encoder.
+    """
+
+    table: Table
+    results: Rows | None
+    embeddings: tuple[Rows, ...] = ()
+
+
+def block_of(
+    records: Sequence[FrameRecord],
+    revisions: Sequence[int],
+    first_sequence: int,
+    session: int,
+    names: tuple[str, ...],
+    *,
+    embeddings: bool,
+) -> Block:
+    """Arrange records for writing.
+
+    Parameters
+    ----------
+    revisions
+        Of each record.
+    first_sequence
+        Sequence number of the first record.
+    names
+        Classes of the run, every class of these records included, then unknown.
+    embeddings
+        Whether they are kept.
+    """
+    sequence = range(first_sequence, first_sequence + len(records))
+    table = layout.table_of(records, revisions, sequence, session)
+    good = [(r, s) for r, s in zip(records, sequence, strict=True) if r.result is not None]
+    results = None
+    if good:
+        results = pack([r.result for r, _ in good if r.result], [s for _, s in good], names)
+    found: dict[tuple[str, int], list[tuple[Array, int]]] = {}
+    for record, number in good:
+        if embeddings and record.embeddings is not None:
+            key = (record.encoder_hash, record.embeddings.shape[2])
+            found.setdefault(key, []).append((record.embeddings, number))
+    return Block(table, results, tuple(_embeddings(key, each) for key, each in found.items()))
+
+
+def write_block(entry: h5py.Group, block: Block) -> None:
+    """Write frames into the entry of a file."""
+    layout.write_table(entry.create_group(layout.FRAMES), block.table)
+    scorings = hdf.collection(entry, layout.SCORINGS)
+    if block.results is not None:
+        group = scorings.create_group(layout.ACQUIRED)
+        RowsWriter(group, block.results, block.results.grid).write(block.results)
+    group = hdf.collection(entry, layout.EMBEDDINGS)
+    for number, rows in enumerate(block.embeddings):
+        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid).write(rows)
+
+
+def _embeddings(encoder: tuple[str, int], found: list[tuple[Array, int]]) -> Rows:
+    flat = [np.asarray(v, np.float16).reshape(-1, encoder[1]) for v, _ in found]
+    return Rows.laid(
+        [s for _, s in found], [v.shape[:2] for v, _ in found], encoder=encoder, kept=(VALUES,),
+        arrays={VALUES: np.concatenate(flat)},
+    )  # fmt: skip

@@ -1,26 +1,185 @@
-"""Catalog: everything a run holds, over all its files, kept up to date while it grows."""
+"""Catalog: which rows of a run's files are wanted, and reading them wherever they are now."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+import h5py
 import numpy as np
 import pandas as pd
 
-from pychip_stream.archive import layout
-from pychip_stream.archive.durable import reason
-from pychip_stream.archive.gather import Selection, Source, select
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.blocks import Rows, class_codes, read_into
+from pychip_stream.archive.disk import reason
+from pychip_stream.archive.files import (
+    KINDS,
+    Part,
+    RunPlaces,
+    covering,
+    read_full_table,
+    read_part,
+)
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
-from pychip_stream.archive.layout import ACQUIRED, Table
-from pychip_stream.archive.parts import KINDS, Part, read_full_table, read_part
-from pychip_stream.archive.places import RunPlaces, covering
-from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError, ArchiveUsageError
+from pychip_stream.archive.layout import ACQUIRED, NO_CHIP, Table
+from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.domain.support import UNKNOWN, SupportSet
+from pychip_stream.errors import ArchiveError, ArchiveUsageError, PychipError
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
+_MOST_OPEN = 64
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Frames of several groups in the order in which they are wanted; nothing is read yet.
+
+    Attributes
+    ----------
+    sources
+        Groups that frames may come from.
+    source, row
+        (m,) int64 each, where a frame is.
+    """
+
+    sources: tuple[Rows, ...]
+    source: Array
+    row: Array
+
+    @classmethod
+    def of(
+        cls, sources: Sequence[Rows], wanted: Array, keep: Sequence[Array | None] | None = None
+    ) -> "tuple[Selection, Array]":
+        """Find frames in sources; where several have one, the last of them.
+
+        Parameters
+        ----------
+        wanted
+            (n,) sequence numbers in the order they are wanted.
+        keep
+            For each source which of its rows count; None means all.
+
+        Returns
+        -------
+        What was found, and (n,) which of `wanted` that is.
+        """
+        sequences, numbers, rows = [], [], []
+        for number, source in enumerate(sources):
+            counting = np.arange(len(source))
+            kept = keep[number] if keep is not None else None
+            if kept is not None:
+                counting = counting[kept]
+            sequences.append(source.sequence[counting])
+            numbers.append(np.full(len(counting), number))
+            rows.append(counting)
+        if not sequences or not sum(map(len, sequences)):
+            nothing = np.zeros(0, np.int64)
+            return cls(tuple(sources), nothing, nothing), np.zeros(len(wanted), bool)
+        sequence = np.concatenate(sequences)
+        order = np.argsort(sequence, kind="stable")
+        found = sequence[order]
+        # The last of equal sequence numbers stands just before the insertion point on the right.
+        at = np.searchsorted(found, wanted, side="right") - 1
+        present = (at >= 0) & (found[np.maximum(at, 0)] == wanted)
+        chosen = order[at[present]]
+        numbered, row = np.concatenate(numbers), np.concatenate(rows)
+        return cls(tuple(sources), numbered[chosen], row[chosen]), present
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def __getitem__(self, rows: slice) -> "Selection":
+        return Selection(self.sources, self.source[rows], self.row[rows])
+
+    def rows(self, names: tuple[str, ...] = ()) -> Rows:
+        """Lay the frames one after the other, with every array that a source has.
+
+        Parameters
+        ----------
+        names
+            Classes, then unknown; of embeddings none.
+        """
+        places = np.zeros((3, len(self)), np.int64)
+        kept: dict[str, None] = {}
+        for number in np.unique(self.source).tolist():
+            source, mine = self.sources[number], self.source == number
+            for column, values in zip(
+                places, (source.sequence, source.rows, source.columns), strict=True
+            ):
+                column[mine] = values[self.row[mine]]
+            kept.update(dict.fromkeys(source.kept))
+        encoder = self.sources[0].encoder if self.sources else ("", 0)
+        return Rows.laid(places[0], places[1:].T, names=names, encoder=encoder, kept=tuple(kept))
+
+    def intervals(self, names: tuple[str, ...]) -> Array:
+        """(m, K + 1, 3) fraction, low, high under these classes, unknown last; reads nothing."""
+        values = np.full((len(self), len(names), 3), np.nan)
+        for number in np.unique(self.source).tolist():
+            source = self.sources[number]
+            codes = class_codes(source.names, names)
+            known = codes != NO_CHIP
+            mine = np.flatnonzero(self.source == number)
+            values[mine[:, None], codes[known]] = source.intervals[self.row[mine]][:, known]
+        return values
+
+    def stretches(self) -> Iterator[tuple[int, int, int, int]]:
+        """Consecutive rows of one source: its number, start and stop in it, place in here."""
+        if not len(self):
+            return
+        broken = (np.diff(self.source) != 0) | (np.diff(self.row) != 1)
+        edges = [0, *(np.flatnonzero(broken) + 1).tolist(), len(self)]
+        for at, end in pairwise(edges):
+            start = int(self.row[at])
+            yield int(self.source[at]), start, start + end - at, at
+
+    def pieces(self, chips: int) -> "Iterator[Selection]":
+        """Cut into selections of at most about that many chips (at least one frame each)."""
+        ends = np.cumsum(self.rows().counts)
+        start = 0
+        while start < len(self):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + chips, side="right")))
+            yield self[start:stop]
+            start = stop
+
+    def read(
+        self,
+        names: tuple[str, ...] = (),
+        kept: Sequence[str] | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> Rows:
+        """Read the frames.
+
+        Parameters
+        ----------
+        names
+            Classes to translate labels into, then unknown; of embeddings none.
+        kept
+            Per-chip arrays to read; default: every one that a source has.
+        grid
+            (R, C) of the label stack; default: of the largest frame.
+        """
+        rows = self.rows(names)
+        rows = (rows if kept is None else replace(rows, kept=tuple(kept))).allocated(grid)
+        groups: dict[int, h5py.Group] = {}
+        with ExitStack() as stack:
+            for number, start, stop, at in self.stretches():
+                source = self.sources[number]
+                if number not in groups:
+                    if len(groups) > _MOST_OPEN:
+                        stack.close()
+                        groups.clear()
+                    file = stack.enter_context(hdf.reading(source.path))
+                    groups[number] = hdf.subgroup(file, source.where)
+                read_into(rows, at, groups[number], source, start, stop)
+        return rows
 
 
 class _VanishedError(Exception):
@@ -33,19 +192,37 @@ class FileCatalog:
     def __init__(self, places: RunPlaces) -> None:
         self._places = places
         self._known: dict[Path, tuple[tuple[int, int, int], Part]] = {}
+        self._newest: Catalog | None = None
         self.damaged: dict[Path, str] = {}
 
-    def refresh(self) -> "Catalog":
-        """Look which files there are now and read the new ones.
+    def read(self, action: "Callable[[Catalog], _T]") -> _T:
+        """Read from the files; where one is gone that was merged meanwhile, look again.
 
         Raises
         ------
         ArchiveError
-            If there is no such run, or it cannot be read.
+            If that fails.
         """
+        where = self._places.closed
         for _ in range(_ATTEMPTS):
             try:
-                return self._look()
+                return action(self._newest or self.refresh())
+            except FileNotFoundError:
+                self.refresh()
+            except UnusableFileError as error:
+                raise ArchiveError(f"{where}: {error}") from error
+            except OSError as error:
+                raise ArchiveError(
+                    f"{error.filename or where}: cannot be read ({reason(error)})"
+                ) from error
+        raise ArchiveError(f"{where}: changes faster than it can be read; try again")
+
+    def refresh(self) -> "Catalog":
+        """Look which files there are now and read the new ones."""
+        for _ in range(_ATTEMPTS):
+            try:
+                self._newest = self._look()
+                return self._newest
             except _VanishedError:
                 continue
             except OSError as error:
@@ -140,7 +317,7 @@ class Catalog:
         """Core columns of everything that was archived, in order of archiving."""
         return layout.join_tables([p.table for p in self.parts], layout.CORE)
 
-    def full_table(self, names: Sequence[str] = layout.ALL) -> Table:
+    def full_table(self, names: Sequence[str] | None = None) -> Table:
         """Read columns (default: all, and always the core); the rows are those of `table`.
 
         Raises
@@ -150,7 +327,8 @@ class Catalog:
         UnusableFileError
             If one is damaged.
         """
-        names = tuple(dict.fromkeys((*layout.CORE, *names)))
+        if names is not None:
+            names = tuple(dict.fromkeys((*layout.CORE, *names)))
         return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
 
     @cached_property
@@ -175,72 +353,83 @@ class Catalog:
         return list(names)
 
     def class_names(self, scoring: str) -> tuple[str, ...]:
-        """Class names of a scoring, unknown first."""
+        """Class names of a scoring, then unknown."""
+        found = [part.scorings[scoring].names for part in self._files if scoring in part.scorings]
         if scoring != ACQUIRED:
-            return next(
-                s.held.class_names  # type: ignore[union-attr]
-                for s, _ in reversed(self._sources(scoring))
-                if s.held.where.endswith(scoring)
-            )
-        names = dict.fromkeys([UNKNOWN])
-        for part in self.parts:
-            if ACQUIRED in part.scorings:
-                names.update(dict.fromkeys(part.scorings[ACQUIRED].class_names))
-        return tuple(names)
+            return found[-1]
+        names = dict.fromkeys(name for each in found for name in each[:-1])
+        return (*names, UNKNOWN)
 
     def provenance(self, scoring: str) -> str:
         """Tell how a scoring was made, as JSON; empty where that is not known."""
         found = [
-            part.scorings[scoring].provenance
-            for part in (*self.parts, *self.scorings.values())
-            if scoring in part.scorings
+            part.scorings[scoring].provenance for part in self._files if scoring in part.scorings
         ]
         return found[-1] if found else ""
 
-    def results(self, scoring: str, sequence: Array) -> tuple[Selection, Array]:
-        """Find the results of frames: what there is, and for which of `sequence`."""
-        sources = self._sources(scoring)
-        return select([s for s, _ in sources], sequence, [k for _, k in sources])
-
     def encoders(self) -> list[tuple[str, int]]:
         """Hash and dimension of each encoder whose embeddings are kept."""
-        return list(dict.fromkeys(
-            (e.encoder_hash, e.dimension) for p in self.parts for e in p.embeddings
-        ))  # fmt: skip
+        return list(dict.fromkeys(rows.encoder for part in self.parts for rows in part.embeddings))
 
     def embeddings(self, encoder: tuple[str, int], sequence: Array) -> tuple[Selection, Array]:
-        """Find the embeddings of frames by one encoder, likewise."""
-        sources = [
-            Source(part, one)
-            for part in self.parts
-            for one in part.embeddings
-            if (one.encoder_hash, one.dimension) == encoder
-        ]
-        return select(sources, sequence)
+        """Find the embeddings of frames by one encoder, and for which of `sequence` there are."""
+        every = [rows for part in self.parts for rows in part.embeddings]
+        return Selection.of([rows for rows in every if rows.encoder == encoder], sequence)
 
-    def _sources(self, scoring: str) -> list[tuple[Source, Array | None]]:
-        """Where results of a scoring may be; a later place prevails.
+    def results(self, scoring: str, sequence: Array) -> tuple[Selection, Array]:
+        """Find the results of frames, likewise; a later place prevails.
 
         Frames that were classified with the support set of a scoring while acquiring belong
         to it: once it is in use, the future follows the past.
         """
-        sources: list[tuple[Source, Array | None]] = []
+        sources: list[Rows] = []
+        keeps: list[Array | None] = []
         for part in self.parts:
-            for index in (part.scorings.get(ACQUIRED), part.superseded):
-                if index is None:
+            for rows in (part.scorings.get(ACQUIRED), part.superseded):
+                if rows is None:
                     continue
                 keep = None
                 if scoring != ACQUIRED:
-                    keep = self._classified_with(scoring, index.frames.sequence)
+                    keep = self._classified_with(scoring, rows.sequence)
                 if keep is None or keep.any():
-                    sources.append((Source(part, index), keep))
+                    sources.append(rows)
+                    keeps.append(keep)
         if scoring != ACQUIRED:
-            sources.extend(
-                (Source(part, part.scorings[scoring]), None)
-                for part in (*self.parts, *self.scorings.values())
-                if scoring in part.scorings
-            )
-        return sources
+            own = [part.scorings[scoring] for part in self._files if scoring in part.scorings]
+            sources += own
+            keeps += [None] * len(own)
+        return Selection.of(sources, sequence, keeps)
+
+    def support(self, version: str) -> SupportSet:
+        """Read a support set.
+
+        Raises
+        ------
+        ArchiveError
+            If the run does not hold it, or it is damaged.
+        """
+        inside = f"{layout.ENTRY}/{layout.SUPPORTS}/{version}"
+        places = [(part.path, inside) for part in self._files if version in part.supports]
+        if version in self.places.support_versions():
+            places.append((self.places.support(version), GROUP))
+        for path, group in places:
+            with hdf.reading(path) as file:
+                if group in file:
+                    try:
+                        return read_support(file[group])
+                    except PychipError as error:
+                        raise ArchiveError(f"{path}: {group} {error}") from error
+        raise ArchiveError(f"{self.places.closed}: does not hold support set {version[:8]}")
+
+    @property
+    def support_versions(self) -> list[str]:
+        """Versions of the support sets that the run holds."""
+        inside = [version for part in self._files for version in part.supports]
+        return list(dict.fromkeys([*inside, *self.places.support_versions()]))
+
+    @property
+    def _files(self) -> tuple[Part, ...]:
+        return (*self.parts, *self.scorings.values())
 
     def _classified_with(self, version: str, sequence: Array) -> Array:
         table = self.table

@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 Array = npt.NDArray[Any]
 
@@ -235,6 +236,8 @@ def strings(values: Array) -> list[str]:
 
 def encode(text: str) -> bytes:
     """UTF-8, where file names that are no text keep their bytes."""
+    if text.isascii():
+        return text.encode()
     return text.encode("utf-8", "surrogateescape" if _has_only_escapes(text) else "replace")
 
 
@@ -275,6 +278,13 @@ def _stored(group: h5py.Group, name: str) -> h5py.Dataset:
     return dataset
 
 
+def collection(parent: h5py.Group, name: str) -> h5py.Group:
+    """Make a group that NeXus takes for a collection."""
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = "NXcollection"
+    return group
+
+
 def subgroup(group: h5py.Group, name: str) -> h5py.Group:
     """Group of this very file.
 
@@ -295,3 +305,32 @@ def one_line(error: BaseException) -> str:
     """Message of an error on one line."""
     text = " ".join(str(error.args[0] if error.args else error).split())
     return text[:200] or type(error).__name__
+
+
+class Checksums:
+    """Remembers what was written where, to compare it with what can be read."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[str, slice, int]] = []
+
+    def put(self, dataset: h5py.Dataset, rows: slice, values: Array) -> None:
+        """Write rows of a dataset and remember them."""
+        if len(values):
+            dataset[rows] = values
+            self._entries.append((dataset.name, rows, _digest(values)))
+
+    def check(self, file: h5py.File) -> None:
+        """Read everything again.
+
+        Raises
+        ------
+        UnusableFileError
+            If something is not what was written.
+        """
+        for name, rows, digest in self._entries:
+            if _digest(file[name][rows]) != digest:
+                raise UnusableFileError(f"{name} is not what was written")
+
+
+def _digest(values: Array) -> int:
+    return int(xxhash.xxh3_64_intdigest(np.ascontiguousarray(values).view(np.uint8).data))

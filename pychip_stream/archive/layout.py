@@ -1,6 +1,7 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import h5py
@@ -9,6 +10,8 @@ import numpy as np
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
 from pychip_stream.domain.frames import natural
+from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
 ENTRY = "entry"
 FRAMES = "frames"
@@ -75,10 +78,7 @@ COLUMNS = (
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
     Column("device", "S", "", "where the encoder ran and in which precision"),
-    Column("intensity_mean", "f8", "count", "mean of the frame"),
-    Column("intensity_p1", "f8", "count", "1st percentile of the frame"),
-    Column("intensity_p99", "f8", "count", "99th percentile of the frame"),
-    Column("drift", "f8", "", "how far the chips moved from the examples; 1 is a class's border"),
+    *(Column(q.name, "f8", q.unit, q.meaning) for q in OF_FRAMES),
     Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
 )
 
@@ -86,6 +86,61 @@ COLUMNS = (
 CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
+_STRANGE = "a quantity that no package declared when this was written"
+
+
+def table_of(
+    records: Sequence[FrameRecord], revisions: Sequence[int], sequence: range, session: int
+) -> Table:
+    """Put records into the columns of a frame table.
+
+    Parameters
+    ----------
+    revisions, sequence
+        Of each record.
+    session
+        Number of the archiver's start.
+    """
+    now = time.time()
+    grids = [r.result.label_map.shape if r.result else (0, 0) for r in records]
+    columns: dict[str, list[object]] = {
+        name: [getattr(r, name) for r in records] for name in ("time", "read", "classified")
+    }
+    for name in ("index", "size", "mtime_ns", "seen"):
+        columns[name] = [getattr(r.frame, name) for r in records]
+    columns |= {
+        "sequence": list(sequence),
+        "revision": list(revisions),
+        "exposed": [r.frame.time or np.nan for r in records],
+        "archived": [now] * len(records),
+        "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
+        "height": [r.shape[0] for r in records],
+        "width": [r.shape[1] for r in records],
+        "chip_width": [r.chip_size[0] for r in records],
+        "chip_height": [r.chip_size[1] for r in records],
+        "rows": [g[0] for g in grids],
+        "columns": [g[1] for g in grids],
+        "session": [session] * len(records),
+    }
+    for name in OF_FRAMES.names:
+        columns[name] = [r.measured.get(name, np.nan) for r in records]
+    words: dict[str, list[str]] = {
+        "path": [r.frame.path for r in records],
+        "content_hash": [r.content_hash for r in records],
+        "unit": [r.unit or "" for r in records],
+        "status": [r.status for r in records],
+        "reason": [" ".join(r.reason.split())[:MAX_REASON] for r in records],
+        "support_version": [r.result.support_version if r.result else "" for r in records],
+        "encoder_hash": [r.encoder_hash for r in records],
+        "device": [r.device for r in records],
+    }
+    table: Table = {}
+    for column in COLUMNS:
+        if column.dtype == "S":
+            table[column.name] = hdf.texts(words[column.name])
+        else:
+            table[column.name] = np.array(columns[column.name], column.dtype)
+    return table
 
 
 def write_table(group: h5py.Group, table: Table) -> None:
@@ -94,7 +149,8 @@ def write_table(group: h5py.Group, table: Table) -> None:
     count = len(table["sequence"])
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
     packed = options if count >= 1024 else {}
-    for column in COLUMNS:
+    strange = (Column(n, "f8", "", _STRANGE) for n in table if n not in ALL)
+    for column in (*COLUMNS, *strange):
         values = table[column.name]
         if column.dtype == "S":
             dataset = hdf.write_texts(group, column.name, values, **packed)
@@ -105,12 +161,16 @@ def write_table(group: h5py.Group, table: Table) -> None:
             dataset.attrs["units"] = column.unit
 
 
-def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
-    """Read columns of a frame table; those that an older layout lacks get empty values."""
+def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
+    """Read columns (default: all) of a frame table.
+
+    Those that an older layout lacks get empty values; those of quantities that nothing here
+    declares are read, too.
+    """
     count = hdf.plain(group, "sequence").shape[0]
     table: Table = {}
     for column in COLUMNS:
-        if column.name not in names:
+        if names is not None and column.name not in names:
             continue
         if column.name in group:
             text = column.dtype == "S"
@@ -120,7 +180,26 @@ def read_table(group: h5py.Group, names: Sequence[str] = ALL) -> Table:
         else:
             values = _absent(column, count)
         table[column.name] = values
+    for name in _strange(group, count):
+        if names is None or name in names:
+            table[name] = hdf.plain(group, name)[:]
     return table
+
+
+def _strange(group: h5py.Group, count: int) -> Iterator[str]:
+    """Columns of quantities whose plug-ins are not here."""
+    for name in group:
+        if name not in ALL and isinstance(group.get(name, getlink=True), h5py.HardLink):
+            found = group[name]
+            if isinstance(found, h5py.Dataset) and (found.dtype, found.shape) == ("f8", (count,)):
+                yield name
+
+
+def _values(table: Table, name: str) -> Array:
+    """Values of a column; not known where only other tables have it."""
+    if name in table or name in ALL:
+        return table[name]
+    return np.full(len(table["sequence"]), np.nan)
 
 
 def _absent(column: Column, count: int) -> Array:
@@ -130,10 +209,15 @@ def _absent(column: Column, count: int) -> Array:
     return np.full(count, np.nan if column.dtype.startswith("f") else 0, column.dtype)
 
 
-def join_tables(tables: Sequence[Table], names: Sequence[str] = ALL) -> Table:
-    """Put tables under each other, in order of archiving."""
+def join_tables(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
+    """Put columns (default: all) of tables under each other, in order of archiving."""
     empty = {c.name: np.zeros(0, "S1" if c.dtype == "S" else c.dtype) for c in COLUMNS}
-    table = {n: np.concatenate([t[n] for t in tables]) if tables else empty[n] for n in names}
+    there = dict.fromkeys((*ALL, *(name for one in tables for name in one)))
+    table = {
+        name: np.concatenate([_values(one, name) for one in tables]) if tables else empty[name]
+        for name in there
+        if names is None or name in names
+    }
     order = np.argsort(table["sequence"], kind="stable")
     return table if (np.diff(order) == 1).all() else take(table, order)
 

@@ -11,18 +11,12 @@ import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
-from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.compaction import GRACE_S
-from pychip_stream.archive.durable import Disk, temporary_name
-from pychip_stream.archive.gather import Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.files import RunPlaces, start_file
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.merge import merged_header
-from pychip_stream.archive.parts import ResultsIndex
-from pychip_stream.archive.places import RunPlaces
-from pychip_stream.archive.results import FrameRows
+from pychip_stream.archive.joining import GRACE_S, merged_header
 from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.segment import start_file
-from pychip_stream.archive.tables import intervals
 from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
@@ -71,13 +65,8 @@ class LiveView:
         catalog = self._files.refresh()
         if not catalog.parts:
             return
-        temporary = temporary_name(self._places.live)
-        try:
-            self._disk.write(temporary, live_image(catalog), sync=False)
-            self._disk.replace(temporary, self._places.live)
-        except OSError:
-            self._disk.remove(temporary)
-            raise
+        with self._disk.atomic(self._places.live, sync=False) as temporary:
+            self._disk.write(temporary, live_image(catalog))
 
 
 def live_image(catalog: Catalog) -> bytes:
@@ -90,14 +79,13 @@ def live_image(catalog: Catalog) -> bytes:
     with hdf.new_image() as file:
         entry = start_file(file, "live", merged_header(catalog.parts))
         nexus.describe_entry(entry, table["time"][rows])
-        frames = entry.create_group(layout.FRAMES)
-        frames.attrs["NX_class"] = "NXcollection"
+        frames = hdf.collection(entry, layout.FRAMES)
         hdf.write_texts(frames, "path", table["path"][rows])
         for name in ("sequence", "index"):
             frames.create_dataset(name, data=table[name][rows])
         hdf.name_rows(frames, "sequence")
         group = entry.create_group(layout.FRACTIONS)
-        curve = nexus.Curve(table["time"][rows], intervals(selection, names), names, {})
+        curve = nexus.Curve(table["time"][rows], selection.intervals(names), names, {})
         nexus.write_curve(group, curve)
         entry.attrs["default"] = layout.FRACTIONS
         stack = _label_stack(catalog.places, selection, names)
@@ -114,27 +102,20 @@ def _label_stack(
     stretches = list(selection.stretches())
     if not stretches or len(stretches) > MAX_STRETCHES:
         return None
-    held = [source.held for source in selection.sources]
-    grids = [_grid(h.frames) for h in held]
+    grids = [source.grid for source in selection.sources]
     used = np.unique(selection.source).tolist()
-    shape = tuple(max(grids[n][axis] for n in used) for axis in (0, 1))
-    layout_ = h5py.VirtualLayout((len(selection), *shape), np.uint8)
+    shape = np.max([grids[n] for n in used], axis=0).tolist()
+    stack = h5py.VirtualLayout((len(selection), *shape), np.uint8)
     sources: dict[int, h5py.VirtualSource] = {}
-    for stretch in stretches:
-        number = stretch.source
-        one = held[number]
-        if not isinstance(one, ResultsIndex) or one.class_names != names[: len(one.class_names)]:
+    for number, start, stop, at in stretches:
+        one = selection.sources[number]
+        if one.names[:-1] != names[: len(one.names) - 1]:
             return None  # its labels have other numbers
         if number not in sources:
-            path = selection.sources[number].part.path.relative_to(places.folder).as_posix()
+            path = one.path.relative_to(places.folder).as_posix()
             sources[number] = h5py.VirtualSource(
-                path, f"{one.where}/label_map", (len(one.frames), *grids[number]), np.uint8
+                path, f"{one.where}/label_map", (len(one), *grids[number]), np.uint8
             )
         height, width = grids[number]
-        span = slice(stretch.at, stretch.at + stretch.stop - stretch.start)
-        layout_[span, :height, :width] = sources[number][stretch.start : stretch.stop]
-    return layout_
-
-
-def _grid(frames: FrameRows) -> tuple[int, int]:
-    return int(frames.rows.max(initial=1)), int(frames.columns.max(initial=1))
+        stack[at : at + stop - start, :height, :width] = sources[number][start:stop]
+    return stack

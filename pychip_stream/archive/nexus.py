@@ -6,14 +6,16 @@ NXdata groups beside the arrays that the package itself reads; see the NeXus man
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import NamedTuple
 
 import h5py
 import numpy as np
 
-from pychip_stream import __version__
 from pychip_stream.archive import hdf
+from pychip_stream.archive.blocks import stored_order
 from pychip_stream.archive.hdf import Array
 
 _SUFFIXES = ("_errors", "_low", "_high")
@@ -26,11 +28,11 @@ class Curve(NamedTuple):
     Attributes
     ----------
     time
-        (n,) seconds since 1970.
+        (n,) seconds; since 1970, where it is written.
     intervals
-        (n, U, 3) fraction, low, high of each of `class_names`.
+        (n, K + 1, 3) fraction, low, high of each of `class_names`.
     class_names
-        Unknown first.
+        Of the K classes, then unknown.
     colors
         Of the classes and unknown, where known.
     """
@@ -44,7 +46,8 @@ class Curve(NamedTuple):
 def describe_entry(entry: h5py.Group, time: Array) -> None:
     """Say which program wrote the entry and when the frames were taken."""
     program = hdf.write_text(entry, "program_name", "pychip-stream")
-    program.attrs["version"] = __version__
+    with suppress(metadata.PackageNotFoundError):
+        program.attrs["version"] = metadata.version("pychip-stream")
     if len(time):
         hdf.write_text(entry, "start_time", iso(float(time.min())))
         hdf.write_text(entry, "end_time", iso(float(time.max())))
@@ -63,9 +66,8 @@ def write_curve(group: h5py.Group, curve: Curve) -> None:
     time.make_scale("time")
     if len(curve.time):
         time.attrs["start"] = iso(start)
-    codes = [*range(1, len(curve.class_names)), 0]
-    names = dataset_names([curve.class_names[code] for code in codes])
-    for code, name in zip(codes, names, strict=True):
+    names = dataset_names(curve.class_names)
+    for code, name in enumerate(names):
         value, low, high = (np.ascontiguousarray(curve.intervals[:, code, n]) for n in range(3))
         for suffix, data in zip(
             ("", *_SUFFIXES), (value, (high - low) / 2, low, high), strict=True
@@ -94,6 +96,8 @@ def write_label_view(
     ----------
     labels
         The stack, which is linked; or where a virtual one comes from.
+    class_names
+        Classes, then unknown.
     """
     group.attrs["NX_class"] = "NXdata"
     if isinstance(labels, h5py.VirtualLayout):
@@ -103,7 +107,7 @@ def write_label_view(
         stack.attrs["target"] = labels.name
     stack.attrs["interpretation"] = "image"
     stack.attrs["long_name"] = "label: " + ", ".join(
-        f"{code} {name}" for code, name in enumerate(class_names)
+        f"{code} {name}" for code, name in enumerate(stored_order(class_names))
     )
     group["time"] = time
     stack.dims[0].attach_scale(time)
@@ -112,7 +116,8 @@ def write_label_view(
         values.attrs["long_name"] = f"{name} of chips"
         values.make_scale(name)
         stack.dims[axis].attach_scale(values)
-    hdf.write_texts(group, "class_names", hdf.texts(class_names)).make_scale("class_names")
+    texts = hdf.texts(stored_order(class_names))
+    hdf.write_texts(group, "class_names", texts).make_scale("class_names")
     group.attrs["signal"] = "label_map"
     group.attrs["axes"] = np.array(["time", "row", "column"], h5py.string_dtype())
     group.attrs["title"] = "Label maps"

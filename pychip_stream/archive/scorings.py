@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive import hdf, layout, nexus
+from pychip_stream.archive.blocks import OF_RESULTS, Rows, RowsWriter, pack
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.durable import Disk, reason, temporary_name
-from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.disk import Disk, reason
+from pychip_stream.archive.files import TEMPORARY, Header, RunPlaces, start_file
+from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.archive.ledger import Ledger
-from pychip_stream.archive.places import TEMPORARY, RunPlaces
-from pychip_stream.archive.results import PER_CLASS, FrameRows, Results, ResultsSink, pack
-from pychip_stream.archive.segment import Header, start_file
-from pychip_stream.archive.support_group import Derived, write_support
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.archive.support_sets import Derived, write_support
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.errors import ArchiveError
 
@@ -33,7 +32,7 @@ def add_scoring(
     run_path: str | Path,
     support: SupportSet,
     sequence: npt.NDArray[np.int64],
-    results: Iterable[FrameResult] | Iterable[Results],
+    results: Iterable[FrameResult] | Iterable[Rows],
     *,
     derived: Derived | None = None,
     provenance: Mapping[str, object] | None = None,
@@ -56,8 +55,8 @@ def add_scoring(
         (m,) sequence numbers of the frames (see `Run.embedding_blocks`).
     results
         Of the m frames in the same order, one by one or as pieces; consumed one after the
-        other. Pieces have the class names (unknown, then those of the support set) and are
-        written faster.
+        other. Pieces have the names of the support set's classes, then unknown, and are written
+        faster.
     derived
         The classifier's numbers, kept beside the support set.
     provenance
@@ -81,22 +80,16 @@ def add_scoring(
     frames = _frames(catalog, np.asarray(sequence, np.int64))
     version = support.version
     final = places.scoring(version)
-    temporary = temporary_name(final)
     try:
         places.scorings.mkdir(exist_ok=True)
         _sweep(places, disk)
         content = _Content(support, derived, json.dumps(dict(provenance or {}), default=str))
-        _write(temporary, catalog, content, frames, results)
-        disk.sync_file(temporary)
-        disk.replace(temporary, final)
+        with disk.atomic(final) as temporary:
+            _write(temporary, catalog, content, frames, results)
         if default:
             disk.save(_pointer(places), version.encode())
     except OSError as error:
-        disk.remove(temporary)
         raise ArchiveError(f"{final}: cannot be written ({reason(error)})") from error
-    except BaseException:
-        disk.remove(temporary)
-        raise
     return version
 
 
@@ -144,7 +137,7 @@ def _pointer(places: RunPlaces) -> Path:
     return places.scorings / "default"
 
 
-def _frames(catalog: Catalog, sequence: Array) -> FrameRows:
+def _frames(catalog: Catalog, sequence: Array) -> Rows:
     """Grids of the frames that a scoring covers."""
     if not len(sequence):
         raise ArchiveError(f"{catalog.places.closed}: a scoring needs at least one frame")
@@ -154,7 +147,7 @@ def _frames(catalog: Catalog, sequence: Array) -> FrameRows:
             f"{catalog.places.closed}: has no classified frames of some of these numbers; open it "
             "again and take them from there"
         )
-    return selection.frames
+    return selection.rows()
 
 
 def _sweep(places: RunPlaces, disk: Disk) -> None:
@@ -177,31 +170,25 @@ def _write(
     path: Path,
     catalog: Catalog,
     content: _Content,
-    frames: FrameRows,
-    results: Iterable[FrameResult] | Iterable[Results],
+    frames: Rows,
+    results: Iterable[FrameResult] | Iterable[Rows],
 ) -> None:
     header = catalog.parts[-1].header
     support = content.support
-    ledger = Ledger()
+    written = Checksums()
+    whole = replace(frames, names=(*support.names, UNKNOWN), kept=OF_RESULTS)
     with hdf.new_file(path) as file:
         entry = start_file(file, "scoring", Header(header.run_id, header.name, 0, 0, ()))
-        scorings = entry.create_group(layout.SCORINGS)
-        group = scorings.create_group(support.version)
-        for one in (scorings, group):
-            one.attrs["NX_class"] = "NXcollection"
-        names = (UNKNOWN, *support.names)
-        grid = (int(frames.rows.max()), int(frames.columns.max()))
-        sink = ResultsSink(group, names, frames, grid, (*PER_CLASS, "novelty"), ledger.put)
-        intervals = _fill(sink, frames, names, grid, results)
+        group = hdf.collection(entry, layout.SCORINGS).create_group(support.version)
+        intervals = _fill(RowsWriter(group, whole, whole.grid, written.put), whole, results)
         hdf.write_text(group, layout.PROVENANCE, content.provenance)
-        supports = entry.create_group(layout.SUPPORTS)
-        supports.attrs["NX_class"] = "NXcollection"
+        supports = hdf.collection(entry, layout.SUPPORTS)
         write_support(supports.create_group(support.version), support, content.derived)
         _write_views(entry, group, catalog, frames.sequence, intervals, support)
         file.flush()
     try:
         with hdf.reading(path) as file:
-            ledger.check(file)
+            written.check(file)
     except UnusableFileError as error:
         raise ArchiveError(f"{path}: {error}; look after the disk") from error
 
@@ -214,14 +201,14 @@ def _write_views(
     intervals: Array,
     support: SupportSet,
 ) -> None:
-    """Let NeXus viewers draw the scoring, too; `intervals` has unknown first."""
+    """Let NeXus viewers draw the scoring, too."""
     table = catalog.table
     time = table["time"][np.searchsorted(table["sequence"], sequence)]
     nexus.describe_entry(entry, time)
     if (np.diff(time) < 0).any():
         return  # kept in another order; the merged archive shows it
     colors = {one.name: one.color for one in support.classes} | {UNKNOWN: UNKNOWN_COLOR}
-    names = (UNKNOWN, *support.names)
+    names = (*support.names, UNKNOWN)
     fractions = group.create_group(layout.FRACTIONS)
     nexus.write_curve(fractions, nexus.Curve(time, intervals, names, colors))
     nexus.write_label_view(
@@ -231,61 +218,39 @@ def _write_views(
 
 
 def _fill(
-    sink: ResultsSink,
-    frames: FrameRows,
-    names: tuple[str, ...],
-    grid: tuple[int, int],
-    results: Iterable[FrameResult] | Iterable[Results],
+    writer: RowsWriter, whole: Rows, results: Iterable[FrameResult] | Iterable[Rows]
 ) -> Array:
-    """Write all results; returns the (m, U, 3) intervals."""
-    done = chips = 0
-    intervals = [np.zeros((0, len(names), 3))]
-    for piece in _pieces(results, names, grid):
-        mine = slice(done, done + len(piece.frames))
-        expected = np.stack([frames.rows[mine], frames.columns[mine]], axis=1)
-        found = np.stack([piece.frames.rows, piece.frames.columns], axis=1)
-        if found.shape != expected.shape or (found != expected).any():
-            raise ArchiveError(
-                "the results of a scoring do not have the grids of their frames; was the chip "
-                "size of the support set another one?"
-            )
-        if piece.class_names != names:
+    """Write all results; returns the (m, K + 1, 3) intervals."""
+    done = 0
+    intervals = [np.zeros((0, len(whole.names), 3))]
+    for piece in _pieces(results, whole):
+        if not np.array_equal(piece.grids, whole.grids[done : done + len(piece)]):
+            raise _misfit()
+        if piece.names != whole.names:
             raise ArchiveError("the results of a scoring are of another support set")
-        sink.write(piece, done, chips)
+        writer.write(piece)
         intervals.append(piece.intervals)
-        done += len(piece.frames)
-        chips += int(piece.frames.chips.sum())
-    if done != len(frames):
-        raise ArchiveError(f"{done} results for the {len(frames)} frames of a scoring")
+        done += len(piece)
+    if done != len(whole):
+        raise ArchiveError(f"{done} results for the {len(whole)} frames of a scoring")
     return np.concatenate(intervals)
 
 
-def _pieces(
-    results: Iterable[FrameResult] | Iterable[Results],
-    names: tuple[str, ...],
-    grid: tuple[int, int],
-) -> Iterator[Results]:
+def _pieces(results: Iterable[FrameResult] | Iterable[Rows], whole: Rows) -> Iterator[Rows]:
     """Turn results that come one by one into pieces."""
     waiting: list[FrameResult] = []
-    done = 0
 
-    def packed() -> Results:
-        nonlocal done
-        if any(not set(r.names) < set(names) for r in waiting):
+    def packed() -> Rows:
+        if any(not set(r.names) < set(whole.names) for r in waiting):
             raise ArchiveError("the results of a scoring are of another support set")
-        shapes = np.array([r.label_map.shape for r in waiting]).reshape(-1, 2)
-        if (shapes > grid).any():
-            raise ArchiveError(
-                "the results of a scoring do not have the grids of their frames; was the chip "
-                "size of the support set another one?"
-            )
-        piece = pack(waiting, np.arange(done, done + len(waiting)), names, grid)
-        done += len(waiting)
+        if any((np.array(r.label_map.shape) > whole.grid).any() for r in waiting):
+            raise _misfit()
+        piece = pack(waiting, np.arange(len(waiting)), whole.names, whole.grid)
         waiting.clear()
         return piece
 
     for one in results:
-        if isinstance(one, Results):
+        if isinstance(one, Rows):
             yield one
             continue
         waiting.append(one)
@@ -293,3 +258,10 @@ def _pieces(
             yield packed()
     if waiting:
         yield packed()
+
+
+def _misfit() -> ArchiveError:
+    return ArchiveError(
+        "the results of a scoring do not have the grids of their frames; was the chip size of "
+        "the support set another one?"
+    )

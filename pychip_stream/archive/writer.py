@@ -3,35 +3,89 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pychip_stream.archive import layout
-from pychip_stream.archive.alerts import AlertJournal, AlertRow
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
+from pychip_stream.archive.blocks import Block, block_of, registry
 from pychip_stream.archive.catalog import FileCatalog
-from pychip_stream.archive.closing import merge_run, set_aside
-from pychip_stream.archive.compaction import Compactor, superfluous
-from pychip_stream.archive.durable import Disk, reason
-from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.known import KnownFrames
-from pychip_stream.archive.live import LiveView
-from pychip_stream.archive.lock import RunLock
-from pychip_stream.archive.parts import part_of, read_part
-from pychip_stream.archive.places import RunPlaces, Span
-from pychip_stream.archive.records import FrameId, FrameRecord
-from pychip_stream.archive.results import registry
-from pychip_stream.archive.segment import (
-    Block,
+from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.files import (
     Header,
+    RunPlaces,
     Session,
-    block_of,
+    Span,
     installed_versions,
+    part_of,
     publish_segment,
+    read_part,
     segment_image,
 )
+from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
+from pychip_stream.archive.layout import Table
+from pychip_stream.archive.live import LiveView
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
+
+_Stat = tuple[int, int]
+
+
+class KnownFrames:
+    """Remembers which revisions there are, and in which order they were archived.
+
+    Attributes
+    ----------
+    keys
+        Every archived revision in order of archiving; the order never changes.
+    failed
+        Those that were archived as failed.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[FrameRef] = []
+        self.failed: set[FrameRef] = set()
+        self._revisions: dict[tuple[str, int], tuple[_Stat, ...]] = {}
+
+    def read(self, table: Table) -> None:
+        """Take over what the archive holds, from its frame table."""
+        texts = (hdf.strings(table[name]) for name in ("path", "status"))
+        numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
+        for path, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
+            frame = FrameRef(path=path, index=index, size=size, mtime_ns=mtime_ns)
+            self.keys.append(frame)
+            if status == "failed":
+                self.failed.add(frame)
+            self._note((path, index), (size, mtime_ns))
+
+    def take(self, record: FrameRecord) -> bool:
+        """Note a frame that is to be archived; False where this revision is known already."""
+        frame = record.frame
+        key, stat = (frame.path, frame.index), (frame.size, frame.mtime_ns)
+        if stat in self._revisions.get(key, ()):
+            return False
+        self._note(key, stat)
+        return True
+
+    def revision(self, record: FrameRecord) -> int:
+        """Tell which revision of its frame a record is, from 1."""
+        frame = record.frame
+        return self._revisions[frame.path, frame.index].index((frame.size, frame.mtime_ns)) + 1
+
+    def archived(self, records: Iterable[FrameRecord]) -> None:
+        """Count frames that are on disk now."""
+        for record in records:
+            self.keys.append(record.frame)
+            if record.status == "failed":
+                self.failed.add(record.frame)
+
+    def _note(self, key: tuple[str, int], stat: _Stat) -> None:
+        self._revisions[key] = (*self._revisions.get(key, ()), stat)
+
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +95,7 @@ _MAX_PENDING_BYTES = 256 << 20
 class _Batch(NamedTuple):
     """Frames on their way to the disk; kept as they are until they have arrived."""
 
-    ids: list[FrameId]
+    records: list[FrameRecord]
     header: Header
     block: Block
     image: bytes
@@ -123,9 +177,14 @@ class RunWriter:
         return self._places.closed
 
     @property
-    def keys(self) -> list[FrameId]:
+    def keys(self) -> list[FrameRef]:
         """Every archived revision in order of archiving; the order never changes."""
         return self._known.keys
+
+    @property
+    def failed(self) -> set[FrameRef]:
+        """Those that were archived as failed."""
+        return self._known.failed
 
     @property
     def pending_count(self) -> int:
@@ -184,7 +243,7 @@ class RunWriter:
                 f"{self._places.segments}: cannot be written ({reason(error)})"
             ) from error
 
-    def publish(self) -> list[FrameId]:
+    def publish(self) -> list[FrameRef]:
         """Write the pending frames as a segment; returns the keys that are now on disk.
 
         Raises
@@ -204,16 +263,15 @@ class RunWriter:
         except OSError as error:
             raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
         self._batch = None
-        count = len(batch.ids)
-        del self._pending[:count]
+        del self._pending[: len(batch.records)]
         self._pending_bytes = sum(
             r.embeddings.nbytes for r in self._pending if r.embeddings is not None
         )
         self._pending_since = time.monotonic()
-        self._known.archived(batch.ids)
+        self._known.archived(batch.records)
         self._next = span.last + 1
         self._adopt(path, batch)
-        return batch.ids
+        return [record.frame for record in batch.records]
 
     def close(self) -> Path:
         """Publish, merge the run into one file, and let it go.
@@ -278,7 +336,7 @@ class RunWriter:
         )  # fmt: skip
         self._sequence += len(records)
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
-        return _Batch([r.id for r in records], header, block, segment_image(header, block))
+        return _Batch(records, header, block, segment_image(header, block))
 
     def _write_supports(self) -> None:
         for version in list(self._supports):

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 
 
@@ -21,11 +22,11 @@ def bench(
         bool,
         typer.Option("--busy", help="others use the machine: one thread, CPU time; CPU only"),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure the performance of the encoder and the worker on this machine."""
-    from pychip_stream.model.encoder import load_encoder
-    from pychip_stream.workflows.benchmark import benchmark
+    from pychip_stream.analysis.benchmark import benchmark
+    from pychip_stream.model.encoders import load_encoder
 
     say("measuring; close other programs, or add --busy")
     found = benchmark(load_encoder(encoder, device=device), quick=quick, busy=busy)

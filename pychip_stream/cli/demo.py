@@ -10,15 +10,16 @@ import numpy as np
 import typer
 
 from pychip_stream import config as configuration
-from pychip_stream.cli.monitor import Monitor
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 from pychip_stream.cli.session import Session
-from pychip_stream.cli.supervisor import module
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError, UsageError
+from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.supervisor import module
 
 CHIP_SIZE = ChipSize(32, 32)
 _PICKS_PER_CLASS = 6
@@ -38,7 +39,7 @@ def demo(
         bool, typer.Option("--no-browser", help="open no browser window")
     ] = False,
     seed: Annotated[int, typer.Option(help="of the simulated specimen")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Watch a simulated in-situ experiment become live phase fractions in a browser."""
     folder = _empty_folder(out)
@@ -51,8 +52,8 @@ def demo(
     session.run(director.step)
     summary: dict[str, object] = dict(session.summary())
     if summary["run"] is not None:
-        from pychip_stream.archive.reader import open_run
-        from pychip_stream.workflows.accuracy import mean_absolute_error
+        from pychip_stream.archive.run import open_run
+        from pychip_stream.sim.truth import mean_absolute_error
 
         with open_run(session.config.run_path) as run:
             error = mean_absolute_error(run.fractions, config.watch.root / "truth.csv")
@@ -72,9 +73,9 @@ def demo(
 
 def prepare(folder: Path, frames: int, seed: int) -> Config:
     """Write the demo's configuration and a support set picked from its first frame."""
-    from pychip_stream.archive.supports import save_support
+    from pychip_stream.archive.support_sets import save_support
     from pychip_stream.model.embedding import embed_support
-    from pychip_stream.model.encoder import load_encoder
+    from pychip_stream.model.encoders import load_encoder
     from pychip_stream.sim.specimen import Experiment
 
     experiment = Experiment(seed=seed, frames=frames)

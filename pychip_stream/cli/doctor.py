@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report
 from pychip_stream.errors import PychipError, UsageError
-from pychip_stream.workflows.checkup import check
-from pychip_stream.workflows.findings import Finding
+from pychip_stream.operation.doctor import Finding, check
 
 
 def doctor(
@@ -18,7 +18,7 @@ def doctor(
     rate: Annotated[
         float, typer.Option(min=0.0001, help="frames per second that are planned")
     ] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what is wrong with this installation or config, and how to mend it."""
     findings = check(config, rate)

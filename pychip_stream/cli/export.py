@@ -1,47 +1,31 @@
 """`export`: what a run holds, as tables, pictures and films."""
 
-from collections.abc import Callable
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 
-from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.summary import choose_scoring, failed_frames
+from pychip_stream.cli.output import choose_scoring, failed_frames, progress, report, say
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import PychipError, StoppedError, UsageError
+from pychip_stream.errors import StoppedError, UsageError
+from pychip_stream.export import EXPORTS
+from pychip_stream.export.kinds import ExportKind, ExportSource
 
 if TYPE_CHECKING:
-    from pychip_stream.archive.reader import Run
-    from pychip_stream.archive.studio import PixelReader
+    from pychip_stream.archive.run import Run
+    from pychip_stream.export.kinds import PixelReader
 
-Told = Callable[[int, int], None]
-File = Path | None
-
-_ENDINGS = {"svg": ".svg", "mp4": ".mp4", "gif": ".gif"}
+KINDS = tuple(kind for kind in EXPORTS if kind.option)
 
 
 def export(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
-    csv: Annotated[File, typer.Option(metavar="F", help="fractions, a row per frame")] = None,
-    chips_csv: Annotated[File, typer.Option(metavar="F", help="a row per chip")] = None,
-    pychip_csv: Annotated[
-        File, typer.Option(metavar="F", help="a row per chip as the original pyChip writes it")
-    ] = None,
-    png: Annotated[File, typer.Option(metavar="DIR", help="label maps as pictures")] = None,
-    svg: Annotated[File, typer.Option(metavar="F", help="curves and bar chart")] = None,
-    mp4: Annotated[File, typer.Option(metavar="F", help="overlay beside the curve")] = None,
-    gif: Annotated[File, typer.Option(metavar="F", help="the same, smaller")] = None,
-    summary: Annotated[
-        File, typer.Option(metavar="F", help="mean fraction of each class, as csv")
-    ] = None,
     scoring: Annotated[
         str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
     ] = None,
     frames: Annotated[
-        File, typer.Option(metavar="ROOT", help="where the frames are now, for pictures")
+        Path | None, typer.Option(metavar="ROOT", help="where the frames are now, for pictures")
     ] = None,
     fps: Annotated[
         float | None, typer.Option(min=0.1, max=120, help="of films; default mp4 25, gif 10")
@@ -53,60 +37,62 @@ def export(
         bool,
         typer.Option("--json", help="print one JSON document; alone, it holds the fractions"),
     ] = False,
+    **files: Path | None,
 ) -> None:
     """Write what a run holds as csv, png, svg, mp4, gif or JSON."""
-    files = {
-        "csv": csv, "chips_csv": chips_csv, "pychip_csv": pychip_csv, "svg": svg, "png": png,
-        "mp4": mp4, "gif": gif, "summary": summary,
-    }  # fmt: skip
-    wanted = {kind: file for kind, file in files.items() if file is not None}
+    wanted = [(kind, file) for kind in KINDS if (file := files[kind.name]) is not None]
     if not wanted and not as_json:
-        raise UsageError(
-            "nothing to do; give --csv, --chips-csv, --pychip-csv, --png, --svg, --mp4, --gif, "
-            "--summary or --json"
-        )
-    for kind, ending in _ENDINGS.items():
-        if kind in wanted and wanted[kind].suffix.lower() != ending:
-            raise UsageError(f"--{kind} {wanted[kind]}: the name of the file must end in {ending}")
-    from pychip_stream.archive.reader import open_run
+        raise UsageError(f"nothing to do; give {', '.join(map(_option, KINDS))} or --json")
+    for kind, file in wanted:
+        if kind.strict and file.suffix.lower() != kind.suffix:
+            raise UsageError(
+                f"{_option(kind)} {file}: the name of the file must end in {kind.suffix}"
+            )
+    from pychip_stream.archive.run import open_run
 
     run = choose_scoring(open_run(path), scoring)
-    film = {k: v for k, v in {"fps": fps, "max_frames": max_frames}.items() if v is not None}
-    pixels = frame_source(run, frames) if {"png", "mp4", "gif"} & wanted.keys() else _no_pixels
-    for kind, file in wanted.items():
+    pixels = frame_source(run, frames) if any(kind.pixels for kind, _ in wanted) else _no_pixels
+    source = ExportSource(run, pixels, fps=fps, max_frames=max_frames)
+    for kind, file in wanted:
         try:
             with progress(f"writing {file}") as told:
-                _write(kind, run, file, pixels, film, told)
+                kind.make(source, file, told)
         except KeyboardInterrupt:
             raise StoppedError(
                 f"{file} is not whole; those before it are, and the same command writes it anew"
             ) from None
     document: dict[str, object] = {"run": str(path), "scoring": run.scoring}
-    document |= {kind: str(file) for kind, file in wanted.items()}
+    document |= {kind.name: str(file) for kind, file in wanted}
     if not wanted:
         document |= run_contents(run)
-    report(document, as_json=as_json, text="\n".join(str(file) for file in wanted.values()))
+    report(document, as_json=as_json, text="\n".join(str(file) for _, file in wanted))
 
 
-def _write(
-    kind: str, run: "Run", file: Path, pixels: "PixelReader", film: dict[str, float], told: Told
-) -> None:
-    """Write one kind of file."""
-    from pychip_stream.archive import export as exports
-    from pychip_stream.archive import timelapse
-    from pychip_stream.workflows.summary import write_summary
+def _option(kind: ExportKind) -> str:
+    return f"--{kind.name.replace('_', '-')}"
 
-    actions: dict[str, Callable[[], object]] = {
-        "csv": lambda: exports.export_csv(run, file),
-        "chips_csv": lambda: exports.export_chips_csv(run, file, told),
-        "pychip_csv": lambda: exports.export_pychip_csv(run, file, told),
-        "svg": lambda: exports.export_svg(run, file),
-        "summary": lambda: write_summary(run, file),
-        "png": lambda: exports.export_png(run, file, pixels, progress=told),
-        "mp4": lambda: timelapse.export_mp4(run, file, pixels, progress=told, **film),  # type: ignore[arg-type]
-        "gif": lambda: timelapse.export_gif(run, file, pixels, progress=told, **film),  # type: ignore[arg-type]
-    }
-    actions[kind]()
+
+def _with_kinds() -> inspect.Signature:
+    """Signature of `export` with an option for every kind, as typer reads it."""
+    path, *others = list(inspect.signature(export).parameters.values())[:-1]
+    options = [
+        inspect.Parameter(
+            kind.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=None,
+            annotation=Annotated[
+                Path | None,
+                typer.Option(
+                    _option(kind), metavar="F" if kind.suffix else "DIR", help=kind.meaning
+                ),
+            ],
+        )
+        for kind in KINDS
+    ]
+    return inspect.Signature([path, *options, *others])
+
+
+export.__signature__ = _with_kinds()  # type: ignore[attr-defined]
 
 
 def run_contents(run: "Run") -> dict[str, object]:
@@ -126,21 +112,13 @@ def run_contents(run: "Run") -> dict[str, object]:
 
 def frame_source(run: "Run", root: Path | None) -> "PixelReader":
     """Make a function that reads the pixels of a run's frame, or None where they are gone."""
-    from pychip_stream.ingest.readers import read_frame
-    from pychip_stream.workflows.places import inside
+    from pychip_stream.export.kinds import pixel_reader
 
     base = root or run.root
     if base is None or not base.is_dir():
         say(f"{base}: frames are not there; the pictures show the labels alone (--frames ROOT)")
         return _no_pixels
-
-    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
-        try:
-            return read_frame(inside(base, path), index).pixels
-        except (PychipError, OSError):
-            return None
-
-    return read
+    return pixel_reader(run, base, moved=True)
 
 
 def _no_pixels(_path: str, _index: int) -> None:

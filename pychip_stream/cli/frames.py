@@ -17,10 +17,10 @@ def open_frame(path: Path, index: int) -> "Frame":
     FrameError
         If it cannot be read.
     """
-    from pychip_stream.ingest.readers import read_frame
+    from pychip_stream.formats.reading import read_frame
 
     if path.is_dir():
-        from pychip_stream.workflows.classification import Batch  # loads torch
+        from pychip_stream.analysis.classification import Batch  # loads torch
 
         path = Batch.of([path]).paths[0]
     return read_frame(path, index)

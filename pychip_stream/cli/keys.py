@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
 from pychip_stream.wire.keys import make_client, make_keys
@@ -19,7 +20,7 @@ def keys(
     services: Annotated[
         bool, typer.Option("--services", help="that machine runs a watcher, an archiver or a hub")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make the keys that services on more than one machine need."""
     if client is None:

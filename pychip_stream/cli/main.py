@@ -11,26 +11,11 @@ from pychip_stream import __version__, logs, threads
 if TYPE_CHECKING:
     import typer
 
-_HOMES = {
-    "demo": "demo",
-    "init": "experiment",
-    "run": "experiment",
-    "review": "review",
-    "simulate": "simulate",
-    "support": "support",
-    "classify": "analyze",
-    "export": "export",
-    "rescore": "rescore",
-    "verify": "rescore",
-    "grid": "guide",
-    "suggest": "guide",
-    "audit": "guide",
-    "status": "status",
-    "keys": "keys",
-    "doctor": "doctor",
-    "bench": "bench",
-}
-"""Module of each command: a function of its name, or a group `app`.
+_COMMANDS = (
+    "demo", "init", "run", "review", "simulate", "support", "classify", "export", "rescore",
+    "verify", "grid", "suggest", "audit", "status", "keys", "doctor", "bench",
+)  # fmt: skip
+"""Each in a module of its name: a function of that name, or a group `app`.
 
 The modules load torch, scikit-learn, pandas, matplotlib and the like inside their functions, so
 that help, completion and a misspelt word answer at once.
@@ -95,8 +80,8 @@ def _program(words: Sequence[str]) -> "typer.Typer":
         pass
 
     asked = next((word for word in words if not word.startswith("-")), "")
-    for name in [asked] if asked in _HOMES else _HOMES:
-        module = import_module(f"pychip_stream.cli.{_HOMES[name]}")
+    for name in [asked] if asked in _COMMANDS else _COMMANDS:
+        module = import_module(f"pychip_stream.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:

@@ -1,4 +1,4 @@
-"""`rescore` and `verify`: other examples for a run, and its labels computed once more."""
+"""`rescore`: other examples for a run."""
 
 import time
 from collections.abc import Callable
@@ -7,30 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.cli.options import EncoderOfRun, Json, RunPath
 from pychip_stream.cli.output import progress, report, say
-from pychip_stream.cli.summary import choose_scoring
-from pychip_stream.errors import ArchiveError, ConfigError, PychipError, UsageError
+from pychip_stream.errors import ConfigError, PychipError, UsageError
 
 if TYPE_CHECKING:
-    from pychip_stream.archive.reader import Run
+    from pychip_stream.analysis.rescoring import Rescored
+    from pychip_stream.archive.run import Run
     from pychip_stream.config import Config
     from pychip_stream.domain.support import SupportSet
-    from pychip_stream.workflows.rescoring import Rescored
-    from pychip_stream.workflows.verification import Verification
-
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-EncoderName = Annotated[
-    str | None,
-    typer.Option("--encoder", metavar="NAME", help="of the run; default: as its config says"),
-]
 
 _LOOK_S = 0.5
 
 
 def rescore(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
+    path: RunPath,
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
-    encoder: EncoderName = None,
+    encoder: EncoderOfRun = None,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
     no_default: Annotated[
         bool, typer.Option("--no-default", help="the run goes on showing another scoring")
@@ -45,17 +38,17 @@ def rescore(
     The frames are not read again. While the run is live the support set is published as well,
     so that the past is labelled again and the future follows.
     """
-    from pychip_stream.archive.closing import merge_scorings
-    from pychip_stream.archive.reader import open_run
-    from pychip_stream.archive.supports import load_support
-    from pychip_stream.workflows.encoders import encoder_finder
-    from pychip_stream.workflows.rescoring import classify_settings
-    from pychip_stream.workflows.rescoring import rescore as rescore_run
+    from pychip_stream.analysis.rescoring import classify_settings, encoder_finder
+    from pychip_stream.analysis.rescoring import rescore as rescore_run
+    from pychip_stream.archive.joining import merge_scorings
+    from pychip_stream.archive.run import open_run
+    from pychip_stream.archive.support_sets import read_file, support_from_bytes
 
     run = open_run(path)
     if merge and run.live:
         raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
-    chosen = load_support(support)
+    data = read_file(support)
+    chosen = support_from_bytes(data, str(support))
     settings = classify_settings(run)
     if no_reject:
         settings = settings.model_copy(update={"reject": False})
@@ -71,7 +64,7 @@ def rescore(
     for note in outcome.notes:
         say(note)
     config = _services(run)
-    published = config is not None and _publish(config, chosen)
+    published = config is not None and _publish(config, chosen.version, data)
     if config is not None and published:
         outcome = _catch_up(path, chosen, config, outcome, score)
     if merge:
@@ -81,44 +74,10 @@ def rescore(
            text=_text(path, outcome))  # fmt: skip
 
 
-def verify(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="run archive, live or closed")],
-    frames: Annotated[
-        Path | None, typer.Option(metavar="ROOT", help="where the frames are now")
-    ] = None,
-    sample: Annotated[int, typer.Option(min=0, help="number of frames; 0: all")] = 20,
-    scoring: Annotated[
-        str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
-    ] = None,
-    encoder: EncoderName = None,
-    seed: Annotated[int, typer.Option(help="of the random sample")] = 0,
-    as_json: Json = False,
-) -> None:
-    """Compute labels again from the source frames and report how far they agree."""
-    from pychip_stream.archive.reader import open_run
-    from pychip_stream.workflows.encoders import encoder_finder
-    from pychip_stream.workflows.verification import verify as verify_run
-
-    run = choose_scoring(open_run(path), scoring)
-    root = frames or run.root
-    if root is None or not root.is_dir():
-        raise UsageError(
-            f"{root or path}: the frames are not there; say with --frames ROOT where they are"
-        )
-    with progress("verifying") as told:
-        outcome = verify_run(
-            run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
-        )
-    document = _verification(path, outcome)
-    report(document, as_json=as_json, text=_verified_text(path, outcome))
-    if not outcome.passed:
-        raise ArchiveError(f"{path}: {_why_failed(outcome)}")
-
-
 def _services(run: "Run") -> "Config | None":
     """Find the configuration of the services that write a live run, if they are here."""
     from pychip_stream import config as configuration
-    from pychip_stream.cli.running import resolved_beside
+    from pychip_stream.operation.running import resolved_beside
 
     resolved = resolved_beside(run.path)
     if not run.live or resolved is None:
@@ -129,22 +88,20 @@ def _services(run: "Run") -> "Config | None":
         return None
 
 
-def _publish(config: "Config", support: "SupportSet") -> bool:
+def _publish(config: "Config", version: str, data: bytes) -> bool:
     """Make a support set the current one; whether there was anybody to tell."""
-    from pychip_stream.archive.supports import support_to_bytes
     from pychip_stream.domain.support import current_user
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
     from pychip_stream.wire.messages import PublishSupport
 
-    data = bytes_array(support_to_bytes(support))
     message = PublishSupport(author=current_user())
     try:
-        request(config.wire, message, data)
+        request(config.wire, message, bytes_array(data))
     except PychipError as error:
         say(f"the frames to come are not classified with it: {error}")
         return False
-    say(f"published {support.version}; the frames to come are classified with it")
+    say(f"published {version}; the frames to come are classified with it")
     return True
 
 
@@ -156,7 +113,7 @@ def _catch_up(
     score: "Callable[..., Rescored]",
 ) -> "Rescored":
     """Score the frames that were on their way under the old support set."""
-    from pychip_stream.workflows.rescoring import uncovered
+    from pychip_stream.analysis.rescoring import uncovered
 
     settle_s = 2 * config.archive.segment_s + 2.0
     say(f"waiting {settle_s:g} s for frames that are on their way")
@@ -187,45 +144,3 @@ def _text(path: Path, outcome: "Rescored") -> str:
     ]
     lines += [f"left out: {count} frames, {why}" for why, count in outcome.left_out.items()]
     return "\n".join(lines)
-
-
-def _verification(path: Path, outcome: "Verification") -> dict[str, object]:
-    return {
-        "run": str(path),
-        "scoring": outcome.scoring,
-        "sampled": len(outcome.checks),
-        "compared": outcome.compared,
-        "agreement": outcome.agreement,
-        "missing": [c.path for c in outcome.with_problem("missing")],
-        "changed": [c.path for c in outcome.with_problem("changed")],
-        "frames": [
-            {
-                "path": c.path,
-                "index": c.index,
-                "chips": c.chips,
-                "agreeing": c.agreeing,
-                "problem": c.problem,
-            }
-            for c in outcome.checks
-        ],
-    }
-
-
-def _verified_text(path: Path, outcome: "Verification") -> str:
-    lines = [f"{c.path}: {c.problem}" for c in outcome.checks if c.problem]
-    lines.append(
-        f"{path}: {100 * outcome.agreement:.3f} % of the labels agree "
-        f"({outcome.compared} of {len(outcome.checks)} frames compared)"
-        if outcome.compared
-        else f"{path}: none of {len(outcome.checks)} frames could be compared"
-    )
-    return "\n".join(lines)
-
-
-def _why_failed(outcome: "Verification") -> str:
-    changed = len(outcome.with_problem("changed"))
-    if changed:
-        return f"{changed} of the frames are not the files that were analysed"
-    if not outcome.compared:
-        return "no frame could be compared; is --frames the right folder?"
-    return f"only {100 * outcome.agreement:.2f} % of the labels agree"

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from rich.live import Live
 from rich.text import Text
 
-from pychip_stream import lifecycle, logs
-from pychip_stream.cli.monitor import Monitor
-from pychip_stream.cli.output import console, say
-from pychip_stream.cli.summary import failed_frames
-from pychip_stream.cli.supervisor import Supervisor
+from pychip_stream import logs, process
+from pychip_stream.cli.output import console, failed_frames, say
 from pychip_stream.config import Config
 from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.supervisor import Supervisor
 
 _LINE_EVERY_S = 2.0
 
@@ -33,7 +32,7 @@ class Session:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
-        self.stop = lifecycle.stop_event()
+        self.stop = process.stop_event()
         self.config = config
         self._print_lock = threading.Lock()
         self._printed = ("", 0.0)
@@ -84,7 +83,7 @@ class Session:
         nothing: dict[str, object] = {"run": None, "frames": 0, "failed": [], "behind": behind}
         if "archiver" not in (self.config.machine.services or ("archiver",)):
             return nothing  # it is on another machine
-        from pychip_stream.archive.reader import open_run
+        from pychip_stream.archive.run import open_run
 
         try:
             with open_run(path) as run:

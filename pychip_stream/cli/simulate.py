@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pychip_stream import lifecycle
+from pychip_stream import process
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
@@ -21,7 +22,7 @@ from pychip_stream.sim.truth import TruthLog
 
 if TYPE_CHECKING:
     from pychip_stream.sim.microscope import Microscope
-    from pychip_stream.sim.replay import Replay
+    from pychip_stream.sim.playback import Replay
 
 _SAY_EVERY_S = 5.0
 _FRAMES = 60
@@ -61,11 +62,11 @@ def simulate(
         Path | None,
         typer.Option(help='file that sets the temperature while it runs: {"temperature_c": 300}'),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
     from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
-    from pychip_stream.sim.replay import Replay
+    from pychip_stream.sim.playback import Replay
 
     kinds = parse_faults(faults.split(","))
     if kinds:
@@ -117,7 +118,7 @@ class _Recorder:
 
     def run(self, source: "Microscope | Replay") -> dict[str, object]:
         """Return {"frames", "files", "seconds", "stopped", "faults"}; replays count files."""
-        stop: threading.Event = lifecycle.stop_event()
+        stop: threading.Event = process.stop_event()
         start = time.monotonic()
         frames = source.run(stop, self._on_file)
         storage = self._storage

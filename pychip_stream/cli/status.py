@@ -10,10 +10,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pychip_stream.cli.monitor import Monitor
+from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import console, printed, report
-from pychip_stream.cli.running import running_config
 from pychip_stream.errors import PychipError
+from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.running import running_config
 
 _LISTEN_S = 2.5
 _NO_ANSWER_S = 8.0
@@ -24,7 +25,7 @@ _COLOURS = {"running": "green", "waiting": "yellow", "starting": "yellow", "stop
 def status(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the run")],
     watch: Annotated[bool, typer.Option("--watch", help="keep showing it until Ctrl-C")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show how the services of a run are, and where frames spend their time."""
     monitor = Monitor(running_config(config))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pychip_stream.cli.frames import open_frame
+from pychip_stream.cli.options import Encoder, Index, Json
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
 
@@ -14,14 +15,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Support sets: the few examples that say what the classes are.")
 
-Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Preprocess = Annotated[
     Literal["none", "clahe"],
     typer.Option(help="clahe: adaptive histogram equalisation of whole frames first"),
 ]
 Output = Annotated[Path, typer.Option("-o", "--out", metavar="SET", help="file to write")]
 Force = Annotated[bool, typer.Option("--force", help="replace the support set SET")]
-EncoderName = Annotated[str, typer.Option("--encoder", help="bundled, or a torchvision ResNet")]
 
 
 @app.command("make")
@@ -34,10 +33,10 @@ def make(
         list[str], typer.Option(help="CLASS=ROW,COL[;ROW,COL…]; rows and columns count from 0")
     ],
     out: Output,
-    index: Annotated[int, typer.Option(min=0, help="frame within a stack")] = 0,
+    index: Index = 0,
     preprocess: Preprocess = "none",
     note: Annotated[str, typer.Option(help="why this set was made")] = "",
-    encoder: EncoderName = "bundled",
+    encoder: Encoder = "bundled",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -63,13 +62,13 @@ def import_(
         str | None,
         typer.Option("--range", metavar="LO,HI", help="counts that the chips' 0 and 255 stand for"),
     ] = None,
-    encoder: EncoderName = "bundled",
+    encoder: Encoder = "bundled",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Make a support set from class folders of chip pictures (pyChip's own layout)."""
+    from pychip_stream.analysis.chip_import import import_chips
     from pychip_stream.domain.chips import ChipSize
-    from pychip_stream.workflows.chip_import import import_chips
 
     _refuse_taken(out, force=force)
     size = ChipSize.parse(chip_size) if chip_size else None
@@ -83,8 +82,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show classes, counts, provenance, quality and advice."""
-    from pychip_stream.archive.supports import load_support
-    from pychip_stream.workflows.support_report import describe
+    from pychip_stream.analysis.support_report import describe
+    from pychip_stream.archive.support_sets import load_support
 
     document, text = describe(load_support(path))
     report(document, as_json=as_json, text=text)
@@ -99,15 +98,16 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make a support set the current one of a run; it takes effect at the next frame."""
-    from pychip_stream.archive.supports import load_support, support_to_bytes
-    from pychip_stream.cli.running import running_config
+    from pychip_stream.archive.support_sets import read_file, support_from_bytes
     from pychip_stream.domain.support import current_user
+    from pychip_stream.operation.running import running_config
     from pychip_stream.wire.codec import bytes_array
     from pychip_stream.wire.endpoints import request
     from pychip_stream.wire.messages import PublishSupport
 
-    data = support_to_bytes(load_support(path).checked())
     config = running_config(config_path)
+    data = read_file(path)
+    support_from_bytes(data, str(path)).checked()
     reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
 
@@ -150,15 +150,14 @@ def _refuse_taken(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{out}: exists already; choose another name, or add --force")
-    from pychip_stream.archive.supports import load_support
+    from pychip_stream.archive.support_sets import load_support
 
     load_support(out)  # --force replaces a support set, not a file of another kind
 
 
 def _finish(support: "SupportSet", encoder: str, out: Path, *, as_json: bool) -> None:
-    from pychip_stream.archive.supports import save_support
-    from pychip_stream.workflows.support_files import finish_support
-    from pychip_stream.workflows.support_report import describe
+    from pychip_stream.analysis.support_report import describe, finish_support
+    from pychip_stream.archive.support_sets import save_support
 
     embedded, derived = finish_support(support, encoder)
     save_support(embedded, out, derived)

@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -63,28 +65,63 @@ def natural(name: str) -> list[tuple[int, str]]:
     ]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class FrameKey:
-    """Identity of a frame within an acquisition folder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRef:
+    """A revision of a frame: which one it is, and which bytes were meant.
+
+    The one name of a frame on all its way, in memory and (encoded by msgspec) on the wire. Two
+    are equal where path, index, size and mtime_ns are: what may be archived once.
 
     Attributes
     ----------
-    path
-        Path of the file relative to the acquisition root, with forward slashes.
-    index
-        Position within a stack or multi-page file, from 0.
+    path, index
+        Relative to the acquisition root, with forward slashes; position within the file, from 0.
+    size, mtime_ns
+        Of the file when it was judged complete.
+    time
+        Acquisition time in seconds since 1970, as well as is known.
+    seen
+        When it was first seen, in seconds since 1970.
     """
 
-    path: str
-    index: int = 0
-
-    def __post_init__(self) -> None:
-        pure = PurePosixPath(self.path)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in self.path or not self.path:
-            raise FrameError(f"{self.path!r}: a frame's path must stay inside its folder")
+    path: Annotated[str, msgspec.Meta(max_length=4096)]
+    index: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
+    size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] = 0
+    mtime_ns: Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)] = 0
+    time: float = field(default=0.0, compare=False)
+    seen: float = field(default=0.0, compare=False)
 
     def __str__(self) -> str:
         return f"{self.path}#{self.index}" if self.index else self.path
+
+
+def check_inside(path: str) -> None:
+    """Refuse the path of a frame that may lead out of its folder.
+
+    Raises
+    ------
+    FrameError
+        If it is absolute, empty, or not written with forward slashes.
+    """
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in path or not path:
+        raise FrameError(f"{path!r}: a frame's path must stay inside its folder")
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Resolve the path of a frame; it must stay inside `root`, also through links.
+
+    Raises
+    ------
+    FrameError
+        If it does not.
+    """
+    check_inside(relative)
+    base = root.resolve()
+    path = (base / relative).resolve()
+    if not path.is_relative_to(base):
+        raise FrameError(f"{relative}: leads out of the acquisition folder; refused")
+    return path
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,3 +174,9 @@ class Frame:
         """Height and width in pixels."""
         height, width = self.pixels.shape
         return int(height), int(width)
+
+
+def time_of(frame: Frame, ref: FrameRef) -> float:
+    """When a frame was taken, by itself or by its series or file, whichever tells it finer."""
+    mtime = file_time(ref.mtime_ns)
+    return float(best_time(frame.time, mtime if mtime == ref.time else ref.time))

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -194,14 +195,16 @@ class SupportSet:
         """How the stored chips (not frames) become the encoder's input."""
         return Normalization("range", 0.0, 1.0) if self.normalization.clahe else self.normalization
 
-    @property
+    @cached_property
     def version(self) -> str:
-        """Hash of everything that was chosen (32 hexadecimal digits)."""
-        return content_hash(self)
+        """Hash of what was chosen (32 hexadecimal digits).
 
-    @classmethod
+        What an encoder made of it stays out; results name both.
+        """
+        return _content_hash(self)
+
+    @staticmethod
     def from_picks(
-        cls,
         frame: Frame,
         chip_size: ChipSize | int | str | tuple[int, int],
         picks: Mapping[str, Sequence[tuple[int, int]]],
@@ -228,33 +231,15 @@ class SupportSet:
         SupportUsageError
             If the set is impossible (see the class), or shows one chip under two names.
         """
-        size = ChipSize.parse(chip_size)
-        grid = Grid.of(frame.shape, size)
-        margin = (size.height, size.width)
-        scale = normalization or Normalization.from_percentiles(frame.pixels)
-        pixels = scale.apply(frame.pixels) if scale.clahe else frame.pixels
-        user = current_user() if author is None else author
-        now = time.time()
-        chips = []
-        for name, places in picks.items():
-            for row, column in places:
-                source = ChipSource(
-                    frame.source, frame.index, int(row), int(column), frame.pixel_size,
-                    frame.unit, user, now,
-                )  # fmt: skip
-                chips.append(SupportChip(name, grid.patch(pixels, row, column, margin), source))
-        return cls(
-            classes=make_classes(list(picks), colors),
-            chips=tuple(chips),
-            chip_size=size,
-            normalization=scale,
-            margin=margin,
+        return compose(
+            ChipSize.parse(chip_size),
+            make_classes(list(picks), colors),
+            [Choice(n, frame, int(r), int(c)) for n, places in picks.items() for r, c in places],
+            normalization,
             parent=parent,
-            author=user,
+            author=current_user() if author is None else author,
             note=note,
-            created=now,
-            reference=frame,
-        ).checked()
+        )
 
     def checked(self) -> "SupportSet":
         """Return the set if it may be used from now on; older ones that may not still load.
@@ -272,6 +257,109 @@ class SupportSet:
         return replace(self, embedding=embedding)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Choice:
+    """A chip that was chosen: a place on a frame, or a chip that there is already.
+
+    Attributes
+    ----------
+    frame, row, column
+        Where it is cut from; not used where `chip` is given.
+    """
+
+    label: str
+    frame: Frame | None = field(default=None, repr=False)
+    row: int = 0
+    column: int = 0
+    chip: SupportChip | None = field(default=None, repr=False)
+
+
+def compose(
+    chip_size: ChipSize,
+    classes: Sequence[SupportClass],
+    choices: Sequence[Choice],
+    normalization: Normalization | None = None,
+    *,
+    shown: Frame | None = None,
+    parent: str | None = None,
+    author: str = "",
+    note: str = "",
+) -> SupportSet:
+    """Make a support set of chips from any number of frames, earlier sets and pictures.
+
+    Parameters
+    ----------
+    normalization
+        None: the percentiles of the first frame that a chip is cut from.
+    shown
+        Tells what is usual where no chip is cut from a frame.
+
+    Raises
+    ------
+    UsageError
+        If a place lies outside its frame's grid.
+    SupportError
+        If the set is impossible.
+    """
+    frames = [c.frame for c in choices if c.chip is None and c.frame is not None]
+    if normalization is None and frames:
+        normalization = Normalization.from_percentiles(frames[0].pixels)
+    scale = normalization or Normalization()
+    saved = next((c.chip for c in choices if c.chip is not None), None)
+    margin = (chip_size.height, chip_size.width)
+    if saved is not None and not frames:
+        height, width = saved.pixels.shape
+        margin = ((height - chip_size.height) // 2, (width - chip_size.width) // 2)
+    now = time.time()
+    # Adaptive equalisation needs the whole frame.
+    pixels = {
+        id(f): scale.apply(f.pixels) if scale.clahe else f.pixels
+        for f in {id(f): f for f in frames}.values()
+    }
+    chips = []
+    for choice in choices:
+        chip, frame = choice.chip, choice.frame
+        if chip is not None:
+            chips.append(_with_margin(chip, choice.label, chip_size, margin))
+        elif frame is not None:
+            patch = Grid.of(frame.shape, chip_size).patch(
+                pixels[id(frame)], choice.row, choice.column, margin
+            )
+            source = ChipSource(
+                frame.source, frame.index, choice.row, choice.column, frame.pixel_size, frame.unit,
+                author, now,
+            )  # fmt: skip
+            chips.append(SupportChip(choice.label, patch, source))
+    return SupportSet(
+        classes=tuple(classes),
+        chips=tuple(chips),
+        chip_size=chip_size,
+        normalization=scale,
+        margin=margin,
+        parent=parent,
+        author=author,
+        note=note,
+        created=now,
+        reference=frames[0] if frames else shown,
+    ).checked()
+
+
+def _with_margin(
+    chip: SupportChip, label: str, size: ChipSize, margin: tuple[int, int]
+) -> SupportChip:
+    """Give a chip the margin of the others, mirrored where it has less."""
+    pixels = chip.pixels
+    for axis, (wanted, edge) in enumerate(zip(margin, (size.height, size.width), strict=True)):
+        have = (pixels.shape[axis] - edge) // 2
+        if have > wanted:
+            pixels = np.take(pixels, range(have - wanted, have + edge + wanted), axis=axis)
+        elif have < wanted:
+            pad = [(0, 0), (0, 0)]
+            pad[axis] = (wanted - have, wanted - have)
+            pixels = np.pad(pixels, pad, mode="symmetric")
+    return replace(chip, label=label, pixels=pixels)
+
+
 def make_classes(
     names: Sequence[str], colors: Mapping[str, str] | None = None
 ) -> tuple[SupportClass, ...]:
@@ -283,8 +371,7 @@ def make_classes(
     )
 
 
-def content_hash(support: SupportSet) -> str:
-    """Hash what was chosen; what an encoder made of it stays out (results name both)."""
+def _content_hash(support: SupportSet) -> str:
     digest = hashlib.blake2b(digest_size=16)
 
     def add(*values: object) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pychip_stream.domain.results import Fraction
+from pychip_stream.domain.records import Fraction
 
 LEVEL = 0.95
 

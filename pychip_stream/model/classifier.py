@@ -8,20 +8,53 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.errors import SupportError, UsageError
-from pychip_stream.model import calibration, discriminant
-from pychip_stream.model.blobs import choose_blobs
-from pychip_stream.model.caveats import caveats
-from pychip_stream.model.discriminant import SHRINKAGES, Discriminant, Examples
-from pychip_stream.model.drift import Origin
-from pychip_stream.model.embedding import embed_support
+from pychip_stream.model import cross_validation, lda
+from pychip_stream.model.cross_validation import HeldOut, choose_blobs, hold_out
+from pychip_stream.model.embedding import embedded
+from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.intervals import fit_ensemble
+from pychip_stream.model.lda import SHRINKAGES, Discriminant, Examples
 from pychip_stream.model.novelty import Novelty, fit_novelty
-from pychip_stream.model.ports import Encoder
-from pychip_stream.model.scoring import Scorer
-from pychip_stream.model.validation import HeldOut, hold_out
+from pychip_stream.model.scoring import Origin, Scorer
+
+
+def caveats(support: SupportSet, examples: Examples, novelty: Novelty) -> list[str]:
+    """Say what makes the numbers of this set less certain than they look."""
+    out = []
+    if not np.isfinite(novelty.threshold):
+        out.append(
+            "the examples came without their frame, so nothing can be told to be unknown; pick "
+            "them on a frame to have unlike chips rejected"
+        )
+    single = [name for name, count in support.counts.items() if count == 1]
+    if single:
+        out.append(
+            f"only one example of {', '.join(map(repr, single))}: its spread is borrowed from "
+            "the other classes; add at least one more"
+        )
+    if not np.ptp(examples.chips, axis=0).max() > 1e-9:
+        out.append("all examples look the same to the encoder; the labels mean nothing")
+        return out
+    out.extend(_twins(support, examples))
+    return out
+
+
+def _twins(support: SupportSet, examples: Examples) -> list[str]:
+    """Warn of one chip given as an example of two classes."""
+    out = []
+    _, first, group = np.unique(
+        np.round(examples.chips, 6), axis=0, return_index=True, return_inverse=True
+    )
+    for number in range(len(first)):
+        names = {support.chips[i].label for i in np.flatnonzero(group.ravel() == number)}
+        if len(names) > 1:
+            pair = " and ".join(repr(name) for name in sorted(names))
+            out.append(f"the same chip is an example of {pair}; remove it from one of them")
+    return out
+
 
 logger = logging.getLogger(__name__)
 
@@ -103,25 +136,25 @@ class Classifier:
         """
         if not (np.isfinite(sensitivity) and sensitivity > 0):
             raise UsageError(f"sensitivity {sensitivity!r}: write a number above 0")
-        embedded = _embedded(support, encoder)
-        embedding = embedded.embedding
+        version, support = support.version, _embedded(support, encoder)
+        embedding = support.embedding
         assert embedding is not None
-        examples, background = standardised(embedded, embedding)
+        examples, background = standardised(support, embedding)
         candidates = _candidates(examples, method)
         tried = hold_out(examples, candidates, seed=seed)
-        chosen, temperature = calibration.choose_shrinkage(tried)
+        chosen, temperature = cross_validation.choose_shrinkage(tried)
         held_out, shrinkage = tried.only(chosen), candidates[chosen]
         examples, held_out, temperature = choose_blobs(
             examples, shrinkage, held_out, temperature, seed=seed
         )
-        rule = discriminant.fit(examples, shrinkage)
+        rule = lda.fit(examples, shrinkage)
         novelty = fit_novelty(examples, background)
         ensemble = fit_ensemble(examples, rule, shrinkage, temperature, seed=seed)
         origin = Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1))
         scale = (embedding.mean, embedding.deviation)
         return cls(
-            support=embedded,
-            support_version=support.version,
+            support=support,
+            support_version=version,
             method="euclidean" if shrinkage >= 1.0 else "lda",
             shrinkage=shrinkage,
             temperature=temperature,
@@ -131,7 +164,7 @@ class Classifier:
             novelty=novelty,
             held_out=held_out,
             scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
-            warnings=tuple(caveats(embedded, examples, novelty)),
+            warnings=tuple(caveats(support, examples, novelty)),
             encoder=encoder,
         )
 
@@ -243,23 +276,12 @@ def standardised(
 
 
 def _embedded(support: SupportSet, encoder: Encoder | None) -> SupportSet:
-    """Return the set with an embedding by `encoder`, made again where another one made it."""
-    if encoder is None:
-        if support.embedding is None:
-            raise SupportError(
-                "the support set was never embedded; give an encoder, which will do it"
-            )
-        return support
-    if support.embedding is None:
-        return embed_support(support, encoder)
-    if support.embedding.encoder_hash != encoder.weights_hash:
-        logger.warning(
-            "support set %s was made with encoder %s (%s), this is %s (%s): its chips are "
-            "embedded again",
-            support.version[:8], support.embedding.encoder_name,
-            support.embedding.encoder_hash[:8], encoder.name, encoder.weights_hash[:8],
-        )  # fmt: skip
-        return embed_support(support, encoder)
+    if encoder is not None:
+        support, note = embedded(support, encoder)
+        if note:
+            logger.warning("%s", note)
+    elif support.embedding is None:
+        raise SupportError("the support set was never embedded; give an encoder, which will do it")
     return support
 
 
@@ -269,6 +291,6 @@ def _candidates(examples: Examples, method: Method) -> tuple[float, ...]:
         return (1.0,)
     if method not in ("auto", "lda"):
         raise UsageError(f'method {method!r}: write "auto", "lda" or "euclidean"')
-    analytic = discriminant.analytic_shrinkage(examples)
+    analytic = lda.analytic_shrinkage(examples)
     others = [s for s in SHRINKAGES if s < 1.0 or method == "auto"]
     return (analytic, *(s for s in others if abs(s - analytic) > 1e-9))

@@ -1,15 +1,18 @@
 """Support embedding: what an encoder makes of the example chips and of their frame."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet
-from pychip_stream.errors import EncoderError, FrameError
-from pychip_stream.model.ports import Encoder
+from pychip_stream.errors import EncoderError, FrameError, SupportError
+from pychip_stream.model.encoders import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +20,30 @@ BACKGROUND_CHIPS = 1024
 """At most this many chips of the support frame are kept as its background."""
 
 Float32 = npt.NDArray[np.float32]
+
+
+def made_by(support: SupportSet, encoder_hash: str) -> bool:
+    """Whether a set carries an embedding by the encoder with these weights."""
+    return support.embedding is not None and support.embedding.encoder_hash == encoder_hash
+
+
+def embedded(support: SupportSet, encoder: Encoder) -> tuple[SupportSet, str]:
+    """Let an encoder see the examples where that was not done, or was done by another one.
+
+    Returns
+    -------
+    The set with its embedding, and a line for people where another encoder's was replaced.
+    """
+    if made_by(support, encoder.weights_hash):
+        return support, ""
+    note, other = "", support.embedding
+    if other is not None:
+        note = (
+            f"support set {support.version[:8]} was made with encoder {other.encoder_name} "
+            f"({other.encoder_hash[:8]}); its chips are embedded again with {encoder.name} "
+            f"({encoder.weights_hash[:8]})"
+        )
+    return embed_support(support, encoder), note
 
 
 def embed_support(support: SupportSet, encoder: Encoder, *, seed: int = 0) -> SupportSet:
@@ -149,3 +176,93 @@ def _check(cells: Float32, background: Float32, encoder: Encoder) -> None:
         raise EncoderError(
             f"encoder {encoder.name!r} returned values that are not finite; try another precision"
         )
+
+
+_SAME = 0.005
+_NEAR = 0.05
+"""Ranges nearer than these are taken for the same. Chips that are embedded again are seen without
+the frame around them, which changes more labels (1 %) than a range that is 5 % off (0.6 %)."""
+
+EncoderFinder = Callable[[str], Encoder]
+"""Loads the encoder of a hash, or raises EncoderError."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What embeddings of frames depend on, beside the frames.
+
+    Attributes
+    ----------
+    encoder_hash
+        Of the weights.
+    normalization
+        Of the support set that the frames were classified with while acquiring; None where the
+        run does not hold it.
+    """
+
+    encoder_hash: str
+    normalization: Normalization | None
+
+
+def adapt(
+    support: SupportSet, condition: Conditions, find_encoder: EncoderFinder, where: str
+) -> tuple[SupportSet, list[str]]:
+    """Return a support set with embeddings that can be compared, and notes for people.
+
+    Parameters
+    ----------
+    where
+        The run, for errors.
+
+    Raises
+    ------
+    SupportError
+        If its chips cannot be brought to these conditions.
+    EncoderError
+        If the encoder is needed and not there.
+    """
+    notes: list[str] = []
+    norm, own = condition.normalization, support.normalization
+    short = support.version[:8]
+    if norm is None:
+        notes.append(
+            f"{where}: does not hold the support set that it was acquired with; its intensity "
+            f"range is taken to be that of support set {short}"
+        )
+    elif norm != own:
+        if norm.mode != own.mode or norm.clahe != own.clahe:
+            raise SupportError(
+                f"support set {short} normalises intensity by {_spoken(own)}, {where} by "
+                f"{_spoken(norm)}; its embeddings cannot be compared, classify the frames again"
+            )
+        apart = _apart(own, norm)
+        if apart > _SAME:
+            again = apart > _NEAR and not own.clahe
+            notes.append(
+                f"support set {short} has the intensity range {_range(own)}, the run "
+                f"{_range(norm)}; "
+                + ("its chips are embedded again in the run's" if again else
+                   "some labels may differ from those of frames that are classified afresh")
+            )  # fmt: skip
+            if again:
+                support = replace(support, normalization=norm, embedding=None)
+    if not made_by(support, condition.encoder_hash):
+        support, note = embedded(support, find_encoder(condition.encoder_hash))
+        notes += [note] if note else []
+    return support, notes
+
+
+def _apart(own: Normalization, norm: Normalization) -> float:
+    """Difference of two ranges as a share of their width; 0 where they have none."""
+    if norm.mode != "range":
+        return 0.0
+    width = min(own.high - own.low, norm.high - norm.low)
+    return max(abs(own.low - norm.low), abs(own.high - norm.high)) / width
+
+
+def _range(norm: Normalization) -> str:
+    return f"{norm.low:g}…{norm.high:g}"
+
+
+def _spoken(norm: Normalization) -> str:
+    return f"{norm.mode}{' with clahe' if norm.clahe else ''}"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pychip_stream.model.discriminant import (
+from pychip_stream.model.lda import (
     Discriminant,
     Examples,
     Float,

@@ -5,6 +5,7 @@ and bright pixels alike, while a specimen that transforms does not.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +18,8 @@ _EXPOSURE = 1.12
 _WINDOW = 9
 _FEWEST = 3
 
-Intensity = tuple[float, float, float]
-"""Mean, 1st and 99th percentile of a frame in counts."""
+_LEVELS = ("intensity_mean", "intensity_p1", "intensity_p99")
+_Levels = tuple[float, ...]
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Monitor:
 
     exposure_changes: int = 0
     _drifts: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
-    _levels: deque[Intensity] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
+    _levels: deque[_Levels] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
     _drifted: bool = False
     _exposure: str = ""
 
@@ -55,10 +56,12 @@ class Monitor:
             out.append(self._exposure)
         return tuple(out)
 
-    def observe(self, where: str, drift: float, intensity: Intensity) -> tuple[str, ...]:
-        """Take in a frame; returns the notices that are new with it."""
+    def observe(self, where: str, measured: Mapping[str, float]) -> tuple[str, ...]:
+        """Take in the quantities of a frame; returns the notices that are new with it."""
         before = self.notices
         drifted, exposure = self._drifted, self._exposure
+        drift = measured.get("drift", np.nan)
+        intensity = tuple(measured.get(name, np.nan) for name in _LEVELS)
         if np.isfinite(drift):
             self._drifts.append(drift)
             enough = len(self._drifts) >= _FEWEST
@@ -73,7 +76,7 @@ class Monitor:
         changed = (self._drifted and not drifted) or self._exposure != exposure
         return tuple(line for line in self.notices if line not in before) if changed else ()
 
-    def _exposure_factor(self, intensity: Intensity) -> float | None:
+    def _exposure_factor(self, intensity: _Levels) -> float | None:
         """Factor against the frames before, if everything became brighter or darker by it."""
         level = np.array(intensity)
         if not (np.isfinite(level).all() and (level > 0).all()):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from pychip_stream.model.discriminant import Examples, Float, prototypes, shrunken
+from pychip_stream.model.lda import Examples, Float, prototypes, shrunken
 
 Floating = npt.NDArray[np.floating]
 

@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.model import torchvision_shim
-from pychip_stream.model.encoder import CHIP, Encoder
+from pychip_stream.model.encoders import resnet
+from pychip_stream.model.encoders.dense import CHIP, DenseEncoder
 
 _RANGE = Normalization("range", 0.0, 4096.0)
 _PAPER = 224
@@ -47,7 +47,7 @@ class Contender:
 
 
 def measure_speed(
-    encoder: Encoder, quick: bool = False, clock: Clock = time.perf_counter
+    encoder: DenseEncoder, quick: bool = False, clock: Clock = time.perf_counter
 ) -> dict[str, Any]:
     """Time an encoder against the usual ways, and count its frames per second.
 
@@ -125,7 +125,7 @@ def take_turns(
 
 
 def _frames(
-    encoder: Encoder, chips_per_s: float, quick: bool, clock: Clock = time.perf_counter
+    encoder: DenseEncoder, chips_per_s: float, quick: bool, clock: Clock = time.perf_counter
 ) -> dict[str, float]:
     """Frames per second by "frame edge/chip edge"; a quick run leaves out those that take long."""
     rates = {}
@@ -143,7 +143,7 @@ def _frame(edge: int) -> npt.NDArray[np.uint16]:
     return np.random.default_rng(0).integers(0, 4096, (edge, edge), dtype=np.uint16)
 
 
-def _network_call(encoder: Encoder) -> tuple[Callable[[], object], float]:
+def _network_call(encoder: DenseEncoder) -> tuple[Callable[[], object], float]:
     """Return the bare network on one window of 16 × 16 chips, and its operations."""
     edge = 16 * CHIP + 2 * encoder.margin
     window = torch.rand((1, 1, edge, edge), device=encoder.torch_device)
@@ -159,7 +159,7 @@ def _product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], obj
 
 
 def _resnet18() -> nn.Module:
-    trunk: nn.Module = torchvision_shim.models().resnet18(weights=None)
+    trunk: nn.Module = resnet.torchvision_models().resnet18(weights=None)
     return trunk.eval().requires_grad_(False)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
-from pychip_stream.sim.files import FORMATS, Exposure, encode, insitu_path
+from pychip_stream.sim.frame_files import FORMATS, Exposure, encode, insitu_path
 from pychip_stream.sim.specimen import Experiment, SimulatedFrame
 from pychip_stream.sim.storage import Delivery, MakeStorage, Storage, play
 from pychip_stream.sim.truth import TruthLog, TruthRow

@@ -1,16 +1,20 @@
-"""Truth: what is really in each chip, and the record of it beside the frames."""
+"""Truth: the true fractions that a simulation writes beside its frames, read as they grow."""
 
 import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
-from pychip_stream.errors import UsageError
+from pychip_stream.errors import ArchiveError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def class_shares(
@@ -137,3 +141,70 @@ def _csv_line(cells: Sequence[str]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue().encode()
+
+
+_NOT_CLASSES = {"frame", "index", "path", "time_s"}
+
+
+def mean_absolute_error(fractions: "pd.DataFrame", truth_csv: Path) -> float:
+    """Mean of |measured - true| over all frames and true classes; NaN without a common frame.
+
+    Parameters
+    ----------
+    fractions
+        As `Run.fractions`: a row per frame with "path", "index" and a column per class.
+    truth_csv
+        The same columns with the true fractions.
+
+    Raises
+    ------
+    ArchiveError
+        If the truth cannot be read.
+    """
+    import pandas as pd
+
+    try:
+        truth = pd.read_csv(truth_csv)
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{truth_csv}: the true fractions cannot be read ({error})") from error
+    classes = [name for name in truth.columns if name not in _NOT_CLASSES]
+    both = fractions.merge(truth, on=["path", "index"], suffixes=("", " true"))
+    errors = [(both[name] - both[f"{name} true"]).abs() for name in classes if name in fractions]
+    return float(pd.concat(errors).mean()) if errors and len(both) else float("nan")
+
+
+NAME = "truth.csv"
+_NOT_VALUES = ("frame", "index", "path", "time_s")
+
+
+class TruthFile:
+    """Reader of a growing table; real experiments have none, and then it stays empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._at = 0
+        self._header: list[str] = []
+
+    def read_new(self) -> list[tuple[tuple[str, int], dict[str, float]]]:
+        """(path, index) and true fraction per class of every row that was added since."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]  # a row that is being written comes next time
+        self._at += len(whole)
+        rows = list(csv.reader(whole.decode("utf-8", "replace").splitlines()))
+        if rows and not self._header:
+            self._header = rows.pop(0)
+        found = (self._row(cells) for cells in rows)
+        return [row for row in found if row is not None]
+
+    def _row(self, cells: list[str]) -> tuple[tuple[str, int], dict[str, float]] | None:
+        row = dict(zip(self._header, cells, strict=False))
+        try:
+            key = (row["path"], int(row["index"]))
+            return key, {n: float(v) for n, v in row.items() if n not in _NOT_VALUES}
+        except (KeyError, ValueError):
+            return None

@@ -14,9 +14,9 @@ import zmq
 from pychip_stream.config import PortName, WireConfig
 from pychip_stream.errors import PychipError
 from pychip_stream.wire import codec
+from pychip_stream.wire.channel import Arrays, Channel
 from pychip_stream.wire.keys import Keys
 from pychip_stream.wire.messages import Message, Reply
-from pychip_stream.wire.sockets import Arrays, Channel
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,18 @@ header as raw buffers and are described by `Array` entries (see `codec`).
 """
 
 import math
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
+
+from pychip_stream.domain.frames import FrameRef
+
+SUPPORT = b"support"
+STATUS = b"status"
+SEEN = b"seen"
+LIVE = b"live"
+ALERT = b"alert"
+
 
 VERSION = 1
 """Protocol version; a peer that speaks another one is counted and ignored."""
@@ -25,29 +34,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
     """Root of all messages."""
 
     arrays: tuple[Array, ...] = ()
-
-
-class FrameRef(msgspec.Struct, frozen=True, kw_only=True):
-    """A revision of a frame: where it is and which bytes were meant.
-
-    Attributes
-    ----------
-    path, index
-        Relative to the acquisition root, with forward slashes; position within the file.
-    size, mtime_ns
-        Of the file when it was judged complete.
-    time
-        Acquisition time in seconds since 1970.
-    seen
-        When the watcher first saw it, in seconds since 1970.
-    """
-
-    path: Annotated[str, msgspec.Meta(max_length=4096)]
-    index: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
-    size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] = 0
-    mtime_ns: Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)] = 0
-    time: float = 0.0
-    seen: float = 0.0
 
 
 class Ready(Message, frozen=True, kw_only=True):
@@ -110,13 +96,18 @@ class KeysWanted(Message, frozen=True, kw_only=True):
 
 
 class ArchivedKey(msgspec.Struct, frozen=True, array_like=True):
-    """One archived revision."""
+    """One archived revision of a frame, in few bytes: a run has a hundred thousand."""
 
     path: str
     index: int
     size: int
     mtime_ns: int
     failed: bool
+
+    @property
+    def frame(self) -> FrameRef:
+        """The frame; its times are not told again."""
+        return FrameRef(path=self.path, index=self.index, size=self.size, mtime_ns=self.mtime_ns)
 
 
 class Archived(Message, frozen=True, kw_only=True):
@@ -159,6 +150,7 @@ class Result(Message, frozen=True, kw_only=True):
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
+    measured: dict[str, float] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
@@ -171,8 +163,8 @@ class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
-    intervals (K + 1, 3) float64. `drift` is that of the frame (`FrameResult.drift`),
-    `intensity` its mean, 1st and 99th percentile in counts.
+    intervals (K + 1, 3) float64. `measured` holds the quantities of the frame
+    by name, `drift` and `intensity` (mean, 1st and 99th percentile in counts) some of them.
     """
 
     frame: FrameRef
@@ -192,6 +184,7 @@ class Live(Message, frozen=True, kw_only=True):
     high: float = 1.0
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    measured: dict[str, float] = {}
 
 
 class Status(Message, frozen=True, kw_only=True):

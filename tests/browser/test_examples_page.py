@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from pychip_stream.archive.supports import SupportFolder, load_support
+from pychip_stream.archive.support_sets import SupportFolder, load_support
 from tests.support.looks import Chips, data, wait_data
 from tests.support.rehearsal import Rehearsal
 from tests.support.waiting import wait_for

@@ -7,7 +7,15 @@ import pytest
 from playwright.sync_api import expect
 
 from pychip_stream.wire.messages import Alert
-from tests.support.looks import CURVE_POINTS, TRUE_POINTS, colours, data, wait_data, wait_shown
+from tests.support.looks import (
+    CURVE_POINTS,
+    SECOND_AXIS,
+    TRUE_POINTS,
+    colours,
+    data,
+    wait_data,
+    wait_shown,
+)
 from tests.support.rehearsal import Rehearsal
 
 
@@ -87,6 +95,22 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     page.get_by_role("button", name="Back to live").click()
     expect(page.locator(".badge")).not_to_contain_text("past")
     expect(page.locator(".caption")).to_have_text(newest)
+
+
+def test_a_quantity_is_drawn_on_the_second_axis(run, visit):
+    page = visit(run.address)
+    drawn = SECOND_AXIS.replace("NAME", "phase")
+    for drift in (0.25, 0.5):
+        run.frame(0.5, after=1, drift=drift)
+    wait_shown(page, 1)
+    assert page.evaluate(drawn) is None
+    page.get_by_role("combobox", name="second axis").click()
+    page.locator("li", has_text="drift").click()
+    page.wait_for_function(f"() => ({drawn})()?.at(-1) === 0.5")
+    assert page.evaluate(drawn) == ["drift", 0.25, 0.5]
+    page.get_by_role("combobox", name="second axis").click()
+    page.locator("li", has_text="none").click()
+    page.wait_for_function(f"() => ({drawn})() === null")
 
 
 def test_alerts_stand_on_the_page_until_they_end(run, visit):

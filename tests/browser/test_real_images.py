@@ -7,7 +7,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect
 
-from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.support_sets import load_support
 from tests.support.looks import Chips, wait_data
 from tests.support.stack import call
 

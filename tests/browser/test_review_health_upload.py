@@ -6,10 +6,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.support_sets import load_support
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import failed, record, result
-from tests.support.looks import CURVE_POINTS, Chips, wait_data
+from tests.support.looks import CURVE_POINTS, SECOND_AXIS, Chips, wait_data
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import add_second_scoring, make_run
 
@@ -67,6 +67,12 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(page.locator(".bk-Figure")).to_have_count(2)  # the curve and the histogram
     assert page.locator(".bk-Figure").first.bounding_box()["height"] > 200
 
+    page.get_by_role("combobox", name="second axis").last.click()
+    page.locator("li", has_text="intensity_mean").click()
+    drawn = SECOND_AXIS.replace("NAME", "review")
+    page.wait_for_function(f"() => ({drawn})()?.length === {FRAMES + 1}")
+    assert page.evaluate(drawn) == ["intensity_mean (count)", *[2000.0] * FRAMES]
+
     page.get_by_role("button", name="Failed").click()
     expect(page.get_by_text(MARKUP)).to_be_visible()
     page.get_by_role("button", name="Provenance").click()
@@ -85,7 +91,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     assert [row["path"] for row in rows] == [f"frame_{n:03d}.tif" for n in range(FRAMES)]
     for name in ("alpha", "beta", "unknown"):
         assert 100 * float(rows[3][name]) == pytest.approx(shown_percent(page, name), abs=0.051)
-    assert download(page, "png", tmp_path).read_bytes().startswith(b"\x89PNG")
+    assert download(page, "picture", tmp_path).read_bytes().startswith(b"\x89PNG")
 
     page.get_by_role("button", name="all runs").click()
     expect(page.locator(".card")).to_have_count(2)

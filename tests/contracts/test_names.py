@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 import pychip_stream
-from dashboard.app import VIEWS, Dashboard
+from dashboard.app import Dashboard
+from dashboard.pages import PAGES
 from pychip_stream.config import Config
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.metrics import HealthCollector
+from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Alert, FrameRef, Live, Seen, Status
-from pychip_stream.wire.sockets import Received
-from pychip_stream.workflows.health import RunHealth
-from pychip_stream.workflows.metrics import HealthCollector
 from tests.conftest import ROOT
 
 PROGRAMS = (
     *(f"benchmarks.{path.stem}" for path in sorted((ROOT / "benchmarks").glob("*.py"))),
     "training.__main__",
-    "tests.unit.ingest.fuzz",
+    "tests.unit.formats.fuzz",
 )
 MODULES = (
     "cli.main",
@@ -126,7 +127,7 @@ def test_addresses_and_pages_of_the_dashboard(snapshot, tmp_path):
         addresses = list(routes_of(board._server._tornado.default_router.rules))
     finally:
         board.close()
-    pages = [view.title for view in VIEWS]
+    pages = [view.title for view in PAGES]
     snapshot("dashboard", {"addresses.txt": "\n".join(addresses), "pages.txt": "\n".join(pages)})
 
 

@@ -1,6 +1,7 @@
 """Bytes on the wire: every message, tag, field and its place; and what topics are called."""
 
 import json
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
@@ -8,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pychip_stream.wire import codec, messages, topics
+from pychip_stream.wire import codec, messages
 from tests.contracts.conftest import SNAPSHOTS
 
 KINDS = {kind.__name__.lower(): kind for kind in get_args(messages.AnyMessage)}
@@ -28,10 +29,10 @@ def filled(kind, name=""):
         return tuple(filled(one, name) for one in within if one is not Ellipsis)
     if origin is dict:
         return {name: filled(within[1])}
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or is_dataclass(kind)):
         hints = get_type_hints(kind, include_extras=True)
-        fields = {one: filled(hints[one], one) for one in kind.__struct_fields__}
-        return kind(**fields)
+        names = getattr(kind, "__struct_fields__", None) or [one.name for one in fields(kind)]
+        return kind(**{one: filled(hints[one], one) for one in names})
     return {str: name, int: 7, float: 0.5, bool: True}[kind]
 
 
@@ -59,5 +60,5 @@ def test_messages_are_read_as_ever(name):
 
 
 def test_topics(snapshot):
-    names = {name: value for name, value in vars(topics).items() if isinstance(value, bytes)}
+    names = {name: value for name, value in vars(messages).items() if isinstance(value, bytes)}
     snapshot("topics", {"topics.txt": "\n".join(f"{k}: {v.decode()}" for k, v in names.items())})

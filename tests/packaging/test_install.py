@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """\
 import pychip_stream as ps
 from pychip_stream.services.watcher import Watcher
-from pychip_stream.dashboard.runs import RunCard
+from pychip_stream.dashboard.work.runs import RunCard
 
 name: int = ps.open_run("run.h5").names  # wrong on purpose: the types are known
 """

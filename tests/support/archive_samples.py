@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pychip_stream.archive.records import FrameRecord
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.results import FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import (
     ChipSource,
     SupportChip,
@@ -75,12 +75,14 @@ def result(number, names=NAMES, grid=GRID, version="0" * 32):
 def record(number, *, embeddings=True, **changes):
     """A frame that was classified; frame n was taken n seconds after the first."""
     one = FrameRecord(
-        path=f"Hour_00/frame_{number:06d}.dm4",
-        size=1000 + number,
-        mtime_ns=int((1.7e9 + number) * 1e9),
+        frame=FrameRef(
+            path=f"Hour_00/frame_{number:06d}.dm4",
+            size=1000 + number,
+            mtime_ns=int((1.7e9 + number) * 1e9),
+            time=1.7e9 + number,
+            seen=1.7e9 + number + 0.1,
+        ),
         content_hash=f"{number:032x}",
-        exposed=1.7e9 + number,
-        seen=1.7e9 + number + 0.1,
         read=1.7e9 + number + 0.2,
         classified=1.7e9 + number + 0.3,
         pixel_size=0.04,
@@ -90,9 +92,10 @@ def record(number, *, embeddings=True, **changes):
         embeddings=vectors(number) if embeddings else None,
         result=result(number),
         encoder_hash=ENCODER,
-        intensity=(2000.0, 100.0, 3900.0),
+        measured={"intensity_mean": 2000.0, "intensity_p1": 100.0, "intensity_p99": 3900.0},
     )
-    return replace(one, **changes)
+    of_frame = {name: changes.pop(name) for name in list(changes) if hasattr(one.frame, name)}
+    return replace(one, frame=replace(one.frame, **of_frame), **changes)
 
 
 def vectors(number, grid=GRID):
@@ -103,10 +106,13 @@ def vectors(number, grid=GRID):
 def failed(number, why="cannot be read"):
     """A frame that could not be analysed."""
     return FrameRecord(
-        path=f"Hour_00/frame_{number:06d}.dm4",
-        size=1000 + number,
-        mtime_ns=int((1.7e9 + number) * 1e9),
-        exposed=1.7e9 + number,
+        frame=FrameRef(
+            path=f"Hour_00/frame_{number:06d}.dm4",
+            size=1000 + number,
+            mtime_ns=int((1.7e9 + number) * 1e9),
+            time=1.7e9 + number,
+            seen=1.7e9 + number + 0.1,
+        ),
         status="failed",
         reason=why,
     )

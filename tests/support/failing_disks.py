@@ -3,7 +3,7 @@
 import errno
 import os
 
-from pychip_stream.archive.durable import Disk
+from pychip_stream.archive.disk import Disk
 
 
 class Died(BaseException):

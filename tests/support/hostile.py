@@ -9,12 +9,12 @@ import time
 
 import zmq
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire import codec
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     FrameFailed,
-    FrameRef,
     Live,
     Ready,
     Release,
@@ -38,7 +38,7 @@ def _bent():
 time.time = _bent
 
 if any("services.inference" in word for word in sys.orig_argv):
-    import pychip_stream.ingest.readers as readers
+    import pychip_stream.formats.reading as readers
 
     _read = readers.read_checked
 

@@ -2,13 +2,25 @@
 
 import numpy as np
 
-from pychip_stream.wire.messages import FrameRef, Live
+from dashboard.work.frame_pictures import FramePicture
+from dashboard.work.state import Shot
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire.messages import Live
 
 HALF = np.array([[0.5, 0.4, 0.6], [0.5, 0.4, 0.6]])
+LABELS = np.zeros((2, 2), np.uint8)
 
 
-def live(path="a.tif", time=1.0, version="v1", status="ok", names=("alpha",)):
+def live(path="a.tif", time=1.0, version="v1", names=("alpha",), **measured):
     return Live(
         frame=FrameRef(path=path, time=time), names=names, colors=("#0072b2",) * len(names),
-        support_version=version, chip_size=(8, 8), shape=(16, 16), status=status, reason="torn",
+        support_version=version, chip_size=(8, 8), shape=(16, 16), status="ok", measured=measured,
     )  # fmt: skip
+
+
+def shot(message):
+    return Shot(message, FramePicture.of_live(message, LABELS, HALF))
+
+
+def record(state, message):
+    state.record(message, shot(message).picture)

@@ -15,6 +15,14 @@ CURVE_POINTS = """() => {
   const source = window.Bokeh?.documents?.[0]?.get_model_by_name("phase");
   return source ? source.get_column("t").length : 0;
 }"""
+SECOND_AXIS = """() => {
+  const document = window.Bokeh?.documents?.[0];
+  const source = document?.get_model_by_name("NAME-quantity");
+  const shown = [...(document?._all_models?.values() ?? [])].filter(
+    (m) => m.type === "LinearAxis" && m.y_range_name === "quantity" && m.visible,
+  );
+  return source && shown.length ? [shown[0].axis_label, ...source.get_column("v0")] : null;
+}"""
 TRUE_POINTS = CURVE_POINTS.replace('"phase"', '"phase-true"')
 
 

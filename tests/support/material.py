@@ -51,8 +51,8 @@ class Sightings:
         self.poll()
 
     def of(self, path):
-        return [sighting for sighting in self.all if sighting.path == path]
+        return [sighting for sighting in self.all if sighting.frame.path == path]
 
     @property
     def paths(self):
-        return {sighting.path for sighting in self.all}
+        return {sighting.frame.path for sighting in self.all}

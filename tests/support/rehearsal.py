@@ -14,8 +14,9 @@ import yaml
 import zmq
 
 from pychip_stream import config as configuration
-from pychip_stream.wire.messages import FrameRef, Live, Seen, Status
-from pychip_stream.wire.sockets import Channel
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire.channel import Channel
+from pychip_stream.wire.messages import Live, Seen, Status
 from tests.support.ports import free_ports, free_wire
 from tests.support.waiting import wait_for
 
@@ -81,7 +82,7 @@ class Rehearsal:
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
-    def frame(self, share=0.5, behind=0, labels=None, after=0.01):
+    def frame(self, share=0.5, behind=0, labels=None, after=0.01, **measured):
         """Write a frame and say what a worker and the archiver would say of it.
 
         It is exposed `after` seconds after now or the newest frame, so that it is the newest.
@@ -105,6 +106,7 @@ class Rehearsal:
             frame=ref, names=NAMES, colors=COLORS, support_version="0" * 32,
             chip_size=(self.chip, self.chip), shape=(self.size, self.size), status="ok",
             pixel_size=0.05, unit="nm", read=now, classified=now, received=now,
+            measured=measured,
         )  # fmt: skip
         self.channel.send(Seen(frame=ref))
         self.channel.send(live, {"label_map": labels, "intervals": intervals})

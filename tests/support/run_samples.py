@@ -4,7 +4,7 @@ import numpy as np
 import tifffile
 
 from pychip_stream.archive.scorings import add_scoring
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import fill, record, result, support
 

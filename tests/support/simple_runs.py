@@ -3,14 +3,14 @@
 import numpy as np
 import tifffile
 
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, classify
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.embedding import embed_support
-from pychip_stream.workflows.analysis import Analyst
-from pychip_stream.workflows.classification import Batch, classify
 from tests.support.simple_encoder import SimpleEncoder
 
 COUNT = 5

@@ -12,10 +12,10 @@ import psutil
 import yaml
 
 from pychip_stream import config as configuration
-from pychip_stream.archive.reader import open_run
-from pychip_stream.cli.monitor import Monitor
-from pychip_stream.cli.running import resolved_path
+from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ConfigError
+from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.running import resolved_path
 from tests.support.waiting import wait_for
 
 COMMAND = str(Path(sys.executable).with_name("pychip-stream"))

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from pychip_stream import Frame, SupportSet, save_support
-from pychip_stream.archive.alerts import AlertRow
-from pychip_stream.archive.closing import merge_scorings
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.analysis.support_report import finish_support
+from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.workflows.support_files import finish_support
 from tests.support import simple_runs
 from tests.support.archive_samples import failed, fill, record, result, support
 from tests.support.run_samples import add_second_scoring
@@ -21,7 +21,7 @@ ALERTS = tuple(
     AlertRow(
         id=f"a-{n}", rule="beta appears", level="warning", state=state, quantity="fraction of beta",
         value=0.06, limit=0.05, reason=f"fraction of beta 6.0% is {word} 5.0%", time=1.7e9 + n,
-        path=record(n).path, dry_run=False,
+        path=record(n).frame.path, dry_run=False,
     )
     for n, (state, word) in enumerate([("on", "above"), ("off", "below")])
 )  # fmt: skip

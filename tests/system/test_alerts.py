@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pychip_stream.archive.supports import save_support
+from pychip_stream.archive.support_sets import save_support
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet

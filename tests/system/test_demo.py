@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pychip_stream.ingest.readers import read_frame
+from pychip_stream.formats.reading import read_frame
 from pychip_stream.sim.faults import FAULTS
 from tests.support.stack import COMMAND, call_json
 

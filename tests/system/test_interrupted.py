@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from tests.support.stack import COMMAND, call, call_json
 from tests.support.waiting import wait_for
 

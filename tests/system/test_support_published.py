@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.archive.supports import load_support, save_support
+from pychip_stream.archive.support_sets import load_support, save_support
 from pychip_stream.errors import PychipError
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request

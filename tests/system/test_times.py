@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from tests.support.stack import call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

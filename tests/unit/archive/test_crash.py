@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pychip_stream.archive import compaction
-from pychip_stream.archive.conversion import label_stack
-from pychip_stream.archive.ledger import Ledger
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive import joining
+from pychip_stream.archive.convert import label_stack
+from pychip_stream.archive.hdf import Checksums
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import DIM, ENCODER, failed, fill, record, result, support
 from tests.support.failing_disks import Died, DyingDisk, QuickDisk
@@ -45,8 +45,8 @@ def work(folder, disk, acknowledged):
 @pytest.fixture
 def small_fan_in(monkeypatch):
     """Segments are joined after four, and narrow ones go at once."""
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
-    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
+    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(joining, "GRACE_S", 0.0)
 
 
 def check(folder, acknowledged):
@@ -60,7 +60,7 @@ def check(folder, acknowledged):
     work(folder, QuickDisk(), acknowledged)
     assert {key.path for key in acknowledged}.isdisjoint(before)
     run = open_run(folder / "run.h5")
-    whole(run, {one.path for one in frames()})
+    whole(run, {one.frame.path for one in frames()})
     assert len(run) == FRAMES
     assert not run.live
     assert set(run.scorings) == {"acquired", OTHER.version}
@@ -78,9 +78,9 @@ def whole(run, wanted):
     numbers = [int(path[-10:-4]) for path in run.fractions["path"]]
     labels = label_stack(run.with_scoring("acquired"))
     assert (labels == [result(n).label_map for n in numbers]).all()
-    for block in run.embedding_blocks():
-        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in block.frame]
-        assert (block.values == np.concatenate(expected)).all()
+    for mine, block in run.embedding_blocks():
+        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in mine]
+        assert (block.arrays["values"] == np.concatenate(expected)).all()
     assert run.embedded[ENCODER].tolist() == list(range(run.count))
     assert {p[-10:-4] for p in run.failed["path"]} <= {"000007"}
 
@@ -112,7 +112,7 @@ def test_death_between_the_name_and_the_acknowledgement(tmp_path):
     assert writer.keys == []
     writer.release()
     again = RunWriter(tmp_path, "run", segment_frames=3)
-    assert [key.path for key in again.keys] == [record(n).path for n in range(3)]
+    assert [key.path for key in again.keys] == [record(n).frame.path for n in range(3)]
     assert not any(again.append(record(n)) for n in range(3))
     assert again.append(record(3))
     again.close()
@@ -121,7 +121,7 @@ def test_death_between_the_name_and_the_acknowledgement(tmp_path):
 
 def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
     """HDF5 itself writes the merged file; the process dies within each of its arrays."""
-    put = Ledger.put
+    put = Checksums.put
     for at in range(1, 6):
         folder = tmp_path / str(at)
         writer = RunWriter(folder, "run", segment_frames=3, disk=QuickDisk())
@@ -135,9 +135,9 @@ def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
             put(self, dataset, rows, values)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "put", dying)
+            patch.setattr(Checksums, "put", dying)
             # A killed process removes nothing.
-            patch.setattr("pychip_stream.archive.durable.Disk.remove", lambda *_: False)
+            patch.setattr("pychip_stream.archive.disk.Disk.remove", lambda *_: False)
             with pytest.raises(Died):
                 writer.close()
         writer.release()
@@ -145,5 +145,5 @@ def test_death_in_the_middle_of_the_merged_file(tmp_path, monkeypatch):
         assert len(open_run(folder / "run.h5")) == 7
         RunWriter(folder, "run", disk=QuickDisk()).close()
         run = open_run(folder / "run.h5")
-        whole(run, {record(n).path for n in range(7)})
+        whole(run, {record(n).frame.path for n in range(7)})
         assert sorted(p.name for p in folder.iterdir()) == ["run.h5"]

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from pychip_stream.archive.conversion import label_stack
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.convert import label_stack
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from tests.conftest import ROOT
 from tests.support.archive_samples import DIM, record, result
@@ -61,9 +61,9 @@ def whole(run):
     numbers = [int(path[-10:-4]) for path in run.fractions["path"]]
     if numbers:
         assert (label_stack(run) == [result(n).label_map for n in numbers]).all()
-    for block in run.embedding_blocks():
-        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in block.frame]
-        assert (block.values == np.concatenate(expected)).all()
+    for mine, block in run.embedding_blocks():
+        expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in mine]
+        assert (block.arrays["values"] == np.concatenate(expected)).all()
     return set(paths)
 
 

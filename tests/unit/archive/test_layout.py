@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
 from tests.support.archive_samples import make_run, record, result
@@ -35,7 +35,7 @@ def test_the_first_layout_opens():
     run = open_run(FIRST_LAYOUT)
     assert (len(run), run.count, run.live) == (6, 5, False)
     assert run.names == ("alpha", "beta")
-    assert run.fractions["path"].tolist() == [record(n).path for n in range(5)]
+    assert run.fractions["path"].tolist() == [record(n).frame.path for n in range(5)]
     for n in range(5):
         assert (run.label_map(n) == result(n).label_map).all()
         assert (run.embeddings(n) == record(n).embeddings).all()
@@ -79,7 +79,7 @@ def test_foreign_files(tmp_path):
 
 
 def test_a_support_set_is_not_a_run(tmp_path):
-    from pychip_stream.archive.supports import save_support
+    from pychip_stream.archive.support_sets import save_support
     from tests.support.archive_samples import support
 
     save_support(support(), tmp_path / "set.h5")
@@ -145,6 +145,16 @@ def test_text_that_hdf5_cannot_hold_in_variable_length_is_kept(tmp_path):
             file.pop("text", None)
             hdf.write_texts(file, "text", wanted)
             assert hdf.read_texts(file, "text").tolist() == texts
+
+
+def test_files_say_unknown_first(run):
+    with h5py.File(run) as file:
+        group = file["entry/scorings/acquired"]
+        assert group["class_names"][:].tolist() == [b"unknown", b"alpha", b"beta"]
+        wanted = result(0)
+        stored = np.where(wanted.label_map == 2, 0, wanted.label_map + 1)
+        assert (group["label_map"][0] == stored).all()
+        assert np.array_equal(group["intervals"][0], np.roll(wanted.intervals, 1, axis=0))
 
 
 def test_every_column_is_documented_and_has_its_unit(run):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from nexusformat.nexus import nxload
 
-from pychip_stream.archive import compaction, live
+from pychip_stream.archive import joining, live
 from pychip_stream.archive.nexus import dataset_names
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.writer import RunWriter
 from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
@@ -117,11 +117,11 @@ def test_xarray_shows_named_dimensions(file):
     if file.name in ("run.h5", "run.live.h5"):
         with xarray.open_dataset(file, group="entry/frames", engine="h5netcdf") as frames:
             assert dict(frames.sizes) == {"sequence": COUNT}
-            assert frames["path"].values.tolist() == [record(n).path for n in range(COUNT)]
+            assert frames["path"].values.tolist() == [record(n).frame.path for n in range(COUNT)]
 
 
 def test_the_live_view_follows_segments_that_are_joined(tmp_path, monkeypatch, eager):
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(joining, "FAN_IN", 4)
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
     for first in range(0, 20, 2):
         fill(writer, [record(first), record(first + 1)])

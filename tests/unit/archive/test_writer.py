@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pychip_stream.archive import compaction, live
-from pychip_stream.archive.durable import Disk
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import support_to_bytes
+from pychip_stream.archive import joining, live
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
 from tests.support.archive_samples import failed, fill, make_run, record, result, support
@@ -56,11 +56,8 @@ def test_each_revision_is_archived_once_and_the_newest_is_shown(tmp_path):
     assert run.frames["revision"].tolist() == [2, 1]
     assert (run.label_map(0) == result(50).label_map).all()
     again = writer_of(tmp_path)
-    assert [(key.size, key.status) for key in again.keys] == [
-        (1001, "ok"),
-        (1002, "ok"),
-        (77, "ok"),
-    ]
+    assert [key.size for key in again.keys] == [1001, 1002, 77]
+    assert not again.failed
     again.close()
 
 
@@ -148,7 +145,7 @@ def test_a_full_disk_at_the_end_leaves_the_segments(tmp_path, monkeypatch):
     fill(writer, [record(n) for n in range(5)])
     usage = type("usage", (), {"free": 1000})
     with monkeypatch.context() as patch:
-        patch.setattr("pychip_stream.archive.merge.shutil.disk_usage", lambda _path: usage)
+        patch.setattr("pychip_stream.archive.joining.shutil.disk_usage", lambda _path: usage)
         with pytest.raises(ArchiveError, match="make space"):
             writer.close()
     assert len(paths(tmp_path)) == 5
@@ -238,13 +235,13 @@ def test_a_damaged_segment_is_set_aside_and_its_frames_are_done_again(tmp_path):
     assert victim.with_name(victim.name + ".damaged").exists()
     fill(writer, [record(n) for n in range(12)])
     writer.close()
-    assert sorted(paths(tmp_path)) == [record(n).path for n in range(12)]
+    assert sorted(paths(tmp_path)) == [record(n).frame.path for n in range(12)]
 
 
 def test_a_joined_segment_never_stands_for_one_that_it_does_not_hold(tmp_path, monkeypatch):
     """Noting one segment fails (a share hiccups); joining goes on without hiding it."""
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
-    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
+    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(joining, "GRACE_S", 0.0)
     writer = writer_of(tmp_path)
     adopt, calls = writer._files.adopt, iter(range(100))
 
@@ -258,7 +255,7 @@ def test_a_joined_segment_never_stands_for_one_that_it_does_not_hold(tmp_path, m
     writer.release()
     assert len(paths(tmp_path)) == 36
     writer_of(tmp_path).close()
-    assert paths(tmp_path) == [record(n).path for n in range(36)]
+    assert paths(tmp_path) == [record(n).frame.path for n in range(36)]
 
 
 def test_segments_of_another_run_are_not_mixed_in(tmp_path):
@@ -282,20 +279,20 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 def test_a_folder_without_room_for_a_lock_is_named(tmp_path):
     (tmp_path / "run.lock").mkdir()
-    with pytest.raises(ArchiveError, match="nothing can be written there") as caught:
+    with pytest.raises(ArchiveError, match="cannot be written") as caught:
         writer_of(tmp_path)
     assert "run.lock" not in str(caught.value)
 
 
 def test_long_runs_are_compacted_and_closed_in_order_of_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(joining, "FAN_IN", 4)
     writer = writer_of(tmp_path)
     order = np.random.default_rng(0).permutation(40)
     fill(writer, [failed(int(n)) if n == 11 else record(int(n)) for n in order])
     assert len(list((tmp_path / "run.segments").glob("seg-*.h5"))) > 10  # old ones linger
     live_paths = paths(tmp_path)
     writer.close()
-    assert live_paths == paths(tmp_path) == [record(n).path for n in range(40)]
+    assert live_paths == paths(tmp_path) == [record(n).frame.path for n in range(40)]
     run = open_run(tmp_path / "run.h5")
     known = [n for n in range(40) if n != 11]
     assert all((run.label_map(i) == result(n).label_map).all() for i, n in enumerate(known))
@@ -359,7 +356,7 @@ class TestDisk:
         assert synced == [inode, tmp_path.stat().st_ino]
 
     def test_a_file_held_on_windows_is_waited_for(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pychip_stream.archive.durable._WINDOWS", True)
+        monkeypatch.setattr("pychip_stream.archive.disk._WINDOWS", True)
         attempts = []
         replace = Path.replace
 

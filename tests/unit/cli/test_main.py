@@ -13,7 +13,7 @@ from pychip_stream.cli import main as command_line
 
 HEAVY = {"torch", "sklearn", "panel", "matplotlib", "pandas", "h5py", "bokeh", "av"}
 LINES = [
-    *([name, "--help"] for name in command_line._HOMES),
+    *([name, "--help"] for name in command_line._COMMANDS),
     *(["support", name, "--help"] for name in ("make", "import", "show", "publish")),
     ["--help"],
     ["--version"],
@@ -83,5 +83,5 @@ def test_ctrl_c_while_loading_is_one_line(monkeypatch, capsys):
 
 
 def test_ctrl_c_in_a_command_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr("pychip_stream.ingest.readers.read_frame", interrupt)
+    monkeypatch.setattr("pychip_stream.formats.reading.read_frame", interrupt)
     assert "the same command" in interrupted(monkeypatch, capsys, "grid", "x.tif")

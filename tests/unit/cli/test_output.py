@@ -5,14 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, classify
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.cli.analyze import _table
-from pychip_stream.cli.output import report
-from pychip_stream.cli.summary import run_document
+from pychip_stream.cli.classify import _table
+from pychip_stream.cli.output import report, run_document
 from pychip_stream.config import ClassifyConfig
-from pychip_stream.workflows.analysis import Analyst
-from pychip_stream.workflows.classification import Batch, classify
 from tests.support.simple_runs import ENCODER, FIRST, archive, picked
 
 

@@ -1,12 +1,12 @@
 """Every path that any command takes may be written in any way."""
 
 import csv
+import inspect
 import json
 import signal
 import socket
 import subprocess
 import sys
-import typing
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,11 +15,11 @@ import pytest
 import typer
 from PIL import Image
 
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.cli import main
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.model import device
-from pychip_stream.sim.files import Exposure, encode
+from pychip_stream.model.encoders import device
+from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 
 FRAME = "frames/Hour_00/Minute 01/f 0.tiff"
@@ -39,7 +39,7 @@ CALLS = [
     ("simulate", {"out": "practice", "control": "furnace.json"},
      ("--frames", 2, "--rate", 1000, "--size", 128, "--format", "tiff")),
     ("simulate", {"out": "again", "replay": "practice"}, ("--rate", 1000)),
-    ("grid", {"frame": FRAME}, ()),
+    ("grid", {"frame": FRAME, "png": "gitter.png"}, ()),
     ("support make", {"frame": FRAME, "out": "ein Satz.h5"}, ("--chip-size", 32, "PICKS")),
     ("support import", {"folder": "classes", "out": "imported.h5"}, ()),
     ("support show", {"path": "ein Satz.h5"}, ()),
@@ -52,14 +52,14 @@ CALLS = [
     ("rescore", {"path": "läuft.h5", "support": "ein Satz.h5"}, ()),
     ("export", {"path": "läuft.h5", "frames": "frames", "csv": "t.csv", "chips_csv": "c h.csv",
                 "pychip_csv": "p.csv", "png": "maps", "svg": "s.svg", "mp4": "f.mp4",
-                "gif": "f.gif", "summary": "ü.csv"}, ()),
+                "gif": "f.gif", "summary": "ü.csv", "quantities": "q.csv"}, ()),
     ("run", {"path": "services/hub.yaml"}, ()),
     ("status", {"config": "services/hub.yaml"}, ()),
     ("support publish", {"path": "ein Satz.h5", "config_path": "services/hub.yaml"}, ()),
 ]  # fmt: skip
 """Command, its paths below one folder, other words; each uses what those before have made."""
-ELSEWHERE = {("demo", "out")}
-"""Tried by tests/system/test_demo.py, since it starts everything."""
+ELSEWHERE = {("demo", "out"), ("review", "paths")}
+"""Tried by tests/system, test_demo.py and test_review.py, since they start servers."""
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 
@@ -90,7 +90,7 @@ def test_every_path_of_every_command_is_tried():
         (command, param.name)
         for command, one in COMMANDS.items()
         for param in one.params
-        if "Path" in repr(typing.get_type_hints(one.callback)[param.name])
+        if "Path" in repr(inspect.signature(one.callback).parameters[param.name].annotation)
     }
     assert taken == {(c, name) for c, values, _ in CALLS for name in values} | ELSEWHERE
 

@@ -7,15 +7,15 @@ import pytest
 import yaml
 import zmq
 
-from pychip_stream.archive.reader import open_run
-from pychip_stream.archive.supports import save_support, support_from_bytes
+from pychip_stream.analysis import rescoring
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import save_support, support_from_bytes
 from pychip_stream.cli import main
-from pychip_stream.cli.summary import choose_scoring
+from pychip_stream.cli.output import choose_scoring
 from pychip_stream.wire import endpoints
+from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport, Reply
-from pychip_stream.wire.sockets import Channel
-from pychip_stream.workflows import rescoring
 from tests.support.simple_runs import COUNT, archive, picked
 
 

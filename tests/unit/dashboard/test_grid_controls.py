@@ -2,7 +2,8 @@
 
 from panel_material_ui import Checkbox, IntSlider
 
-from dashboard.grid_controls import GridControls, grid_shape
+from dashboard.parts.grid_controls import GridControls
+from dashboard.work.frame_pictures import grid_shape
 from pychip_stream.domain.chips import ChipSize
 
 

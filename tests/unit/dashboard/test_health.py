@@ -1,20 +1,23 @@
 """Services, rates, queues and the machine, in words."""
 
-import numpy as np
+import time
 
-from dashboard import machine
-from dashboard.health import (
+from dashboard.pages.health_page import (
     HealthBoard,
     alerts_table,
     machine_table,
     percentile_table,
     services_table,
-    stages,
 )
-from dashboard.machine import Machine, parse_gpus, tail
-from dashboard.state import Alert, RunState, Shot
-from pychip_stream.wire.messages import FrameRef, Live, Status
-from tests.support.live_frames import HALF, live
+from dashboard.work import machine
+from dashboard.work.machine import Machine, parse_gpus, tail
+from dashboard.work.state import RunState
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.wire.channel import Received
+from pychip_stream.wire.codec import Packet
+from pychip_stream.wire.messages import Alert, Live, Status
+from tests.support.live_frames import live, shot
 
 
 def status(service="watcher", state="running", instance=None, **counters):
@@ -23,14 +26,24 @@ def status(service="watcher", state="running", instance=None, **counters):
     )
 
 
+def hear(health, *messages):
+    for message in messages:
+        health.take(Received(Packet(message, {}), b"", b""))
+
+
+def health_of(*messages):
+    health = RunHealth()
+    hear(health, *messages)
+    return health
+
+
 def board_tables(run, board=None, machine=None):
     return {t["title"]: t for t in (board or HealthBoard(run)).tables(machine)}
 
 
 def test_every_state_has_a_word_a_colour_and_a_symbol():
     states = ("running", "starting", "waiting", "paused", "stopping", "stalled", "failed", "new")
-    statuses = {s: status(state=s, instance=s) for s in states}
-    table = services_table(statuses, dict.fromkeys(states, 0.0))
+    table = services_table(health_of(*(status(state=s, instance=s) for s in states)))
     found = {row[0]: row[1] for row in table["rows"]}
     assert {name: cell["text"] for name, cell in found.items()} == {s: s for s in states}
     assert all(cell["symbol"] and cell["state"] for cell in found.values())
@@ -40,7 +53,9 @@ def test_every_state_has_a_word_a_colour_and_a_symbol():
 
 
 def test_service_that_says_nothing_is_silent_whatever_it_said_last():
-    (row,) = services_table({"hub": status("hub")}, {"hub": 30.0})["rows"]
+    health = health_of(status("hub"))
+    health.heard = {"hub": time.monotonic() - 30.0}
+    (row,) = services_table(health)["rows"]
     assert (row[1]["text"], row[1]["state"], row[2]) == ("silent", "bad", "30 s ago")
 
 
@@ -48,12 +63,12 @@ def test_rates_follow_the_counters_and_survive_a_restart():
     run = RunState()
     board = HealthBoard(run)
     for second, seen in enumerate((100, 110, 120)):
-        run.hear(status(seen=float(seen), archived=float(seen), behind=4.0))
+        hear(run.health, status(seen=float(seen), archived=float(seen), behind=4.0))
         board.sample(float(second))
     tables = board_tables(run, board)
     assert ["frames seen", "10.00/s"] in tables["Rates"]["rows"]
     assert ["frames behind", "4"] in tables["Queues"]["rows"]
-    run.hear(status(seen=0.0))
+    hear(run.health, status(seen=0.0))
     board.sample(3.0)
     assert ["frames seen", "0.00/s"] in board_tables(run, board)["Rates"]["rows"]
 
@@ -64,23 +79,26 @@ def test_latency_is_split_by_stage():
         frame=frame, names=(), colors=(), support_version="", chip_size=(1, 1), shape=(1, 1),
         status="ok", read=11.0, classified=13.0, received=13.25,
     )  # fmt: skip
-    found = dict(stages(message))
-    assert list(found.values()) == [0.5, 0.5, 2.0, 0.25, 3.25]
     run = RunState()
-    run.show(Shot(0, message, np.zeros((1, 1), np.uint8), HALF))
+    run.show(shot(message))
     board = HealthBoard(run)
     board.sample(0.0)
     rows = board_tables(run, board)["Latency"]["rows"]
+    assert [row[:2] for row in rows] == [
+        ["to seen", "500 ms"], ["to read", "500 ms"], ["to classified", "2.0 s"],
+        ["archiver", "250 ms"], ["in all", "3.2 s"],
+    ]  # fmt: skip
     assert rows[2] == ["to classified", "2.0 s", "2.0 s", "2.0 s"]
-    assert live().classified == 0.0
-    assert dict(stages(live()))["to classified"] == 0.0
+    run.show(shot(live()))  # nothing is known of its way
+    board.sample(1.0)
+    assert board_tables(run, board)["Latency"]["rows"] == []
 
 
 def test_delays_that_services_measured_stand_in_their_own_table():
     counters = {"latency.read.p50": 0.25, "latency.read.p95": 2.0, "archived": 7.0}
-    statuses = {"archiver": status("archiver", **counters)}
-    assert percentile_table(statuses)["rows"] == [["read", "250 ms", "2.0 s", "–"]]
-    (row,) = services_table(statuses, {})["rows"]
+    health = health_of(status("archiver", **counters))
+    assert percentile_table(health.latency())["rows"] == [["read", "250 ms", "2.0 s", "–"]]
+    (row,) = services_table(health)["rows"]
     assert row[4] == "archived 7"
 
 
@@ -95,11 +113,13 @@ def test_disk_that_is_nearly_full_is_marked():
 
 
 def test_alerts_stand_newest_first_and_say_whether_they_hold():
-    alerts = [Alert("a", "warning", "old", 1.0, ended=2.0), Alert("b", "error", "new", 3.0)]
+    old = Alert(id="1", rule="a", level="warning", state="off", reason="old", time=2.0)
+    new = Alert(id="2", rule="b", level="critical", state="on", reason="new", time=3.0)
+    alerts = [old, new]
     rows = alerts_table(alerts)["rows"]
     assert [row[2] for row in rows] == ["new", "old"]
     assert rows[0][3] == "still holds"
-    assert [row[1]["text"] for row in rows] == ["error", "warning"]
+    assert [row[1]["text"] for row in rows] == ["critical", "warning"]
 
 
 def test_tail_of_a_long_log_begins_with_a_whole_line(tmp_path):

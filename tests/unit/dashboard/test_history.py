@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dashboard.history import History
+from dashboard.work.history import History, plotted, triples
 
 
 def filled(count, width=0.02):
@@ -69,3 +69,22 @@ def test_a_window_and_the_nearest_frame():
     assert History().nearest(0) is None
     assert history.key_at(-1) == ("f99", 0)
     assert history.key_at(100) is None
+
+
+def test_quantities_are_thinned_like_fractions_and_keep_their_peaks():
+    history = History()
+    values = np.sin(np.arange(5000.0))
+    values[::2] = np.nan  # not every frame has one
+    values[2501] = 9.0
+    keys = [(f"f{i}", 0) for i in range(5000)]
+    history.extend(keys, np.arange(5000.0), {"drift": triples(values)})
+    curves = history.curves(800)
+    assert len(curves) <= 800
+    assert curves.highs["drift"].max() == 9.0
+    assert np.isfinite(curves.values["drift"]).all()
+    assert curves.values["drift"].mean() == pytest.approx(np.nanmean(values), abs=0.01)
+
+
+def test_what_may_be_plotted_is_declared_with_the_quantity():
+    assert {"intensity_mean", "drift", "exposure_s"} <= set(plotted())
+    assert "intensity_p1" not in plotted()

@@ -5,9 +5,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from dashboard.review_tables import card_message, duration, size
-from dashboard.runs import RunShelf
-from pychip_stream.archive.supports import save_support
+from dashboard.parts.review_tables import card_message
+from dashboard.work.runs import RunShelf
+from dashboard.work.words import duration, size
+from pychip_stream.archive.support_sets import save_support
 from tests.support.archive_samples import failed, support
 from tests.support.run_samples import make_run
 
@@ -55,7 +56,12 @@ def test_missing_folder_is_an_empty_shelf(tmp_path):
 
 def test_words_for_sizes_and_times():
     assert [size(n) for n in (7, 2_300_000)] == ["7 bytes", "2.3 MB"]
-    assert [duration(s) for s in (2.5, 61, 7260)] == ["2.5 s", "1 min 01 s", "2 h 01 min"]
+    assert [duration(s) for s in (0.25, 2.5, 61, 7260)] == [
+        "250 ms",
+        "2.5 s",
+        "1 min 01 s",
+        "2 h 01 min",
+    ]
 
 
 def test_shelf_takes_several_folders_and_single_runs_and_tells_equal_names_apart(tmp_path):

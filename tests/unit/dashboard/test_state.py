@@ -1,26 +1,27 @@
 """What the sessions pull; and that none of it needs Panel."""
 
-import io
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from msgspec.structs import replace
-from PIL import Image
 
-from dashboard.pictures import checked_rect, crop_jpeg, to_jpeg
-from dashboard.state import Alert, RunState, Shot
-from dashboard.truth import TruthFile
-from pychip_stream.domain.normalization import Normalization
-from tests.support.live_frames import HALF, live
+from dashboard.work.frame_pictures import FramePicture, checked_rect
+from dashboard.work.state import RunState
+from pychip_stream.sim.truth import TruthFile
+from pychip_stream.wire.channel import Received
+from pychip_stream.wire.codec import Packet
+from pychip_stream.wire.messages import Alert
+from tests.support.live_frames import HALF, LABELS, live, record, shot
 
 
 def test_curves_are_made_once_and_again_after_a_change():
     state = RunState()
-    state.record(live(), HALF)
+    record(state, live())
     first = state.curves(None)
     assert state.curves(None)[0] is first[0]
-    state.record(live("b.tif", 2.0), HALF)
+    record(state, live("b.tif", 2.0))
     assert len(state.curves(None)[0]) == 2
     assert set(first[0].values) == {"alpha", "unknown"}
 
@@ -28,26 +29,32 @@ def test_curves_are_made_once_and_again_after_a_change():
 def test_marks_stand_where_the_support_set_changed():
     state = RunState()
     for moment, version in ((1, "v1"), (2, "v1"), (3, "v2"), (2.5, "v1")):
-        state.record(live(f"{moment}", moment, version), HALF)
+        record(state, live(f"{moment}", moment, version))
     assert [(m.time, m.version) for m in state.marks] == [(1, "v1"), (3, "v2")]
 
 
 def test_the_time_until_a_browser_had_painted_is_published():
     state = RunState()
     assert state.latency_counters() == {}
-    shot = Shot(1, replace(live(), received=100.0), np.zeros((2, 2), np.uint8), HALF)
+    sent = shot(replace(live(), received=100.0))
     for moment in (100.5, 100.5, 99.0):  # a clock may be behind
-        state.painted(shot, moment)
+        state.painted(sent, moment)
     counters = state.latency_counters()
     assert (counters["latency.shown.p50"], counters["latency.shown.p99"] > 0.4) == (0.5, True)
 
 
-def test_failed_frames_are_told_once_with_their_reason():
+def test_quantities_are_kept_beside_the_fractions_and_only_those_that_are_drawn():
     state = RunState()
-    state.record(live(status="failed"), None)
-    state.record(live(status="failed"), None)
-    assert state.failed == (("a.tif", "torn"),)
-    assert state.frames == 0
+    record(state, live(drift=0.25, intensity_p1=7.0, made_up=1.0))
+    record(state, live("b.tif", 3.0))
+    keys, times = [("a.tif", 0), ("c.tif", 0)], np.array([1.0, 2.0])
+    old = {"drift": np.array([0.9, 0.5]), "exposure_s": np.array([0.1, np.nan])}
+    state.recall(keys, times, {"alpha": np.full((2, 3), 0.5)}, old, ["v1", "v1"])
+    curves = state.curves(None)
+    assert curves.measured.times.tolist() == [1.0, 2.0, 3.0]
+    assert curves.quantities.times.tolist() == [1.0, 2.0]
+    assert curves.quantities.values["drift"].tolist() == [0.25, 0.5]  # what was heard live wins
+    assert set(curves.quantities.values) == {"drift", "exposure_s"}
 
 
 def test_truth_may_come_before_or_after_its_frame(tmp_path):
@@ -56,13 +63,13 @@ def test_truth_may_come_before_or_after_its_frame(tmp_path):
     assert file.read_new() == []
     path = tmp_path / "truth.csv"
     path.write_bytes(b"frame,index,path,time_s,alpha\n0,0,a.tif,0.0,0.25\n1,0,b.tif,1.0,0.5")
-    state.record(live(), HALF)
+    record(state, live())
     state.reveal(file.read_new())
     assert state.curves(None)[1].values["alpha"].tolist() == [0.25]
     with path.open("ab") as more:
         more.write(b"\n2,0,c.tif,x,not a number\n")
     state.reveal(file.read_new())
-    state.record(live("b.tif", 2.0), HALF)
+    record(state, live("b.tif", 2.0))
     assert state.curves(None)[1].values["alpha"].tolist() == [0.25, 0.5]
 
 
@@ -76,31 +83,31 @@ def test_rows_of_the_truth_are_read_once(tmp_path):
     assert file.read_new() == []
 
 
-def test_each_shot_has_its_number_and_alerts_replace_their_like():
+def test_each_shot_has_its_number():
     state = RunState()
     for _ in range(2):
-        state.show(Shot(0, live(), np.zeros((2, 2), np.uint8), HALF))
+        state.show(shot(live()))
     assert state.shot.number == 2
-    state.alert(Alert("disk", "warning", "80 %", 1.0))
-    state.alert(Alert("disk", "warning", "80 %", 1.0, ended=2.0))
-    assert [a.ended for a in state.alerts] == [2.0]
 
 
-def test_pictures_keep_the_range_of_the_run_and_fit_the_view():
-    pixels = np.full((2048, 1024), 500, np.uint16)
-    jpeg, shape = to_jpeg(pixels, Normalization("range", 0, 1000))
-    assert shape == (1024, 512)
-    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
-    assert abs(int(picture.mean()) - 128) <= 2
+def test_alerts_on_trial_or_without_a_banner_are_not_shown():
+    state = RunState()
+    for rule, options in (("a", {}), ("b", {"dry_run": True}), ("c", {"banner": False})):
+        alert = Alert(id="1", rule=rule, level="info", state="on", reason="r", time=1.0, **options)
+        state.health.take(Received(Packet(alert, {}), b"", b""))
+    assert [alert.rule for alert in state.alerts] == ["a"]
 
 
-def test_a_crop_is_as_it_was_recorded():
-    pixels = np.zeros((64, 64), np.uint16)
-    pixels[10:20, 30:50] = 1000
-    jpeg = crop_jpeg(pixels, None, (30, 10, 50, 20))
-    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
-    assert picture.shape == (10, 20)
-    assert picture.min() > 240
+def test_a_picture_says_all_that_the_canvas_wants():
+    picture = FramePicture.of_live(live(), LABELS, HALF)
+    message = picture.message(3, "of 12:00:00: ", {"alpha": 0.25})
+    assert (message["seq"], message["grid"], message["chip"]) == (3, [2, 2], [8, 8])
+    assert [bar["name"] for bar in message["bars"]] == ["alpha", "unknown"]
+    assert (message["bars"][0]["truth"], message["bars"][1]["truth"]) == (0.25, None)
+    assert message["caption"] == "of 12:00:00: a.tif · its file is out of reach: labels alone"
+    bare = FramePicture(key=("a.tif", 2), shape=(16, 20), chip_size=(8, 4), jpeg=b"j").message(1)
+    assert (bare["grid"], bare["labels"], bare["bars"]) == ([4, 2], None, [])
+    assert bare["caption"] == "a.tif #2"
 
 
 def test_parts_that_a_browser_asks_for_are_checked():
@@ -109,9 +116,11 @@ def test_parts_that_a_browser_asks_for_are_checked():
         assert checked_rect(bad, (10, 20)) is None
 
 
-def test_the_state_never_imports_panel():
+@pytest.mark.parametrize("heavy", ["panel", "torch"])
+def test_what_serves_all_sessions_never_imports(heavy):
     code = (
-        "import sys; from dashboard import drafts, feed, history, past, state, studio;"
-        "sys.exit('panel' in sys.modules or 'torch' in sys.modules)"
+        "import sys; from dashboard.work import background, drafts, feed, frame_pictures, history,"
+        " machine, opened_run, previews, runs, state, words, workbench;"
+        f"sys.exit({heavy!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.drafts import DraftState
-from dashboard.upload import NO_FILE, UploadBench
+from dashboard.work.drafts import DraftState
+from dashboard.work.uploads import NO_FILE, UploadBench
 from pychip_stream import config as configuration
-from pychip_stream.archive.supports import load_support
+from pychip_stream.archive.support_sets import load_support
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 
@@ -49,13 +49,13 @@ def test_image_becomes_fractions_and_a_support_set(bench):
     uploaded = send(bench, "two textures.png", picture())
     assert uploaded.shape == (128, 128)
     assert uploaded.jpeg.startswith(b"\xff\xd8")
-    assert uploaded.advice is not None
-    state = picks(bench.draft.state.resize(ChipSize(32, 32)), uploaded.key)
-    replay = bench.classify(state, "somebody")
-    still = replay.still(0)
-    assert still.label_map.tolist() == [[0] * 4] * 2 + [[1] * 4] * 2
-    assert still.path == "two textures.png"
-    np.testing.assert_allclose(still.intervals[:, 0], [0.5, 0.5, 0.0])
+    assert bench.advice is not None
+    state = picks(bench.open.draft.state.resize(ChipSize(32, 32)), uploaded.key)
+    opened = bench.classify(state, "somebody")
+    result = opened.picture(0)
+    assert result.label_map.tolist() == [[0] * 4] * 2 + [[1] * 4] * 2
+    assert result.key == ("two textures.png", 0)
+    np.testing.assert_allclose(result.intervals[:, 0], [0.5, 0.5, 0.0])
     support = load_support(bench.support_file())
     assert support.counts == {"feature 1": 2, "feature 2": 2}
     assert support.author == "somebody"
@@ -67,7 +67,7 @@ def test_second_image_of_the_same_name_is_another_one(bench):
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(target, "PNG")
     second = send(bench, "a.png", target.getvalue())
     assert (first.shape, second.shape) == ((128, 128), (40, 50))
-    assert bench.draft.state.picks == ()
+    assert bench.open.draft.state.picks == ()
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "noending", "", "../..", ".png", "a.png.exe"])
@@ -104,7 +104,7 @@ def test_nothing_is_classified_without_an_image_or_with_an_empty_class(bench):
     with pytest.raises(PychipError, match=NO_FILE):
         bench.classify(DraftState(), "")
     uploaded = send(bench, "a.png", picture())
-    state = bench.draft.state.choose("feature 1", *uploaded.key, [(0, 0)], add=True)
+    state = bench.open.draft.state.choose("feature 1", *uploaded.key, [(0, 0)], add=True)
     with pytest.raises(PychipError, match="'feature 2' has no chip"):
         bench.classify(state, "")
 

@@ -1,14 +1,24 @@
 import numpy as np
 import pytest
 
-from pychip_stream.domain.frames import Frame, FrameKey, Stamp, best_time, file_time, natural
+from pychip_stream.domain.frames import (
+    Frame,
+    Stamp,
+    best_time,
+    check_inside,
+    file_time,
+    inside,
+    natural,
+)
 from pychip_stream.errors import FrameError
 
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x.tif", "a/../../x.tif", "a\\b.tif"])
-def test_a_key_never_leaves_its_folder(path):
+def test_a_frame_never_leaves_its_folder(path, tmp_path):
     with pytest.raises(FrameError):
-        FrameKey(path)
+        check_inside(path)
+    with pytest.raises(FrameError):
+        inside(tmp_path, path)
 
 
 @pytest.mark.parametrize(

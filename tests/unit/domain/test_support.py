@@ -5,7 +5,14 @@ import pytest
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet, make_classes
+from pychip_stream.domain.support import (
+    Choice,
+    SupportChip,
+    SupportEmbedding,
+    SupportSet,
+    compose,
+    make_classes,
+)
 from pychip_stream.errors import SupportError, SupportUsageError, UsageError
 
 PICKS = {"alpha": [(0, 0), (0, 1)], "beta": [(1, 1)]}
@@ -47,6 +54,31 @@ def test_changing_anything_makes_a_new_version(support):
     assert len(versions) == len(changed) + 1
     assert replace(support).version == support.version
     assert replace(support, reference=None).version == support.version
+
+
+def test_the_version_is_hashed_once(support, monkeypatch):
+    version = support.version
+    monkeypatch.setattr("pychip_stream.domain.support._content_hash", lambda _: "again")
+    assert support.version == version
+    assert replace(support).version == "again"
+
+
+def test_pictures_and_chips_of_a_frame_make_one_set(support):
+    """What has less surroundings than the others gets them mirrored."""
+    frame = support.reference
+    picture = SupportChip("beta", frame.pixels[:32, :32])
+    choices = [Choice("alpha", frame, 1, 1), Choice("gamma", chip=picture)]
+    made = compose(support.chip_size, make_classes(["alpha", "gamma"]), choices)
+    assert made.margin == (32, 32)
+    assert [c.label for c in made.chips] == ["alpha", "gamma"]
+    assert (made.chips[1].pixels[32:64, 32:64] == picture.pixels).all()
+    assert (made.chips[1].pixels[31, 32:64] == picture.pixels[0]).all()
+    assert made.reference is frame
+    alone = compose(support.chip_size, support.classes, [
+        Choice(name, chip=SupportChip(name, frame.pixels[32 * n : 32 * n + 32, :32]))
+        for n, name in enumerate(support.names)
+    ])  # fmt: skip
+    assert alone.margin == (0, 0)
 
 
 def test_what_an_encoder_made_of_it_is_not_part_of_the_identity(support):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pychip_stream.model import discriminant
-from pychip_stream.model.blobs import split_classes
+from pychip_stream.model import lda
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.discriminant import Examples
+from pychip_stream.model.cross_validation import split_classes
+from pychip_stream.model.lda import Examples
 
 DIM = 10
 
@@ -40,7 +40,7 @@ def test_a_class_of_two_blobs_gets_two_prototypes(world):
     assert result.probabilities.shape == (1, 400, 3)
     assert result.distances.shape == (1, 400, 3)
     assert result.fractions["class 0"].value == pytest.approx(0.5, abs=0.02)
-    one = discriminant.fit(Examples(fitted.examples.cells, fitted.examples.labels), 0.1)
+    one = lda.fit(Examples(fitted.examples.cells, fitted.examples.labels), 0.1)
     scaled = (chips[0] - fitted.scorer.mean) / fitted.scorer.deviation
     assert (one.logits(scaled).argmax(axis=1) == truth).mean() < 0.9
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.model.calibration import moment_temperature
+from pychip_stream.model.cross_validation import moment_temperature
 
 
 def temperature(margins, labels):

@@ -17,7 +17,7 @@ from pychip_stream.domain.support import (
     make_classes,
 )
 from pychip_stream.errors import SupportError, UsageError
-from pychip_stream.model import calibration
+from pychip_stream.model import cross_validation
 from pychip_stream.model.classifier import Classifier
 
 CELL_COUNT = CELLS * CELLS
@@ -271,12 +271,12 @@ def held_out(wrong):
     logits = np.stack([np.eye(2)[labels] * 3.0] * 2)
     for number, count in enumerate(wrong):
         logits[number, :count] = logits[number, :count, ::-1]
-    return calibration.HeldOut(np.arange(20), labels, logits)
+    return cross_validation.HeldOut(np.arange(20), labels, logits)
 
 
 @pytest.mark.parametrize(("wrong", "chosen"), [((0, 0), 0), ((2, 0), 0), ((4, 1), 1), ((4, 6), 0)])
 def test_another_shrinkage_must_save_several_errors(wrong, chosen):
-    assert calibration.choose_shrinkage(held_out(wrong))[0] == chosen
+    assert cross_validation.choose_shrinkage(held_out(wrong))[0] == chosen
 
 
 def test_without_a_frame_behind_the_examples_nothing_is_unknown_and_it_says_so():

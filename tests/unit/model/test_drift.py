@@ -7,7 +7,7 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.model.monitor import DRIFTED, Monitor
 from pychip_stream.sim.specimen import Experiment
 
@@ -18,6 +18,11 @@ LEVEL = (1000.0, 300.0, 2500.0)
 @pytest.fixture(scope="module")
 def encoder():
     return load_encoder("bundled", device="cpu")
+
+
+def measured(drift, levels):
+    names = ("intensity_mean", "intensity_p1", "intensity_p99")
+    return {"drift": drift, **dict(zip(names, levels, strict=True))}
 
 
 def followed(encoder, scenario, numbers, brighten=None):
@@ -33,7 +38,7 @@ def followed(encoder, scenario, numbers, brighten=None):
             pixels = (pixels * brighten[1]).astype(np.uint16)
         result = classifier.predict(Frame(pixels))
         low, high = np.percentile(pixels, (1, 99))
-        monitor.observe(f"{number}.tif", result.drift, (float(pixels.mean()), low, high))
+        monitor.observe(f"{number}.tif", measured(result.drift, (float(pixels.mean()), low, high)))
         yield result, monitor
 
 
@@ -69,21 +74,21 @@ def test_a_changed_exposure_is_noticed_at_its_frame(encoder):
 
 def test_the_monitor_says_each_thing_once_and_lets_go():
     monitor = Monitor()
-    said = [monitor.observe("f", drift, LEVEL) for drift in [0.2] * 3 + [1.5] * 9]
+    said = [monitor.observe("f", measured(drift, LEVEL)) for drift in [0.2] * 3 + [1.5] * 9]
     assert sum(len(lines) for lines in said) == 1
     assert monitor.drift == 1.5
     for _ in range(9):
-        monitor.observe("f", 0.1, LEVEL)
+        monitor.observe("f", measured(0.1, LEVEL))
     assert monitor.notices == ()
 
 
 def test_only_what_brightens_everything_is_an_exposure():
     monitor = Monitor()
     for _ in range(5):
-        monitor.observe("f", 0.0, LEVEL)
-    monitor.observe("g", 0.0, (1400.0, 290.0, 2500.0))  # another phase, same beam
+        monitor.observe("f", measured(0.0, LEVEL))
+    monitor.observe("g", measured(0.0, (1400.0, 290.0, 2500.0)))  # another phase, same beam
     assert monitor.exposure_changes == 0
-    monitor.observe("h", 0.0, (600.0, 180.0, 1500.0))
+    monitor.observe("h", measured(0.0, (600.0, 180.0, 1500.0)))
     assert monitor.exposure_changes == 1
     assert "0.60" in monitor.notices[0]
 
@@ -92,5 +97,5 @@ def test_frames_without_numbers_change_nothing():
     monitor = Monitor()
     assert monitor.drift == 0.0
     for _ in range(5):
-        assert monitor.observe("f", float("nan"), (float("nan"), 0.0, -1.0)) == ()
+        assert monitor.observe("f", measured(float("nan"), (float("nan"), 0.0, -1.0))) == ()
     assert (monitor.drift, monitor.exposure_changes) == (0.0, 0)

@@ -6,8 +6,8 @@ from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import EncoderError, FrameError
-from pychip_stream.model import encoder as encoder_module
-from pychip_stream.model.encoder import Encoder, load_encoder
+from pychip_stream.model.encoders import Encoder, load_encoder
+from pychip_stream.model.encoders import dense as encoder_module
 
 RANGE = Normalization("range", 0.0, 4000.0)
 

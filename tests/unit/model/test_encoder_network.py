@@ -5,10 +5,10 @@ import torch
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import EncoderError
-from pychip_stream.model import catalogue, checkpoint
-from pychip_stream.model.encoder import load_encoder
-from pychip_stream.model.network import CellNet, Design
-from pychip_stream.model.responses import Responses
+from pychip_stream.model import encoders
+from pychip_stream.model.encoders import checkpoint, load_encoder
+from pychip_stream.model.encoders.filters import Responses
+from pychip_stream.model.encoders.network import CellNet, Design
 
 RANGE = Normalization("range", 0.0, 255.0)
 SMALL = Design(stem=(8, 8, 8), down=8, middle=8, deep=16, dim=12)
@@ -90,8 +90,8 @@ def test_missing_tensors_of_an_own_file(tmp_path):
 
 
 def test_the_bundled_weights_are_small_and_say_what_made_them():
-    assert catalogue.BUNDLED.stat().st_size < 5_000_000
-    _, metadata = checkpoint.read(catalogue.BUNDLED)
+    assert encoders.BUNDLED.stat().st_size < 5_000_000
+    _, metadata = checkpoint.read(encoders.BUNDLED)
     assert {"commit", "settings", "design", "step"} <= metadata.keys()
 
 

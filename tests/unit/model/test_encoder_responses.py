@@ -3,8 +3,13 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from pychip_stream.model.filterbank import KERNEL_RADIUS
-from pychip_stream.model.responses import PER_LEVEL, Responses, _blocked, stacked
+from pychip_stream.model.encoders.filters import (
+    KERNEL_RADIUS,
+    PER_LEVEL,
+    Responses,
+    _blocked,
+    stacked,
+)
 
 
 def describe(image: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pychip_stream.model import speed
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders import load_encoder
 
 
 def test_the_best_round_counts():

@@ -3,10 +3,9 @@ import pytest
 import torch
 from sklearn.covariance import ledoit_wolf
 
-from pychip_stream.model import checkpoint
-from pychip_stream.model.encoder import load_encoder
-from pychip_stream.model.network import Design
-from pychip_stream.model.responses import Responses
+from pychip_stream.model.encoders import checkpoint, load_encoder
+from pychip_stream.model.encoders.filters import Responses
+from pychip_stream.model.encoders.network import Design
 from training import run as run_module
 from training.episodes import cells_at, draw, euclidean, mahalanobis, score, shrunk
 from training.export import export

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from pychip_stream.errors import EncoderError
-from pychip_stream.model import checkpoint, torchvision_shim
-from pychip_stream.model.encoder import load_encoder
+from pychip_stream.model.encoders import checkpoint, load_encoder, resnet
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (128, 192), dtype=np.uint8)
 
@@ -15,7 +14,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (128, 192), dtype=np.uint8)
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
-    return torchvision_shim.models().resnet18(weights=None).state_dict()
+    return resnet.torchvision_models().resnet18(weights=None).state_dict()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pychip_stream.model.discriminant import Examples
+from pychip_stream.model.lda import Examples
 from pychip_stream.model.novelty import fit_novelty
 
 DIM = 4

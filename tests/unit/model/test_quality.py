@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from pychip_stream.domain.frames import Frame
-from pychip_stream.model import discriminant
+from pychip_stream.model import lda
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.influence import influences
-from pychip_stream.model.quality import assess
+from pychip_stream.model.quality import assess, influences
 
 DIM = 8
 
@@ -64,7 +63,7 @@ def test_influence_is_what_refitting_without_the_chip_gives(made):
     before = np.bincount(fitted.rule.logits(background).argmax(axis=1), minlength=3)
     for chip, effect in enumerate(influences(fitted)):
         rest = examples.take(np.delete(np.arange(9), chip))
-        rule = discriminant.fit(rest, fitted.shrinkage)
+        rule = lda.fit(rest, fitted.shrinkage)
         after = np.bincount(rule.logits(background).argmax(axis=1), minlength=3)
         change = np.abs(after - before) / len(background)
         assert effect.change == pytest.approx(change.max())

@@ -6,11 +6,11 @@ import pytest
 import zmq
 
 from pychip_stream import config as configuration
-from pychip_stream.archive.reader import open_run
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import Archived, ArchiverBeat, KeysWanted, Status
-from pychip_stream.wire.sockets import Channel
-from pychip_stream.workflows.translation import to_message
+from pychip_stream.wire.result import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
 from tests.support.failing_disks import FailingDisk
@@ -90,12 +90,12 @@ def test_it_pauses_while_the_disk_is_full_and_goes_on(bench):
     assert "No space left" in bench.detail
     failures = bench.disk.failures
     bench.until(lambda: bench.disk.failures > failures + 2, "it tries again")
-    assert bench.keys == [record(n).path for n in range(2)]
+    assert bench.keys == [record(n).frame.path for n in range(2)]
     assert len(open_run(bench.config.run_path)) == 2
     bench.disk.broken = False
     bench.until(lambda: len(bench.keys) == 4, "it goes on by itself")
     bench.until(lambda: bench.state == "running", "and says so")
-    assert bench.keys == [record(n).path for n in range(4)]
+    assert bench.keys == [record(n).frame.path for n in range(4)]
 
 
 def test_a_frame_that_comes_twice_is_archived_once(bench):
@@ -103,7 +103,7 @@ def test_a_frame_that_comes_twice_is_archived_once(bench):
         bench.send(number)
     bench.until(lambda: len(bench.keys) == 4, "four frames are acknowledged")
     table = open_run(bench.config.run_path).frames
-    assert table["path"].tolist() == [record(n).path for n in range(4)]
+    assert table["path"].tolist() == [record(n).frame.path for n in range(4)]
 
 
 def test_lost_acknowledgements_are_given_again(bench):

@@ -5,21 +5,21 @@ import time
 import pytest
 import zmq
 
+from pychip_stream.acquisition.failures import Failures
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
-    FrameRef,
     Job,
     KeysWanted,
     Ready,
     Release,
     Status,
 )
-from pychip_stream.wire.sockets import Channel
-from services.failures import Failures
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
 from tests.support.ports import free_wire
@@ -234,9 +234,9 @@ def test_failures_of_earlier_revisions_are_not_told_late():
     failures.sent(0.0)
     assert failures.next(1.0) is None
     assert failures.next(3.0).frame == new
-    failures.recorded(ArchivedKey("a", 0, 1, 0, True))
+    failures.recorded(old)
     assert failures.next(3.0).frame == new
-    failures.recorded(ArchivedKey("a", 0, 2, 0, True))
+    failures.recorded(new)
     assert failures.next(9.0) is None
     assert len(failures) == 0
 
@@ -297,7 +297,7 @@ def test_a_worker_that_comes_back_to_life_gets_its_frames_again_at_once(table):
 @pytest.fixture
 def restless(monkeypatch):
     """Frames that a worker died over are handed out again at once."""
-    monkeypatch.setattr("pychip_stream.ingest.ledger._SUSPECT_REST_S", 0.01)
+    monkeypatch.setattr("pychip_stream.acquisition.ledger._SUSPECT_REST_S", 0.01)
 
 
 def test_a_poison_frame_is_given_up_and_the_next_one_is_not(table, restless):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from pychip_stream.acquisition.completeness import judge
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
-from pychip_stream.ingest.completeness import judge
-from pychip_stream.ingest.readers import read_frame
+from pychip_stream.formats.reading import read_frame
 from pychip_stream.sim.faults import EXPECTED, FAULTS, FaultPlan, parse_faults
 from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
 from pychip_stream.sim.microscope import Microscope

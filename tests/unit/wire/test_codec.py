@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import WireError
 from pychip_stream.wire import codec
-from pychip_stream.wire.messages import Array, FrameRef, Job, Ready, Result
+from pychip_stream.wire.messages import Array, Job, Ready, Result
 
 REF = FrameRef(path="a/b.dm4", size=3)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-from pychip_stream.wire import topics
-from pychip_stream.wire.messages import FrameRef, Live
-from pychip_stream.wire.sockets import Channel
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire import messages
+from pychip_stream.wire.channel import Channel
+from pychip_stream.wire.messages import Live
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 
@@ -38,7 +39,7 @@ def test_the_example_client_prints_fractions():
             hub.send(
                 live,
                 {"label_map": np.zeros((2, 2), np.uint8), "intervals": intervals},
-                to=topics.LIVE,
+                to=messages.LIVE,
             )
             line = client.stdout.readline()
             client.kill()

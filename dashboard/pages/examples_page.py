@@ -1,0 +1,115 @@
+"""Examples page: a support set is made by clicking chips, and judged while it grows."""
+
+import logging
+from typing import Any, ClassVar
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.domain.chips import CELLS
+from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
+
+from ..accounts import Viewer
+from ..page import Desk
+from ..parts.editor import ExampleEditor
+from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, plain_text, side_by_side
+from ..parts.versions import VersionsPanel
+from ..work.background import Background
+from ..work.frame_pictures import FramePicture, Key
+
+logger = logging.getLogger(__name__)
+
+
+class ExamplesPage:
+    """Choose chips on a frame of the run; see at once what they make of it; save and publish."""
+
+    name: ClassVar = "examples"
+    title: ClassVar = "Examples"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        self._run = desk.run
+        self._bench = desk.bench
+        self._operator = viewer.operator
+        self._background = Background(self._on_trouble, shared=desk.bench.frames)
+        opened = desk.drafts.of(viewer.user, desk.run.support)
+        self._draft = opened.draft
+        self._editor = ExampleEditor(
+            desk.bench, self._background, opened, enabled=viewer.operator, least=2 * CELLS
+        )
+        self._versions = VersionsPanel(
+            desk.bench, self._background, viewer, opened.draft, lambda: self._editor.key
+        )
+        self._recommended: GridAdvice | None = None
+        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._newest = pmui.Button(label="Take the newest frame", **small)
+        self._newest.on_click(lambda _event: self._take(self._run.newest_key()))
+        self._number = pmui.IntInput(
+            label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
+        )
+        self._number.param.watch(
+            lambda event: self._take(self._run.key_at(int(event.new or 0))), "value"
+        )
+        self._advice = plain_text(sizing_mode="stretch_width")
+        self._use = pmui.Button(
+            label="Use the recommended size", variant="outlined", visible=False, **small
+        )
+        self._use.on_click(lambda _event: self._use_recommended())
+        self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
+        self._hints.param.watch(self._on_hints, "value")
+
+    def panel(self) -> Any:
+        """Lay the page out: frame left, classes and versions right."""
+        choose = pn.Row(self._newest, self._number, sizing_mode="stretch_width")
+        advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
+        right = pn.Column(
+            choose, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
+            self._versions.panel(),
+            sizing_mode="stretch_width",
+            styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
+        )  # fmt: skip
+        return side_by_side(self._editor.view.canvas, right)
+
+    def pull(self, now: float) -> None:
+        """Show what has been read, fitted or changed elsewhere."""
+        if self._editor.picture is None:
+            self._take(self._run.newest_key())
+        self._editor.pull(now)
+        self._versions.pull(now)
+
+    def close(self) -> None:
+        """Leave the draft as it is; it is kept on the server."""
+        self._background.close()
+
+    def _take(self, key: Key | None) -> None:
+        if key is None:
+            return
+        bench, version = self._bench, self._draft.state.parent or ""
+        self._background.do(lambda: bench.picture(key, version), self._show, slot="frame")
+
+    def _show(self, picture: FramePicture) -> None:
+        self._editor.show(picture)
+        bench = self._bench
+        self._background.do(
+            lambda: recommend_grid(bench.frame(picture.key)),
+            self._on_advice,
+            failed=self._on_no_advice,
+        )
+
+    def _on_trouble(self, text: str) -> None:
+        self._editor.say([["error", text]])
+
+    def _on_advice(self, advice: GridAdvice) -> None:
+        self._recommended = advice
+        lines = (f"{advice.chip_size} px: {advice.reason}", *advice.warnings)
+        self._advice.object, self._use.visible = "\n".join(lines), self._operator
+
+    def _on_no_advice(self, text: str) -> None:
+        logger.warning("no chip size is recommended: %s", text)
+
+    def _use_recommended(self) -> None:
+        if self._recommended is not None:
+            self._editor.resize(self._recommended.size)
+
+    def _on_hints(self, event: Any) -> None:
+        self._editor.hints = event.new
+        self._editor.send_hints()

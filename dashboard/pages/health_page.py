@@ -1,0 +1,285 @@
+"""Health page: services, rates, queues, latency, machine, alerts and the log."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import panel as pn
+
+from pychip_stream.operation.health import LatencySplit, RunHealth, stretches
+from pychip_stream.wire.messages import Alert
+
+from ..accounts import Viewer
+from ..page import Desk
+from ..parts.components import Tables
+from ..work.background import Background
+from ..work.machine import Machine, look
+from ..work.state import RunState
+from ..work.words import STAGE_WORDS, clock, duration, size
+
+Table = dict[str, Any]
+Cell = dict[str, str]
+
+_WINDOW_S = 30.0
+_SHOTS = 100
+_LOW_SHARE, _LOW_BYTES = 0.05, 5e9
+_STATES = {
+    "running": ("good", "●"),
+    "starting": ("plain", "…"),
+    "waiting": ("plain", "…"),
+    "paused": ("warn", "▲"),
+    "stopping": ("plain", "○"),
+    "stalled": ("bad", "■"),
+    "failed": ("bad", "✕"),
+}
+_LEVELS = {"info": ("plain", "●"), "warning": ("warn", "▲")}
+_LATENCY = "latency."
+_RATES = {
+    ("watcher", "seen"): "frames seen",
+    ("watcher", "archived"): "frames archived",
+    ("inference", "done"): "frames classified",
+}
+_QUEUES = {
+    "behind": "frames behind",
+    "leased": "handed out",
+    "queue": "waiting in workers",
+    "pending": "waiting for the disk",
+    "incomplete": "incomplete files",
+    "missing": "files that vanished",
+    "failed": "failed frames",
+    "duplicates": "duplicates refused",
+    "dropped": "messages dropped",
+}
+_SHOW_S = 1.0
+_LOOK_S = 2.0
+
+
+class HealthPage:
+    """Whether everything runs, and if not, what is wrong."""
+
+    name: ClassVar = "health"
+    title: ClassVar = "Health"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        del viewer  # everybody may look
+        archive = desk.config.archive
+        self._folder = archive.folder
+        self._log = archive.folder / f"{archive.name}.log"
+        self._board = HealthBoard(desk.run)
+        self._background = Background(lambda _text: None, threads=1)
+        self._machine: Machine | None = None
+        self._looked_at = self._shown_at = 0.0
+        self._tables = Tables(self._on_message, sizing_mode="stretch_width", margin=(12, 16))
+
+    def panel(self) -> Any:
+        """One column of tables that flow beside each other."""
+        return pn.Column(self._tables, sizing_mode="stretch_width")
+
+    def pull(self, now: float) -> None:
+        """Refresh once a second."""
+        if now - self._shown_at > _SHOW_S:
+            self._shown_at = now
+            self._board.sample(now)
+            self._send()
+        if now - self._looked_at > _LOOK_S:
+            self._looked_at = now
+            look_now = partial(look, self._folder, self._log)
+            self._background.do(look_now, self._on_look, slot="look")
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._background.close()
+
+    def _on_look(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        if message["type"] == "ready":
+            self._send()
+
+    def _send(self) -> None:
+        self._tables.send(type="tables", tables=self._board.tables(self._machine))
+
+
+class HealthBoard:
+    """Follows the counters of a run for one viewer and writes the tables."""
+
+    def __init__(self, run: RunState) -> None:
+        self._run = run
+        self._counts: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+        self._latency_split = LatencySplit(_SHOTS)
+        self._newest: dict[str, float] = {}
+        self._shot = 0
+
+    def sample(self, now: float) -> None:
+        """Take in what the services say now; once a second or so."""
+        for instance, status in self._run.health.statuses.items():
+            for name, value in status.counters.items():
+                if (status.service, name) in _RATES:
+                    series = self._counts.setdefault((instance, name), deque())
+                    if series and value < series[-1][1]:
+                        series.clear()  # it was started again
+                    series.append((now, value))
+                    while now - series[0][0] > _WINDOW_S:
+                        series.popleft()
+        shot = self._run.shot
+        if shot is not None and shot.number != self._shot:
+            self._shot = shot.number
+            live = shot.live
+            self._newest = stretches(live.frame, live.read, live.classified, received=live.received)
+            self._latency_split.add(self._newest)
+
+    def tables(self, machine: Machine | None) -> list[Table]:
+        """Everything that the page shows."""
+        health = self._run.health
+        parts = [
+            services_table(health),
+            {"title": "Rates", "right": [1], "rows": self._rates(), "empty": "nothing heard yet"},
+            machine_table(machine),
+            self._latency(),
+            {"title": "Queues", "right": [1], "rows": self._queues(), "empty": "nothing heard yet"},
+            percentile_table(health.latency()),
+            alerts_table(self._run.alerts),
+        ]
+        lines = list(machine.log) if machine else []
+        parts.append(
+            {
+                "title": "Log",
+                "lines": lines,
+                "empty": "no log yet; `pychip-stream run` writes it beside the archive",
+            }
+        )
+        return parts
+
+    def _rates(self) -> list[list[str]]:
+        totals: dict[str, float] = {}
+        statuses = self._run.health.statuses
+        for (instance, name), series in self._counts.items():
+            (t0, v0), (t1, v1) = series[0], series[-1]
+            label = _RATES[(statuses[instance].service, name)]
+            totals.setdefault(label, 0.0)
+            if t1 > t0:
+                totals[label] += (v1 - v0) / (t1 - t0)
+        rows = [[label, f"{rate:.2f}/s"] for label, rate in totals.items()]
+        chips = sum(s.counters.get("chips_per_s", 0.0) for s in statuses.values())
+        if chips:
+            rows.append(["chips classified while busy", f"{chips:,.0f}/s"])
+        return rows
+
+    def _queues(self) -> list[list[str]]:
+        totals: dict[str, float] = {}
+        for status in self._run.health.statuses.values():
+            for name, value in status.counters.items():
+                if name in _QUEUES:
+                    totals[name] = totals.get(name, 0.0) + value
+        return [[label, f"{totals[name]:.0f}"] for name, label in _QUEUES.items() if name in totals]
+
+    def _latency(self) -> Table:
+        found = self._latency_split.counters()
+        rows = [
+            [_stage(stage), duration(newest),
+             *(duration(found[f"{_LATENCY}{stage}.{share}"]) for share in ("p50", "p95"))]
+            for stage, newest in self._newest.items()
+        ]  # fmt: skip
+        return {
+            "title": "Latency",
+            "note": f"of the last {_SHOTS} frames shown" if rows else "",
+            "head": ["stage", "newest", "median", "95 %"],
+            "right": [1, 2, 3],
+            "rows": rows,
+            "empty": "no frame yet",
+        }
+
+
+def _stage(name: str) -> str:
+    return STAGE_WORDS.get(name, f"to {name}")
+
+
+def services_table(health: RunHealth) -> Table:
+    """Tell of every service instance in a row."""
+    rows: list[list[Any]] = []
+    for instance, status in sorted(health.statuses.items()):
+        quiet = health.quiet_s(instance)
+        state = _badge(*_STATES.get(status.state, ("plain", "?")), status.state)
+        if health.silent(instance):
+            state = _badge("bad", "✕", "silent")
+        numbers = " · ".join(
+            f"{n} {_number(v)}" for n, v in status.counters.items() if not n.startswith(_LATENCY)
+        )
+        heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
+        rows.append([instance, state, heard, status.detail, numbers])
+    return {
+        "title": "Services",
+        "head": ["service", "state", "heard", "what it says", "counters"],
+        "rows": rows,
+        "empty": "no service has been heard yet",
+        "wide": True,
+    }
+
+
+def percentile_table(latency: Mapping[str, Mapping[str, float]]) -> Table:
+    """Delays that the services measured themselves, over all frames."""
+    shares = ("p50", "p95", "p99")
+    return {
+        "title": "Delays, all frames",
+        "head": ["from the file to", "median", "95 %", "99 %"],
+        "right": [1, 2, 3],
+        "rows": [
+            [stage, *(duration(values[s]) if s in values else "–" for s in shares)]
+            for stage, values in latency.items()
+        ],
+        "empty": "nothing heard yet",
+    }
+
+
+def machine_table(machine: Machine | None) -> Table:
+    """Disk, processor, memory and GPU of the machine that the dashboard runs on."""
+    rows: list[list[Any]] = []
+    if machine is not None:
+        rows.append(["disk of the archive", _disk(machine)])
+        rows.append(["archive folder", size(machine.archive_bytes)])
+        rows.append(["processor", f"{machine.cpu_percent:.0f} % busy"])
+        rows.append(["memory", f"{machine.memory_percent:.0f} % used"])
+        rows += [
+            [f"GPU {n}", f"{g.name}: {g.busy_percent} % busy, {g.memory_used} of "
+             f"{g.memory_total} MiB, {g.temperature} °C"]
+            for n, g in enumerate(machine.gpus)
+        ]  # fmt: skip
+        if not machine.gpus:
+            rows.append(["GPU", "none found"])
+    return {"title": "This machine", "rows": rows, "empty": "is being looked at"}
+
+
+def alerts_table(alerts: Sequence[Alert]) -> Table:
+    """Alerts of this run, the newest first."""
+    rows = []
+    for alert in reversed(alerts):
+        level = _badge(*_LEVELS.get(alert.level, ("bad", "✕")), alert.level)
+        ended = "still holds" if alert.state == "on" else f"until {clock(alert.time)}"
+        rows.append([clock(alert.time), level, alert.reason, ended])
+    return {
+        "title": "Alerts",
+        "head": ["when", "level", "what", "until"],
+        "rows": rows,
+        "empty": "none since this page's server started",
+        "wide": True,
+    }
+
+
+def _disk(machine: Machine) -> str | Cell:
+    free, total = machine.disk_free, machine.disk_total
+    if free is None or not total:
+        return _badge("bad", "✕", "out of reach")
+    text = f"{size(free)} free of {size(total)}"
+    if free < _LOW_BYTES or free / total < _LOW_SHARE:
+        return _badge("warn", "▲", f"{text}: nearly full")
+    return text
+
+
+def _badge(state: str, symbol: str, text: str) -> Cell:
+    return {"state": state, "symbol": symbol, "text": text}
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"

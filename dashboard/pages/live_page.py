@@ -1,0 +1,187 @@
+"""Live view: the newest frame, how fresh it is, and the fractions over time."""
+
+from typing import Any, ClassVar
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.operation.health import stretches
+
+from ..accounts import Viewer
+from ..page import Desk
+from ..parts.components import StatusStrip
+from ..parts.curve_plot import CurvePlot, quantity_select
+from ..parts.frame_view import FrameView
+from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from ..work.background import Background
+from ..work.frame_pictures import FramePicture
+from ..work.state import Shot
+from ..work.words import STAGE_WORDS, clock, duration
+
+WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
+_CURVE_S = 0.5
+_STRIP_S = 0.25
+_SYMBOLS = {
+    "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
+}  # fmt: skip
+
+
+class LivePage:
+    """The operator's first page."""
+
+    name: ClassVar = "live"
+    title: ClassVar = "Live"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        del viewer  # everybody may look
+        self._desk = desk
+        self._shot: Shot | None = None
+        self._painted = self._skipped = 0
+        self._steps: list[list[Any]] = []
+        self._picks = 0
+        self._pinned = False
+        self._trouble = ""
+        self._curve_at = self._strip_at = 0.0
+        self._curve_of: tuple[object, ...] = ()
+        self._background = Background(self._on_trouble, shared=desk.bench.frames)
+        self._frame = FrameView(self._background, desk.bench.crop)
+        self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
+        self._plot = CurvePlot(self._on_pick)
+        self._curve = pn.pane.Bokeh(
+            self._plot.figure, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
+        )
+        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 0)}
+        self._window = pmui.RadioButtonGroup(
+            options=list(WINDOWS), value="whole run", label="", **small
+        )
+        self._quantity = quantity_select(lambda: None)
+        self._back = pmui.Button(label="Back to live", color="warning", visible=False, **small)
+        self._back.on_click(lambda _event: self._go_live())
+
+    def panel(self) -> Any:
+        """Lay the page out: frame left, numbers right, under each other where it is narrow."""
+        controls = {"gap": "12px", "flex-wrap": "wrap", "align-items": "center"}
+        right = pn.Column(
+            self._strip,
+            pn.Row(self._window, self._quantity, self._back, styles=controls),
+            self._curve,
+            sizing_mode="stretch_width",
+            styles={"height": FULL_HEIGHT},
+        )
+        return side_by_side(self._frame.canvas, right)
+
+    def pull(self, now: float) -> None:
+        """Send the newest shot, unless one is on its way; then curves and status."""
+        shot, sent = self._desk.run.shot, self._shot
+        newer = shot is not None and (sent is None or shot.number != sent.number)
+        if shot is not None and newer and not self._pinned and self._frame.free(now):
+            if sent is not None:
+                self._skipped += max(shot.number - sent.number - 1, 0) + shot.skipped
+            self._show(shot)
+        self._note_painted()
+        if now - self._curve_at > _CURVE_S:
+            self._curve_at = now
+            self._update_curves()
+        if now - self._strip_at > _STRIP_S:
+            self._strip_at = now
+            self._strip.send(**self._status())
+
+    def close(self) -> None:
+        """Leave nothing behind; the session is over."""
+        self._background.close()
+
+    def _show(self, shot: Shot) -> None:
+        self._shot = shot
+        self._frame.show(shot.picture, truth=self._desk.run.truth_of(shot.picture.key))
+
+    def _note_painted(self) -> None:
+        painted, shot = self._frame.painted, self._shot
+        if painted is None or shot is None or painted[0] is not shot.picture:
+            return
+        if shot.number == self._painted:
+            return
+        if self._painted:  # the first one had been waiting for this page, not the reverse
+            self._desk.run.painted(shot, painted[1])
+        self._painted = shot.number
+        self._steps = latency_steps(shot, painted[1])
+
+    def _on_pick(self, moment: float) -> None:
+        """Show the frame of a time that was clicked on the curve."""
+        key = self._desk.run.nearest(moment)
+        if key is None:
+            return
+        self._picks += 1
+        past, pick = self._desk.past, self._picks
+        self._background.do(lambda: past.picture(key), lambda found: self._show_past(found, pick))
+
+    def _show_past(self, picture: FramePicture, pick: int) -> None:
+        """Show a past frame, unless something else has been asked for since."""
+        if pick != self._picks:
+            return
+        self._trouble = ""
+        self._pinned = self._back.visible = True
+        truth = self._desk.run.truth_of(picture.key)
+        self._frame.show(picture, f"of {clock(picture.time)}: ", truth)
+        self._plot.point_at(picture.time)
+
+    def _on_trouble(self, text: str) -> None:
+        self._trouble = text
+
+    def _go_live(self) -> None:
+        self._picks += 1
+        self._pinned = self._back.visible = False
+        self._plot.point_at(None)
+        if self._desk.run.shot is not None:
+            self._show(self._desk.run.shot)
+
+    def _update_curves(self) -> None:
+        run, minutes = self._desk.run, WINDOWS[self._window.value]
+        asked = (run.changes, minutes, self._quantity.value)
+        if asked == self._curve_of:
+            return
+        self._curve_of = asked
+        measured, true, quantities = run.curves(minutes)
+        self._curve.visible = len(measured) > 0
+        self._plot.update(measured, true, run.colors, run.marks[1:])
+        self._plot.add_quantity(self._quantity.value, quantities)
+
+    def _status(self) -> dict[str, Any]:
+        run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support
+        state, gap_s = health.liveness(), health.gap_s
+        archived, behind = health.counter("archived"), health.counter("behind")
+        facts = [
+            ("frames", f"{archived:.0f} archived, {behind:.0f} behind"),
+            ("arriving", f"{1 / gap_s if gap_s else 0:.1f}/s"),
+            ("skipped here", str(self._skipped)),
+        ]
+        if failed := health.counter("failed"):
+            facts.append(("failed", f"{failed:.0f}"))
+        if support is not None:
+            facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
+        alerts = [[a.level, a.reason] for a in run.alerts if a.state == "on"]
+        if self._trouble:
+            alerts.append(["info", self._trouble])
+        alerts += [["warning", line] for line in health.troubles()]
+        return {
+            "light": "idle" if self._pinned else state.light,
+            "symbol": "◀" if self._pinned else _SYMBOLS[state.light],
+            "text": "a past frame" if self._pinned else state.text,
+            "detail": f"the run: {state.text}" if self._pinned else state.detail,
+            "facts": facts,
+            "steps": [] if self._pinned else self._steps,
+            "alerts": alerts,
+        }
+
+
+def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
+    """Where the time went between the file's last write and the viewer's screen.
+
+    Returns
+    -------
+    (name, text, share of the whole) of each step.
+    """
+    live = shot.live
+    spans = stretches(live.frame, live.read, live.classified, received=live.received, shown=shown)
+    whole = spans.get("total") or 1.0
+    shares = {stage: span / whole for stage, span in spans.items()} | {"total": 0.25}
+    return [[STAGE_WORDS.get(s, s), duration(span), shares[s]] for s, span in spans.items()]

@@ -1,0 +1,210 @@
+"""Upload page: the original way of working: one image, grid, examples, result, export."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.domain.chips import ChipSize
+from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import ExportKind, ExportSource, Progress, pixel_reader
+from pychip_stream.formats.reading import suffixes
+
+from ..accounts import Viewer
+from ..page import Desk
+from ..parts.components import DropZone
+from ..parts.download_bar import DownloadBar
+from ..parts.editor import ExampleEditor
+from ..parts.layouts import SMALL_BUTTONS, plain_text, side_by_side
+from ..work.background import Background
+from ..work.export_kinds import KINDS
+from ..work.frame_pictures import FramePicture, grid_shape
+from ..work.opened_run import OpenedRun
+from ..work.uploads import NO_FILE, UploadBench
+from ..work.words import percent
+
+FILE, GRID, EXAMPLES, RESULT = STEPS = ("1 File", "2 Grid", "3 Examples", "4 Result")
+_CANVAS_HEIGHT = "max(calc(100vh - 210px), 440px)"
+
+
+class UploadPage:
+    """Four steps with one image; nothing of it is kept on the server."""
+
+    name: ClassVar = "upload"
+    title: ClassVar = "Upload"
+
+    def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        self._user = viewer.user
+        self._upload = UploadBench(desk.config)
+        self._background = Background(self._on_trouble)
+        self._editor = ExampleEditor(
+            self._upload.bench, self._background, self._upload.open, on_grid=self._on_grid
+        )
+        self._editor.hints = False
+        self._result: OpenedRun | None = None
+        self._classified = 0
+        self._drop = DropZone(self._on_drop, sizing_mode="stretch_width")
+        support = ExportKind(
+            "support", "the examples, to be used again", "-support.h5", "application/x-hdf5",
+            self._write_support, label="support set",
+        )  # fmt: skip
+        kinds = (*(kind for kind in KINDS if not kind.film), support)
+        self._downloads = DownloadBar(self._background, self._source, kinds)
+        self._step = pmui.RadioButtonGroup(
+            options=list(STEPS), value=FILE, label="", size="small", margin=(4, 0), sx=SMALL_BUTTONS
+        )
+        self._step.param.watch(lambda event: self._go(event.new), "value")
+        self._say = plain_text()
+        self._make_pages()
+
+    def _make_pages(self) -> None:
+        small = {"size": "small", "margin": (6, 0)}
+        self._advice = plain_text()
+        use = pmui.Button(label="Use this grid size", **small)
+        use.on_click(lambda _event: self._use_grid())
+        classify = pmui.Button(label="Classify", **small)
+        classify.on_click(lambda _event: setattr(self._step, "value", RESULT))
+        hint = plain_text("One feature per square; smaller squares show more and take longer.")
+        self._fractions = plain_text()
+        self._pages = {
+            FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
+            GRID: pn.Column(
+                self._editor.grid.panel(), hint, self._advice, use, sizing_mode="stretch_width"
+            ),
+            EXAMPLES: pn.Column(self._editor.shelf, classify, sizing_mode="stretch_width"),
+            RESULT: pn.Column(
+                self._fractions, self._downloads.widget, sizing_mode="stretch_width"
+            ),
+        }  # fmt: skip
+        self._show_page(FILE)
+
+    def panel(self) -> Any:
+        """Image left, the present step right."""
+        left = pn.Column(self._editor.view.canvas, sizing_mode="stretch_width")
+        left.styles = {"--canvas-height": _CANVAS_HEIGHT}
+        right = pn.Column(
+            self._step, self._say, *self._pages.values(), sizing_mode="stretch_width"
+        )  # fmt: skip
+        return side_by_side(left, right)
+
+    def pull(self, now: float) -> None:
+        """Show what has been clicked and what it makes of the image."""
+        self._downloads.pull(now)
+        if self._step.value != RESULT:
+            self._editor.pull(now)
+
+    def close(self) -> None:
+        """Remove the image and all that was made of it."""
+        self._downloads.close()
+        self._background.close()
+        self._upload.close()
+
+    # -- steps
+
+    def _go(self, step: str) -> None:
+        if step != FILE and self._upload.uploaded is None:
+            self._step.value = FILE
+            self._say.object = NO_FILE
+            return
+        self._say.object = ""
+        self._show_page(step)
+        if step == RESULT:
+            self._classify()
+            return
+        self._editor.show_again(picking=step == EXAMPLES)
+        if step == GRID:
+            self._on_grid(self._editor.grid.size)
+
+    def _show_page(self, step: str) -> None:
+        for name, page in self._pages.items():
+            page.visible = name == step
+
+    def _on_trouble(self, text: str) -> None:
+        self._say.object = text
+        self._drop.send(type="say", text=text, level="error")
+        if self._step.value == RESULT:
+            self._fractions.object = ""
+
+    # -- the file
+
+    def _on_drop(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        try:
+            if kind == "ready":
+                self._drop.send(type="accept", suffixes=sorted(suffixes()))
+            elif kind == "nothing":
+                self._on_trouble(NO_FILE)
+            elif kind == "begin":
+                self._result = None
+                self._upload.begin(str(message["name"]), int(message["size"]))
+                self._drop.send(type="more")
+            elif kind == "piece":
+                self._upload.add(bytes(message["data"]))
+                if message["last"]:
+                    self._drop.send(type="say", text="reading…", level="")
+                    self._background.do(self._upload.finish, self._on_read)
+                else:
+                    self._drop.send(type="more")
+        except PychipError as error:
+            self._on_trouble(str(error))
+
+    def _on_read(self, picture: FramePicture) -> None:
+        height, width = picture.shape
+        self._drop.send(type="say", text=f"{width} × {height} pixels", level="good")
+        self._editor.opened = self._upload.open
+        self._editor.show(picture)
+        self._editor.grid.show(self._upload.open.draft.state.chip_size)
+        advice = self._upload.advice
+        self._advice.object = "" if advice is None else f"{advice.chip_size} px: {advice.reason}"
+        self._step.value = GRID
+
+    # -- the grid
+
+    def _on_grid(self, size: ChipSize) -> None:
+        uploaded = self._upload.uploaded
+        if uploaded is not None and self._step.value == GRID:
+            rows, columns = grid_shape(uploaded.shape, size)
+            self._say.object = f"{rows} rows × {columns} columns = {rows * columns} chips"
+
+    def _use_grid(self) -> None:
+        self._editor.settle_grid()
+        self._step.value = EXAMPLES
+
+    # -- the result
+
+    def _classify(self) -> None:
+        draft = self._upload.open.draft
+        state, number, upload, user = draft.state, draft.number, self._upload, self._user
+        if self._result is not None and self._classified == number:
+            self._show_result(self._result)
+            return
+
+        def done(result: OpenedRun) -> None:
+            self._result, self._classified = result, number
+            if self._step.value == RESULT:
+                self._show_result(result)
+
+        if self._background.do(lambda: upload.classify(state, user), done, slot="classify"):
+            self._result = None
+            self._fractions.object = "classifying…"
+
+    def _show_result(self, result: OpenedRun) -> None:
+        def done(picture: FramePicture) -> None:
+            self._editor.lock()
+            self._editor.view.show(picture)
+            self._fractions.object = "\n".join(
+                f"{name}: {percent(value)} (95 % interval {percent(low)} to {percent(high)})"
+                for name, (value, low, high) in picture.fractions.items()
+            )
+
+        self._background.do(lambda: result.picture(0), done)
+
+    def _write_support(self, _source: ExportSource, path: Path, _progress: Progress) -> None:
+        path.write_bytes(self._upload.support_file().read_bytes())
+
+    def _source(self) -> ExportSource | None:
+        result = self._result
+        if result is None:
+            return None
+        return ExportSource(result.run, pixel_reader(result.run, result.run.path.parent), 0)

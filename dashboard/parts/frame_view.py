@@ -1,0 +1,95 @@
+"""Frame view: a canvas with one picture on its way, and crops as recorded when zoomed in."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pychip_stream.export.pictures import Rect
+
+from ..work.background import Background
+from ..work.frame_pictures import FramePicture, checked_rect
+from .components import ChipCanvas, Handler
+
+_LOST_ACK_S = 3.0
+
+
+class FrameView:
+    """Shows pictures on one browser's canvas.
+
+    Parameters
+    ----------
+    crop
+        Makes the JPEG of a part of a picture's frame, on a thread; empty where it cannot.
+    on_message
+        Told what the browser says besides: ready, painted, picks.
+
+    Attributes
+    ----------
+    picture
+        What was sent last.
+    painted
+        What the browser has painted last, and when (seconds since 1970).
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        crop: Callable[[FramePicture, Rect], bytes],
+        on_message: Handler = lambda _message: None,
+    ) -> None:
+        self._background = background
+        self._crop = crop
+        self._tell = on_message
+        self._seq = 0
+        self._sent_at = 0.0
+        self._in_flight = False
+        self._options: dict[str, Any] = {}
+        self.picture: FramePicture | None = None
+        self.painted: tuple[FramePicture, float] | None = None
+        self.canvas = ChipCanvas(self._on_message, sizing_mode="stretch_width")
+
+    def free(self, now: float) -> bool:
+        """Whether the browser has painted what it was sent (or has forgotten it)."""
+        return not self._in_flight or now - self._sent_at > _LOST_ACK_S
+
+    def show(
+        self, picture: FramePicture, note: str = "", truth: Mapping[str, float] | None = None
+    ) -> None:
+        """Send a picture; see `FramePicture.message`."""
+        self.picture, self._options = picture, {"note": note, "truth": truth}
+        self._seq += 1
+        self._sent_at, self._in_flight = time.monotonic(), True
+        self.canvas.send(**picture.message(self._seq, **self._options))
+
+    def blank(self, text: str) -> None:
+        """Show a text in place of a picture."""
+        empty = FramePicture(key=("", 0), shape=(1, 1), title=text).message(self._seq)
+        self.canvas.send(**empty | {"note": text, "caption": "", "labels": b"", "grid": [1, 1]})
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        kind, current = message["type"], message.get("seq") == self._seq
+        picture = self.picture
+        if kind == "ready" and picture is not None:
+            self.show(picture, **self._options)
+        elif kind == "painted" and current and picture is not None:
+            self._in_flight = False
+            self.painted = (picture, time.time())
+        elif kind == "crop":
+            if current and picture is not None:
+                self._send_crop(picture, message.get("rect"))
+            return
+        self._tell(message)
+
+    def _send_crop(self, picture: FramePicture, asked: object) -> None:
+        rect, seq = checked_rect(asked, picture.shape), self._seq
+        if rect is None:
+            return
+
+        def send(jpeg: bytes) -> None:
+            if jpeg:
+                self.canvas.send(type="crop", seq=seq, rect=list(rect), jpeg=jpeg)
+
+        def leave(_text: str) -> None:
+            """Leave the picture as coarse as it is."""
+
+        self._background.do(lambda: self._crop(picture, rect), send, failed=leave, slot="crop")

@@ -1,0 +1,35 @@
+"""Layouts: how the parts of a page stand beside each other, and plain text among them."""
+
+from typing import Any
+
+import panel as pn
+
+FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
+"""What the title bar and the tabs leave of the window."""
+
+SMALL_BUTTONS = {
+    "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
+}
+
+
+def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
+    """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
+    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
+    return pn.Row(
+        *parts,
+        sizing_mode="stretch_width",
+        styles={
+            "display": "grid",
+            "grid-template-columns": columns,
+            "gap": "16px",
+            "padding": "8px 16px",
+            "box-sizing": "border-box",
+        },
+    )
+
+
+def plain_text(text: str = "", **options: Any) -> Any:
+    """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
+    sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
+    layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
+    return pn.pane.Str(text, stylesheets=[sheet], **layout)

@@ -1,0 +1,226 @@
+"""Review tables: what a run says about itself, as plain texts for the page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import PychipError
+
+from ..work.frame_pictures import FramePicture
+from ..work.opened_run import OpenedRun
+from ..work.runs import RunCard
+from ..work.words import count, duration, moment, percent, size
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDifference:
+    """A class under two scorings.
+
+    Attributes
+    ----------
+    first, second
+        Mean fraction over all frames of each; NaN where one lacks the class.
+    mean, largest
+        Absolute difference of the fractions over the frames that both have; NaN without any.
+    """
+
+    name: str
+    first: float
+    second: float
+    mean: float
+    largest: float
+
+
+def differences(first: OpenedRun, second: OpenedRun) -> tuple[list[ClassDifference], int]:
+    """Every class of either, and the number of frames that both have (same path and index)."""
+    names = dict.fromkeys([*first.names, *second.names])
+    columns = ["path", "index"]
+    both = first.table[columns].assign(a=np.arange(first.count)).merge(
+        second.table[columns].assign(b=np.arange(second.count)), on=columns
+    )  # fmt: skip
+    rows = []
+    for name in names:
+        a, b = _column(first, name), _column(second, name)
+        apart = np.abs(a[both["a"].to_numpy()] - b[both["b"].to_numpy()])
+        known = apart[np.isfinite(apart)]
+        rows.append(
+            ClassDifference(
+                name,
+                _mean(a),
+                _mean(b),
+                _mean(known),
+                float(known.max()) if len(known) else float("nan"),
+            )
+        )
+    return rows, len(both)
+
+
+def same_frame(picture: FramePicture, other: OpenedRun) -> int | None:
+    """Return the number of a frame in another run; None where it has none of this name."""
+    return other.keys.index(picture.key) if picture.key in other.keys else None
+
+
+def agreement(first: FramePicture, second: FramePicture) -> float | None:
+    """Share of chips with the same name; None on different grids."""
+    if first.label_map is None or second.label_map is None:
+        return None
+    if first.label_map.shape != second.label_map.shape:
+        return None
+    a = np.asarray(first.names)[first.label_map]
+    b = np.asarray(second.names)[second.label_map]
+    return float((a == b).mean())
+
+
+def _column(opened: OpenedRun, name: str) -> "np.typing.NDArray[np.float64]":
+    if name not in opened.names:
+        return np.full(opened.count, np.nan)
+    return np.asarray(opened.intervals[:, opened.names.index(name), 0])
+
+
+def _mean(values: "np.typing.NDArray[np.float64]") -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+Table = dict[str, Any]
+
+_MOST_ROWS = 500
+
+
+def card_message(card: RunCard) -> dict[str, Any]:
+    """Turn a card into what the run list wants."""
+    facts = []
+    if not card.trouble:
+        facts = [moment(card.start), f"{count(card.frames, 'frame')}{_failed(card.failed)}"]
+        if card.frames > 1:
+            facts.append(f"{duration(card.duration_s)} long")
+    facts.append(size(card.size))
+    state = "unreadable" if card.trouble else "live" if card.live else "closed"
+    return {
+        "name": card.name,
+        "stamp": f"{card.stamp} {state}",
+        "state": state,
+        "facts": facts,
+        "classes": [list(c) for c in card.classes],
+        "preview": card.preview,
+        "trouble": card.trouble,
+        "opens": not card.trouble and card.frames + card.failed > 0,
+    }
+
+
+def failed_table(run: Run) -> Table:
+    """Frames that could not be analysed, with their reasons."""
+    failed = run.failed
+    rows = [
+        [str(row["path"]), str(int(row["index"])), str(row["reason"])]
+        for row in failed.head(_MOST_ROWS).to_dict("records")
+    ]
+    note = ""
+    if len(failed) > _MOST_ROWS:
+        note = f"the first {_MOST_ROWS} of {len(failed)}"
+    return {
+        "title": "Failed frames",
+        "note": note,
+        "head": ["file", "index", "reason"],
+        "right": [1],
+        "rows": rows,
+        "empty": "every frame could be analysed",
+        "wide": True,
+    }
+
+
+def provenance_tables(run: Run) -> list[Table]:
+    """Where the numbers come from: run, programs, encoder, support sets, configuration."""
+    frames = run.frames
+    hashes = [str(h) for h in dict.fromkeys(frames["encoder_hash"].tolist()) if h]
+    facts = [
+        ["run", {"text": run.run_id, "mono": True}],
+        ["archive", {"text": str(run.path), "mono": True}],
+        ["frames from", {"text": str(run.root or "not recorded"), "mono": True}],
+        ["begun", moment(run.start)],
+        ["frames", f"{run.count} classified, {len(run) - run.count} failed"],
+        ["state", "live, or not merged yet" if run.live else "closed"],
+        ["scoring shown", run.scoring],
+        ["scorings", ", ".join(run.scorings)],
+        ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
+    ]
+    tables: list[Table] = [{"title": "Run", "rows": facts}]
+    sessions = [
+        [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
+         s.metadata.get("versions", "")]
+        for s in run.sessions
+    ]  # fmt: skip
+    tables.append(
+        {
+            "title": "Starts of the archiver",
+            "head": ["no.", "when", "pychip-stream", "versions"],
+            "rows": sessions,
+        }
+    )
+    tables.append(_support_table(run))
+    if config := run.metadata.get("config"):
+        tables.append({"title": "Configuration", "lines": _tidy(config)})
+    return tables
+
+
+def _support_table(run: Run) -> Table:
+    rows = []
+    for version in run.support_versions:
+        try:
+            rows.append(_support_row(version, run.support_set(version)))
+        except PychipError as error:
+            rows.append([{"text": version, "mono": True}, str(error), "", "", ""])
+    return {
+        "title": "Support sets",
+        "head": ["version", "classes", "chip size", "author", "note"],
+        "rows": rows,
+        "empty": "the run holds none",
+        "wide": True,
+    }
+
+
+def _support_row(version: str, support: SupportSet) -> list[Any]:
+    classes = ", ".join(f"{n} ({c})" for n, c in support.counts.items())
+    author = " ".join(filter(None, [support.author, moment(support.created)]))
+    note = support.note or ""
+    if support.parent:
+        note = f"{note} from {support.parent[:8]}".strip()
+    return [{"text": version, "mono": True}, classes, str(support.chip_size), author, note]
+
+
+def difference_table(first: str, second: str, rows: list[ClassDifference], common: int) -> Table:
+    """Fractions of every class under two scorings."""
+    note = f"over the {count(common, 'frame')} that both have" if common else "no common frame"
+    return {
+        "title": "Fractions",
+        "note": f"A: {first}; B: {second}; differences {note}",
+        "head": ["class", "mean A", "mean B", "mean |A - B|", "largest"],
+        "right": [1, 2, 3, 4],
+        "rows": [
+            [r.name, *(percent(v) for v in (r.first, r.second, r.mean, r.largest))] for r in rows
+        ],
+        "wide": True,
+    }
+
+
+def scoring_label(name: str) -> str:
+    """Name of a scoring for people."""
+    return "as acquired" if name == ACQUIRED else name[:8]
+
+
+def _failed(number: int) -> str:
+    return f", {number} failed" if number else ""
+
+
+def _tidy(config: str) -> list[str]:
+    """Lines of a configuration, without the keys that are empty."""
+    try:
+        tree = yaml.safe_load(config)
+    except yaml.YAMLError:
+        return config.splitlines()
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).splitlines()

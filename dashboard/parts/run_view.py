@@ -1,0 +1,271 @@
+"""Run view: one opened run, its frames and its curve."""
+
+import html
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.events import RangesUpdate, Reset
+
+from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.export.kinds import ExportSource, pixel_reader
+from pychip_stream.export.pictures import Rect
+
+from ..work.background import Background
+from ..work.frame_pictures import FramePicture
+from ..work.history import Curves
+from ..work.opened_run import POINTS, OpenedRun
+from ..work.words import moment
+from .components import Scrubber
+from .curve_plot import NO_QUANTITY, CurvePlot, quantity_select
+from .frame_view import FrameView
+from .layouts import side_by_side
+from .review_tables import same_frame, scoring_label
+from .run_sections import RunSections
+
+_REFRESH_S = 2.0
+_CANVAS_HEIGHT = "max(calc(100vh - 250px), 440px)"
+_NOTHING = Curves(np.empty(0), {}, {}, {})
+
+
+class RunView:
+    """An opened run for one viewer; reading happens on threads, drawing in the session.
+
+    Parameters
+    ----------
+    path, root
+        Of the run, and the acquisition folder where it does not know its own.
+    others
+        Name and path of the runs that it can be compared with.
+    leave
+        Called when the viewer goes back to the list.
+    """
+
+    def __init__(
+        self, path: Path, root: Path, others: dict[str, Path], leave: Callable[[], None]
+    ) -> None:
+        self._path = path
+        self._root = root
+        self._others = others
+        self._background = Background(self._on_trouble)
+        self._opened: OpenedRun | None = None
+        self._picture: FramePicture | None = None
+        self._end = 0
+        self._refresh_at = 0.0
+        self._view = FrameView(self._background, self._crop, self._on_canvas)
+        self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
+        self._plot: CurvePlot | None = None
+        self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
+        self._quantity = quantity_select(self._draw_curves)
+        self._sections = RunSections(
+            self._background, list(others), self._reopen, self._source, self._on_compared
+        )
+        self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
+        self._back = pmui.Button(
+            label="← all runs", variant="outlined", size="small", on_click=lambda _event: leave()
+        )
+        self._scoring = pmui.Select(
+            label="scoring",
+            options={scoring_label(ACQUIRED): ACQUIRED},
+            value=ACQUIRED,
+            size="small",
+            width=190,
+        )
+        self._scoring.param.watch(lambda event: self._load(event.new), "value")
+        head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
+        head.styles = {"gap": "14px", "align-items": "center"}
+        self._place = pn.Column(head, sizing_mode="stretch_width")
+        self._load(None)
+
+    def panel(self) -> Any:
+        """Show the head at once, the rest as one piece when the run has been read."""
+        return self._place
+
+    def _body(self) -> Any:
+        """Lay the run out: frame and scrubber left, curve and questions right."""
+        left = pn.Column(self._view.canvas, self._scrubber, sizing_mode="stretch_width")
+        left.styles = {"--canvas-height": _CANVAS_HEIGHT}
+        right = pn.Column(
+            self._quantity, self._curve, self._sections.panel(), sizing_mode="stretch_width"
+        )
+        return side_by_side(left, right)
+
+    def pull(self, now: float) -> None:
+        """Follow a live run, and downloads."""
+        self._sections.downloads.pull(now)
+        opened = self._opened
+        if opened is not None and opened.run.live and now - self._refresh_at > _REFRESH_S:
+            self._refresh_at = now
+            self._background.do(opened.refresh, self._refreshed, slot="refresh")
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self._sections.close()
+        self._background.close()
+        self._opened = self._picture = None
+
+    # -- opening
+
+    def _load(self, scoring: str | None) -> None:
+        known = self._opened
+        if known is None or scoring != known.run.scoring:
+            self._background.do(lambda: OpenedRun(self._path, self._root, scoring), self._loaded)
+
+    def _reopen(self, kind: str, name: str) -> OpenedRun:
+        if kind == "scoring":
+            return OpenedRun(self._path, self._root, name)
+        return OpenedRun(self._others[name], self._root)
+
+    def _loaded(self, opened: OpenedRun) -> None:
+        before, self._opened = self._picture, opened
+        self._scoring.options = {scoring_label(s): s for s in opened.run.scorings}
+        self._scoring.value = opened.run.scoring
+        self._say_title(opened)
+        self._make_plot()
+        self._sections.about(opened)
+        if len(self._place) == 1:
+            self._place.append(self._body())
+        self._seek(before.number if before else 0)
+
+    def _say_title(self, opened: OpenedRun) -> None:
+        run = opened.run
+        failed = len(run) - run.count
+        words = ["live" if run.live else "closed", moment(run.start), f"{run.count} frames"]
+        words += [f"{failed} failed"] * bool(failed)
+        name = html.escape(self._path.stem)
+        self._title.object = f"<b style='font-size:17px'>{name}</b> &nbsp; {' · '.join(words)}"
+
+    def _refreshed(self, changed: bool) -> None:
+        opened, picture = self._opened, self._picture
+        if not changed or opened is None:
+            return
+        self._say_title(opened)
+        self._draw_curves()
+        self._sections.about(opened)
+        if picture is None or picture.number >= self._end - 1:
+            self._seek(opened.count - 1)  # who was at the end stays at the end
+        else:
+            self._tell_scrubber(picture)
+
+    # -- frames
+
+    def _seek(self, number: int) -> None:
+        opened = self._opened
+        if opened is None:
+            return
+        if opened.count == 0:
+            self._on_trouble("no frame of this run could be analysed")
+            return
+        number = min(max(number, 0), opened.count - 1)
+        other = self._sections.other
+
+        def read() -> tuple[FramePicture, FramePicture | None]:
+            picture = opened.picture(number)
+            there = None if other is None else same_frame(picture, other)
+            return picture, None if other is None or there is None else other.picture(there)
+
+        self._background.do(read, self._show)
+
+    def _show(self, pictures: tuple[FramePicture, FramePicture | None]) -> None:
+        picture, other = pictures
+        self._picture = picture
+        swapped = other is not None and self._sections.swapped
+        self._view.show(replace(other, jpeg=picture.jpeg) if other and swapped else picture)
+        if self._plot is not None:
+            self._plot.point_at(picture.time)
+        self._sections.about_frame(picture, other)
+
+    def _show_again(self) -> None:
+        if self._picture is not None:
+            self._seek(self._picture.number)
+
+    def _on_canvas(self, message: dict[str, Any]) -> None:
+        if message["type"] == "painted" and self._picture is not None:
+            self._tell_scrubber(self._picture)
+
+    def _crop(self, _shown: FramePicture, rect: Rect) -> bytes:
+        opened, picture = self._opened, self._picture
+        return opened.crop(picture, rect) if opened and picture else b""
+
+    def _on_scrub(self, message: dict[str, Any]) -> None:
+        if message["type"] == "seek":
+            self._seek(int(message.get("number") or 0))
+        elif message["type"] == "ready" and self._picture is not None:
+            self._tell_scrubber(self._picture)
+
+    def _tell_scrubber(self, picture: FramePicture) -> None:
+        if self._opened is not None:
+            self._end = self._opened.count
+            since = picture.time - self._opened.run.start
+            place = f"{picture.number + 1} of {self._end}"
+            text = f"{place} · {since:.2f} s · {moment(picture.time)}"
+            self._scrubber.send(type="at", count=self._end, at=picture.number, text=text)
+
+    def _on_trouble(self, text: str) -> None:
+        if self._opened is None:
+            self._title.object = html.escape(text)
+        self._view.blank(text)
+
+    # -- curve
+
+    def _on_pick(self, time: float) -> None:
+        opened = self._opened
+        number = opened.nearest(time) if opened else None
+        if number is not None:
+            self._seek(number)
+
+    def _make_plot(self) -> None:
+        """Make the plot anew: other curves begin whole, not as the last ones were zoomed."""
+        plot = self._plot = CurvePlot(self._on_pick, "review", other="B")
+        plot.figure.update(sizing_mode="stretch_width", height=300)
+        plot.figure.on_event(RangesUpdate, self._on_range)
+        plot.figure.on_event(Reset, lambda _event: self._draw_curves())
+        self._draw_curves()
+        plot.point_at(self._picture.time if self._picture else None)
+        self._curve[:] = [pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)]
+
+    def _on_range(self, event: Any) -> None:
+        """Draw the part that was zoomed into from its own buckets."""
+        if self._opened is not None and self._opened.count > POINTS:
+            margin = (event.x1 - event.x0) / 2
+            since, until = event.x0 - margin, event.x1 + margin
+            self._draw_curves(CurvePlot.time(since), CurvePlot.time(until))
+
+    def _draw_curves(self, since: float | None = None, until: float | None = None) -> None:
+        opened, plot = self._opened, self._plot
+        if opened is None or plot is None:
+            return
+        curves = opened.curves(since, until)
+        other = self._sections.other
+        second = _NOTHING if other is None else _beside(opened, other)
+        plot.update(curves, second, opened.colors)
+        chosen = self._quantity.value
+        if chosen == NO_QUANTITY:
+            plot.add_quantity(chosen, _NOTHING)
+        else:
+            self._background.do(
+                lambda: opened.quantities(since, until),
+                lambda found: plot.add_quantity(chosen, found),
+            )
+
+    def _on_compared(self) -> None:
+        self._make_plot()
+        self._show_again()
+
+    def _source(self) -> ExportSource | None:
+        opened = self._opened
+        if opened is None or opened.count == 0:
+            return None
+        shown = self._picture.number if self._picture else 0
+        return ExportSource(opened.run, pixel_reader(opened.run, self._root), shown)
+
+
+def _beside(first: OpenedRun, other: OpenedRun) -> Curves:
+    """Curves of another run or scoring; another run begins where the first one does."""
+    if other.run.run_id == first.run.run_id:
+        return other.curves()
+    return other.curves_from(first.run.start)

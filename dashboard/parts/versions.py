@@ -1,0 +1,242 @@
+"""Versions: save a draft, load, compare and publish versions, label the past again."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from pychip_stream.analysis.drafting import agreement
+from pychip_stream.domain.support import SupportSet, current_user
+from pychip_stream.errors import PychipError
+
+from ..accounts import Viewer
+from ..work.background import Background, Progress
+from ..work.drafts import Draft, DraftState
+from ..work.frame_pictures import Key
+from ..work.workbench import Workbench
+from .layouts import SMALL_BUTTONS, plain_text
+
+_LIST_S = 2.0
+
+
+class VersionsPanel:
+    """What becomes of a draft. One piece of work at a time; its outcome is said below."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        background: Background,
+        viewer: Viewer,
+        draft: Draft,
+        key: Callable[[], Key | None],
+    ) -> None:
+        self._bench = bench
+        self._background = background
+        self._viewer = viewer
+        self._draft = draft
+        self._key = key
+        self._job: tuple[str, Progress] | None = None
+        self._list_at = 0.0
+        self._listed: tuple[object, str | None] | None = None
+        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._note = pmui.TextInput(
+            label="note", placeholder="what has changed, and why", size="small",
+            sizing_mode="stretch_width", margin=(4, 4),
+        )  # fmt: skip
+        self._save = pmui.Button(label="Save version", color="primary", **small)
+        self._publish = pmui.Button(label="Publish to the run", color="success", **small)
+        self._version = pmui.Select(label="version", size="small", margin=(4, 4), width=250)
+        self._other = pmui.Select(label="compare with", size="small", margin=(4, 4), width=250)
+        self._load = pmui.Button(label="Load", variant="outlined", **small)
+        self._compare = pmui.Button(label="Compare", variant="outlined", **small)
+        self._relabel = pmui.Button(label="Re-label the past", variant="outlined", **small)
+        self._cancel = pmui.Button(label="Cancel", variant="outlined", visible=False, **small)
+        self._bar = pmui.LinearProgress(
+            value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
+        )
+        self._state = plain_text()
+        for button, act in (
+            (self._save, self._do_save),
+            (self._publish, self._do_publish),
+            (self._load, self._do_load),
+            (self._compare, self._do_compare),
+            (self._relabel, self._do_relabel),
+            (self._cancel, self._do_cancel),
+        ):
+            button.on_click(lambda _event, act=act: act())
+            button.disabled = not viewer.operator
+
+    def panel(self) -> Any:
+        """Lay it out."""
+        wrap = {"flex-wrap": "wrap"}
+        return pn.Column(
+            pn.Row(self._note, sizing_mode="stretch_width"),
+            pn.Row(self._save, self._publish, self._cancel, styles=wrap),
+            pn.Row(self._version, self._load, self._relabel, styles=wrap),
+            pn.Row(self._other, self._compare, styles=wrap),
+            self._bar,
+            self._state,
+            sizing_mode="stretch_width",
+        )
+
+    def pull(self, now: float) -> None:
+        """Show the list of versions and how far the work is."""
+        if now - self._list_at > _LIST_S:
+            self._list_at = now
+            self._background.do(
+                self._list_versions, self._show_list, failed=lambda _text: None, slot="versions"
+            )
+        if self._job is not None and (share := self._job[1].share) is not None:
+            self._bar.value = round(100 * share)
+
+    def _begin(
+        self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
+    ) -> None:
+        if self._job is not None:
+            self._state.object = f"wait: {self._job[0]} is not done yet"
+            return
+        self._state.object = f"{what}…"
+        progress = Progress()
+        self._job = (what, progress)
+        self._background.do(
+            lambda: work(progress),
+            self._end,
+            failed=lambda text: self._end(f"{what} failed: {text}"),
+            pool=pool or self._bench.fits,
+        )
+
+    def _end(self, text: str) -> None:
+        self._job = None
+        self._bar.visible = self._cancel.visible = False
+        self._state.object = text
+        self._list_at = 0.0
+
+    def _do_cancel(self) -> None:
+        if self._job is not None:
+            self._job[1].cancel()
+
+    def _do_save(self) -> None:
+        bench, draft, key = self._bench, self._draft, self._key()
+        state, note = draft.state, self._note.value
+        author = self._viewer.user or current_user()
+        if key is None:
+            return
+
+        def work(_progress: Progress) -> str:
+            support = bench.save(state, key, author, note)
+            if draft.state == state:
+                draft.change(DraftState.of(support), saved=support.version)
+            return f"saved as {support.version[:8]}"
+
+        self._begin("saving", work)
+
+    def _do_publish(self) -> None:
+        """Publish the draft; an unsaved one is saved first."""
+        bench, draft, key = self._bench, self._draft, self._key()
+        state, saved, note = draft.state, draft.saved, self._note.value
+        author = self._viewer.user or current_user()
+        if key is None:
+            return
+
+        def work(_progress: Progress) -> str:
+            version = saved
+            if version is None:
+                support = bench.save(state, key, author, note)
+                version = support.version
+                if draft.state == state:
+                    draft.change(DraftState.of(support), saved=version)
+            bench.publish(version, author)
+            return f"published {version[:8]}; the worker uses it from its next frame on"
+
+        self._begin("publishing", work)
+
+    def _do_load(self) -> None:
+        bench, draft, version = self._bench, self._draft, self._version.value
+        if not version:
+            return
+
+        def work(_progress: Progress) -> str:
+            support = bench.support(version)
+            draft.change(DraftState.of(support), saved=version)
+            return f"loaded {version[:8]}; undo brings the former draft back"
+
+        self._begin("loading", work)
+
+    def _do_compare(self) -> None:
+        bench, key = self._bench, self._key()
+        first, second = self._version.value, self._other.value
+        if not (first and second and key):
+            return
+
+        def work(_progress: Progress) -> str:
+            sets = [bench.support(v) for v in (first, second)]
+            trials = [bench.attempt_set(s, key) for s in sets]
+            return comparison(sets[0], sets[1], trials)
+
+        self._begin("comparing", work)
+
+    def _do_relabel(self) -> None:
+        """Give the frames of the run so far their labels under a version, from what is kept."""
+        bench, version = self._bench, self._version.value
+        if not version:
+            self._state.object = "save or choose a version first"
+            return
+        self._begin(
+            "labelling the past",
+            lambda progress: bench.relabel(version, progress),
+            pool=bench.long,
+        )
+        self._bar.visible = self._cancel.visible = True
+
+    def _list_versions(self) -> tuple[dict[str, str], str | None]:
+        """Version by what is shown of it, the newest first, and the one in use."""
+        try:
+            current = self._bench.folder.current_version()
+            versions = self._bench.folder.versions()[::-1]
+        except OSError as error:
+            raise PychipError(f"the support sets cannot be listed: {error}") from error
+        return {self._name(v) + " (in use)" * (v == current): v for v in versions}, current
+
+    def _show_list(self, found: tuple[dict[str, str], str | None]) -> None:
+        options, saved = found[0], self._draft.saved
+        if (found, saved) == self._listed:
+            return
+        self._listed = (found, saved)
+        for select in (self._version, self._other):
+            chosen = select.value
+            select.options = options
+            if chosen in options.values():
+                select.value = chosen
+        if saved in options.values():
+            self._version.value = saved
+
+    def _name(self, version: str) -> str:
+        try:
+            support = self._bench.support(version)
+        except PychipError:
+            return f"{version[:8]} (damaged)"
+        clock = time.strftime("%m-%d %H:%M", time.localtime(support.created))
+        note = f" {support.note}" if support.note else ""
+        return f"{version[:8]} {clock} {support.author}{note}"[:60]
+
+
+def comparison(first: SupportSet, second: SupportSet, trials: list[Any]) -> str:
+    """Say in lines of text how two versions differ, and what each makes of one frame."""
+    lines = [f"{first.version[:8]} beside {second.version[:8]}"]
+    if first.chip_size != second.chip_size:
+        lines.append(f"chip size {first.chip_size} / {second.chip_size}")
+    one, two = (t.result.fractions for t in trials)
+    for name in dict.fromkeys((*first.names, *second.names, "unknown")):
+        parts = []
+        for support, fractions in ((first, one), (second, two)):
+            chips = support.counts.get(name)
+            share = f"{fractions[name].value:.1%}" if name in fractions else "–"
+            parts.append(share if chips is None else f"{share} from {chips} chips")
+        lines.append(f"{name}: {parts[0]} / {parts[1]}")
+    same = agreement(trials[0].result, trials[1].result)
+    if same is not None:
+        lines.append(f"{same:.1%} of the chips of this frame have the same label")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""What the pages show and let do, without any widget."""

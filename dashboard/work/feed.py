@@ -1,0 +1,172 @@
+"""Feed: the one background thread that listens to the run and prepares it for all viewers.
+
+Page loads block the server's event loop for up to a second, so nothing of this runs there.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import zmq
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.run import Run, open_run
+from pychip_stream.archive.support_sets import support_from_bytes
+from pychip_stream.config import Config
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import ArchiveError, FrameError, SupportError
+from pychip_stream.export.pictures import to_jpeg
+from pychip_stream.sim.truth import TruthFile
+from pychip_stream.wire import messages
+from pychip_stream.wire.channel import Arrays, Channel, Received
+from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
+from pychip_stream.wire.messages import Live, SupportChanged
+
+from .frame_pictures import FramePicture
+from .history import plotted
+from .state import RunState, Shot
+from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
+
+_LISTEN_S = 0.05
+_HOUSEKEEPING_S = 1.0
+_GAP_S = 5.0
+_JOIN_S = 5.0
+
+_TOPICS = (messages.STATUS, messages.SEEN, messages.LIVE, messages.SUPPORT, messages.ALERT)
+
+
+class Feed:
+    """Fills a `RunState` from the hub, the acquisition folder and the archive.
+
+    Queue: 1000 messages in ZeroMQ, drained before a picture is made; of the frames that came
+    meanwhile the newest is shown, the others go into the curves. What is dropped on the way is
+    taken from the archive later.
+    """
+
+    def __init__(self, config: Config, state: RunState, bench: Workbench) -> None:
+        self._config = config
+        self._state = state
+        self._bench = bench
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+        self._truth = TruthFile(config.watch.root)
+        self._newest: tuple[Live, FramePicture] | None = None
+        self._arrived = 0
+        self._tidy_at = 0.0
+        self._gap_since: float | None = None
+        self._archive: Run | None = None
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; waits for the thread."""
+        self._stop.set()
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        with Endpoints(self._config.wire) as endpoints:
+            channel = endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
+            beacon = Beacon(endpoints, "dashboard", "dashboard")
+            try:
+                while not self._stop.is_set():
+                    self._step(channel, beacon)
+            finally:
+                beacon.close()
+
+    def _step(self, channel: Channel, beacon: Beacon) -> None:
+        """One round; whatever goes wrong with one message must not end the feed."""
+        try:
+            received = channel.receive(_LISTEN_S)
+            while received is not None:
+                self._take(received, channel)
+                received = channel.receive(0.0)
+            self._show_newest()
+            if time.monotonic() - self._tidy_at > _HOUSEKEEPING_S:
+                self._tidy_at = time.monotonic()
+                self._fill_gaps()
+            counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
+            beacon.status("running", counters)
+        except Exception:
+            logger.exception("one round of the feed failed")
+            self._stop.wait(1.0)
+
+    def _take(self, received: Received, channel: Channel) -> None:
+        message, arrays = received.packet.message, received.packet.arrays
+        new = self._state.health.take(received)
+        if isinstance(message, Live) and new:
+            self._take_live(message, arrays)
+        elif isinstance(message, SupportChanged):
+            try:
+                support = support_from_bytes(arrays["data"].tobytes(), "published support set")
+            except (SupportError, KeyError) as error:
+                channel.drop(f"support set cannot be used: {error}")
+                return
+            self._bench.know(support)
+            self._state.use(support)
+
+    def _take_live(self, live: Live, arrays: Arrays) -> None:
+        if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
+            return
+        picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
+        self._state.record(live, picture)
+        newest = self._newest[1] if self._newest else None
+        if newest is None and self._state.shot is not None:
+            newest = self._state.shot.picture
+        if newest is None or picture.time >= newest.time:
+            self._arrived += 1
+            self._newest = (live, picture)
+
+    def _show_newest(self) -> None:
+        if self._newest is None:
+            return
+        (live, picture), skipped = self._newest, self._arrived - 1
+        self._newest, self._arrived = None, 0
+        self._state.reveal(self._truth.read_new())
+        try:
+            frame = self._bench.read(picture.key)
+            jpeg = to_jpeg(frame.pixels, self._bench.scale_of(picture.version))
+        except FrameError as error:
+            logger.info("%s: no picture (%s)", live.frame, error)
+            jpeg = b""
+        self._state.show(Shot(live, replace(picture, jpeg=jpeg), skipped))
+
+    def _fill_gaps(self) -> None:
+        """Take from the archive what was never heard: the time before this, dropped messages."""
+        health = self._state.health
+        expected = health.counter("archived") - health.counter("failed")
+        now = time.monotonic()
+        if expected <= self._state.frames:
+            self._gap_since = None
+            return
+        self._gap_since = self._gap_since or now
+        first = self._state.frames <= 1
+        if not first and now - self._gap_since < _GAP_S:
+            return
+        self._gap_since = now
+        try:
+            if self._archive is None:
+                self._archive = open_run(self._config.run_path)
+            else:
+                self._archive.refresh()
+            self._recall(self._archive)
+        except ArchiveError as error:
+            logger.info("the archive is not read now: %s", error)
+            self._archive = None
+
+    def _recall(self, run: Run) -> None:
+        table = run.fractions
+        if not len(table):
+            return
+        keys = list(zip(table["path"].tolist(), table["index"].astype(int).tolist(), strict=True))
+        columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
+        times = run.start + table["time_s"].to_numpy(np.float64)
+        versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
+        self._state.recall(keys, times, columns, run.columns(*plotted()), versions)
+        self._state.colors = self._state.colors | run.colors

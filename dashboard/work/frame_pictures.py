@@ -1,0 +1,163 @@
+"""Frame pictures: one frame with what is known of it, ready for any number of canvases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.errors import PychipError
+from pychip_stream.export.pictures import Rect
+from pychip_stream.wire.messages import Live
+
+Key = tuple[str, int]
+"""Path and index of a frame of the run."""
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FramePicture:
+    """A frame; without labels where nothing has classified it yet.
+
+    Attributes
+    ----------
+    shape, chip_size
+        (height, width) of the frame and (width, height) of a chip, in pixels.
+    jpeg
+        The picture; empty where the frame's file is out of reach.
+    time
+        Seconds since 1970.
+    names, colors
+        Classes, then unknown.
+    label_map
+        (rows, columns) uint8 index into `names`.
+    intervals
+        (K + 1, 3) fraction, low, high; NaN for a class that the frame's support set lacks.
+    version
+        Of the support set that it was classified with.
+    number
+        In its run, from 0 in order of time; -1 where that is not known.
+    confidence
+        Number of chips by confidence.
+    title
+        What people read instead of its path.
+    """
+
+    key: Key
+    shape: tuple[int, int]
+    chip_size: tuple[int, int] = (1, 1)
+    jpeg: bytes = field(default=b"", repr=False)
+    pixel_size: float | None = None
+    unit: str | None = None
+    time: float = 0.0
+    names: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
+    label_map: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    intervals: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    version: str = ""
+    number: int = -1
+    confidence: Counts | None = field(default=None, repr=False)
+    title: str = ""
+
+    @classmethod
+    def of_live(
+        cls, live: Live, label_map: npt.NDArray[np.generic], intervals: npt.NDArray[np.generic]
+    ) -> "FramePicture":
+        """Take what the archiver said of a frame; its pixels are not with it."""
+        return cls(
+            key=(live.frame.path, live.frame.index),
+            shape=live.shape,
+            chip_size=live.chip_size,
+            pixel_size=live.pixel_size,
+            unit=live.unit,
+            time=live.frame.time,
+            names=(*live.names, UNKNOWN),
+            colors=(*live.colors, UNKNOWN_COLOR),
+            label_map=np.asarray(label_map, np.uint8),
+            intervals=np.asarray(intervals, np.float64),
+            version=live.support_version,
+        )
+
+    @property
+    def fractions(self) -> dict[str, npt.NDArray[np.float64]]:
+        """(fraction, low, high) of every class that the frame's support set has, and unknown."""
+        if self.intervals is None:
+            return {}
+        pairs = zip(self.names, self.intervals, strict=True)
+        return {name: row for name, row in pairs if np.isfinite(row[0])}
+
+    @property
+    def grid(self) -> list[int]:
+        """Rows and columns of chips on the frame; none where the size of a chip is not known."""
+        try:
+            return grid_shape(self.shape, ChipSize(*self.chip_size))
+        except PychipError:
+            return [0, 0]
+
+    def message(
+        self, seq: int, note: str = "", truth: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """Say what the canvas wants.
+
+        Parameters
+        ----------
+        seq
+            By which the browser names this picture.
+        note
+            Before its path.
+        truth
+            True fractions, where they are known.
+        """
+        colors = dict(zip(self.names, self.colors, strict=True))
+        bars = [
+            {"name": name, "color": colors[name], "value": float(value), "low": float(low),
+             "high": float(high), "truth": (truth or {}).get(name)}
+            for name, (value, low, high) in self.fractions.items()
+        ]  # fmt: skip
+        where = self.title or self.key[0] + (f" #{self.key[1]}" if self.key[1] else "")
+        labels = self.label_map
+        words = ", ".join(f"{b['name']} {b['value']:.0%}" for b in bars)
+        message: dict[str, Any] = {
+            "type": "frame",
+            "seq": seq,
+            "jpeg": self.jpeg,
+            "shape": list(self.shape),
+            "chip": list(self.chip_size),
+            "grid": self.grid if labels is None else list(labels.shape),
+            "labels": None if labels is None else labels.tobytes(),
+            "palette": [{"name": n, "color": c} for n, c in colors.items()],
+            "pixel_size": self.pixel_size,
+            "unit": self.unit,
+            "bars": bars,
+            "caption": note + where,
+            "alt": f"frame {where}" + f": {words}" * bool(words),
+        }
+        if not self.jpeg:
+            message["note"] = " "  # the labels are shown in its place
+            message["caption"] += " · its file is out of reach: labels alone"
+        return message
+
+
+def grid_shape(shape: tuple[int, int], size: ChipSize) -> list[int]:
+    """Rows and columns of chips on a frame; none where not even one fits."""
+    try:
+        grid = Grid.of(shape, size)
+    except PychipError:
+        return [0, 0]
+    return [grid.rows, grid.columns]
+
+
+def checked_rect(rect: object, shape: tuple[int, int]) -> Rect | None:
+    """Whole pixels of a part of a frame that a browser asks for; None where that is nonsense."""
+    if not isinstance(rect, list) or len(rect) != 4:
+        return None
+    try:
+        left, top, right, bottom = (int(v) for v in rect)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    left, top = max(left, 0), max(top, 0)
+    right, bottom = min(right, shape[1]), min(bottom, shape[0])
+    return (left, top, right, bottom) if right > left and bottom > top else None

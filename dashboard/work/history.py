@@ -1,0 +1,198 @@
+"""History: curves over the whole run, and the few points of them that a browser needs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.quantities import OF_FRAMES, Quantity
+
+Float = npt.NDArray[np.float64]
+
+_FIRST_ROOM = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Curves of n moments (single frames, or buckets of neighbours), in order of time.
+
+    Attributes
+    ----------
+    times
+        (n,) seconds since 1970.
+    values
+        (n,) mean value per class or quantity; NaN where it was not asked for or not measured.
+    lows, highs
+        (n,) lowest lower and highest upper end of the intervals within the bucket.
+    """
+
+    times: Float
+    values: Mapping[str, Float] = field(repr=False)
+    lows: Mapping[str, Float] = field(repr=False)
+    highs: Mapping[str, Float] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class History:
+    """Time and values of every frame, one row each; a later revision replaces the row.
+
+    Not thread-safe: one thread writes, and `RunState` hands out finished curves.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, int], int] = {}
+        self._keys: list[tuple[str, int]] = []
+        self._times: Float = np.empty(_FIRST_ROOM)
+        self._columns: dict[str, Float] = {}
+        self._order: npt.NDArray[np.intp] | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order they appeared."""
+        return tuple(self._columns)
+
+    def put(
+        self, key: tuple[str, int], time: float, fractions: Mapping[str, Iterable[float]]
+    ) -> None:
+        """Take in one frame.
+
+        Parameters
+        ----------
+        key
+            Path and index.
+        time
+            Seconds since 1970.
+        fractions
+            (value, low, high) per name; thrice the same where there is no interval.
+        """
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = len(self._keys)
+            self._keys.append(key)
+            self._make_room(len(self._keys))
+        self._order = None
+        self._times[row] = time
+        for name, triple in fractions.items():
+            column = self._columns.get(name)
+            if column is None:
+                column = self._columns[name] = np.full((len(self._times), 3), np.nan)
+            column[row] = tuple(triple)
+
+    def extend(
+        self, keys: list[tuple[str, int]], times: Float, columns: Mapping[str, Float]
+    ) -> None:
+        """Take in many frames at once; those that are there already stay as they are.
+
+        Parameters
+        ----------
+        columns
+            (n, 3) value, low, high per name.
+        """
+        fresh = [i for i, key in enumerate(keys) if key not in self._rows]
+        start = len(self._keys)
+        self._keys.extend(keys[i] for i in fresh)
+        self._rows.update({keys[i]: start + n for n, i in enumerate(fresh)})
+        self._make_room(len(self._keys))
+        self._times[start : len(self._keys)] = times[fresh]
+        for name, values in columns.items():
+            column = self._columns.setdefault(name, np.full((len(self._times), 3), np.nan))
+            column[start : len(self._keys)] = values[fresh]
+        self._order = None
+
+    def time_of(self, key: tuple[str, int]) -> float | None:
+        """Time of a frame, or None if it is not known."""
+        row = self._rows.get(key)
+        return None if row is None else float(self._times[row])
+
+    def newest_time(self) -> float | None:
+        """Time of the newest frame; None while there is none."""
+        return float(self._times[: len(self._keys)].max()) if self._keys else None
+
+    def key_at(self, number: int) -> tuple[str, int] | None:
+        """Key of a frame by its number in order of time; None where there is none."""
+        if not -len(self._keys) <= number < len(self._keys):
+            return None
+        return self._keys[int(self._sorted()[number])]
+
+    def nearest(self, time: float) -> tuple[str, int] | None:
+        """Key of the frame whose time is nearest; None while there is none."""
+        if not self._keys:
+            return None
+        order = self._sorted()
+        times = self._times[order]
+        at = int(np.searchsorted(times, time))
+        near = [i for i in (at - 1, at) if 0 <= i < len(order)]
+        best = min(near, key=lambda i: abs(float(times[i]) - time))
+        return self._keys[int(order[best])]
+
+    def curves(self, points: int, since: float | None = None, until: float | None = None) -> Curves:
+        """Curves of at most `points` moments; more frames become buckets of equal time.
+
+        Parameters
+        ----------
+        since, until
+            Leave out what is older or newer than this, in seconds since 1970.
+        """
+        order = self._sorted()
+        times = self._times[order]
+        first = 0 if since is None else int(np.searchsorted(times, since))
+        last = len(order) if until is None else int(np.searchsorted(times, until, "right"))
+        order, times = order[first:last], times[first:last]
+        columns = {name: column[order] for name, column in self._columns.items()}
+        if len(times) <= points:
+            return Curves(
+                times,
+                {n: c[:, 0] for n, c in columns.items()},
+                {n: c[:, 1] for n, c in columns.items()},
+                {n: c[:, 2] for n, c in columns.items()},
+            )
+        return _bucketed(times, columns, points)
+
+    def _sorted(self) -> npt.NDArray[np.intp]:
+        if self._order is None:
+            self._order = np.argsort(self._times[: len(self._keys)], kind="stable")
+        return self._order
+
+    def _make_room(self, count: int) -> None:
+        room = len(self._times)
+        if count <= room:
+            return
+        more = max(2 * room, count) - room
+        self._times = np.concatenate([self._times, np.empty(more)])
+        self._columns = {
+            name: np.concatenate([column, np.full((more, 3), np.nan)])
+            for name, column in self._columns.items()
+        }
+
+
+def _bucketed(times: Float, columns: Mapping[str, Float], points: int) -> Curves:
+    """Reduce to buckets of equal time: mean value, lowest low, highest high; no peak is lost."""
+    edges = np.linspace(times[0], times[-1], points + 1)[:-1]
+    starts = np.unique(np.searchsorted(times, edges))
+    counts = np.diff(np.append(starts, len(times)))
+    values, lows, highs = {}, {}, {}
+    for name, column in columns.items():
+        known = np.isfinite(column[:, 0])
+        number = np.add.reduceat(known.astype(np.float64), starts)
+        total = np.add.reduceat(np.where(known, column[:, 0], 0.0), starts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values[name] = total / number
+        lows[name] = np.fmin.reduceat(column[:, 1], starts)
+        highs[name] = np.fmax.reduceat(column[:, 2], starts)
+    return Curves(np.add.reduceat(times, starts) / counts, values, lows, highs)
+
+
+def triples(values: Float) -> Float:
+    """(n, 3) value, low, high of n values without intervals."""
+    return np.repeat(values[:, None], 3, axis=1)
+
+
+def plotted() -> dict[str, Quantity]:
+    """Quantities of frames that may be drawn as a curve, by name."""
+    return {q.name: q for q in OF_FRAMES if q.plotted}

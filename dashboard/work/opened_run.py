@@ -1,0 +1,234 @@
+"""Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.run import Run, open_run
+from pychip_stream.config import Config
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import ArchiveError, FrameError, PychipError
+from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
+
+from .frame_pictures import Counts, FramePicture, Key
+from .history import Curves, History, plotted, triples
+from .state import RunState
+from .workbench import Workbench
+
+BINS = 20
+"""Of the histogram of confidence, from 0 to 1."""
+_FRAMES_KEPT = 48
+_SAMPLED = 200
+POINTS = 800
+"""Most moments of a curve."""
+_GEOMETRY = ("height", "width", "chip_height", "chip_width", "pixel_size", "unit")
+
+
+class OpenedRun:
+    """A run under one of its scorings.
+
+    Parameters
+    ----------
+    path
+        As for `open_run`.
+    root
+        Acquisition folder where the run does not know its own.
+    scoring
+        None: the one that the run shows.
+    """
+
+    def __init__(self, path: Path, root: Path, scoring: str | None = None) -> None:
+        run = open_run(path)
+        self.run: Run = run if scoring is None else run.with_scoring(scoring)
+        self._root = root
+        self._lock = threading.RLock()
+        self._kept: OrderedDict[int, FramePicture] = OrderedDict()
+        self._scales: dict[str, Normalization | None] = {}
+        self._take()
+
+    def _take(self) -> None:
+        run = self.run
+        self.names = (*run.names, UNKNOWN)
+        self.colors = dict(run.colors)
+        self.table: pd.DataFrame = run.fractions
+        self.intervals = run.intervals
+        self._read_pixels = pixel_reader(run, self._root)
+        self._geometry = run.columns(*_GEOMETRY)
+        places = zip(self.table["path"], self.table["index"], strict=True)
+        self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
+        self._times = run.start + self.table["time_s"].to_numpy(np.float64)
+        self._quantities: History | None = None
+        self.history = self._history(0.0)
+        self._kept.clear()
+
+    @property
+    def count(self) -> int:
+        """Number of frames that can be shown."""
+        return len(self.table)
+
+    @property
+    def label(self) -> str:
+        """Name of run and scoring."""
+        return f"{self.run.path.stem} ({self.run.scoring[:8]})"
+
+    def refresh(self) -> bool:
+        """Take in what a live run has got since; whether there was anything."""
+        with self._lock:
+            if not self.run.refresh():
+                return False
+            self._take()
+            return True
+
+    def curves(self, since: float | None = None, until: float | None = None) -> Curves:
+        """Fractions over time in at most 800 moments."""
+        with self._lock:
+            return self.history.curves(POINTS, since, until)
+
+    def curves_from(self, start: float) -> Curves:
+        """Return the same curves as if the run had begun at `start`, in seconds since 1970."""
+        with self._lock:
+            if not self.count:
+                return self.curves()
+            return self._history(start - self.run.start).curves(POINTS)
+
+    def quantities(self, since: float | None = None, until: float | None = None) -> Curves:
+        """Quantities of the frames over time, in at most as many moments."""
+        with self._lock:
+            if self._quantities is None:
+                self._quantities = History()
+                columns = self.run.columns(*plotted())
+                values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
+                self._quantities.extend(self.keys, self._times, values)
+            return self._quantities.curves(POINTS, since, until)
+
+    def nearest(self, moment: float) -> int | None:
+        """Frame whose time is nearest to this one, in seconds since 1970."""
+        with self._lock:
+            return int(np.abs(self._times - moment).argmin()) if self.count else None
+
+    def picture(self, number: int) -> FramePicture:
+        """Return a frame; the last few dozen are remembered."""
+        with self._lock:
+            known = self._kept.pop(number, None)
+            picture = known or self._make(number)
+            self._kept[number] = picture
+            while len(self._kept) > _FRAMES_KEPT:
+                self._kept.popitem(last=False)
+            return picture
+
+    def _make(self, number: int) -> FramePicture:
+        known = {name: values[number] for name, values in self._geometry.items()}
+        labels = self.run.label_map(number)
+        pixels = self._read_pixels(*self.keys[number])
+        version = self.run.support_version(number)
+        chip = (int(known["chip_width"]), int(known["chip_height"]))
+        shape = (int(known["height"]), int(known["width"]))
+        if min(*shape, *chip) < 1:  # not known
+            chip, shape = (1, 1), (labels.shape[0], labels.shape[1])
+        size = float(known["pixel_size"])
+        return FramePicture(
+            key=self.keys[number],
+            shape=shape,
+            chip_size=chip,
+            jpeg=b"" if pixels is None else to_jpeg(pixels, self._scale(version)),
+            pixel_size=size if np.isfinite(size) else None,
+            unit=hdf.decode(known["unit"]) or None,
+            time=float(self._times[number]),
+            names=self.names,
+            colors=tuple(self.colors[n] for n in self.names),
+            label_map=labels,
+            intervals=self.intervals[number],
+            version=version,
+            number=number,
+            confidence=histogram(self.run.confidence(number)),
+        )
+
+    def crop(self, picture: FramePicture, rect: Rect) -> bytes:
+        """JPEG of a part of a frame as it was recorded; empty where its file is out of reach."""
+        pixels = self._read_pixels(*picture.key)
+        return b"" if pixels is None else crop_jpeg(pixels, self._scale(picture.version), rect)
+
+    def confidence(self) -> tuple[Counts, int]:
+        """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""
+        numbers = np.unique(np.linspace(0, max(self.count - 1, 0), _SAMPLED).astype(int))
+        total = np.zeros(BINS, np.int64)
+        used = 0
+        for number in numbers[: self.count].tolist():
+            try:
+                with self._lock:
+                    total += histogram(self.run.confidence(number))
+                used += 1
+            except PychipError:
+                continue  # not covered by this scoring
+        return total, used
+
+    def _scale(self, version: str) -> Normalization | None:
+        if version not in self._scales:
+            try:
+                self._scales[version] = self.run.support_set(version).normalization
+            except PychipError:
+                self._scales[version] = None
+        return self._scales[version]
+
+    def _history(self, shift: float) -> History:
+        history = History()
+        if self.keys:
+            curves = {n: self.intervals[:, i] for i, n in enumerate(self.names)}
+            history.extend(self.keys, self._times + shift, curves)
+        return history
+
+
+class PastFrames:
+    """Pictures of past frames of the run that is being made; it is read by one thread at a time."""
+
+    def __init__(self, config: Config, run: RunState, bench: Workbench) -> None:
+        self._config = config
+        self._run = run
+        self._bench = bench
+        self._lock = threading.Lock()
+        self._opened: OpenedRun | None = None
+        self._numbers: dict[Key, int] = {}
+
+    def picture(self, key: Key) -> FramePicture:
+        """Return a frame; its picture is empty where the file is gone.
+
+        Raises
+        ------
+        ArchiveError
+            If nothing is known of it.
+        """
+        recent = self._run.recent(key)
+        if recent is None:
+            with self._lock:
+                return self._archived(key)
+        try:
+            frame = self._bench.frame(key)
+        except FrameError:
+            return recent
+        return replace(recent, jpeg=to_jpeg(frame.pixels, self._bench.scale_of(recent.version)))
+
+    def _archived(self, key: Key) -> FramePicture:
+        if self._opened is None:
+            self._opened = OpenedRun(self._config.run_path, self._config.watch.root)
+            self._numbers = {}
+        elif key not in self._numbers and self._opened.refresh():
+            self._numbers = {}
+        if not self._numbers:
+            self._numbers = {known: n for n, known in enumerate(self._opened.keys)}
+        if key not in self._numbers:
+            raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
+        return self._opened.picture(self._numbers[key])
+
+
+def histogram(confidence: npt.NDArray[np.floating]) -> Counts:
+    """(BINS,) number of chips by confidence; NaN is left out."""
+    values = confidence[np.isfinite(confidence)].astype(np.float64)
+    return np.histogram(np.clip(values, 0, 1), BINS, (0.0, 1.0))[0].astype(np.int64)

@@ -1,0 +1,128 @@
+"""Previews: what a draft makes of the frame that is shown, kept fresh while it changes."""
+
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pychip_stream.analysis.drafting import Trial
+from pychip_stream.config import Config
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import PychipError
+from pychip_stream.model.quality import Quality, assess
+from pychip_stream.model.suggestion import Suggestion, suggest
+
+from .background import Latest
+from .drafts import Draft, DraftState
+from .frame_pictures import Key
+from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """What a draft makes of the frame that is shown.
+
+    Attributes
+    ----------
+    number
+        Of the draft's state.
+    key
+        Of the frame.
+    trial
+        None where there are not two classes with chips yet.
+    trouble
+        Why there is no trial.
+    quality, suggestions
+        Follow a moment after the labels.
+    """
+
+    number: int
+    key: Key
+    trial: Trial | None = field(default=None, repr=False)
+    trouble: str = ""
+    quality: Quality | None = None
+    suggestions: tuple[Suggestion, ...] = ()
+
+
+class Previewer:
+    """Keeps the preview of one draft fresh."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._fits = Latest(bench.fits, self._work)
+        self._asked: tuple[int, Key] | None = None
+        self.preview: Preview | None = None
+
+    def ask(self, number: int, state: DraftState, key: Key) -> None:
+        """Ask for the preview of a state on a frame; asking again for the same costs nothing."""
+        if self._asked != (number, key):
+            self._asked = (number, key)
+            self._fits.ask((number, state, key))
+
+    def _work(self, wanted: tuple[int, DraftState, Key]) -> None:
+        number, state, key = wanted
+        preview = self.preview = self._make(number, state, key)
+        if preview.trial is not None and not self._fits.waiting:
+            self.preview = self._judged(preview, state)
+
+    def _judged(self, preview: Preview, state: DraftState) -> Preview:
+        """Add what takes longer than the labels."""
+        trial = preview.trial
+        assert trial is not None
+        taken = [(p.row, p.column) for p in state.picks if (p.path, p.index) == preview.key]
+        try:
+            return replace(
+                preview,
+                quality=assess(trial.support, trial.classifier),
+                suggestions=suggest(trial.embeddings, trial.classifier, taken=taken),
+            )
+        except PychipError as error:
+            return replace(preview, trouble=str(error))
+        except Exception as error:
+            logger.exception("the quality of a draft could not be judged")
+            return replace(preview, trouble=f"the examples could not be judged: {error}")
+
+    def _make(self, number: int, state: DraftState, key: Key) -> Preview:
+        filled = [name for name, count in state.counts.items() if count]
+        if len(filled) < 2:
+            return Preview(number, key, trouble="choose chips of at least two classes")
+        try:
+            return Preview(number, key, self._bench.attempt(state, key))
+        except PychipError as error:
+            return Preview(number, key, trouble=str(error))
+        except Exception as error:
+            logger.exception("the preview failed")
+            return Preview(number, key, trouble=f"the preview failed: {error}")
+
+
+@dataclass(frozen=True, eq=False)
+class OpenDraft:
+    """What a user works on."""
+
+    draft: Draft
+    previewer: Previewer
+
+
+class OpenDrafts:
+    """The drafts of all users; the tabs of one user share theirs."""
+
+    def __init__(self, config: Config, bench: Workbench) -> None:
+        self._folder = config.support.folder
+        self._bench = bench
+        self._open: dict[str, OpenDraft] = {}
+
+    def of(self, user: str, start: SupportSet | None) -> OpenDraft:
+        """Draft of a user; a new one goes on with what was kept, or begins from `start`."""
+        found = self._open.get(user)
+        if found is None:
+            state = DraftState() if start is None else DraftState.of(start)
+            draft = Draft.open(draft_path(self._folder, user), state, self._bench.frames.submit)
+            found = self._open[user] = OpenDraft(draft, Previewer(self._bench))
+        return found
+
+
+def draft_path(folder: Path, user: str) -> Path:
+    """File that keeps the draft of a user."""
+    safe = "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in user)
+    return folder / "drafts" / f"{safe or 'everybody'}.json"

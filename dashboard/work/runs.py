@@ -1,0 +1,173 @@
+"""Runs: what lies in the archive folder, a card each."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.run import open_run
+from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.pictures import thumbnail
+
+PREVIEW_PX = 128
+_LIVE = ".live.h5"
+_SEGMENTS = ".segments"
+
+
+@dataclass(frozen=True, eq=False)
+class RunCard:
+    """What is shown of a run before it is opened.
+
+    Attributes
+    ----------
+    name, path
+        Of the run; `path` is what `open_run` takes.
+    stamp
+        Changes when the run does.
+    start, duration_s
+        Of the classified frames, in seconds since 1970 and seconds; NaN without one.
+    frames, failed
+        How many were classified, and how many could not be.
+    classes
+        Name and colour of each.
+    preview
+        JPEG of the middle frame with its labels; empty without one.
+    trouble
+        Why it cannot be opened; empty otherwise.
+    support
+        It is a support set and no run.
+    """
+
+    name: str
+    path: Path
+    stamp: str
+    live: bool = False
+    start: float = float("nan")
+    duration_s: float = float("nan")
+    frames: int = 0
+    failed: int = 0
+    size: int = 0
+    classes: tuple[tuple[str, str], ...] = ()
+    preview: bytes = field(default=b"", repr=False)
+    trouble: str = ""
+    support: bool = False
+
+
+class RunShelf:
+    """The runs of folders, and single ones; looks again only at those that changed.
+
+    One shelf serves all viewers; `look` may take long.
+
+    Parameters
+    ----------
+    places
+        Folders with runs, or runs.
+    root
+        Acquisition folder to try where a run does not know its own.
+    """
+
+    def __init__(self, places: Sequence[Path], root: Path) -> None:
+        self.places = tuple(places)
+        self._root = root
+        self._lock = threading.Lock()
+        self._known: dict[Path, RunCard] = {}
+
+    def look(self) -> list[RunCard]:
+        """Cards of all runs, newest first."""
+        with self._lock:
+            found = {}
+            stamps = {p: s for place in self.places for p, s in _stamps(place).items()}
+            names = Counter(path.stem for path in stamps)
+            for path, stamp in stamps.items():
+                name = path.stem if names[path.stem] == 1 else str(path.with_suffix(""))
+                old = self._known.get(path)
+                same = old is not None and (old.stamp, old.name) == (stamp, name)
+                found[path] = old if same and old else make_card(path, name, stamp, self._root)
+            self._known = found
+        runs = [card for card in found.values() if not card.support]
+        return sorted(runs, key=lambda c: (-_or_zero(c.start), c.name))
+
+
+def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
+    """Look into a run."""
+    try:
+        with open_run(path) as run:
+            count = run.count
+            times = run.fractions["time_s"]
+            return RunCard(
+                name,
+                path,
+                stamp,
+                live=run.live,
+                start=run.start,
+                duration_s=float(times.iloc[-1]) if count else float("nan"),
+                frames=count,
+                failed=len(run) - count,
+                size=_size(path),
+                classes=tuple((n, run.colors[n]) for n in run.names),
+                preview=thumbnail(run, count // 2, pixel_reader(run, root), PREVIEW_PX)
+                if count
+                else b"",
+            )
+    except PychipError as error:
+        trouble, support = str(error), _is_support_set(path)
+        return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
+
+
+def _stamps(place: Path) -> dict[Path, str]:
+    """Archive of every run in a folder, or of one run, with a text that changes when it does."""
+    whole = place.is_dir() and not place.name.endswith(_SEGMENTS)
+    only = None if whole else RunPlaces.of(place).closed
+    folder = place if only is None else only.parent
+    stamps: dict[Path, str] = {}
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return {}
+    for path in entries:
+        suffix = next((s for s in (_LIVE, ".h5", _SEGMENTS) if path.name.endswith(s)), None)
+        if path == only:
+            run = path  # whatever it is called
+        elif suffix is None or suffix == _LIVE or path.name == suffix:
+            continue
+        else:
+            run = folder / f"{path.name[: -len(suffix)]}.h5"
+        if only not in (None, run):
+            continue
+        try:
+            stat = path.stat()
+        except OSError:
+            continue
+        stamps[run] = stamps.get(run, "") + f"{suffix} {stat.st_mtime_ns} {stat.st_size};"
+    return stamps
+
+
+def _is_support_set(path: Path) -> bool:
+    try:
+        with hdf.reading(path) as file:
+            return hdf.attribute_text(file, hdf.KIND) == "support set"
+    except (OSError, hdf.UnusableFileError):
+        return False
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk of a run with everything beside it."""
+    places = RunPlaces.of(path)
+    files = [places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")]
+    total = 0
+    for file in files:
+        try:
+            total += file.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def _or_zero(value: float) -> float:
+    return value if np.isfinite(value) else 0.0

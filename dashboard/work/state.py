@@ -1,0 +1,230 @@
+"""State of the run as the viewers see it: what pages add to `RunHealth`.
+
+The feed's thread writes; sessions read whole immutable values and compare their numbers with the
+one they have sent last. No Panel here.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.operation.health import LatencySplit, RunHealth
+from pychip_stream.wire.messages import Alert, Live
+
+from .frame_pictures import FramePicture, Key
+from .history import Curves, History, plotted, triples
+
+LIVE_POINTS = 600
+RUN_POINTS = 800
+_RECENT = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One classified frame on its way to the viewers.
+
+    Attributes
+    ----------
+    number
+        Grows with every shot; what a session has sent is compared with it.
+    live
+        What the archiver said of the frame.
+    skipped
+        Frames that were classified since the last shot and not shown.
+    """
+
+    live: Live
+    picture: FramePicture
+    skipped: int = 0
+    number: int = 0
+
+
+class Mark(NamedTuple):
+    """When another support set took effect."""
+
+    time: float
+    version: str
+
+
+class RunCurves(NamedTuple):
+    """Fractions as measured and as a simulation tells them, and the quantities of the frames."""
+
+    measured: Curves
+    true: Curves
+    quantities: Curves
+
+
+class RunState:
+    """What is known of the run.
+
+    Attributes
+    ----------
+    health
+        What its services publish.
+    shot
+        The newest one.
+    changes
+        Grows whenever a curve may have changed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._history, self._truth, self._quantities = History(), History(), History()
+        self._plotted = plotted()
+        self._recent: OrderedDict[Key, FramePicture] = OrderedDict()
+        self._truth_by_key: dict[Key, dict[str, float]] = {}
+        self._curves: dict[float | None, tuple[int, RunCurves]] = {}
+        self._latency = LatencySplit()
+        self.health = RunHealth()
+        self.changes = 0
+        self.shot: Shot | None = None
+        self.support: SupportSet | None = None
+        self.marks: tuple[Mark, ...] = ()
+        self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
+
+    # Written by the feed.
+
+    def use(self, support: SupportSet) -> None:
+        """Note the support set that is in force from now on."""
+        self.support = support
+        self.colors = self.colors | {c.name: c.color for c in support.classes}
+
+    def record(self, live: Live, picture: FramePicture) -> None:
+        """Take a frame into the curves, and keep its labels until they are certainly archived."""
+        key = picture.key
+        with self._lock:
+            self.changes += 1
+            self._history.put(key, picture.time, picture.fractions)
+            values = {n: (v, v, v) for n, v in live.measured.items() if n in self._plotted}
+            if values:
+                self._quantities.put(key, picture.time, values)
+            self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))
+            self._mark(picture.time, live.support_version)
+            self._put_truth(key, picture.time)
+            self._recent[key] = picture
+            while len(self._recent) > _RECENT:
+                self._recent.popitem(last=False)
+
+    def recall(
+        self,
+        keys: list[Key],
+        times: npt.NDArray[np.float64],
+        fractions: dict[str, npt.NDArray[np.float64]],
+        quantities: dict[str, npt.NDArray[np.float64]],
+        versions: Sequence[str],
+    ) -> None:
+        """Take in what the archive knows and was not heard live; see `History.extend`."""
+        with self._lock:
+            self.changes += 1
+            self._history.extend(keys, times, fractions)
+            self._quantities.extend(keys, times, {n: triples(v) for n, v in quantities.items()})
+            for key, moment, version in zip(keys, times, versions, strict=True):
+                self._mark(float(moment), version)
+                self._put_truth(key, float(moment))
+
+    def reveal(self, rows: list[tuple[Key, dict[str, float]]]) -> None:
+        """Take in true fractions of a simulation."""
+        if not rows:
+            return
+        with self._lock:
+            self._truth_by_key.update(rows)
+            for key, _ in rows:
+                if (moment := self._history.time_of(key)) is not None:
+                    self._put_truth(key, moment)
+            self.changes += 1
+
+    def show(self, shot: Shot) -> None:
+        """Make this the newest shot."""
+        self.shot = replace(shot, number=self.shot.number + 1 if self.shot else 1)
+
+    # Written by the sessions.
+
+    def painted(self, shot: Shot, moment: float) -> None:
+        """Note when (seconds since 1970) a browser had painted a shot."""
+        with self._lock:
+            self._latency.add({"shown": max(moment - shot.live.received, 0.0)})
+
+    # Read by the sessions and the feed.
+
+    def latency_counters(self) -> dict[str, float]:
+        """Percentiles of the seconds until browsers had painted frames, for the status."""
+        with self._lock:
+            return self._latency.counters()
+
+    @property
+    def frames(self) -> int:
+        """Number of classified frames that are known."""
+        return len(self._history)
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """Alerts that are to be shown, the latest last."""
+        return [a for a in self.health.alerts.values() if a.banner and not a.dry_run]
+
+    def curves(self, minutes: float | None) -> RunCurves:
+        """Curves of the whole run, or of its last minutes.
+
+        Computed once for all viewers that ask for the same.
+        """
+        with self._lock:
+            known = self._curves.get(minutes)
+            if known is not None and known[0] == self.changes:
+                return known[1]
+            since, points = None, RUN_POINTS
+            if minutes is not None:
+                points = LIVE_POINTS
+                newest = self._history.newest_time()
+                since = None if newest is None else newest - 60 * minutes
+            found = RunCurves(
+                *(h.curves(points, since) for h in (self._history, self._truth, self._quantities))
+            )
+            self._curves[minutes] = (self.changes, found)
+            return found
+
+    def recent(self, key: Key) -> FramePicture | None:
+        """Labels of a frame that was classified a short while ago."""
+        with self._lock:
+            return self._recent.get(key)
+
+    def nearest(self, moment: float) -> Key | None:
+        """Frame whose time is nearest to this one, in seconds since 1970."""
+        with self._lock:
+            return self._history.nearest(moment)
+
+    def newest_key(self) -> Key | None:
+        """Newest frame in the folder; None while there is none."""
+        seen, shot = self.health.seen, self.shot
+        newest = seen
+        if shot is not None and (seen is None or shot.picture.time > seen.time):
+            newest = shot.live.frame
+        return None if newest is None else (newest.path, newest.index)
+
+    def key_at(self, number: int) -> Key | None:
+        """Frame by its number in order of time; negative from the end."""
+        with self._lock:
+            return self._history.key_at(number)
+
+    def truth_of(self, key: Key) -> dict[str, float]:
+        """Return the true fractions of a frame, where a simulation told them."""
+        with self._lock:
+            return self._truth_by_key.get(key, {})
+
+    def _mark(self, moment: float, version: str) -> None:
+        """Keep a mark where the version differs from that of the frame before."""
+        marks = self.marks
+        if not version or (marks and marks[-1].version == version):
+            return
+        if marks and moment < marks[-1].time:
+            return  # an older frame that was caught up later, before the change
+        self.marks = (*marks, Mark(moment, version))
+
+    def _put_truth(self, key: tuple[str, int], moment: float) -> None:
+        row = self._truth_by_key.get(key)
+        if row is not None and self._truth.time_of(key) is None:
+            self._truth.put(key, moment, {n: (v, v, v) for n, v in row.items()})

@@ -1,0 +1,164 @@
+"""Upload: one image on its way from the viewer's machine to a result; no watched folder.
+
+Everything lies in a temporary folder that goes when the viewer goes. No Panel here.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, classify
+from pychip_stream.archive.support_sets import save_support
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.config import Config
+from pychip_stream.errors import PychipError
+from pychip_stream.formats.reading import suffixes
+from pychip_stream.model.encoders import open_encoder
+from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
+
+from .drafts import Draft, DraftState
+from .frame_pictures import FramePicture
+from .opened_run import OpenedRun
+from .previews import OpenDraft, Previewer
+from .workbench import Workbench
+
+NO_FILE = "No appropriate file was selected"
+_NAME = "result"
+_SUPPORT = "support-set.h5"
+
+
+class UploadBench:
+    """The work on one uploaded image; methods that read or classify belong on a thread.
+
+    Attributes
+    ----------
+    uploaded
+        The image; None while there is none.
+    advice
+        Recommended grid size; None where there is none.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pychip-stream-upload-"))
+        self._root = self._folder / "images"
+        self._root.mkdir()
+        self._config = config.model_copy(
+            update={
+                "watch": config.watch.model_copy(update={"root": self._root}),
+                "support": config.support.model_copy(
+                    update={"folder": self._folder / "support", "initial": None}
+                ),
+            }
+        )
+        self.bench = Workbench(self._config)
+        self._results = self._uploads = 0
+        self._most_bytes = int(config.watch.max_frame_mb * 2**20)
+        self._file: BinaryIO | None = None
+        self._name = ""
+        self._expected = 0
+        self.uploaded: FramePicture | None = None
+        self.advice: GridAdvice | None = None
+        self._begin_draft(DraftState())
+
+    def _begin_draft(self, state: DraftState) -> None:
+        self.open = OpenDraft(Draft(self._folder / "draft.json", state), Previewer(self.bench))
+
+    # -- the file
+
+    def begin(self, name: str, size: int) -> None:
+        """Expect a file."""
+        self._abandon()
+        plain = PurePath(name.replace("\\", "/")).name
+        safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
+        if Path(safe).suffix.lower() not in suffixes() or not Path(safe).stem:
+            kinds = "jpg, png, tiff, dm4 and others that the command `classify` reads"
+            raise PychipError(f"{NO_FILE}: {plain or 'it'} is none of {kinds}")
+        if not 0 < size <= self._most_bytes:
+            what = "is empty" if size <= 0 else f"is larger than {self._most_bytes >> 20} MiB"
+            raise PychipError(f"{NO_FILE}: {plain} {what}")
+        # A folder for each, so that nothing remembered of one file is taken for another.
+        self._uploads += 1
+        self._name, self._expected = f"{self._uploads}/{safe[-120:]}", size
+        path = self._root / self._name
+        path.parent.mkdir()
+        self._file = path.open("wb")
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece."""
+        if self._file is None:
+            raise PychipError(NO_FILE)
+        if self._file.tell() + len(data) > self._expected:
+            self._abandon()
+            raise PychipError(f"{NO_FILE}: more came than was announced")
+        self._file.write(data)
+
+    def finish(self) -> FramePicture:
+        """Read the file that has arrived; a new draft begins."""
+        if self._file is None:
+            raise PychipError(NO_FILE)
+        whole = self._file.tell() == self._expected
+        self._file.close()
+        self._file = None
+        if not whole:
+            raise PychipError(f"{NO_FILE}: it did not arrive whole")
+        key = (self._name, 0)
+        try:
+            picture = self.bench.picture(key, title=key[0].partition("/")[2])
+        except PychipError as error:
+            raise PychipError(f"{NO_FILE}: {error}") from error
+        try:
+            self.advice = recommend_grid(self.bench.frame(key))
+        except PychipError:
+            self.advice = None
+        state = DraftState()
+        self._begin_draft(state if self.advice is None else state.resize(self.advice.size))
+        self.uploaded = picture
+        return picture
+
+    def _abandon(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self.uploaded = None
+        for folder in self._root.iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # -- the result
+
+    def classify(self, state: DraftState, author: str) -> OpenedRun:
+        """Classify the image, every frame of it where it is a stack, into an archive of its own."""
+        uploaded = self.uploaded
+        if uploaded is None:
+            raise PychipError(NO_FILE)
+        empty = [name for name, count in state.counts.items() if not count]
+        if empty:
+            raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
+        support = self.bench.build(state, uploaded.key, author)
+        analyst = Analyst.of(support, open_encoder(self._config.encoder), self._config.classify)
+        self._results += 1
+        image = self._root / uploaded.key[0]
+        folder = self._folder / f"{_NAME}-{self._results}"
+        save_support(analyst.classifier.support, folder / _SUPPORT, analyst.classifier.derived())
+        writer = RunWriter(
+            folder, image.stem, segment_frames=64, segment_s=5.0,
+            embeddings=True, metadata={"root": str(image.parent)},
+        )  # fmt: skip
+        opened = OpenedRun(classify(Batch.of([image]), analyst, writer), image.parent)
+        if not opened.count:
+            reasons = opened.run.failed["reason"].tolist()
+            raise PychipError(str(reasons[0]) if reasons else "nothing could be classified")
+        return opened
+
+    def support_file(self) -> Path:
+        """Support set file of the newest result."""
+        return self._folder / f"{_NAME}-{self._results}" / _SUPPORT
+
+    def close(self) -> None:
+        """Remove everything."""
+        self.bench.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,51 @@
+"""Words: numbers, times and sizes as people read them."""
+
+import math
+from datetime import datetime
+
+STAGE_WORDS = {"received": "archiver", "total": "in all"}
+"""Stages of a frame's way that go by another name on the pages."""
+
+
+def percent(value: float) -> str:
+    """Write a fraction for people."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
+
+
+def moment(seconds: float) -> str:
+    """Date and time of day here."""
+    if not math.isfinite(seconds) or seconds <= 0:
+        return "no date"
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clock(seconds: float) -> str:
+    """Time of day here."""
+    return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """Length of time for people."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def size(number: float) -> str:
+    """Bytes for people."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def count(number: int, what: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {what}" + "s" * (number != 1)

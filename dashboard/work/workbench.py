@@ -1,0 +1,222 @@
+"""Workbench: frames, support sets and fits for all pages, on threads of its own."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
+from pychip_stream.analysis.rescoring import encoder_finder, rescore
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import (
+    SupportFolder,
+    load_support,
+    read_file,
+    save_support,
+)
+from pychip_stream.config import Config
+from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.frames import Frame, inside
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import Choice, SupportSet, compose
+from pychip_stream.errors import PychipError
+from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
+from pychip_stream.formats.reading import read_frame
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.messages import PublishSupport
+
+from .drafts import DraftState, Pick
+from .frame_pictures import FramePicture, Key
+
+_FRAMES_KEPT = 4
+_THUMB_PX = 48
+
+
+class Workbench:
+    """Reads frames, fits drafts, keeps and publishes versions; every method may take long.
+
+    `frames` reads and encodes pictures; `fits` uses the encoder, one thing after another; `long`
+    is for what takes minutes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.folder = SupportFolder(config.support.folder)
+        self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
+        self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
+        self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
+        self._encoder: RememberingEncoder | None = None
+        self._lock = threading.Lock()
+        self._read: OrderedDict[Key, Frame] = OrderedDict()
+        self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        for pool in (self.frames, self.fits, self.long):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def read(self, key: Key) -> Frame:
+        """Read a frame of the acquisition folder.
+
+        Raises
+        ------
+        FrameError
+            If it cannot be read.
+        """
+        limit = int(self._config.watch.max_frame_mb * 2**20)
+        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
+        # Relative names keep support sets free of this machine's folders.
+        return replace(found, source=key[0], index=key[1])
+
+    def frame(self, key: Key) -> Frame:
+        """Read a frame as `read` does; the last few are remembered."""
+        with self._lock:
+            known = self._read.pop(key, None)
+            if known is not None:
+                self._read[key] = known
+                return known
+        frame = self.read(key)
+        with self._lock:
+            self._read[key] = frame
+            while len(self._read) > _FRAMES_KEPT:
+                self._read.popitem(last=False)
+        return frame
+
+    def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
+        """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
+        frame = self.frame(key)
+        jpeg = to_jpeg(frame.pixels, self.scale_of(version))
+        return FramePicture(
+            key=key, shape=frame.shape, jpeg=jpeg, pixel_size=frame.pixel_size, unit=frame.unit,
+            version=version, title=title,
+        )  # fmt: skip
+
+    def crop(self, picture: FramePicture, rect: Rect) -> bytes:
+        """JPEG of a part of a frame as it was recorded; raises as `read`."""
+        scale = self.scale_of(picture.version)
+        return crop_jpeg(self.frame(picture.key).pixels, scale, rect)
+
+    def support(self, version: str) -> SupportSet:
+        """Load a saved version; the last few are remembered."""
+        with self._lock:
+            known = self._loaded.get(version)
+        if known is None:
+            known = load_support(self.folder.path(version))
+            self.know(known)
+        return known
+
+    def know(self, support: SupportSet) -> None:
+        """Remember a version, for a while."""
+        with self._lock:
+            self._loaded[support.version] = support
+            while len(self._loaded) > 2 * _FRAMES_KEPT:
+                self._loaded.popitem(last=False)
+
+    def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
+        """Make the support set of a draft; classes without chips are left out.
+
+        Parameters
+        ----------
+        key
+            Frame that is shown.
+        """
+        if state.parent is not None and not note:
+            saved = self.support(state.parent)
+            if state == DraftState.of(saved):
+                return saved
+        counts = state.counts
+        classes = [c for c in state.classes if counts[c.name]]
+        return compose(
+            state.chip_size,
+            classes,
+            [self._choice(pick, state.chip_size) for pick in state.picks],
+            self.scale_of(state.parent or ""),
+            shown=self.frame(key),
+            parent=state.parent,
+            author=author,
+            note=note,
+        )
+
+    def scale_of(self, version: str) -> Normalization | None:
+        """Intensity range of a saved version; None where it is not here."""
+        if not version:
+            return None
+        try:
+            return self.support(version).normalization
+        except PychipError:
+            return None
+
+    def attempt(self, state: DraftState, key: Key) -> Trial:
+        """Fit a draft and classify a frame with it; only on the thread `fits`."""
+        return self.attempt_set(self.build(state, key), key)
+
+    def attempt_set(self, support: SupportSet, key: Key) -> Trial:
+        """Fit a support set and classify a frame with it; only on the thread `fits`."""
+        # The network's library takes seconds to load, and only this page needs it.
+        from pychip_stream.model.encoders import open_encoder
+
+        if self._encoder is None:
+            self._encoder = RememberingEncoder(open_encoder(self._config.encoder))
+        return attempt(support, self.frame(key), self._encoder, self._config.classify)
+
+    def save(self, state: DraftState, key: Key, author: str, note: str) -> SupportSet:
+        """Keep a draft as a version, with its classifier's numbers; it is not published."""
+        empty = [name for name, count in state.counts.items() if not count]
+        if empty:
+            raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
+        trial = self.attempt_set(self.build(state, key, author, note), key)
+        save_support(
+            trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
+        )
+        self.know(trial.support)
+        return trial.support
+
+    def publish(self, version: str, author: str) -> str:
+        """Make a saved version the current one of the running worker; returns it."""
+        data = bytes_array(read_file(self.folder.path(version)))
+        return request(self._config.wire, PublishSupport(author=author), data).detail
+
+    def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
+        """Label the run's frames so far with a version, from their embeddings; tells how it went.
+
+        Parameters
+        ----------
+        progress
+            Called with frames done and their total; what it raises ends the work, and the run
+            stays as it was.
+        """
+        path, support = self._config.run_path, self.support(version)
+        with open_run(path) as run:
+            finder = encoder_finder(run)
+        done = rescore(path, support, finder, self._config.classify, progress=progress)
+        lines = [f"{done.frames} frames have labels under {version[:8]} ({done.seconds:.1f} s)"]
+        lines += [f"left out: {count} frames, {why}" for why, count in done.left_out.items()]
+        return "\n".join([*lines, *done.notes])
+
+    def thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
+        """Small JPEG of a chip, empty where its frame is gone."""
+        try:
+            choice = self._choice(pick, size)
+        except PychipError:
+            return b""
+        if choice.chip is not None:
+            height, width = choice.chip.pixels.shape
+            top, left = (height - size.height) // 2, (width - size.width) // 2
+            pixels = choice.chip.pixels[top : top + size.height, left : left + size.width]
+        else:
+            assert choice.frame is not None
+            grid = Grid.of(choice.frame.shape, size)
+            pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
+            scale = scale or Normalization.from_percentiles(choice.frame.pixels)
+        return to_jpeg(pixels, scale, _THUMB_PX)
+
+    def _choice(self, pick: Pick, size: ChipSize) -> Choice:
+        """Where a pick comes from: its frame, or the version it was loaded from."""
+        if pick.version:
+            support = self.support(pick.version)
+            if support.chip_size == size and 0 <= pick.number < len(support.chips):
+                return Choice(pick.label, chip=support.chips[pick.number])
+        frame = self.frame((pick.path, pick.index))
+        return Choice(pick.label, frame, pick.row, pick.column)

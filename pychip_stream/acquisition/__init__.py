@@ -1,0 +1,1 @@
+"""The acquisition folder: which frames are there, whole, and still to be done."""

@@ -1,0 +1,1 @@
+"""Analyses: from frames and runs to results."""

@@ -1,0 +1,206 @@
+"""Classification of files that lie there already, into one run archive."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+import yaml
+
+from pychip_stream.acquisition.series import SeriesBook
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.records import FrameRecord
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
+from pychip_stream.formats.reading import frame_count, suffixes
+
+_Folder = TypeVar("_Folder", bound=PurePath)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files to classify and the folder that their names are relative to."""
+
+    root: Path
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path]) -> "Batch":
+        """Collect files; folders are searched for everything that can be read.
+
+        The root is the folder that was given, or what several of them have in common.
+
+        Raises
+        ------
+        UsageError
+            If something is not there, nothing is left, or it lies on several drives.
+        """
+        found: dict[Path, None] = {}
+        given: set[Path] = set()
+        for path in paths:
+            if path.is_dir():
+                given.add(path.resolve())
+                for file in sorted(path.rglob("*")):
+                    hidden = any(p.startswith(".") for p in file.relative_to(path).parts)
+                    if file.suffix.lower() in suffixes() and file.is_file() and not hidden:
+                        found[file.resolve()] = None
+            elif path.is_file():
+                found[path.resolve()] = None
+            else:
+                raise UsageError(f"{path}: no such file or folder")
+        if not found:
+            raise UsageError(
+                f"{', '.join(map(str, paths))}: no frames there (dm4, tiff, png, jpg, …)"
+            )
+        # Links may lead to files outside of what was given.
+        return cls(common_folder(given | {file.parent for file in found}), tuple(found))
+
+
+def common_folder(folders: Collection[_Folder]) -> _Folder:
+    """Return the deepest folder in which all of these lie.
+
+    Raises
+    ------
+    UsageError
+        If they are on several drives.
+    """
+    first = min(folders)
+    for root in (first, *first.parents):
+        if all(folder.is_relative_to(root) for folder in folders):
+            return root
+    other = next(folder for folder in folders if folder.anchor != first.anchor)
+    raise UsageError(f"{first} and {other}: lie on two drives; classify each into a run of its own")
+
+
+def describe(
+    batch: Batch, support: Path, encoder: EncoderConfig, settings: ClassifyConfig
+) -> dict[str, str]:
+    """Describe how a batch is classified, for its archive."""
+    config = {"encoder": encoder.model_dump(mode="json"), "classify": settings.model_dump()}
+    return {
+        "root": str(batch.root),
+        "support": str(support),
+        "config": yaml.safe_dump(config),
+    }
+
+
+def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) -> None:
+    """Refuse to go on with an unfinished archive in another way than it was begun.
+
+    Raises
+    ------
+    UsageError
+        If its frames were labelled under another support set or other settings, or lay elsewhere.
+    """
+    places = RunPlaces.of(target)
+    if not places.spans():
+        return
+    with open_run(target) as run:
+        before, was = run.metadata, run.config
+        versions = {v.decode() for v in run.columns("support_version")["support_version"]}
+    others = versions - {support.version}
+    now = yaml.safe_load(metadata["config"])
+    sets = {v: places.support(v) for v in sorted(others)}
+    how = [f"support set {file if file.exists() else v}" for v, file in sets.items()]
+    how += [
+        f"{section}.{key} {was.get(section, {}).get(key)}"
+        for section, values in now.items()
+        for key, value in values.items()
+        if was.get(section, {}).get(key) != value
+    ]
+    if before.get("root") != metadata["root"]:
+        how.append(f"the frames of {before.get('root')}")
+    if how:
+        raise UsageError(
+            f"{target}: was begun with {', '.join(how)}; finish it like that and then `rescore` "
+            "it, or choose another --out (or --force to begin anew)"
+        )
+
+
+def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
+    """Count the files of a batch all of whose frames are archived."""
+    known, book = set(keys), SeriesBook()
+    there = {frame.path for frame in known}
+    return sum(
+        all(ref in known for ref in refs)
+        for refs in (
+            _refs(batch.root, path, book)
+            for path in batch.paths
+            if path.relative_to(batch.root).as_posix() in there
+        )
+    )
+
+
+def classify(
+    batch: Batch,
+    analyst: Analyst,
+    writer: RunWriter,
+    progress: Callable[[str, int, int], None] = lambda _path, _done, _total: None,
+) -> Path:
+    """Classify every frame of a batch and close the archive.
+
+    What is archived already is left out; what Ctrl-C leaves is whole, and is archived.
+
+    Parameters
+    ----------
+    progress
+        Called with a path, the number of files done, and their total.
+
+    Returns
+    -------
+    The archive.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive cannot be written.
+    """
+    writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
+    done = set(writer.keys)
+    book = SeriesBook()
+    for path in batch.paths:
+        book.enter(path.as_posix())
+    try:
+        for number, path in enumerate(batch.paths):
+            progress(path.name, number, len(batch.paths))
+            for ref in _refs(batch.root, path, book):
+                if ref in done:
+                    continue
+                try:
+                    record = analyst.analyse(batch.root, ref)
+                except FrameIncompleteError as error:
+                    record = FrameRecord.failed(ref, str(error), read=ref.seen)
+                writer.append(record)
+                if writer.full:
+                    writer.publish()
+        progress("", len(batch.paths), len(batch.paths))
+        return writer.close()
+    except KeyboardInterrupt:
+        writer.publish()
+        writer.release()
+        raise
+
+
+def _refs(root: Path, path: Path, book: SeriesBook) -> Iterator[FrameRef]:
+    """Refer to every frame of a file; to one when the file cannot be read."""
+    stat = path.stat()
+    try:
+        count = frame_count(path)
+    except FrameError:
+        count = 1  # reading it says why
+    time = book.note(path.as_posix(), str(path), stat.st_mtime_ns)
+    for index in range(count):
+        yield FrameRef(
+            path=path.relative_to(root).as_posix(),
+            index=index,
+            size=stat.st_size,
+            mtime_ns=stat.st_mtime_ns,
+            time=time,
+            seen=stat.st_mtime,
+        )

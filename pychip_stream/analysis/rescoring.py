@@ -1,0 +1,401 @@
+"""Re-scoring: the frames of a run under other examples, from the embeddings that it keeps."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
+
+from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
+from pychip_stream.archive.files import installed_versions
+from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.run import Run, open_run
+from pychip_stream.archive.scorings import add_scoring, set_default_scoring
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import UNKNOWN, SupportSet
+from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
+from pychip_stream.model.classifier import Classifier
+from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
+from pychip_stream.model.encoders import Encoder, open_encoder
+
+
+def conditions(
+    run: Run,
+    encoder_hash: str,
+    frames: npt.NDArray[np.int64],
+    versions: npt.NDArray[np.bytes_],
+    support: SupportSet,
+) -> list[tuple[Conditions, npt.NDArray[np.int64]]]:
+    """Sort frames with embeddings by one encoder by what else these depend on.
+
+    Parameters
+    ----------
+    versions
+        (count,) support set that each frame of the run was classified with.
+    support
+        Whose version stands for itself, whether the run holds it or not.
+    """
+    found: dict[Conditions, list[npt.NDArray[np.int64]]] = {}
+    for version in np.unique(versions[frames]):
+        mine = frames[versions[frames] == version]
+        norm = _normalization(run, version.decode(), support)
+        found.setdefault(Conditions(encoder_hash, norm), []).append(mine)
+    return [(one, np.sort(np.concatenate(parts))) for one, parts in found.items()]
+
+
+def _normalization(run: Run, version: str, support: SupportSet) -> Normalization | None:
+    if version == support.version:
+        return support.normalization
+    try:
+        return run.support_set(version).normalization
+    except ArchiveError:
+        return None
+
+
+def encoder_finder(run: Run, name: str | None = None) -> EncoderFinder:
+    """Return a function that loads the encoder of a hash.
+
+    Parameters
+    ----------
+    name
+        Where to look first; then comes what the run's configuration names, then the bundled.
+    """
+    candidates = [EncoderConfig(name=name)] if name is not None else []
+    candidates += [*_configured(run), EncoderConfig()]
+    loaded: list[Encoder] = []
+
+    def find(weights_hash: str) -> Encoder:
+        for known in loaded:
+            if known.weights_hash == weights_hash:
+                return known
+        found: list[str] = []
+        for candidate in dict.fromkeys(candidates):
+            encoder = _load(candidate, found)
+            if encoder is not None and encoder.weights_hash == weights_hash:
+                loaded.append(encoder)
+                return encoder
+        raise EncoderError(
+            f"{run.path}: its embeddings were made by encoder {weights_hash[:8]}, which is not "
+            f"at hand ({'; '.join(found)}); give --encoder NAME or the file of its weights"
+        )
+
+    return find
+
+
+def _load(candidate: EncoderConfig, found: list[str]) -> Encoder | None:
+    """Load an encoder, and note what it is."""
+    try:
+        encoder = open_encoder(candidate)
+    except EncoderError as error:
+        found.append(str(error))
+        return None
+    found.append(f"{encoder.name} is {encoder.weights_hash[:8]}")
+    return encoder
+
+
+def _configured(run: Run) -> Sequence[EncoderConfig]:
+    section = run.config.get("encoder")
+    if not isinstance(section, dict):
+        return ()
+    try:
+        known = {k: v for k, v in section.items() if k in EncoderConfig.model_fields}
+        return (EncoderConfig.model_validate(known),)
+    except ValidationError:
+        return ()
+
+
+_FRAMES_PER_TASK = 8
+_MAX_THREADS = 8
+_LARGEST = np.float32(np.finfo(np.float16).max)
+
+
+class ScoringPool:
+    """Threads that score frames; the matrix library keeps to one thread of its own meanwhile."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "ScoringPool":
+        threads = min(os.cpu_count() or 1, _MAX_THREADS)
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(threads))
+        self._stack.enter_context(threadpool_limits(1, "blas"))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def score(
+        self, classifier: Classifier, blocks: Iterable[Rows], *, reject: bool
+    ) -> Iterator[Rows]:
+        """Score embeddings while the next block is read and the last one is written."""
+        names = (*classifier.names, UNKNOWN)
+        waiting: tuple[Rows, list[Future[None]]] | None = None
+        for block in blocks:
+            empty = replace(block, names=names, kept=OF_RESULTS).allocated()
+            jobs = [
+                self._threads.submit(_score, classifier, block, empty, first, reject=reject)
+                for first in range(0, len(block), _FRAMES_PER_TASK)
+            ]
+            if waiting is not None:
+                yield _finished(*waiting)
+            waiting = (empty, jobs)
+        if waiting is not None:
+            yield _finished(*waiting)
+
+
+def _finished(rows: Rows, jobs: Sequence[Future[None]]) -> Rows:
+    for job in jobs:
+        job.result()
+    return rows
+
+
+def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, reject: bool) -> None:
+    """Score some frames of a block into their places."""
+    for number in range(first, min(first + _FRAMES_PER_TASK, len(block))):
+        mine = block.span(number)
+        scores = classifier.scorer.score(block.arrays[VALUES][mine], reject=reject)
+        labels = into.labels(number)
+        labels[...] = scores.labels.reshape(labels.shape)
+        into.intervals[number] = scores.intervals
+        into.arrays["probabilities"][mine] = scores.probabilities
+        into.arrays["distances"][mine] = np.minimum(scores.distances, _LARGEST)
+        into.arrays["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)
+
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What became of a run.
+
+    Attributes
+    ----------
+    scoring
+        Name of the scoring.
+    frames
+        Frames that it covers.
+    left_out
+        Classified frames that it does not cover, by reason.
+    notes
+        What people should know, one line each.
+    seconds
+        How long it took.
+    """
+
+    scoring: str
+    frames: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def rescore(
+    path: str | Path,
+    support: SupportSet,
+    find_encoder: EncoderFinder,
+    settings: ClassifyConfig | None = None,
+    *,
+    keep: bool = False,
+    default: bool = True,
+    progress: Progress = lambda _done, _total: None,
+) -> Rescored:
+    """Add the scoring of a support set to a run, live or closed; no frame is read again.
+
+    Parameters
+    ----------
+    path
+        As for `open_run`.
+    support
+        An embedding by another encoder, or in another intensity range than the run's, is made
+        again from its chips.
+    find_encoder
+        Loads the encoder of a hash; called only where chips must be embedded again.
+    settings
+        How chips are labelled; default: as the run says.
+    keep
+        Frames that the run has under this scoring already stay as they are.
+    default
+        Whether the run shows this scoring from now on.
+    progress
+        Called with the number of frames done and their total.
+
+    Raises
+    ------
+    ArchiveError
+        If the run has no embeddings that fit, or cannot be read or written.
+    SupportError
+        If the support set cannot be used.
+    EncoderError
+        If the run's encoder is needed and not there.
+    """
+    start = time.monotonic()
+    run = open_run(path)
+    plan = _Plan.of(run, support, keep=keep)
+    if not plan.wanted and not len(plan.kept):
+        if default:
+            set_default_scoring(path, ACQUIRED)
+        return Rescored(
+            ACQUIRED, run.count, plan.left_out,
+            ("every frame was classified with this support set while acquiring",),
+            time.monotonic() - start,
+        )  # fmt: skip
+    settings = settings or classify_settings(run)
+    notes: list[str] = []
+    fitted = []
+    for condition, frames in plan.wanted:
+        adapted, note = adapt(support, condition, find_encoder, str(run.path))
+        notes += [line for line in note if line not in notes]
+        fitted.append((_fit(adapted, support, settings), frames))
+    sequence = run.sequence[np.concatenate([plan.kept, *(f for _, f in plan.wanted)])]
+    results = _results(run, plan, fitted, support, settings, progress)
+    name = add_scoring(
+        path, support, sequence, results,
+        derived=fitted[0][0].derived() if fitted else None,
+        provenance=_how(run, support, settings, notes, fitted), default=default,
+    )  # fmt: skip
+    seconds = time.monotonic() - start
+    covered = len(sequence) + plan.acquired
+    return Rescored(name, covered, plan.left_out, tuple(notes), seconds)
+
+
+def uncovered(path: str | Path, support: SupportSet) -> int:
+    """Frames of a run that could be but are not labelled under a support set yet."""
+    plan = _Plan.of(open_run(path), support, keep=True)
+    return sum(len(frames) for _, frames in plan.wanted)
+
+
+def classify_settings(run: Run, session: int | None = None) -> ClassifyConfig:
+    """Tell by which settings a start of the archiver (default: the newest) labelled chips."""
+    chosen = [s for s in run.sessions if session is None or s.number == session]
+    section = chosen[-1].config.get("classify") if chosen else None
+    if not isinstance(section, dict):
+        return ClassifyConfig()
+    known = {k: v for k, v in section.items() if k in ClassifyConfig.model_fields}
+    return ClassifyConfig.model_validate(known)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which frames are to be scored, under which conditions they were embedded.
+
+    Attributes
+    ----------
+    wanted
+        Conditions and frame numbers.
+    kept
+        Frame numbers whose results are taken over from the scoring that is there.
+    acquired
+        Frames that belong to the scoring without being stored in it.
+    """
+
+    wanted: list[tuple[Conditions, npt.NDArray[np.int64]]]
+    kept: npt.NDArray[np.int64]
+    acquired: int
+    left_out: dict[str, int]
+
+    @classmethod
+    def of(cls, run: Run, support: SupportSet, *, keep: bool) -> "_Plan":
+        if run.count == 0:
+            raise ArchiveError(f"{run.path}: holds no classified frame yet; nothing to re-score")
+        columns = run.columns("support_version", "chip_width", "chip_height")
+        own = columns["support_version"] == support.version.encode()
+        fits = columns["chip_width"] == support.chip_size.width
+        fits &= columns["chip_height"] == support.chip_size.height
+        if not (fits | own).any():
+            width, height = (int(columns[f"chip_{n}"][-1]) for n in ("width", "height"))
+            raise ArchiveUsageError(
+                f"{run.path}: has chips of {width}x{height} pixels, the support set of "
+                f"{support.chip_size.width}x{support.chip_size.height}; make one of the run's "
+                "chip size, or classify the frames again"
+            )
+        there = np.zeros(run.count, bool)
+        if keep and support.version in run.scorings:
+            there[run.with_scoring(support.version).covered] = True
+            there &= ~own
+        wanted, embedded = [], np.zeros(run.count, bool)
+        for encoder_hash, numbers in run.embedded.items():
+            embedded[numbers] = True
+            mine = numbers[(fits & ~own & ~there)[numbers]]
+            wanted += conditions(run, encoder_hash, mine, columns["support_version"], support)
+        if not (embedded | own).any():
+            raise ArchiveError(
+                f"{run.path}: keeps no embeddings (archive.embeddings was false); classify its "
+                "frames again"
+            )
+        left_out = {
+            "chips of another size": int((~fits & ~own).sum()),
+            "no embeddings kept": int((fits & ~own & ~embedded & ~there).sum()),
+        }
+        reasons = {why: count for why, count in left_out.items() if count}
+        return cls(wanted, np.flatnonzero(there), int(own.sum()), reasons)
+
+
+def _fit(adapted: SupportSet, support: SupportSet, settings: ClassifyConfig) -> Classifier:
+    classifier = Classifier.fit(adapted, method=settings.method, sensitivity=settings.sensitivity)
+    for warning in classifier.warnings:
+        logger.warning("support set %s: %s", support.version[:8], warning)
+    return classifier
+
+
+def _results(
+    run: Run,
+    plan: _Plan,
+    fitted: Sequence[tuple[Classifier, npt.NDArray[np.int64]]],
+    support: SupportSet,
+    settings: ClassifyConfig,
+    progress: Progress,
+) -> Iterator[Rows]:
+    """Results of the kept frames, then of those that are scored."""
+    total = len(plan.kept) + sum(len(frames) for _, frames in fitted)
+    done = 0
+    if len(plan.kept):
+        there = run.with_scoring(support.version)
+        for numbers, piece in there.result_blocks(OF_RESULTS):
+            mine = np.isin(numbers, plan.kept)
+            if not mine.all():
+                piece = piece.take(mine)
+            done += int(mine.sum())
+            progress(done, total)
+            if len(piece):
+                yield piece
+    with ScoringPool() as pool:
+        for classifier, frames in fitted:
+            blocks = (block for _, block in run.embedding_blocks(frames))
+            for piece in pool.score(classifier, blocks, reject=settings.reject):
+                done += len(piece)
+                yield piece
+                progress(done, total)
+
+
+def _how(
+    run: Run,
+    support: SupportSet,
+    settings: ClassifyConfig,
+    notes: Sequence[str],
+    fitted: Sequence[tuple[Classifier, npt.NDArray[np.int64]]],
+) -> dict[str, object]:
+    """How a scoring was made."""
+    found = [c.support.embedding for c, _ in fitted if c.support.embedding is not None]
+    return {
+        "made": time.time(),
+        "support_set": support.version,
+        "encoder": sorted({(e.encoder_name, e.encoder_hash) for e in found}),
+        "classify": settings.model_dump(mode="json"),
+        "notes": list(notes),
+        "versions": json.loads(installed_versions()),
+        "run_id": run.run_id,
+    }

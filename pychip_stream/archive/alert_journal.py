@@ -1,0 +1,157 @@
+"""Alerts of a run: each is on disk when it is acknowledged, and goes into the closed archive.
+
+While the run is live they are lines of JSON in a file beside the segments, which is only ever
+appended to; a line that was cut short is ignored.
+"""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.hdf import UnusableFileError
+
+logger = logging.getLogger(__name__)
+
+GROUP = "alerts"
+_NAME = "alerts.jsonl"
+_NUMBERS = ("value", "limit", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """One firing (state "on") or clearing ("off") of a rule; the fields of the message `Alert`."""
+
+    id: str
+    rule: str
+    level: str
+    state: str
+    quantity: str
+    value: float
+    limit: float
+    reason: str
+    time: float
+    path: str
+    dry_run: bool
+
+
+COLUMNS = tuple(field.name for field in fields(AlertRow))
+
+
+class AlertJournal:
+    """The alerts of a live run; written by the archiver alone."""
+
+    def __init__(self, places: RunPlaces, disk: Disk | None = None) -> None:
+        self._path = _journal(places)
+        self._disk = disk or Disk()
+        self._ids = {row.id for row in read_alerts(places)}
+
+    def add(self, row: AlertRow) -> bool:
+        """Write an alert; False if it was known.
+
+        Raises
+        ------
+        OSError
+            If the disk fails; it can be tried again.
+        """
+        if row.id in self._ids:
+            return False
+        line = json.dumps(asdict(row), ensure_ascii=False) + "\n"
+        new = not self._path.exists()
+        # A line break first ends a line that an earlier attempt left unfinished.
+        data = memoryview((line if new else "\n" + line).encode())
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            while data:
+                data = data[self._disk.write_some(descriptor, data) :]
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            self._disk.sync_folder(self._path.parent)
+        self._ids.add(row.id)
+        return True
+
+
+def has_journal(places: RunPlaces) -> bool:
+    """Whether there are alerts that are not in the closed archive."""
+    return _journal(places).exists()
+
+
+def read_alerts(places: RunPlaces) -> list[AlertRow]:
+    """Every alert of a run, live or closed, in order of time."""
+    rows = {row.id: row for row in (*_closed_rows(places.closed), *_journal_rows(_journal(places)))}
+    return sorted(rows.values(), key=lambda row: row.time)
+
+
+def alert_table(rows: list[AlertRow]) -> pd.DataFrame:
+    """Put alerts into a table with a column for each field."""
+    return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+
+
+def merge_alerts(target: Path, rows: list[AlertRow]) -> None:
+    """Write the alerts into an archive that is being made."""
+    if not rows:
+        return
+    with h5py.File(target, "r+", locking=False) as file:
+        group = file[layout.ENTRY].create_group(GROUP)
+        group.attrs["NX_class"] = "NXcollection"
+        for name in COLUMNS:
+            values = [getattr(row, name) for row in rows]
+            if name in _NUMBERS:
+                group.create_dataset(name, data=np.asarray(values, np.float64))
+            elif name == "dry_run":
+                group.create_dataset(name, data=np.asarray(values, np.uint8))
+            else:
+                hdf.write_texts(group, name, np.asarray([v.encode() for v in values], "S"))
+
+
+def remove_journal(places: RunPlaces, disk: Disk) -> None:
+    """Remove what is in the closed archive now."""
+    disk.remove(_journal(places))
+
+
+def _journal(places: RunPlaces) -> Path:
+    return places.segments / _NAME
+
+
+def _journal_rows(path: Path) -> list[AlertRow]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    rows = []
+    for line in filter(None, lines):
+        try:
+            rows.append(AlertRow(**json.loads(line)))
+        except (ValueError, TypeError):
+            logger.debug("%s: a line was cut short", path)
+    return rows
+
+
+def _closed_rows(path: Path) -> list[AlertRow]:
+    try:
+        with hdf.reading(path) as file:
+            if GROUP not in file[layout.ENTRY]:
+                return []
+            group = file[layout.ENTRY][GROUP]
+            columns = []
+            for name in COLUMNS:
+                number = name in _NUMBERS or name == "dry_run"
+                values = hdf.plain(group, name)[:] if number else hdf.read_texts(group, name)
+                columns.append(values.tolist() if name in _NUMBERS else _texts(name, values))
+    except (FileNotFoundError, UnusableFileError):
+        return []
+    return [AlertRow(*values) for values in zip(*columns, strict=True)]
+
+
+def _texts(name: str, values: hdf.Array) -> list[object]:
+    return [bool(v) for v in values] if name == "dry_run" else list(hdf.strings(values))

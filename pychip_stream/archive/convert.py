@@ -1,0 +1,118 @@
+"""Conversion: a run as the objects of other packages, which are imported when asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
+
+
+def to_xarray(run: "Run") -> Any:
+    """Fractions, intervals and label maps as an `xarray.Dataset`.
+
+    Raises
+    ------
+    UsageError
+        If xarray is not installed.
+    """
+    try:
+        import xarray
+    except ImportError as error:
+        raise UsageError("to_xarray needs xarray; `pip install xarray`") from error
+    table, names = run.fractions, (*run.names, UNKNOWN)
+    values = np.moveaxis(run.intervals, 2, 0)
+    stack = label_stack(run)
+    return xarray.Dataset(
+        {
+            **{
+                key: (("frame", "class"), one, {"units": "", "long_name": meaning})
+                for key, one, meaning in zip(
+                    ("fraction", "low", "high"),
+                    values,
+                    ("phase fraction", "low end of 95 % interval", "high end of 95 % interval"),
+                    strict=True,
+                )
+            },
+            "label_map": (
+                ("frame", "row", "column"),
+                stack,
+                {"long_name": f"index into class; {NO_CHIP}: no chip there, or not labelled"},
+            ),
+        },
+        coords={
+            "frame": np.arange(run.count),
+            "class": list(names),
+            "time": ("frame", table["time_s"].to_numpy(float), {"units": "s"}),
+            "path": ("frame", table["path"].to_numpy(object)),
+            "index": ("frame", table["index"].to_numpy()),
+        },
+        attrs={
+            "run_id": run.run_id,
+            "scoring": run.scoring,
+            "start": run.start,
+            "source": str(run.path),
+        },
+    )
+
+
+def to_hyperspy(run: "Run") -> Any:
+    """Label maps as a HyperSpy signal: an image stack over time.
+
+    Raises
+    ------
+    UsageError
+        If HyperSpy is not installed.
+    """
+    try:
+        from hyperspy.signals import Signal2D
+    except ImportError as error:
+        raise UsageError("to_hyperspy needs HyperSpy; `pip install hyperspy`") from error
+    table, stack = run.fractions, label_stack(run)
+    edges, unit = _chip_edges(run)
+    time = table["time_s"].to_numpy(float)
+    over: dict[str, Any] = {"name": "frame", "size": len(stack), "navigate": True}
+    if len(time) > 1 and (np.diff(time) > 0).all():
+        over = {"name": "time", "axis": time, "units": "s", "navigate": True}
+    axes = [over] + [
+        {"name": name, "size": size, "scale": edge, "units": unit, "navigate": False}
+        for name, size, edge in zip(("y", "x"), stack.shape[1:], edges, strict=True)
+    ]
+    names = [*run.names, UNKNOWN]
+    signal = Signal2D(stack, axes=axes)
+    signal.metadata.General.title = f"{run.path.stem}: label maps"
+    signal.metadata.set_item("Pychip_stream.class_names", names)
+    signal.metadata.set_item("Pychip_stream.scoring", run.scoring)
+    for name, curve in zip(names, run.intervals[..., 0].T.copy(), strict=True):
+        signal.metadata.set_item(f"Pychip_stream.fractions.{name.replace('.', '_')}", curve)
+    return signal
+
+
+def label_stack(run: "Run") -> npt.NDArray[np.uint8]:
+    """(count, rows, columns) uint8 index into the names, their number means unknown.
+
+    NO_CHIP stands beyond a frame's grid and in frames that the scoring does not cover.
+    """
+    blocks = list(run.result_blocks(()))
+    grid = np.max([(0, 0), *(rows.grid for _, rows in blocks)], axis=0)
+    stack = np.full((run.count, *grid), NO_CHIP, np.uint8)
+    for numbers, rows in blocks:
+        stack[numbers, : rows.label_map.shape[1], : rows.label_map.shape[2]] = rows.label_map
+    return stack
+
+
+def _chip_edges(run: "Run") -> tuple[tuple[float, float], str]:
+    """Height and width of a chip in the unit of the first frame that has one."""
+    columns = run.columns("pixel_size", "unit", "chip_height", "chip_width")
+    known = np.flatnonzero(np.isfinite(columns["pixel_size"]) & (columns["unit"] != b""))
+    if not len(known):
+        return (1.0, 1.0), "chips"
+    first = int(known[0])
+    size = float(columns["pixel_size"][first])
+    edges = (int(columns["chip_height"][first]) * size, int(columns["chip_width"][first]) * size)
+    return edges, columns["unit"][first].decode("utf-8", "replace")

@@ -1,0 +1,417 @@
+"""Files: which a run has, what each says, and how a segment is written."""
+
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import yaml
+
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
+from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.layout import Table
+from pychip_stream.errors import ArchiveError
+
+_SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
+_SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
+_SCORING = re.compile(r"([0-9a-f]{8,64})\.h5")
+TEMPORARY = ".tmp"
+
+
+class Span(NamedTuple):
+    """Numbers of the published segments that a file holds, from `first` to `last`."""
+
+    first: int
+    last: int
+
+    @property
+    def name(self) -> str:
+        """File name of a segment."""
+        return f"seg-{self.first:08d}-{self.last:08d}.h5"
+
+    @classmethod
+    def parse(cls, name: str) -> "Span | None":
+        """Read a file name; None for other files."""
+        match = _SEGMENT.fullmatch(name)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    @property
+    def width(self) -> int:
+        """How many published segments it stands for."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlaces:
+    """Where the parts of a run lie.
+
+    Attributes
+    ----------
+    folder, name
+        Of the run.
+    renamed
+        The closed archive where it does not end in .h5.
+    """
+
+    folder: Path
+    name: str
+    renamed: Path | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> "RunPlaces":
+        """Find the run that RUN.h5, RUN.live.h5, RUN.segments or RUN stands for."""
+        if path.name in ("", ".."):
+            path = path.resolve()
+        name = path.name
+        for suffix in (".live.h5", ".segments", ".h5"):
+            if name.endswith(suffix) and name != suffix:
+                return cls(path.parent, name[: -len(suffix)])
+        return cls(path.parent, path.stem, path) if path.is_file() else cls(path.parent, name)
+
+    @property
+    def closed(self) -> Path:
+        """The merged archive."""
+        return self.renamed or self.folder / f"{self.name}.h5"
+
+    @property
+    def live(self) -> Path:
+        """View of a live run with virtual datasets, for other programs."""
+        return self.folder / f"{self.name}.live.h5"
+
+    @property
+    def segments(self) -> Path:
+        """Folder of the segments and support sets of a live run."""
+        return self.folder / f"{self.name}.segments"
+
+    @property
+    def lock(self) -> Path:
+        """File that the archiver holds locked."""
+        return self.folder / f"{self.name}.lock"
+
+    @property
+    def scorings(self) -> Path:
+        """Folder of scorings that are not merged yet."""
+        return self.folder / f"{self.name}.scorings"
+
+    def scoring(self, version: str) -> Path:
+        """File of a scoring that is not merged yet."""
+        return self.scorings / f"{version}.h5"
+
+    def segment(self, span: Span) -> Path:
+        """File of a segment."""
+        return self.segments / span.name
+
+    def support(self, version: str) -> Path:
+        """File of a support set of a live run."""
+        return self.segments / f"support-{version}.h5"
+
+    def spans(self) -> list[Span]:
+        """Every segment file there is, also superfluous ones, in order."""
+        return sorted(s for s in map(Span.parse, _names(self.segments)) if s is not None)
+
+    def support_versions(self) -> list[str]:
+        """Versions of the support sets that lie beside the segments."""
+        return [m[1] for m in map(_SUPPORT.fullmatch, _names(self.segments)) if m]
+
+    def scoring_versions(self) -> list[str]:
+        """Versions of the scorings that are not merged yet."""
+        return [m[1] for m in map(_SCORING.fullmatch, _names(self.scorings)) if m]
+
+    def temporaries(self) -> list[Path]:
+        """Files that a killed archiver left unfinished."""
+        found = [p for p in self.segments.glob(f"*{TEMPORARY}") if p.is_file()]
+        for final in (self.closed, self.live):
+            found += self.folder.glob(f"{_literal(final.name)}.*{TEMPORARY}")
+        return found
+
+
+def covering(spans: Iterable[Span], after: int = 0) -> list[Span]:
+    """Segments that count: compacted files stand for the narrower ones they were made of.
+
+    Parameters
+    ----------
+    after
+        Segments up to this number are in the merged archive.
+    """
+    chosen: list[Span] = []
+    reach = after
+    for span in sorted(spans, key=lambda s: (s.first, -s.last)):
+        if span.last > reach:
+            chosen.append(span)
+            reach = span.last
+    return chosen
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _literal(name: str) -> str:
+    """Name as a glob pattern that matches only itself."""
+    return re.sub(r"([*?\[])", r"[\1]", name)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One start of the archiver.
+
+    Attributes
+    ----------
+    number
+        From 1.
+    started
+        Seconds since 1970.
+    metadata
+        What the writer was told: config, versions, …
+    """
+
+    number: int
+    started: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration among what the writer was told; empty where there is none."""
+        try:
+            tree = yaml.safe_load(self.metadata.get("config", ""))
+        except yaml.YAMLError:
+            return {}
+        return tree if isinstance(tree, dict) else {}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What every file of a run says about the run.
+
+    Attributes
+    ----------
+    run_id
+        The same for the whole run.
+    name
+        Of the run.
+    first, last
+        Numbers of the published segments that the file holds.
+    sessions
+        Starts of the archiver that its frames come from.
+    """
+
+    run_id: str
+    name: str
+    first: int
+    last: int
+    sessions: tuple[Session, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One file of a run.
+
+    Attributes
+    ----------
+    path
+        The file.
+    kind
+        "run", "segment" or "scoring".
+    header
+        What it says about the run.
+    table
+        Core columns of the frame table; empty for a scoring.
+    scorings
+        By name.
+    superseded
+        Results of revisions that a later one replaced (merged archives only).
+    embeddings
+        One entry per encoder.
+    supports
+        Versions of the support sets in it.
+    default
+        Scoring to show, where the file says so.
+    """
+
+    path: Path
+    kind: str
+    header: Header
+    table: Table = field(repr=False)
+    scorings: dict[str, Rows] = field(repr=False)
+    superseded: Rows | None = field(default=None, repr=False)
+    embeddings: tuple[Rows, ...] = field(default=(), repr=False)
+    supports: tuple[str, ...] = ()
+    default: str = ""
+
+    def __len__(self) -> int:
+        return len(self.table["sequence"])
+
+
+KINDS = ("run", "segment")
+
+
+def read_part(path: Path, kinds: Sequence[str] = KINDS) -> Part:
+    """Read the tables of a file.
+
+    Raises
+    ------
+    UnusableFileError
+        If it is not such a file, or damaged.
+    OSError
+        If the system cannot read it.
+    """
+    with hdf.reading(path) as file:
+        return _read(file, path, kinds)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the bytes of a segment are a segment, however they were read before.
+
+    Raises
+    ------
+    OSError
+        If the system cannot read them.
+    """
+    try:
+        with hdf.reading_bytes(path.read_bytes()) as file:
+            _read(file, path, KINDS)
+    except UnusableFileError:
+        return False
+    return True
+
+
+def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
+    """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
+    with hdf.reading(path) as file:
+        return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)
+
+
+def part_of(path: Path, header: Header, block: Block) -> Part:
+    """Return what `read_part` would, for a segment that was just written."""
+    scorings = {}
+    if block.results is not None:
+        where = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
+        scorings[layout.ACQUIRED] = block.results.at(path, where)
+    embeddings = tuple(
+        rows.at(path, f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}")
+        for number, rows in enumerate(block.embeddings)
+    )
+    table = {name: block.table[name] for name in layout.CORE}
+    return Part(path, "segment", header, table, scorings, embeddings=embeddings)
+
+
+def segment_image(header: Header, block: Block) -> bytes:
+    """Bytes of a segment file."""
+    with hdf.new_image() as file:
+        entry = start_file(file, "segment", header)
+        write_block(entry, block)
+        return hdf.image(file)
+
+
+def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
+    """Give a segment its name; whole on disk from then on.
+
+    Raises
+    ------
+    OSError
+        If that fails; it can be tried again with the same bytes.
+    ArchiveError
+        If another file has the name.
+    """
+    try:
+        with disk.atomic(path, new=True) as temporary:
+            disk.write(temporary, image)
+    except FileExistsError as error:
+        # An earlier attempt may have come this far before something failed.
+        if path.read_bytes() != image:
+            raise ArchiveError(
+                f"{path}: was written by another archiver; stop one of them"
+            ) from error
+        disk.sync_folder(path.parent)
+
+
+def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:
+    """Write what every file of a run begins with; returns its entry."""
+    hdf.mark(file, kind)
+    file.attrs["NX_class"] = "NXroot"
+    file.attrs["default"] = layout.ENTRY
+    entry = file.create_group(layout.ENTRY)
+    entry.attrs["NX_class"] = "NXentry"
+    entry.attrs["first_segment"] = header.first
+    entry.attrs["last_segment"] = header.last
+    hdf.write_text(entry, "run_id", header.run_id)
+    hdf.write_text(entry, "title", header.name)
+    sessions = hdf.collection(entry, layout.SESSIONS)
+    for session in header.sessions:
+        group = hdf.collection(sessions, f"{session.number:04d}")
+        group.create_dataset("started", data=float(session.started)).attrs["units"] = "s"
+        for key, text in session.metadata.items():
+            hdf.write_text(group, _plain_name(key), text)
+    return entry
+
+
+@lru_cache(maxsize=1)
+def installed_versions() -> str:
+    """Versions of this package and of everything it needs, as JSON."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    try:
+        required = metadata.requires("pychip-stream") or []
+    except metadata.PackageNotFoundError:
+        required = []
+    for line in ("pychip-stream", *required):
+        name = re.match(r"[A-Za-z0-9._-]+", line)
+        if name is not None and "extra ==" not in line:
+            with suppress(metadata.PackageNotFoundError):
+                found[name[0]] = metadata.version(name[0])
+    return json.dumps(found)
+
+
+def _plain_name(key: str) -> str:
+    name = key.replace("/", "_").strip(". ")
+    return f"_{name}" if not name or name == "started" else name
+
+
+def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
+    kind = hdf.check_mark(file, kinds)
+    entry = hdf.subgroup(file, layout.ENTRY)
+    group = hdf.subgroup(entry, layout.SCORINGS)
+    table = layout.join_tables([], layout.CORE)
+    if layout.FRAMES in entry:
+        table = layout.read_table(hdf.subgroup(entry, layout.FRAMES), layout.CORE)
+    embeddings = entry.get(layout.EMBEDDINGS, {})
+    superseded = layout.SUPERSEDED in entry
+    return Part(
+        path=path,
+        kind=kind,
+        header=_read_header(entry),
+        table=table,
+        scorings={name: read_rows(hdf.subgroup(group, name), path) for name in group},
+        superseded=read_rows(entry[layout.SUPERSEDED], path) if superseded else None,
+        embeddings=tuple(read_rows(hdf.subgroup(embeddings, name), path) for name in embeddings),
+        supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
+        default=hdf.attribute_text(group, "default"),
+    )
+
+
+def _read_header(entry: h5py.Group) -> Header:
+    sessions = []
+    if layout.SESSIONS in entry:
+        group = hdf.subgroup(entry, layout.SESSIONS)
+        for name in group:
+            one = hdf.subgroup(group, name)
+            texts = {key: hdf.read_text(one, key) for key in one if key != "started"}
+            sessions.append(Session(int(name), float(hdf.plain(one, "started")[()]), texts))
+    return Header(
+        run_id=hdf.read_text(entry, "run_id"),
+        name=hdf.read_text(entry, "title"),
+        first=int(entry.attrs["first_segment"]),
+        last=int(entry.attrs["last_segment"]),
+        sessions=tuple(sessions),
+    )

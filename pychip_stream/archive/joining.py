@@ -1,0 +1,413 @@
+"""Closing: a run becomes one file, and what it was made of goes."""
+
+import logging
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from pychip_stream.archive import alert_journal, hdf, layout, nexus
+from pychip_stream.archive.blocks import Block, RowsWriter
+from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.files import (
+    Header,
+    Part,
+    RunPlaces,
+    Span,
+    covering,
+    is_whole,
+    part_of,
+    segment_image,
+    start_file,
+)
+from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
+from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.scorings import default_scoring, forget_default
+from pychip_stream.archive.support_sets import GROUP
+from pychip_stream.errors import ArchiveError
+
+_PIECE_BYTES = 48 << 20
+_SPARE_BYTES = 8 << 20
+_CLASSES = ("class_names", "class_colors")
+
+logger = logging.getLogger(__name__)
+
+
+def block_of_parts(catalog: Catalog) -> Block:
+    """Join the segments of a catalog in memory, in order of time; nothing is left out."""
+    table = catalog.full_table()
+    order = layout.in_order(table)
+    good = table["sequence"][order[table["status"][order] == b"ok"]]
+    names = catalog.class_names(ACQUIRED)
+    selection, present = catalog.results(ACQUIRED, good)
+    if not present.all():
+        raise UnusableFileError("lacks results of some of its frames")
+    results = selection.read(names) if len(selection) else None
+    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
+    return Block(layout.take(table, order), results, tuple(embeddings))
+
+
+def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default: str) -> Header:
+    """Write everything that a run holds into one new file and check it.
+
+    Parameters
+    ----------
+    target
+        Temporary name; synced by the caller.
+    supports
+        Files of support sets that no part holds yet.
+    default
+        Scoring to show.
+
+    Raises
+    ------
+    ArchiveError
+        If there is too little space, or what was written cannot be read back.
+    OSError
+        If the disk fails.
+    """
+    _check_space(catalog, target)
+    header = merged_header(catalog.parts)
+    table = catalog.full_table()
+    old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
+    current = table["sequence"][catalog.classified]
+    replaced = table["sequence"][old[table["status"][old] == b"ok"]]
+    ordered = layout.take(table, np.concatenate([catalog.order, old]))
+    written = Checksums()
+    with hdf.new_file(target) as file:
+        entry = start_file(file, "run", header)
+        nexus.describe_entry(entry, table["time"][catalog.classified])
+        frames = entry.create_group(layout.FRAMES)
+        layout.write_table(frames, ordered)
+        hdf.name_rows(frames, "sequence")
+        _copy_supports(entry, catalog, supports)
+        _write_scorings(entry, catalog, written, default)
+        if len(replaced):
+            selection, _ = catalog.results(ACQUIRED, replaced)
+            group = entry.create_group(layout.SUPERSEDED)
+            _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
+        _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
+        file.flush()
+    _verify(target, ordered, written)
+    return header
+
+
+def merged_header(parts: Sequence[Part]) -> Header:
+    """Header of what is made of several parts."""
+    first, last = parts[0].header, parts[-1].header
+    sessions = {s.number: s for part in parts for s in part.header.sessions}
+    return Header(
+        run_id=last.run_id,
+        name=last.name,
+        first=first.first,
+        last=last.last,
+        sessions=tuple(sessions[number] for number in sorted(sessions)),
+    )
+
+
+def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, default: str) -> None:
+    group = hdf.collection(entry, layout.SCORINGS)
+    group.attrs["default"] = default
+    table, rows = catalog.table, catalog.classified
+    for name in catalog.scoring_names:
+        selection, present = catalog.results(name, table["sequence"][rows])
+        if len(selection):
+            target, class_names = group.create_group(name), catalog.class_names(name)
+            _write_rows(target, selection, class_names, written)
+            colors = _colors(entry, table["support_version"][rows][::-1], name)
+            curve = nexus.Curve(
+                table["time"][rows[present]], selection.intervals(class_names), class_names, colors
+            )
+            fractions = target.create_group(layout.FRACTIONS)
+            nexus.write_curve(fractions, curve)
+            nexus.write_label_view(
+                target.create_group(layout.LABEL_MAPS), target["label_map"], fractions["time"],
+                class_names,
+            )  # fmt: skip
+            target.attrs["default"] = layout.FRACTIONS
+            if provenance := catalog.provenance(name):
+                hdf.write_text(target, layout.PROVENANCE, provenance)
+    if default in group:
+        nexus.show(entry, group[default])
+
+
+def _colors(entry: h5py.Group, newest_first: Array, scoring: str) -> dict[str, str]:
+    """Colours of the classes: those of the newest support set that has them."""
+    used = hdf.strings(pd.unique(newest_first.astype(object)))
+    colors: dict[str, str] = {}
+    supports = entry[layout.SUPPORTS]
+    for version in (scoring, *used, *supports):
+        if version in supports:
+            names, values = (hdf.strings(hdf.read_texts(supports[version], n)) for n in _CLASSES)
+            colors = dict(zip(names, values, strict=True)) | colors
+    return colors
+
+
+def _write_rows(
+    group: h5py.Group, selection: Selection, names: tuple[str, ...], written: Checksums
+) -> None:
+    """Copy frames, some at a time; of embeddings there are no names."""
+    whole = selection.rows(names)
+    writer = RowsWriter(group, whole, whole.grid, written.put)
+    per_chip = 4 * len(names) + 4 if names else 2 * max(whole.encoder[1], 1)
+    for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1)):
+        writer.write(piece.read(names, whole.kept, whole.grid))
+
+
+def _write_embeddings(
+    entry: h5py.Group, catalog: Catalog, sequence: Array, written: Checksums
+) -> None:
+    group = hdf.collection(entry, layout.EMBEDDINGS)
+    for number, encoder in enumerate(catalog.encoders()):
+        selection, _ = catalog.embeddings(encoder, sequence)
+        _write_rows(group.create_group(f"encoder_{number}"), selection, (), written)
+
+
+def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, Path]) -> None:
+    group = hdf.collection(entry, layout.SUPPORTS)
+    for version, path in supports.items():
+        try:
+            with hdf.reading(path) as source:
+                source.copy(source[GROUP], group, version)
+        except UnusableFileError as error:
+            logger.error("%s: %s; the run is kept without it", path, error)
+    for part in (*catalog.parts, *catalog.scorings.values()):
+        missing = [version for version in part.supports if version not in group]
+        if missing:
+            with hdf.reading(part.path) as source:
+                for version in missing:
+                    found = source[layout.ENTRY][layout.SUPPORTS][version]
+                    source.copy(found, group, version)
+
+
+def _check_space(catalog: Catalog, target: Path) -> None:
+    needed = sum(p.path.stat().st_size for p in (*catalog.parts, *catalog.scorings.values()))
+    free = shutil.disk_usage(target.parent).free
+    if free < needed + needed // 20 + _SPARE_BYTES:
+        raise ArchiveError(
+            f"{target.parent}: {needed / 1e6:.0f} MB are needed to merge the run, "
+            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
+            "start and stop the run again"
+        )
+
+
+def _verify(path: Path, table: Table, written: Checksums) -> None:
+    try:
+        with hdf.reading(path) as file:
+            found = layout.read_table(file[layout.ENTRY][layout.FRAMES])
+            for name, values in table.items():
+                same = found[name] == values
+                if values.dtype.kind == "f":
+                    same |= np.isnan(found[name]) & np.isnan(values)
+                if not np.all(same):
+                    raise UnusableFileError(f"column {name} is not what was written")
+            written.check(file)
+    except UnusableFileError as error:
+        raise ArchiveError(
+            f"{path}: {error}; the merged archive is not used and the segments stay, look after "
+            "the disk"
+        ) from error
+
+
+FAN_IN = 16
+MAX_FRAMES = 1536
+MAX_BYTES = 192 << 20
+GRACE_S = 30.0
+"""Readers that have just listed the narrow files get this long to read them."""
+
+
+class Compactor:
+    """Knows the segments of a run and joins the newest ones where enough have come together.
+
+    Parameters
+    ----------
+    parts
+        Files of the run at the start; kept up to date in `parts`.
+    """
+
+    def __init__(
+        self, places: RunPlaces, files: FileCatalog, disk: Disk, parts: list[Part]
+    ) -> None:
+        self._places = places
+        self._files = files
+        self._disk = disk
+        self._leaving: deque[tuple[float, Path]] = deque()
+        self.parts = list(parts)
+
+    def add(self, part: Part) -> bool:
+        """Count a new segment; whether older ones went into another file.
+
+        Raises
+        ------
+        OSError
+            If the joined file cannot be written; nothing is lost.
+        """
+        self.parts.append(part)
+        self._files.adopt(part)
+        self._remove_old()
+        moved = False
+        while group := _ready(self.parts):
+            joined = self._join(group)
+            first = self.parts.index(group[0])
+            self.parts[first : first + len(group)] = [joined]
+            self._leaving.extend((time.monotonic(), old.path) for old in group)
+            moved = True
+        return moved
+
+    def _join(self, group: list[Part]) -> Part:
+        block = block_of_parts(Catalog(self._places, group))
+        header = merged_header(group)
+        path = self._places.segment(Span(header.first, header.last))
+        with self._disk.atomic(path, new=True) as temporary:
+            self._disk.write(temporary, segment_image(header, block))
+        part = part_of(path, header, block)
+        self._files.adopt(part)
+        return part
+
+    def _remove_old(self) -> None:
+        while self._leaving and time.monotonic() - self._leaving[0][0] > GRACE_S:
+            self._disk.remove(self._leaving.popleft()[1])
+
+
+def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
+    """Segments that a wider file or the merged archive stands for."""
+    base = next((p for p in catalog.parts if p.kind == "run"), None)
+    spans = places.spans()
+    chosen = covering(spans, base.header.last if base else 0)
+    used = {p.path for p in catalog.parts}
+    if any(places.segment(span) not in used for span in chosen):
+        return []  # something cannot be read; then nothing goes
+    reach = max([0, *(p.header.last for p in catalog.parts)])
+    return [span for span in spans if span not in chosen and span.last <= reach]
+
+
+def _ready(parts: list[Part]) -> list[Part]:
+    """Return the newest FAN_IN segments, if they are of one width and not too large."""
+    group = parts[-FAN_IN:]
+    if len(group) < FAN_IN or any(part.kind != "segment" for part in group):
+        return []
+    if len({part.header.last - part.header.first for part in group}) > 1:
+        return []
+    if any(b.header.first != a.header.last + 1 for a, b in pairwise(group)):
+        return []  # the joined file would stand for one that it does not hold
+    if sum(map(len, group)) > MAX_FRAMES:
+        return []
+    return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []
+
+
+def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
+    """Merge everything that a run holds into its one file; only then remove the rest.
+
+    Raises
+    ------
+    ArchiveError
+        If the merged file is not what it should be; everything stays.
+    OSError
+        If the disk fails; everything stays.
+    """
+    catalog = files.refresh()
+    if set_aside(files, disk):
+        catalog = files.refresh()
+    default = default_scoring(catalog)
+    sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
+    added = bool(sidelong) or alert_journal.has_journal(places)
+    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and added):
+        _write_merged(places, catalog, default, disk)
+        alert_journal.remove_journal(places, disk)
+    for span in places.spans():
+        disk.remove(places.segment(span))
+    for version in places.support_versions():
+        disk.remove(places.support(version))
+    with suppress(OSError):
+        places.segments.rmdir()  # stays if something was set aside
+    disk.remove(places.live)
+    for version, before in sidelong.items():
+        # One that came meanwhile is not in the archive yet and stays.
+        if places.scoring(version).stat() == before:
+            disk.remove(places.scoring(version))
+    forget_default(places, default, disk)
+    with suppress(OSError):
+        places.scorings.rmdir()
+
+
+def merge_scorings(path: str | Path, disk: Disk | None = None) -> Path:
+    """Write the scorings that lie beside a closed run into its one file.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    ArchiveError
+        If the run is not there, is being written, or cannot be merged; it stays as it is.
+    """
+    places = RunPlaces.of(Path(path))
+    files = FileCatalog(places)
+    files.refresh()
+    with RunLock(places.lock):
+        try:
+            merge_run(places, files, disk or Disk())
+        except OSError as error:
+            raise ArchiveError(f"{places.closed}: cannot be merged ({reason(error)})") from error
+    return places.closed
+
+
+def remove_run(path: str | Path, disk: Disk | None = None) -> None:
+    """Remove a run with everything that belongs to it; nothing, where there is none.
+
+    Raises
+    ------
+    ArchiveError
+        If it is being written, cannot be removed, or is something else.
+    """
+    places, disk = RunPlaces.of(Path(path)), disk or Disk()
+    if not (places.closed.exists() or places.segments.exists()):
+        return
+    FileCatalog(places).refresh()
+    with RunLock(places.lock):
+        for part in (places.live, places.scorings, places.segments, places.closed):
+            if part.exists() and not disk.remove(part):
+                raise ArchiveError(f"{part}: cannot be removed now; close what has it open")
+
+
+def set_aside(files: FileCatalog, disk: Disk) -> bool:
+    """Rename damaged segments; their frames are to be done again.
+
+    Returns
+    -------
+    Whether there were any.
+
+    Raises
+    ------
+    ArchiveError
+        If one is whole after all: then the disk, or the way to it, is at fault.
+    OSError
+        If one cannot be renamed.
+    """
+    damaged = [path for path in files.damaged if Span.parse(path.name) is not None]
+    for path in damaged:
+        why = files.damaged.pop(path)
+        if is_whole(path):
+            raise ArchiveError(f"{path}: cannot be read now ({why}); look after the disk")
+        logger.error(
+            "%s: %s; set aside as %s.damaged, its frames will be analysed again",
+            path, why, path.name,
+        )  # fmt: skip
+        disk.replace(path, path.with_name(path.name + ".damaged"))
+    return bool(damaged)
+
+
+def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk) -> None:
+    supports = {version: places.support(version) for version in places.support_versions()}
+    with disk.atomic(places.closed) as temporary:
+        merge(catalog, temporary, supports, default)
+        alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))

@@ -1,0 +1,32 @@
+"""`run`: the services of a configuration."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pychip_stream import config as configuration
+from pychip_stream.cli.options import Json
+from pychip_stream.cli.output import report, say
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration file")],
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="form of the log on standard error")
+    ] = "text",
+    as_json: Json = False,
+) -> None:
+    """Run the services of a config; Ctrl-C stops them in order."""
+    config = configuration.load(path)
+    from pychip_stream.cli.session import Session
+
+    session = Session(config, log_format)
+    if config.sees_frames and not config.watch.root.is_dir() and log_format == "text":
+        say(f"watch.root {config.watch.root}: not there yet; waiting for it (misspelt in {path}?)")
+    session.run()
+    summary = session.summary()
+    failed = summary["failed"]
+    count = len(failed) if isinstance(failed, list) else 0
+    text = f"{summary['run']}: {summary['frames']} frames, {count} failed"
+    report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")

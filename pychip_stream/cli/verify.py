@@ -1,0 +1,85 @@
+"""`verify`: labels of a run computed once more."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pychip_stream.cli.options import EncoderOfRun, Frames, Json, RunPath, Scoring
+from pychip_stream.cli.output import choose_scoring, progress, report
+from pychip_stream.errors import ArchiveError, UsageError
+
+if TYPE_CHECKING:
+    from pychip_stream.analysis.verification import Verification
+
+
+def verify(
+    path: RunPath,
+    frames: Frames = None,
+    sample: Annotated[int, typer.Option(min=0, help="number of frames; 0: all")] = 20,
+    scoring: Scoring = None,
+    encoder: EncoderOfRun = None,
+    seed: Annotated[int, typer.Option(help="of the random sample")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compute labels again from the source frames and report how far they agree."""
+    from pychip_stream.analysis.rescoring import encoder_finder
+    from pychip_stream.analysis.verification import verify as verify_run
+    from pychip_stream.archive.run import open_run
+
+    run = choose_scoring(open_run(path), scoring)
+    root = frames or run.root
+    if root is None or not root.is_dir():
+        raise UsageError(
+            f"{root or path}: the frames are not there; say with --frames ROOT where they are"
+        )
+    with progress("verifying") as told:
+        outcome = verify_run(
+            run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
+        )
+    document = _verification(path, outcome)
+    report(document, as_json=as_json, text=_verified_text(path, outcome))
+    if not outcome.passed:
+        raise ArchiveError(f"{path}: {_why_failed(outcome)}")
+
+
+def _verification(path: Path, outcome: "Verification") -> dict[str, object]:
+    return {
+        "run": str(path),
+        "scoring": outcome.scoring,
+        "sampled": len(outcome.checks),
+        "compared": outcome.compared,
+        "agreement": outcome.agreement,
+        "missing": [c.path for c in outcome.with_problem("missing")],
+        "changed": [c.path for c in outcome.with_problem("changed")],
+        "frames": [
+            {
+                "path": c.path,
+                "index": c.index,
+                "chips": c.chips,
+                "agreeing": c.agreeing,
+                "problem": c.problem,
+            }
+            for c in outcome.checks
+        ],
+    }
+
+
+def _verified_text(path: Path, outcome: "Verification") -> str:
+    lines = [f"{c.path}: {c.problem}" for c in outcome.checks if c.problem]
+    lines.append(
+        f"{path}: {100 * outcome.agreement:.3f} % of the labels agree "
+        f"({outcome.compared} of {len(outcome.checks)} frames compared)"
+        if outcome.compared
+        else f"{path}: none of {len(outcome.checks)} frames could be compared"
+    )
+    return "\n".join(lines)
+
+
+def _why_failed(outcome: "Verification") -> str:
+    changed = len(outcome.with_problem("changed"))
+    if changed:
+        return f"{changed} of the frames are not the files that were analysed"
+    if not outcome.compared:
+        return "no frame could be compared; is --frames the right folder?"
+    return f"only {100 * outcome.agreement:.2f} % of the labels agree"

@@ -1,0 +1,151 @@
+"""Quantities: the numbers that a run measures, each declared once, here or by a plug-in.
+
+From the declaration alone a quantity of frames is measured by the worker, told on the wire, kept
+in the archive, plotted, exported and watched by alert rules.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.records import FrameResult
+from pychip_stream.plugins import Registry
+
+logger = logging.getLogger(__name__)
+
+Measure = Callable[[Frame, FrameResult], float | None]
+
+_SAMPLE = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A measured number.
+
+    Attributes
+    ----------
+    name
+        In archives, tables and messages; letters, digits and underscores, with the unit last
+        where it has one ("exposure_s").
+    unit
+        As NeXus spells it ("s", "count", "degC"); empty for a plain number.
+    meaning
+        In a few words, for people.
+    plotted
+        Whether pages offer it as a curve.
+    watched
+        Whether alert rules may watch it.
+    smoothed
+        Alert rules look at the median of so many frames.
+    measure
+        Gives the value for a frame and what it was classified as, None or NaN where it has
+        none; None for what is not measured on frames.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    plotted: bool = True
+    watched: bool = True
+    smoothed: int = 1
+    measure: Measure | None = None
+
+    def tell(self, value: float) -> str:
+        """Write a value with its unit."""
+        return f"{value:.4g} {self.unit}".rstrip()
+
+
+@lru_cache(maxsize=1)
+def _intensity(frame: Frame) -> tuple[float, float, float]:
+    """Mean, 1st and 99th percentile of a sample of the finite pixels, in counts."""
+    step = max(int(np.sqrt(frame.pixels.size / _SAMPLE)), 1)
+    sample: npt.NDArray[np.float64] = frame.pixels[::step, ::step].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return (0.0, 0.0, 0.0)
+    low, high = np.percentile(sample, (1, 99))
+    return (float(sample.mean()), float(low), float(high))
+
+
+OF_FRAMES = Registry[Quantity](
+    "pychip_stream.quantities",
+    (
+        Quantity(
+            "intensity_mean", "count", "mean of the frame",
+            measure=lambda frame, _: _intensity(frame)[0],
+        ),
+        Quantity(
+            "intensity_p1", "count", "1st percentile of the frame", plotted=False,
+            measure=lambda frame, _: _intensity(frame)[1],
+        ),
+        Quantity(
+            "intensity_p99", "count", "99th percentile of the frame", plotted=False,
+            measure=lambda frame, _: _intensity(frame)[2],
+        ),
+        Quantity(
+            "drift", "", "how far the chips moved from the examples; 1 is a class's border",
+            smoothed=8, measure=lambda _, result: result.drift,
+        ),
+        Quantity(
+            "exposure_s", "s", "exposure time of the frame",
+            measure=lambda frame, _: frame.exposure_s,
+        ),
+    ),
+)  # fmt: skip
+"""Quantities of one frame, in the order in which tables hold them."""
+
+OF_RUNS = (
+    Quantity("backlog", "", "frames seen and not archived"),
+    Quantity("latency", "s", "from the sight of the newest frame to its result"),
+    Quantity("silence", "s", "since the last new frame"),
+    Quantity("failed", "", "frames that could not be analysed"),
+    Quantity("missing", "", "frames missing in in-situ series"),
+    Quantity("troubled", "", "services that are not well"),
+)
+"""Quantities of a run as it goes on."""
+
+FRACTIONS = ("fraction", "unknown")
+"""Shares of the newest frame that rules watch; a fraction is that of a named class."""
+
+
+def measure(frame: Frame, result: FrameResult) -> dict[str, float]:
+    """Measure every quantity of a frame that has a value.
+
+    A measure of another package that fails costs its value, not the frame, and is said once.
+    """
+    found = {}
+    for quantity in OF_FRAMES:
+        if quantity.measure is None:
+            continue
+        try:
+            value = quantity.measure(frame, result)
+        except Exception as error:
+            _say_once(quantity.name, f"{type(error).__name__}: {error}")
+            continue
+        if value is not None and np.isfinite(value):
+            found[quantity.name] = float(value)
+    return found
+
+
+@lru_cache(maxsize=100)
+def _say_once(name: str, error: str) -> None:
+    logger.error("quantity %s cannot be measured (%s)", name, error)
+
+
+def watched() -> tuple[str, ...]:
+    """Names of everything that alert rules can watch."""
+    frames = tuple(q.name for q in OF_FRAMES if q.watched)
+    return (*FRACTIONS, *frames, *(q.name for q in OF_RUNS))
+
+
+def tell(name: str, value: float) -> str:
+    """Write a value of what rules watch, with its unit."""
+    if name in FRACTIONS:
+        return f"{value:.1%}"
+    quantity: Quantity = next(q for q in (*OF_FRAMES, *OF_RUNS) if q.name == name)
+    return quantity.tell(value)

@@ -1,0 +1,162 @@
+"""Frame records: what one classified frame leaves behind."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import ArchiveError
+
+
+class Fraction(NamedTuple):
+    """Share of a frame's chips in a class, with its 95 % interval; all within 0…1."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """A frame under one support set.
+
+    Attributes
+    ----------
+    names
+        The K class names of the support set, without "unknown".
+    label_map
+        (rows, columns) uint8 index into `names`; K means unknown.
+    probabilities
+        (rows, columns, K) float32, calibrated, summing to 1 over the classes.
+    distances
+        (rows, columns, K) float32 distance to each class in units of its spread.
+    novelty
+        (rows, columns) float32, how unlike the examples; above 1 the chip is rejected.
+    intervals
+        (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown.
+    support_version
+        Version of the support set.
+    drift
+        How far the class that moved most has gone from where the support frame showed it: at
+        1 its typical chip stands on the border to another class; NaN where it was not measured.
+    """
+
+    names: tuple[str, ...]
+    label_map: npt.NDArray[np.uint8] = field(repr=False)
+    probabilities: npt.NDArray[np.float32] = field(repr=False)
+    distances: npt.NDArray[np.float32] = field(repr=False)
+    novelty: npt.NDArray[np.float32] = field(repr=False)
+    intervals: npt.NDArray[np.float64] = field(repr=False)
+    support_version: str = ""
+    drift: float = float("nan")
+
+    @property
+    def labels(self) -> npt.NDArray[np.str_]:
+        """(rows, columns) class names, or "unknown"."""
+        return np.asarray((*self.names, UNKNOWN))[self.label_map]
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """(rows, columns) probability of the most probable class."""
+        return np.asarray(self.probabilities.max(axis=-1), dtype=np.float32)
+
+    @property
+    def fractions(self) -> dict[str, Fraction]:
+        """Fraction and interval of every class and of "unknown"."""
+        return {
+            name: Fraction(*(float(v) for v in row))
+            for name, row in zip((*self.names, UNKNOWN), self.intervals, strict=True)
+        }
+
+
+Status = Literal["ok", "failed"]
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameRecord:
+    """One frame that was classified, or the reason why it was not.
+
+    Attributes
+    ----------
+    frame
+        Which frame, and which bytes were read; its time is as fine as is known.
+    content_hash
+        Of the bytes that were read.
+    read, classified
+        When that was done, in seconds since 1970; NaN where unknown.
+    pixel_size, unit
+        Edge of a pixel in `unit`, where known.
+    shape
+        (H, W) of the frame in pixels.
+    chip_size
+        (width, height) of a chip in pixels.
+    status, reason
+        "failed" with the reason in one line, else "ok".
+    measured
+        Quantities of the frame by name (`domain.quantities`); what is not known is left out.
+    embeddings
+        (rows, columns, D) float16, or None.
+    result
+        Of the classification; None only for failed frames.
+    encoder_hash
+        Of the weights that made the embeddings.
+    device
+        Where the encoder ran and in which precision, for example "cpu/bfloat16".
+
+    Raises
+    ------
+    ArchiveError
+        If the parts contradict each other.
+    """
+
+    frame: FrameRef
+    content_hash: str = ""
+    read: float = float("nan")
+    classified: float = float("nan")
+    pixel_size: float | None = None
+    unit: str | None = None
+    shape: tuple[int, int] = (0, 0)
+    chip_size: tuple[int, int] = (0, 0)
+    status: Status = "ok"
+    reason: str = ""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    embeddings: npt.NDArray[np.float16] | None = field(default=None, repr=False)
+    result: FrameResult | None = field(default=None, repr=False)
+    encoder_hash: str = ""
+    device: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.status == "ok") != (self.result is not None):
+            raise ArchiveError(f"{self.frame}: a frame has a result or failed, not both")
+        if self.result is None:
+            return
+        grid = self.result.label_map.shape
+        if len(grid) != 2 or 0 in grid:
+            raise ArchiveError(f"{self.frame}: a label map of shape {grid} has no chips")
+        if self.embeddings is not None and (
+            self.embeddings.ndim != 3 or self.embeddings.shape[:2] != grid
+        ):
+            raise ArchiveError(
+                f"{self.frame}: embeddings of shape {self.embeddings.shape} do not fit "
+                f"the {grid[0]} x {grid[1]} chips"
+            )
+
+    @classmethod
+    def failed(cls, frame: FrameRef, reason: str, *, read: float) -> "FrameRecord":
+        """Record of a frame that could not be analysed; `read` is when that was begun."""
+        line = " ".join(reason.split())
+        return cls(frame=frame, read=read, classified=time.time(), status="failed", reason=line)
+
+    @property
+    def time(self) -> float:
+        """When the frame was taken, as well as is known, in seconds since 1970."""
+        frame = self.frame
+        candidates = (frame.time, frame.mtime_ns * 1e-9, frame.seen, self.classified)
+        return next((t for t in candidates if np.isfinite(t) and t > 0), 0.0)

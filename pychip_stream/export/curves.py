@@ -1,0 +1,177 @@
+"""Plots: the fractions over time, as vector graphics and as pixels."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.archive.disk import writing
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.errors import ArchiveError
+from pychip_stream.export.kinds import ExportKind
+from pychip_stream.export.pictures import Rgb
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from pychip_stream.archive.nexus import Curve
+    from pychip_stream.archive.run import Run
+
+_MAX_POINTS = 2000
+
+
+def curve_of(run: Run) -> Curve:
+    """Return the fractions of a run under its scoring, its time from the first frame on."""
+    from pychip_stream.archive.nexus import Curve
+
+    time_s = run.fractions["time_s"].to_numpy(float)
+    return Curve(time_s, run.intervals, (*run.names, UNKNOWN), run.colors)
+
+
+def export_svg(run: Run, path: str | Path) -> None:
+    """Draw the fractions over time with their bands, and the newest frame as bars.
+
+    Raises
+    ------
+    ArchiveError
+        If no frame was classified, the run cannot be read, or the file cannot be written.
+    """
+    if run.count == 0:
+        raise ArchiveError(f"{run.path}: has no classified frame to draw")
+    figure = curves(curve_of(run))
+    with writing(Path(path)) as temporary:
+        temporary.write_bytes(svg_bytes(figure))
+
+
+SVG = ExportKind(
+    "svg", "curves and bar chart", ".svg", "image/svg+xml",
+    lambda source, path, _: export_svg(source.run, path), label="svg", strict=True,
+)  # fmt: skip
+
+
+def curves(curve: Curve) -> Figure:
+    """Draw the fractions over time with their bands, and the newest frame as bars."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 1))
+    _draw_curves(left, curve)
+    left.legend(loc="best", frameon=False)
+    _bars(right, curve)
+    return figure
+
+
+class Panel(NamedTuple):
+    """Curves as pixels, and where the time is on them.
+
+    Attributes
+    ----------
+    picture
+        (H, W, 3).
+    area
+        Top, bottom, left and right of the axes in pixels.
+    start, pixels_per_s
+        Where time 0 is, and the scale.
+    """
+
+    picture: Rgb
+    area: tuple[int, int, int, int]
+    start: float
+    pixels_per_s: float
+
+
+def curve_panel(curve: Curve, height: int) -> Panel:
+    """Draw the fractions over time, `height` pixels high, with the legend below."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    dpi = 100 * height / 480
+    figure = Figure(figsize=(5.6, height / dpi), dpi=dpi, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    divisor = _draw_curves(axes, curve)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    picture = drawn[:height, :, :3].copy()
+    if picture.shape[0] < height:
+        missing = height - picture.shape[0]
+        picture = np.pad(picture, ((0, missing), (0, 0), (0, 0)), constant_values=255)
+    full, box = figure.bbox.height, axes.bbox
+    start, _ = axes.transData.transform((0.0, 0.0))
+    later, _ = axes.transData.transform((1.0 / divisor, 0.0))
+    area = (round(full - box.y1), round(full - box.y0), round(box.x0), round(box.x1))
+    return Panel(picture, area, float(start), float(later - start))
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """Return a figure as svg with its texts as texts."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pychip-stream"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def thinned(curve: Curve) -> Curve:
+    """At most some 2,000 frames, extremes of every class kept."""
+    count = len(curve.time)
+    if count <= _MAX_POINTS:
+        return curve
+    buckets = max(_MAX_POINTS // (2 * len(curve.class_names)), 1)
+    edges = np.linspace(0, count, buckets + 1).astype(int)
+    chosen = {0, count - 1}
+    for values in curve.intervals[..., 0].T:
+        for start, stop in pairwise(edges):
+            piece = values[start:stop]
+            if np.isfinite(piece).any():
+                chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
+    few = sorted(chosen)
+    return curve._replace(time=curve.time[few], intervals=curve.intervals[few])
+
+
+def _draw_curves(axes: Axes, curve: Curve) -> float:
+    """Draw the curves; returns the seconds in the unit of the time axis."""
+    few = thinned(curve)
+    unit, divisor = _time_unit(few.time)
+    time = few.time / divisor
+    marker = "o" if len(time) < 3 else None
+    for code, name in enumerate(few.class_names):
+        value, low, high = few.intervals[:, code].T
+        color = few.colors[name]
+        axes.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
+        axes.plot(time, value, color=color, label=_literal(name), linewidth=1.5, marker=marker)
+    axes.set(xlabel=f"time ({unit})", ylabel="phase fraction", ylim=(0, 1))
+    return divisor
+
+
+def _bars(axes: Axes, curve: Curve) -> None:
+    values, low, high = curve.intervals[-1].T
+    names = curve.class_names
+    places = np.arange(len(names))
+    axes.bar(places, values, color=[curve.colors[n] for n in names])
+    spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
+    axes.errorbar(places, values, yerr=spread, fmt="none", ecolor="black", capsize=4)
+    axes.set_xticks(places, [_literal(n) for n in names], rotation=30, ha="right")
+    axes.set(ylim=(0, 1), title=f"frame {len(curve.time) - 1}")
+
+
+def _time_unit(seconds: npt.NDArray[np.float64]) -> tuple[str, float]:
+    span = float(seconds[-1] - seconds[0]) if len(seconds) else 0.0
+    if span > 7200:
+        return "h", 3600.0
+    return ("min", 60.0) if span > 300 else ("s", 1.0)
+
+
+def _literal(text: str) -> str:
+    """Keep matplotlib from reading mathematics or a hidden legend entry into a name."""
+    return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")

@@ -1,0 +1,127 @@
+"""Export kind: what there is to know of a kind of file that can be had of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.config import WatchConfig
+from pychip_stream.domain.frames import inside
+from pychip_stream.errors import PychipError
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
+
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and the total."""
+
+PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
+"""(path, index) → (H, W) counts, or None where they are gone."""
+
+
+_TAKEN = ("path", "run", "scoring", "frames", "fps", "max_frames", "as_json", "json", "help")
+"""Other words of the `export` command and its document."""
+
+
+@dataclass(frozen=True)
+class ExportSource:
+    """What is exported, and how.
+
+    Attributes
+    ----------
+    shown
+        Number of the frame that is on the screen.
+    fps, max_frames
+        Of films; None: as is usual for their kind.
+    """
+
+    run: Run
+    read_pixels: PixelReader
+    shown: int = 0
+    fps: float | None = None
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class ExportKind:
+    """A kind of file, or of folder.
+
+    Attributes
+    ----------
+    name
+        Letters, digits and underscores; its option on the command line has dashes instead.
+        None of the command's other words.
+    meaning
+        What it is, in a few words.
+    suffix, media
+        End of the file's name after that of the run, and media type; empty for a folder.
+    make
+        Writes it whole or not at all: (source, file to write, progress).
+    label
+        Of its button on the page; empty: not offered there.
+    option
+        Whether the command line offers it.
+    pixels
+        Whether the frames' pixels are looked at.
+    strict
+        Whether a file of another suffix would be one of another kind.
+    film
+        Whether it shows frame after frame; not offered for single ones.
+    """
+
+    name: str
+    meaning: str
+    suffix: str
+    media: str
+    make: Callable[[ExportSource, Path, Progress], object]
+    label: str = ""
+    option: bool = True
+    pixels: bool = False
+    strict: bool = False
+    film: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name in _TAKEN:
+            raise ValueError(f"{self.name!r} cannot be the name of an export")
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> PixelReader:
+    """Return a function that reads the pixels of a run's frames.
+
+    No frame is read that needs more memory than `watch.max_frame_mb` of the run allows.
+
+    Parameters
+    ----------
+    root
+        Acquisition folder where the run does not know its own.
+    moved
+        The frames are in `root` now, whatever the run knows.
+    """
+    from pychip_stream.formats.reading import read_frame
+
+    base = root if moved else run.root or root
+    watch = run.config.get("watch")
+    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
+    usual = WatchConfig.model_fields["max_frame_mb"].default
+    known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
+    limit = int(known * 2**20)
+
+    def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
+        if base is None:
+            return None
+        try:
+            return read_frame(inside(base, path), index, max_bytes=limit).pixels
+        except (PychipError, OSError):
+            return None
+
+    return read

@@ -1,0 +1,256 @@
+"""Tables: fractions, chips, the summary of a run and its measured quantities, as csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pychip_stream.archive.disk import writing
+from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.export.kinds import ExportKind, Progress, no_progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pychip_stream.archive.blocks import Rows
+    from pychip_stream.archive.hdf import Array
+    from pychip_stream.archive.run import Run
+
+_NUMBERED = ("frame", "time_s")
+"""What a table of frames has beside its columns in the archive."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def export_csv(run: Run, path: str | Path) -> None:
+    """Write a row per classified frame: frame, index, path, time_s, then the fractions.
+
+    Fractions come as NAME, NAME_low, NAME_high for each class and unknown; empty where
+    unknown. Texts that a spreadsheet would run as a formula get an apostrophe before them.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    table = run.fractions
+    with _writing(Path(path)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([harmless(str(name)) for name in table.columns])
+        for row in table.itertuples(index=False, name=None):
+            frame, index, name, seconds, *values = row
+            writer.writerow(
+                [frame, index, harmless(name), _number(seconds, 6), *(_number(v) for v in values)]
+            )
+
+
+def export_quantities(run: Run, path: str | Path) -> None:
+    """Write a row per classified frame: frame, index, path, time_s, then every quantity.
+
+    Quantities stand under their names, those included whose plug-ins are not here any more;
+    empty where not measured.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    from pychip_stream.archive import layout
+
+    frames = run.frames
+    names = [n for n in frames.columns if n in OF_FRAMES or n not in (*layout.ALL, *_NUMBERED)]
+    table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
+    with _writing(Path(path)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(table.columns)
+        for frame, index, name, seconds, *values in table.itertuples(index=False, name=None):
+            writer.writerow(
+                [frame, index, harmless(name), _number(seconds, 6), *map(_quantity, values)]
+            )
+
+
+def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
+    """Write a row per chip: frame, row, column, label, confidence, then p_NAME per class.
+
+    Parameters
+    ----------
+    progress
+        Called with the number of frames done and their total.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    names = [harmless(name) for name in (*run.names, UNKNOWN)]
+    with _writing(Path(path)) as file:
+        header = ["frame", "row", "column", "label", "confidence"]
+        csv.writer(file, lineterminator="\n").writerow(
+            [*header, *(f"p_{name}" for name in run.names)]
+        )
+        for numbers, results in run.result_blocks(("probabilities",)):
+            _chip_rows(numbers, results, names).to_csv(
+                file, header=False, index=False, float_format="%.5g", lineterminator="\n"
+            )
+            progress(int(numbers[-1]) + 1, run.count)
+
+
+def export_pychip_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
+    """Write a row per chip in the layout of the original pyChip's result file.
+
+    The first column, without a name, is the chip: PATH/cropX_COLUMN_Y_ROW.jpg with numbers from
+    0, where PATH is that of the frame (and its index where the file holds several); then comes
+    the probability of every class, and last the prediction, which may be unknown.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    names = [harmless(name) for name in (*run.names, UNKNOWN)]
+    where = _frame_names(run)
+    with _writing(Path(path)) as file:
+        header = ["", *names[:-1], "prediction"]
+        csv.writer(file, lineterminator="\n").writerow(header)
+        for numbers, results in run.result_blocks(("probabilities",)):
+            rows = _chip_rows(numbers, results, names)
+            place = "cropX_" + rows["column"].astype(str) + "_Y_" + rows["row"].astype(str)
+            chip = where[rows["frame"].to_numpy()] + ("/" + place + ".jpg").to_numpy(object)
+            table = rows.drop(columns=["frame", "row", "column", "label", "confidence"])
+            table.insert(0, "chip", chip)
+            table["prediction"] = rows["label"]
+            table.to_csv(file, header=False, index=False, float_format="%.5g", lineterminator="\n")
+            progress(int(numbers[-1]) + 1, run.count)
+
+
+def harmless(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _chip_rows(numbers: Array, results: Rows, names: list[str]) -> pd.DataFrame:
+    """Rows of the chips csv; `names` are the classes, then unknown."""
+    counts = results.counts
+    frame = np.repeat(np.arange(len(results)), counts)
+    place = np.arange(int(counts.sum())) - results.offset[frame]
+    row, column = np.divmod(place, results.columns[frame])
+    labels = np.array(names, object)[results.label_map[frame, row, column]]
+    probabilities = results.arrays["probabilities"].astype(np.float32)
+    columns: dict[str, Any] = {"frame": numbers[frame], "row": row, "column": column}
+    columns |= {"label": labels, "confidence": np.fmax.reduce(probabilities, axis=1)}
+    columns |= {f"p{k}": probabilities[:, k] for k in range(probabilities.shape[1])}
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def _frame_names(run: Run) -> npt.NDArray[np.object_]:
+    """(count,) path of each frame, with its index where the file holds several."""
+    from pychip_stream.archive import hdf
+
+    columns = run.columns("path", "index")
+    paths = hdf.strings(columns["path"])
+    many = {path for path, index in zip(paths, columns["index"], strict=True) if index}
+    return np.array(
+        [
+            harmless(f"{path}/{index}" if path in many else path)
+            for path, index in zip(paths, columns["index"].tolist(), strict=True)
+        ],
+        object,
+    )
+
+
+def _number(value: float, digits: int = 8) -> str:
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".") if np.isfinite(value) else ""
+
+
+def _quantity(value: float) -> str:
+    return f"{value:.9g}" if np.isfinite(value) else ""
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that gets its name only once it is whole."""
+    with (
+        writing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file
+
+
+COLUMNS = (
+    "class", "frames", "mean", "series_low", "series_high", "fields_low", "fields_high",
+)  # fmt: skip
+
+
+def summarise(run: Run) -> list[dict[str, object]]:
+    """Mean fraction of each class and of unknown over the frames of a run.
+
+    Returns
+    -------
+    One entry per class: "class", "frames" (that have its fraction), "mean" and two 95 %
+    intervals of it: "series" for frames of one field in time (block bootstrap), "fields" for
+    frames that are independent fields of a specimen (ASTM E562). None where no frame has it.
+    """
+    from pychip_stream.model.averages import field_interval, series_interval
+
+    out: list[dict[str, object]] = []
+    for name, curve in zip((*run.names, UNKNOWN), run.intervals[..., 0].T, strict=True):
+        values = curve[np.isfinite(curve)]
+        entry: dict[str, object] = {"class": name, "frames": len(values), "mean": None}
+        entry |= {"series": None, "fields": None}
+        if len(values):
+            series, fields = series_interval(values), field_interval(values)
+            entry["mean"] = series.value
+            entry["series"] = [series.low, series.high]
+            entry["fields"] = [fields.low, fields.high]
+        out.append(entry)
+    return out
+
+
+def write_summary(run: Run, path: str | Path) -> None:
+    """Write the summary as csv, a row per class.
+
+    Raises
+    ------
+    ArchiveError
+        If the run cannot be read or the file cannot be written.
+    """
+    with _writing(Path(path)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for entry in summarise(run):
+            bounds: list[object] = []
+            for kind in ("series", "fields"):
+                interval = entry[kind]
+                bounds += interval if isinstance(interval, list) else ["", ""]
+            mean = "" if entry["mean"] is None else entry["mean"]
+            writer.writerow([harmless(str(entry["class"])), entry["frames"], mean, *bounds])
+
+
+FRACTIONS = ExportKind(
+    "csv", "fractions, a row per frame", ".csv", "text/csv",
+    lambda source, path, _: export_csv(source.run, path), label="csv",
+)  # fmt: skip
+CHIPS = ExportKind(
+    "chips_csv", "a row per chip", "-chips.csv", "text/csv",
+    lambda source, path, told: export_chips_csv(source.run, path, told), label="chips csv",
+)  # fmt: skip
+PYCHIP = ExportKind(
+    "pychip_csv", "a row per chip as the original pyChip writes it", "-pychip.csv", "text/csv",
+    lambda source, path, told: export_pychip_csv(source.run, path, told), label="pyChip csv",
+)  # fmt: skip
+SUMMARY = ExportKind(
+    "summary", "mean fraction of each class, as csv", "-summary.csv", "text/csv",
+    lambda source, path, _: write_summary(source.run, path),
+)  # fmt: skip
+QUANTITIES = ExportKind(
+    "quantities", "measured quantities, a row per frame, as csv", "-quantities.csv", "text/csv",
+    lambda source, path, _: export_quantities(source.run, path), label="quantities csv",
+)  # fmt: skip

@@ -1,0 +1,16 @@
+"""File formats: from a file of any accepted format to frames.
+
+One module each; a new one is a module with a `FORMAT`, listed here, or an entry point of the group
+`pychip_stream.formats` in another package. `reading` is what others call.
+"""
+
+from pychip_stream.formats import dm, emd, mrc, raster, ser, tiff
+from pychip_stream.formats.source import Format
+from pychip_stream.plugins import Registry
+
+FORMATS = Registry[Format](
+    "pychip_stream.formats",
+    # MRC has no unmistakable beginning and so comes last.
+    (tiff.FORMAT, dm.FORMAT, raster.PNG, raster.JPEG, ser.FORMAT, emd.FORMAT, mrc.FORMAT),
+)
+"""In the order in which a file is tried."""

@@ -1,0 +1,183 @@
+"""PNG and JPEG, read by Pillow (16-bit colour PNG by imagecodecs, which keeps the depth)."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.formats import grey, units
+from pychip_stream.formats.source import Format, Source, Structure, check_memory
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_EOI = b"\xff\xd9"
+_TAIL = 1 << 16
+_NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
+_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_EXIF_TIME = (36867, 306)
+_16_BIT_COLOURS = {2, 4, 6}
+_CONVERTED = {
+    "1": "L",
+    "LA": "L",
+    "CMYK": "L",
+    "P": "RGB",
+    "PA": "RGB",
+    "RGBA": "RGB",
+    "RGBX": "RGB",
+    "YCbCr": "RGB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Raster:
+    width: int
+    height: int
+    kind: str
+    depth: int = 8
+    color: int = 0
+
+
+def is_png(head: bytes) -> bool:
+    """Tell PNG by its first bytes."""
+    return head.startswith(_PNG)
+
+
+def is_jpeg(head: bytes) -> bool:
+    """Tell JPEG by its first bytes."""
+    return head.startswith(b"\xff\xd8\xff")
+
+
+def examine_png(source: Source) -> Structure:
+    """Walk the chunks of a PNG file up to its end.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If the end chunk is not there.
+    FrameError
+        If it is damaged.
+    """
+    at, found = 8, None
+    while True:
+        head = source.bytes_at(at, 8)
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        if not name.isalpha():
+            if head == bytes(8):
+                raise FrameIncompleteError(f"{source.name}: has zeros where a PNG chunk must be")
+            raise FrameError(f"{source.name}: has a damaged PNG chunk at byte {at}")
+        if at + 12 + length > source.size:
+            source.bytes_at(at, 12 + length)  # raises: not all in the file
+        if found is None:
+            if name != b"IHDR" or length != 13:
+                raise FrameError(f"{source.name}: does not begin with a PNG header; it is damaged")
+            body = source.bytes_at(at + 8, 13)
+            width, height = (int.from_bytes(body[i : i + 4], "big") for i in (0, 4))
+            found = _Raster(width, height, "PNG", body[8], body[9])
+        if name == b"IEND":
+            break
+        at += 12 + length
+    return _structure(source, found)
+
+
+def examine_jpeg(source: Source) -> Structure:
+    """Walk the segments of a JPEG file to its pixels, and look for its end marker.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If the end marker is not there.
+    FrameError
+        If it is damaged.
+    """
+    at, found, marker = 2, None, 0
+    while marker != 0xDA:  # start of the pixels
+        marker, length = _jpeg_segment(source, at)
+        if marker in _SOF:
+            body = source.bytes_at(at + 5, 4)
+            width, height = int.from_bytes(body[2:], "big"), int.from_bytes(body[:2], "big")
+            found = _Raster(width, height, "JPEG")
+        at += length
+    if found is None:
+        raise FrameError(f"{source.name}: has JPEG pixels without a header; it is damaged")
+    start = max(at, source.size - _TAIL)
+    if at > source.size or _EOI not in source.bytes_at(start, source.size - start):
+        raise FrameIncompleteError(
+            f"{source.name}: has no JPEG end marker; it is still being written or was cut off"
+        )
+    return _structure(source, found)
+
+
+def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
+    """Marker and whole length of the segment at a position."""
+    lead, marker = source.bytes_at(at, 2)
+    if lead != 0xFF:
+        if lead == marker == 0:
+            raise FrameIncompleteError(f"{source.name}: has zeros where a JPEG marker must be")
+        raise FrameError(f"{source.name}: has a damaged JPEG marker at byte {at}")
+    if marker == 0xFF:  # a fill byte
+        return marker, 1
+    if marker in _NO_LENGTH:
+        return marker, 2
+    length = int.from_bytes(source.bytes_at(at + 2, 2), "big")
+    if length < 2:
+        raise FrameError(f"{source.name}: has a damaged JPEG segment at byte {at}")
+    return marker, 2 + length
+
+
+def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
+    """Decode the image and turn colours grey.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be decoded, or would need more than `max_bytes`.
+    """
+    raster: _Raster = structure.detail
+    samples = 4 if raster.kind == "PNG" else 3
+    check_memory(
+        source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes
+    )
+    # Pillow refuses what it takes for a bomb; how much memory is too much was decided above.
+    large = raster.width * raster.height > (Image.MAX_IMAGE_PIXELS or 0)
+    deep = raster.depth == 16 and raster.color in _16_BIT_COLOURS
+    if raster.kind == "PNG" and (large or deep):
+        pixels, time = _grey(np.asarray(imagecodecs.png_decode(source.load()))), None
+    elif large:
+        pixels, time = _grey(np.asarray(imagecodecs.jpeg_decode(source.load()))), None
+    else:
+        pixels, time = _decode(source, raster)
+    return Frame(pixels=pixels, time=time, source=source.name, index=index)
+
+
+def _structure(source: Source, found: _Raster) -> Structure:
+    if found.width == 0 or found.height == 0:
+        raise FrameError(f"{source.name}: is {found.width}x{found.height} pixels; it is damaged")
+    return Structure(1, found)
+
+
+def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
+        with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:
+            if image.size != (raster.width, raster.height):
+                raise FrameError(f"{source.name}: has two sizes; it is damaged")
+            exif = image.getexif() if raster.kind == "JPEG" else {}
+            time = next((t for tag in _EXIF_TIME if (t := units.from_text(exif.get(tag)))), None)
+            mode = _CONVERTED.get(image.mode)
+            return _grey(np.array(image.convert(mode) if mode else image)), time
+
+
+def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if pixels.ndim == 2:
+        return np.asarray(pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels)
+    return grey.from_rgb(pixels) if pixels.shape[-1] >= 3 else np.ascontiguousarray(pixels[..., 0])
+
+
+PNG = Format("PNG", (".png",), lambda _, head: is_png(head), examine_png, read)
+JPEG = Format("JPEG", (".jpg", ".jpeg"), lambda _, head: is_jpeg(head), examine_jpeg, read)

@@ -1,0 +1,213 @@
+"""Readers: from a file of any accepted format to frames.
+
+The content decides, not the name: microscope folders hold JPEG data called .png and DM3 data
+called .dm4. Whatever a file contains, only `FrameError` comes out of here.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
+)
+from pychip_stream.formats import FORMATS
+from pychip_stream.formats.source import Format, Source, Structure, opened
+
+MAX_BYTES = 2 << 30
+"""Memory that one frame may need unless a configuration says otherwise."""
+
+_T = TypeVar("_T")
+_IN_MEMORY = 256 << 20
+
+
+_LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
+"""Beginnings of formats that are told by more than their first four bytes: DM, PNG, HDF5."""
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """Return the endings of names that may hold frames, in lower case."""
+    return frozenset(suffix for form in FORMATS for suffix in form.suffixes)
+
+
+def is_frame_name(name: str) -> bool:
+    """Whether a file of this name may hold frames; hidden and temporary files do not."""
+    return name[name.rfind(".") :].lower() in suffixes() and not name.startswith((".", "~"))
+
+
+def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:
+    """Read one frame of a file.
+
+    Parameters
+    ----------
+    path
+        File in any of the accepted formats.
+    index
+        Position within a stack or multi-page file, from 0.
+    max_bytes
+        Refuse, before allocating, what would need more memory than this.
+
+    Returns
+    -------
+    Frame with (H, W) pixels as the detector delivered them, colours turned grey; pixel size in
+    nm or 1/nm where it is a length or a reciprocal one.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If the file is not whole yet, or cannot be opened now.
+    FrameError
+        If it is damaged, too large, or holds something else than frames.
+    """
+    with opened(Path(path)) as source:
+        return _read(source, index, max_bytes)
+
+
+def frame_count(path: str | Path) -> int:
+    """Count the frames of a file without decoding pixels.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If the file is not whole yet, or cannot be opened now.
+    FrameError
+        If it is damaged or holds something else than frames.
+    """
+    with opened(Path(path)) as source:
+        return examine(source).frames
+
+
+def own_time(path: str | Path) -> Stamp | None:
+    """When a dm or tiff file says its first frame was taken; None where it does not say.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be read.
+    """
+
+    def work() -> Stamp | None:
+        form = _recognize(source)
+        return form.own_time(source, form.examine(source))
+
+    with opened(Path(path)) as source:
+        return _guarded(source, work)
+
+
+def read_checked(
+    path: str | Path, index: int, size: int, mtime_ns: int, *, max_bytes: int = MAX_BYTES
+) -> tuple[Frame, str]:
+    """Read one frame of exactly the revision that was meant.
+
+    Parameters
+    ----------
+    size, mtime_ns
+        Of the file when it was judged complete; compared before and after reading.
+
+    Returns
+    -------
+    The frame, and the xxh3_128 hash of the file's bytes in hexadecimal.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If the file has changed since, or while it was read.
+    FrameError
+        As `read_frame` does.
+    """
+    place = Path(path)
+    _check_stat(place, size, mtime_ns)
+    with opened(place) as source:
+        frame = _read(source, index, max_bytes)
+        digest = source.digest() if source.loaded else _digest(str(place), size, mtime_ns)
+    _check_stat(place, size, mtime_ns)
+    return frame, digest
+
+
+def examine(source: Source) -> Structure:
+    """Judge a file by its structure.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If it is not whole yet.
+    FrameError
+        If it is damaged or holds something else than frames.
+    """
+    return _guarded(source, lambda: _recognize(source).examine(source))
+
+
+def _read(source: Source, index: int, max_bytes: int) -> Frame:
+    if source.size <= min(_IN_MEMORY, max_bytes):
+        source.load()
+
+    def work() -> Frame:
+        form = _recognize(source)
+        structure = form.examine(source)
+        structure.check(source.name, index)
+        return form.read(source, structure, index, max_bytes)
+
+    return _guarded(source, work)
+
+
+def _recognize(source: Source) -> Format:
+    if source.size == 0:
+        raise FrameIncompleteError(f"{source.name}: is empty")
+    head = source.bytes_at(0, min(16, source.size))
+    for form in FORMATS:
+        if form.matches(source, head):
+            return form
+    if head == bytes(len(head)) or (len(head) < 16 and _may_begin(head)):
+        raise FrameIncompleteError(f"{source.name}: its header is not written yet")
+    raise FrameUsageError(
+        f"{source.name}: is not an image, in no known image format; check where it comes from"
+    )
+
+
+def _may_begin(head: bytes) -> bool:
+    """Whether the first bytes of a file can become the header of an image."""
+    # An MRC file begins with its width as four bytes, the upper two of which are zero.
+    return len(head) < 4 or head[2:4] == bytes(2) or head[:4] in _LONG_MAGICS
+
+
+def _guarded(source: Source, work: Callable[[], _T]) -> _T:
+    """Let nothing but FrameError out; libraries raise what they like for damaged files."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return work()
+    except FrameError:
+        raise
+    except MemoryError as error:
+        raise FrameError(f"{source.name}: does not fit in memory") from error
+    except Exception as error:
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FrameError(f"{source.name}: cannot be decoded ({detail}); it is damaged") from error
+
+
+def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise FrameMissingError(f"{path}: no such file") from error
+    except OSError as error:
+        raise FrameUnreachableError(
+            f"{path}: cannot be read now ({error.strerror or error}); check folder and rights"
+        ) from error
+    if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
+        raise FrameIncompleteError(f"{path}: has changed since it was seen; it will be read anew")
+
+
+@lru_cache(maxsize=8)
+def _digest(path: str, _size: int, _mtime_ns: int) -> str:
+    """Hash a file too large for memory once, not once for each of its frames."""
+    with opened(Path(path)) as source:
+        return source.digest()

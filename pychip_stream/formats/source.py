@@ -1,0 +1,229 @@
+"""Source: access to the bytes of a file; and what a format has to say of one."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import xxhash
+
+from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
+)
+from pychip_stream.formats import shared_files
+
+_WINDOW = 1 << 16
+_HASH_BLOCK = 1 << 22
+
+
+class Source:
+    """Random access to an open file, through its content in memory or a window on the disk.
+
+    Parameters
+    ----------
+    file
+        Opened for reading in binary mode.
+    name
+        What messages call it.
+
+    Attributes
+    ----------
+    size
+        Bytes the file had when it was opened.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self._data: bytes | None = None
+        self._window = b""
+        self._start = 0
+
+    def load(self) -> bytes:
+        """Read the whole file into memory, once; later accesses use that.
+
+        Raises
+        ------
+        FrameIncompleteError
+            If it has become shorter since it was opened.
+        """
+        if self._data is None:
+            self._data = self._read(0, self.size)
+            self._window, self._start = self._data, 0
+        return self._data
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the content is in memory."""
+        return self._data is not None
+
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset`.
+
+        Raises
+        ------
+        FrameIncompleteError
+            If they are not all in the file.
+        """
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise FrameIncompleteError(
+                f"{self.name}: ends at byte {self.size}, but its structure goes on to "
+                f"{offset + count}; it is still being written or was cut off"
+            )
+        if self._data is not None:
+            return self._data[offset : offset + count]
+        start = offset - self._start
+        if start < 0 or start + count > len(self._window):
+            if count > _WINDOW:
+                return self._read(offset, count)
+            self._window = self._read(offset, min(_WINDOW, self.size - offset))
+            self._start = offset
+            start = 0
+        return self._window[start : start + count]
+
+    def view_at(self, offset: int, count: int) -> memoryview:
+        """Return `count` bytes from `offset` without copying what is in memory already."""
+        if self._data is not None and offset >= 0 and offset + count <= self.size:
+            return memoryview(self._data)[offset : offset + count]
+        return memoryview(self.bytes_at(offset, count))
+
+    def digest(self) -> str:
+        """Hash of the whole content: xxh3_128 in hexadecimal."""
+        if self._data is not None:
+            return xxhash.xxh3_128_hexdigest(self._data)
+        digest = xxhash.xxh3_128()
+        for start in range(0, self.size, _HASH_BLOCK):
+            digest.update(self._read(start, min(_HASH_BLOCK, self.size - start)))
+        return digest.hexdigest()
+
+    def _read(self, offset: int, count: int) -> bytes:
+        try:
+            self.file.seek(offset)
+            data = self.file.read(count)
+        except OSError as error:
+            raise _away(self.name, error) from error
+        if len(data) != count:
+            raise FrameIncompleteError(
+                f"{self.name}: became shorter while it was read; try again when it is finished"
+            )
+        return data
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Source]:
+    """Open a file as a source.
+
+    Raises
+    ------
+    FrameUnreachableError
+        If it cannot be opened now: trouble with the file system is no fault of the frame, so it
+        is worth another try.
+    FrameError
+        If it is not a file.
+    """
+    if path.is_dir():
+        raise FrameUsageError(f"{path}: is a folder, not a frame")
+    try:
+        file = shared_files.open_shared(path) if sys.platform == "win32" else path.open("rb")
+    except OSError as error:
+        raise _away(str(path), error) from error
+    except ValueError as error:  # a null character in the name
+        raise FrameError(f"{str(path)!r}: {error}") from error
+    with file:
+        yield Source(file, str(path))
+
+
+def _away(name: str, error: OSError) -> FrameUnreachableError:
+    if isinstance(error, FileNotFoundError):
+        return FrameMissingError(f"{name}: no such file")
+    reason = error.strerror or str(error)
+    return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A whole, readable file.
+
+    Attributes
+    ----------
+    frames
+        Frames in it, at least 1.
+    detail
+        Whatever the format's reader wants to find again.
+    """
+
+    frames: int
+    detail: Any = None
+
+    def check(self, name: str, index: int) -> None:
+        """Refuse an index that the file does not have.
+
+        Raises
+        ------
+        FrameUsageError
+            If `index` is not 0…frames − 1.
+        """
+        if not 0 <= index < self.frames:
+            raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: each module of this folder has one (`raster` two), called FORMAT.
+
+    Attributes
+    ----------
+    name
+        For people; unique.
+    suffixes
+        Endings of file names, in lower case, that may hold it.
+    matches
+        Tells it by the file and its first bytes (up to 16), whatever the name is.
+    examine
+        Looks at the structure without decoding pixels: how many frames there are. Raises
+        FrameIncompleteError while the file is not whole, FrameError when it never will be.
+    read
+        Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
+    own_time
+        Tells when the file says that its first frame was taken, without decoding pixels.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[Source, bytes], bool]
+    examine: Callable[[Source], Structure]
+    read: Callable[[Source, Structure, int, int], Frame]
+    own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+
+
+def check_memory(name: str, needed: int, max_bytes: int) -> None:
+    """Refuse to allocate more than allowed.
+
+    Raises
+    ------
+    FrameError
+        If `needed` bytes are more than `max_bytes`.
+    """
+    if needed > max_bytes:
+        raise FrameError(
+            f"{name}: would need {needed / 2**20:,.0f} MiB of memory, the limit is "
+            f"{max_bytes / 2**20:,.0f} MiB; raise watch.max_frame_mb if the file is right"
+        )
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Keep what ncempy prints off standard output, which belongs to the command."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

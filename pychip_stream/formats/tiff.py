@@ -1,0 +1,238 @@
+"""TIFF: pages of any sample type as grey frames, decoded by tifffile and imagecodecs."""
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.formats import grey, tiff_map, tiff_metadata
+from pychip_stream.formats.source import Format, Source, Structure, check_memory
+from pychip_stream.formats.tiff_map import Page, TiffMap
+
+# A damaged file makes tifffile report each bad tag; the frame's own reason is enough.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+_PALETTE, _RGB, _MASK, _CMYK, _YCBCR, _LAB = 3, 2, 4, 5, 6, 8
+_WHITE_IS_ZERO = 0
+_GREY = {0, 1, 32845}
+_MOST_SAMPLES = 4
+# Codecs whose output is limited to the size of the strip or tile, or checked below.
+_COMPRESSIONS = {
+    1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 33005, 34712, 34887, 34892, 34925, 34926,
+    33007, 34927, 34933, 50000, 50001,
+}  # fmt: skip
+_JPEG = {6, 7, 34892, 33007}
+_JPEG2000 = {33003, 33005, 34712}
+_COMPLEX_FORMATS = {5, 6}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiff:
+    """Frames of a file: its pages, or equal slices of one page (ImageJ's large stacks)."""
+
+    map: TiffMap
+    pages: list[Page]
+    sliced: bool = False
+
+
+def examine(source: Source) -> Structure:
+    """Judge a TIFF file by its directories, strips and tiles.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If it is not whole yet.
+    FrameError
+        If it is damaged or holds no grey or colour image.
+    """
+    found = TiffMap(source)
+    pages = [page for page in found.pages if page.is_frame] or found.pages[:1]
+    for page in pages:
+        _check_page(source.name, page)
+    first = pages[0]
+    planes = _imagej_planes(first)
+    if planes > 1 and len(pages) == 1:
+        _check_planes(source, first, planes)
+        return Structure(planes, _Tiff(found, pages, sliced=True))
+    _check_expected(source.name, first, len(found.pages))
+    return Structure(len(pages), _Tiff(found, pages))
+
+
+def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
+    """Read one page.
+
+    Raises
+    ------
+    FrameError
+        If it cannot be decoded, or would need more than `max_bytes`.
+    """
+    tiff: _Tiff = structure.detail
+    page = tiff.pages[0 if tiff.sliced else index]
+    _check_size(source, page, max_bytes)
+    with _entry(source, page) as (file, entry):
+        meta = tiff_metadata.describe(file, entry, page.description)
+        if tiff.sliced:
+            pixels = _slice(source, tiff.map, page, index)
+        else:
+            pixels = _to_grey(source.name, page, entry, entry.asarray(maxworkers=1))
+    return Frame(
+        pixels=pixels,
+        pixel_size=meta.pixel_size,
+        unit=meta.unit,
+        time=meta.time,
+        exposure_s=meta.exposure_s,
+        source=source.name,
+        index=index,
+    )
+
+
+def own_time(source: Source, structure: Structure) -> Stamp | None:
+    """When a file says its first frame was taken."""
+    page = structure.detail.pages[0]
+    with _entry(source, page) as (file, entry):
+        return tiff_metadata.describe(file, entry, page.description).time
+
+
+@contextmanager
+def _entry(source: Source, page: Page) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPage]]:
+    """Open a page with tifffile."""
+    stream: Any = io.BytesIO(source.load()) if source.loaded else source.file
+    stream.seek(0)
+    with tifffile.TiffFile(stream, name="frame", _multifile=False) as file:
+        file.filehandle.seek(page.offset)
+        yield file, tifffile.TiffPage(file, index=(0,))
+
+
+def _check_page(name: str, page: Page) -> None:
+    if page.value(tiff_map.COMPRESSION, 1) not in _COMPRESSIONS:
+        raise FrameError(
+            f"{name}: compression {page.value(tiff_map.COMPRESSION, 1)} is not supported; "
+            "save it uncompressed or with deflate"
+        )
+    if page.value(tiff_map.SAMPLE_FORMAT, 1) in _COMPLEX_FORMATS:
+        raise FrameError(f"{name}: holds complex numbers, not grey values")
+    if page.value(tiff_map.PHOTOMETRIC, 1) == _MASK:
+        raise FrameError(f"{name}: holds a transparency mask, not an image")
+    if page.value(tiff_map.PHOTOMETRIC, 1) in _GREY and page.samples > _MOST_SAMPLES:
+        raise FrameError(
+            f"{name}: holds {page.samples} values per pixel, not grey values or colours; "
+            "save one image per channel"
+        )
+
+
+def _check_size(source: Source, page: Page, max_bytes: int) -> None:
+    """Refuse what would not fit in memory: the page, one tile, or a stream's own claim."""
+    depth = 8 if page.bits > 32 else 4 if page.bits > 16 else 2 if page.bits > 8 else 1
+    if page.value(tiff_map.PHOTOMETRIC, 1) in (_LAB, _CMYK):
+        depth = max(depth, 4)
+    samples = max(page.samples, 3 if page.value(tiff_map.PHOTOMETRIC, 1) == _YCBCR else 1)
+    check_memory(source.name, page.width * page.length * samples * depth, max_bytes)
+    if page.tiled:
+        area = page.value(tiff_map.TILE_WIDTH, 0) * page.value(tiff_map.TILE_LENGTH, 0)
+        check_memory(source.name, area * samples * depth, max_bytes)
+    compression = page.value(tiff_map.COMPRESSION, 1)
+    if compression in _JPEG or compression in _JPEG2000:
+        offsets, counts = page.segments
+        for at, count in zip(offsets.tolist(), counts.tolist(), strict=False):
+            head = bytes(source.view_at(int(at), min(int(count), 1 << 16)))
+            area = _declared_area(head, compression in _JPEG)
+            check_memory(source.name, area * samples * depth, max_bytes)
+
+
+def _declared_area(head: bytes, jpeg: bool) -> int:
+    """Pixels that a JPEG or JPEG 2000 stream says it holds; 0 where its start does not tell."""
+    if jpeg:
+        found = re.search(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..(.)(..)(..)", head, re.S)
+        if found is None:
+            return 0
+        return int.from_bytes(found[2], "big") * int.from_bytes(found[3], "big")
+    found = re.search(rb"\xff\x51....(....)(....)", head, re.S)
+    if found is None:
+        return 0
+    return int.from_bytes(found[1], "big") * int.from_bytes(found[2], "big")
+
+
+def _to_grey(
+    name: str, page: Page, entry: tifffile.TiffPage, pixels: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Bring a decoded page, (H, W), (H, W, samples) or (samples, H, W), to (H, W)."""
+    # A page that does not say is black at zero; tifffile would take it for the reverse.
+    photometric = page.value(tiff_map.PHOTOMETRIC, 1)
+    if entry.axes.startswith("S") and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.dtype.kind not in "buif" or not 2 <= pixels.ndim <= 3:
+        raise FrameError(
+            f"{name}: pixels of type {pixels.dtype} and shape {pixels.shape} are not an image"
+        )
+    if pixels.ndim == 2:
+        if photometric == _PALETTE and entry.colormap is not None:
+            return grey.from_palette(pixels, entry.colormap)
+        if photometric == _WHITE_IS_ZERO:
+            return grey.inverted(pixels, _bits(entry))
+        return np.asarray(pixels)
+    if photometric in (_RGB, _YCBCR) and pixels.shape[-1] >= 3:
+        return grey.from_rgb(pixels)
+    if photometric == _CMYK and pixels.shape[-1] >= 4:
+        return grey.from_cmyk(pixels)
+    # Grey with alpha, lightness of Lab, or one sample in an array of its own: the first counts.
+    first = np.ascontiguousarray(pixels[..., 0])
+    return grey.inverted(first, _bits(entry)) if photometric == _WHITE_IS_ZERO else first
+
+
+def _bits(entry: tifffile.TiffPage) -> int:
+    bits = entry.bitspersample
+    return int(np.ravel(bits)[0])
+
+
+def _imagej_planes(page: Page) -> int:
+    """Images that ImageJ put behind one directory, 1 if it did not."""
+    if not page.description.startswith("ImageJ="):
+        return 1
+    match = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
+    return int(match[1]) if match else 1
+
+
+def _check_planes(source: Source, page: Page, planes: int) -> None:
+    offsets, _ = page.segments
+    if (
+        page.value(tiff_map.COMPRESSION, 1) != 1
+        or page.samples != 1
+        or page.bits not in (8, 16, 32)
+    ):
+        raise FrameError(f"{source.name}: ImageJ stack with compressed or colour pixels")
+    needed = int(offsets[0]) + planes * page.length * tiff_map.row_bytes(page)
+    if needed > source.size:
+        raise FrameIncompleteError(
+            f"{source.name}: has {source.size} of {needed} bytes of an ImageJ stack of {planes}"
+        )
+
+
+def _slice(source: Source, found: TiffMap, page: Page, index: int) -> npt.NDArray[Any]:
+    size = page.length * tiff_map.row_bytes(page)
+    kind = "f" if page.bits == 32 else "u"
+    offsets, _ = page.segments
+    view = source.view_at(int(offsets[0]) + index * size, size)
+    dtype = np.dtype(f"{found.order}{kind}{page.bits // 8}")
+    pixels = np.frombuffer(view, dtype).reshape(page.length, page.width)
+    return pixels.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _check_expected(name: str, page: Page, pages: int) -> None:
+    """Compare the page count with what ImageJ or OME announce; a stack is written page by page."""
+    expected = max(_imagej_planes(page), tiff_metadata.ome_planes(page.description))
+    if pages < expected:
+        raise FrameIncompleteError(f"{name}: has {pages} of {expected} announced pages")
+
+
+FORMAT = Format(
+    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time
+)

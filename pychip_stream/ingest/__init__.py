@@ -1,1 +1,0 @@
-"""From files to frames: finding them, judging them whole, reading them."""

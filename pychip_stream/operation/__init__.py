@@ -1,0 +1,1 @@
+"""Operation: supervising a run and telling how it does."""

@@ -1,1 +1,0 @@
-"""What commands, services and dashboard have in common: whole pieces of work."""

@@ -1,0 +1,375 @@
+"""The ledger: who gets which frame, what becomes of it, and what the dead leave behind."""
+
+import tracemalloc
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pychip_stream.acquisition.ledger import Ledger
+from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.domain.frames import FrameRef
+
+
+def File(path, size=1, mtime_ns=1, frames=1, time=0.0, problem=None):
+    return Sighting(FrameRef(path=path, size=size, mtime_ns=mtime_ns, time=time), frames, problem)
+
+
+def series(count, start=0):
+    return [File(f"{n:05}.dm4", time=float(n)) for n in range(start, start + count)]
+
+
+def archive(ledger, lease, **options):
+    ledger.archived(lease.frame, **options)
+
+
+def test_frames_are_handed_out_once_and_counted():
+    ledger = Ledger()
+    assert [ledger.add(f) for f in [*series(3), File("stack.tif", frames=4)]] == [1, 1, 1, 4]
+    assert ledger.add(series(1)[0]) == 0
+    leases = [ledger.lease("w", 0.0) for _ in range(7)]
+    assert len({(lease.frame.path, lease.frame.index) for lease in leases}) == 7
+    assert ledger.lease("w", 0.0) is None
+    assert (ledger.seen_count, ledger.behind_count, ledger.leased_count) == (7, 7, 7)
+    for lease in leases:
+        archive(ledger, lease)
+    assert (ledger.seen_count, ledger.behind_count, ledger.leased_count) == (7, 0, 0)
+    assert ledger.archived_count == 7
+
+
+def test_what_the_archive_has_is_not_done_again():
+    ledger = Ledger()
+    ledger.archived(FrameRef(path="00001.dm4", index=0, size=1, mtime_ns=1))
+    ledger.archived(FrameRef(path="stack.tif", index=2, size=1, mtime_ns=1))
+    assert [ledger.add(f) for f in [*series(2), File("stack.tif", frames=4)]] == [1, 0, 3]
+    handed = set()
+    while (lease := ledger.lease("w", 0.0)) is not None:
+        handed.add((lease.frame.path, lease.frame.index))
+    assert handed == {("00000.dm4", 0), ("stack.tif", 0), ("stack.tif", 1), ("stack.tif", 3)}
+
+
+def test_newest_and_oldest_take_turns_while_the_backlog_is_filled():
+    ledger = Ledger()
+    for file in series(10):
+        ledger.add(file)
+    first = [ledger.lease("w", 0.0) for _ in range(2)]
+    assert [lease.frame.path for lease in first] == ["00009.dm4", "00000.dm4"]
+    assert [lease.newest for lease in first] == [True, False]
+    for file in series(2, 10):
+        ledger.add(file)
+    order = []
+    while (lease := ledger.lease("w", 0.0)) is not None:
+        order.append(lease.frame.path)
+    assert order[0] == "00011.dm4"  # 10 is no news any more
+    assert order[1:] == [f"{n:05}.dm4" for n in [*range(1, 9), 10]]
+
+
+def test_a_camera_that_is_always_ahead_does_not_starve_the_backlog():
+    ledger = Ledger()
+    for file in series(4):
+        ledger.add(file)
+    order = []
+    for number in range(4, 12):
+        ledger.add(*series(1, number))
+        order.append(ledger.lease("w", 0.0).frame.path)
+    assert order[::2] == [f"{n:05}.dm4" for n in (4, 6, 8, 10)]
+    assert order[1::2] == [f"{n:05}.dm4" for n in range(4)]
+
+
+def test_a_worker_that_keeps_up_gets_frames_in_order_all_of_them_new():
+    ledger = Ledger()
+    for file in series(5):
+        ledger.add(file)
+        lease = ledger.lease("w", file.frame.time)
+        assert (lease.frame.path, lease.newest) == (file.frame.path, True)
+
+
+def test_another_revision_takes_the_place_of_the_first():
+    ledger = Ledger()
+    ledger.add(File("a.dm4"))
+    old = ledger.lease("w", 0.0)
+    assert ledger.add(File("a.dm4", mtime_ns=2)) == 1
+    assert ledger.behind_count == 1
+    assert ledger.lease("w", 0.0).frame.mtime_ns == 2
+    ledger.release(old.number, "has changed")
+    assert ledger.lease("w", 100.0) is None
+    archive(ledger, old)  # it came through after all
+    assert (ledger.seen_count, ledger.behind_count) == (2, 1)
+
+
+def test_a_file_that_is_gone_is_not_behind_for_ever():
+    ledger = Ledger()
+    ledger.add(File("a.dm4", frames=3))
+    lease = ledger.lease("w", 0.0)
+    ledger.forget("a.dm4")
+    assert ledger.behind_count == 0
+    assert ledger.release(lease.number, "gone").frame.path == "a.dm4"
+    assert ledger.lease("w", 100.0) is None
+    assert ledger.resting_count == 0
+    ledger.forget("never.dm4")
+
+
+def test_a_frame_given_back_rests_longer_each_time_and_nobody_is_blamed():
+    ledger, now = Ledger(max_attempts=1), 0.0
+    ledger.add(File("a.dm4"))
+    pauses = []
+    for _ in range(10):
+        lease = ledger.lease("w", now)
+        ledger.release(lease.number, "not now")
+        assert ledger.resting_count == 1
+        start = now
+        while ledger.lease("w", now) is None:
+            now += 0.25
+            ledger.expire(now)
+        pauses.append(now - start)
+        ledger.release(max(ledger._out), "not now")
+        now += 31.0
+    assert pauses[0] < 1.0
+    assert max(pauses) <= 30.5
+    assert ledger.quarantined() == []
+    assert ledger.release(12345) is None
+
+
+def test_the_leases_of_a_silent_worker_go_to_another():
+    ledger = Ledger(lease_s=10.0)
+    ledger.add(File("a.dm4"))
+    ledger.lease("w1", 0.0)
+    ledger.renew("w1", 5.0)
+    assert ledger.expire(14.0) == []
+    assert [lease.frame.path for lease in ledger.expire(15.0)] == ["a.dm4"]
+    assert (ledger.lease("w2", 18.0).frame.path, ledger.leased_count) == ("a.dm4", 1)
+
+
+def test_a_worker_that_lives_keeps_its_frames_but_not_those_it_never_got():
+    ledger = Ledger(lease_s=10.0)
+    for file in series(2):
+        ledger.add(file)
+    kept, lost = ledger.lease("w", 0.0), ledger.lease("w", 0.0)
+    for now in range(1, 30):
+        ledger.renew("w", float(now), held=(kept.number,))
+    assert ledger.expire(30.0) == []
+    assert ledger.leased_count == 1
+    again = ledger.lease("w", 30.0)
+    assert (again.frame.path, again.attempt) == (lost.frame.path, 1)
+
+
+def test_a_frame_that_ends_its_workers_is_given_up_and_its_neighbours_are_not():
+    ledger = Ledger(max_attempts=3)
+    for file in [File("0poison.dm4"), *series(6, 1)]:
+        ledger.add(file)
+    lives, done, quarantined = 0, set(), []
+    for now in range(100):
+        name = f"worker:{lives}"
+        held = [lease for lease in (ledger.lease(name, now) for _ in range(2)) if lease]
+        ledger.renew(name, now, [lease.number for lease in held])
+        while held and held[0].frame.path != "0poison.dm4":
+            archive(ledger, held[0])
+            done.add(held.pop(0).frame.path)
+            ledger.renew(name, now, [lease.number for lease in held])
+        if held:
+            lives += 1
+            ledger.lost(name, now)
+        quarantined += ledger.quarantined()
+    assert [(lease.frame.path, lease.attempt) for lease in quarantined] == [("0poison.dm4", 3)]
+    assert (lives, len(done)) == (3, 6)
+    assert ledger.behind_count == 1
+    archive(ledger, quarantined[0], failed=True)
+    assert (ledger.behind_count, ledger.failed_count) == (0, 1)
+
+
+def test_workers_that_are_killed_one_after_the_other_do_not_have_the_same_frame_in_hand():
+    ledger = Ledger()
+    for file in series(8):
+        ledger.add(file)
+    suspects = []
+    for life in range(8):
+        lease = ledger.lease(f"worker:{life}", 0.1 * life)
+        suspects.append(lease.frame.path)
+        ledger.lost(f"worker:{life}", 0.1 * life)
+    assert len(set(suspects)) == 8
+    assert ledger.resting_count == 8
+    assert all(ledger.lease("w", 10.0) for _ in range(8))
+
+
+def test_a_frame_whose_result_is_under_way_is_not_blamed_for_the_death():
+    ledger = Ledger(max_attempts=1)
+    for file in series(2):
+        ledger.add(file)
+    first, second = ledger.lease("w", 0.0), ledger.lease("w", 0.0)
+    ledger.renew("w", 0.0, [first.number, second.number])
+    ledger.renew("w", 0.0, [second.number])  # the first is finished, not archived yet
+    ledger.lost("w", 0.0)
+    assert [lease.number for lease in ledger.quarantined()] == [second.number]
+    assert ledger.lease("x", 0.0).frame.path == first.frame.path
+
+
+def test_a_file_with_a_problem_is_behind_until_it_is_recorded_as_failed():
+    ledger = Ledger()
+    assert ledger.add(File("a.dm4", frames=5, problem="cut off")) == 1
+    assert ledger.lease("w", 0.0) is None
+    assert ledger.behind_count == 1
+    ledger.archived(FrameRef(path="a.dm4", index=0, size=1, mtime_ns=1), failed=True)
+    assert (ledger.behind_count, ledger.failed_count) == (0, 1)
+    assert ledger.add(File("a.dm4", mtime_ns=2)) == 1  # it completed after all
+
+
+def test_the_time_of_the_newest_result():
+    ledger = Ledger()
+    assert ledger.newest_result is None
+    for file in series(3):
+        ledger.add(file)
+    ledger.archived(FrameRef(path="00001.dm4", index=0, size=1, mtime_ns=1))
+    assert ledger.newest_result == 1.0
+    ledger.archived(FrameRef(path="00000.dm4", index=0, size=1, mtime_ns=1))
+    assert ledger.newest_result == 1.0
+    again = Ledger()
+    again.archived(FrameRef(path="00002.dm4", size=1, mtime_ns=1))
+    again.add(series(3)[2])
+    assert again.newest_result == 2.0
+
+
+def test_numbers_of_leases_can_begin_elsewhere():
+    ledger = Ledger(first_lease=1000)
+    ledger.add(File("a.dm4"))
+    assert ledger.lease("w", 0.0).number == 1000
+
+
+@pytest.mark.slow
+def test_a_backlog_of_ninety_thousand_stays_small():
+    tracemalloc.start()
+    ledger = Ledger(lease_s=10.0)
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(90_000):
+        ledger.add(File(f"run/Second_{number % 3600:04}/Frame_{number:06}.dm4", time=float(number)))
+    per_frame = (tracemalloc.get_traced_memory()[0] - before) / 90_000
+    tracemalloc.stop()
+    assert per_frame < 1500
+    # Leases that come and go leave nothing behind.
+    for turn in range(20_000):
+        lease = ledger.lease(f"w{turn % 50}", float(turn))
+        if turn % 2:
+            archive(ledger, lease)
+        else:
+            ledger.release(lease.number, "not now")
+        if turn % 100 == 0:
+            ledger.expire(float(turn))
+    assert len(ledger._lanes._newest) <= 64 + 2 * 90_000
+    assert len(ledger._lanes._oldest) <= 64 + 2 * 90_000
+    assert ledger.leased_count == 0
+    assert len(ledger._heard) <= 50
+
+
+PATHS = st.sampled_from(["a", "b", "c"])
+
+
+class Restarts(RuleBasedStateMachine):
+    """Files change, workers die, the watcher and the archiver restart: in the end the archive
+    holds every frame of every file that stayed, once."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = {}
+        self.archive = {}
+        self.rows = []
+        self.held = {}
+        self.now = 0.0
+        self.clock = 0
+        self.unpublished = []
+        self.ledger = Ledger(max_attempts=10**6, lease_s=5.0)
+
+    @rule(path=PATHS, frames=st.integers(1, 3))
+    def written(self, path, frames):
+        self.clock += 1
+        self.folder[path] = File(path, 1, self.clock, frames, time=float(self.clock))
+        self.ledger.add(self.folder[path])
+
+    @rule(path=PATHS)
+    def sighted_again(self, path):
+        if path in self.folder:
+            assert self.ledger.add(self.folder[path]) == 0
+
+    @rule(path=PATHS)
+    def deleted(self, path):
+        if self.folder.pop(path, None):
+            self.ledger.forget(path)
+
+    @rule(worker=st.sampled_from("xy"))
+    def leased(self, worker):
+        lease = self.ledger.lease(worker, self.now)
+        if lease is not None:
+            assert lease.frame not in self.archive
+            self.held.setdefault(worker, []).append(lease)
+
+    @rule(worker=st.sampled_from("xy"))
+    def finished(self, worker):
+        if self.held.get(worker):
+            lease = self.held[worker].pop(0)
+            file = self.folder.get(lease.frame.path)
+            if file is None or file.frame.mtime_ns != lease.frame.mtime_ns:
+                self.ledger.release(lease.number, "has changed")
+            else:
+                self.unpublished.append(lease.frame)
+
+    @rule()
+    def published(self):
+        for key in self.unpublished:
+            if key not in self.archive:
+                self.archive[key] = len(self.archive)
+                self.rows.append(key)
+                self.ledger.archived(key)
+        self.unpublished.clear()
+
+    @rule(worker=st.sampled_from("xy"))
+    def beat(self, worker):
+        self.ledger.renew(worker, self.now, [one.number for one in self.held.get(worker, [])])
+
+    @rule(worker=st.sampled_from("xy"))
+    def worker_dies(self, worker):
+        self.held.pop(worker, None)
+        self.ledger.lost(worker, self.now)
+
+    @rule(seconds=st.floats(0, 8))
+    def time_passes(self, seconds):
+        self.now += seconds
+        self.ledger.expire(self.now)
+
+    @rule()
+    def archiver_dies(self):
+        self.unpublished.clear()
+
+    @rule(order=st.booleans())
+    def watcher_dies(self, order):
+        self.ledger = Ledger(max_attempts=10**6, lease_s=5.0, first_lease=1000)
+        steps = [
+            lambda: [self.ledger.archived(key) for key in self.rows],
+            lambda: [self.ledger.add(file) for file in self.folder.values()],
+        ]
+        for step in steps if order else reversed(steps):
+            step()
+
+    @invariant()
+    def what_is_behind_is_what_the_folder_has_and_the_archive_lacks(self):
+        there = {replace(f.frame, index=i) for f in self.folder.values() for i in range(f.frames)}
+        assert self.ledger.behind_count == len(there - set(self.archive))
+        assert self.ledger.archived_count == len(self.archive)
+
+    def teardown(self):
+        for _ in range(200):
+            self.now += 40.0
+            self.ledger.expire(self.now)
+            lease = self.ledger.lease("last", self.now)
+            if lease is None and not self.ledger.behind_count:
+                break
+            if lease is not None:
+                self.held["last"] = [lease]
+                self.finished("last")
+            self.published()
+        there = {replace(f.frame, index=i) for f in self.folder.values() for i in range(f.frames)}
+        assert there <= set(self.rows)
+        assert len(self.rows) == len(set(self.rows))
+
+
+TestRestarts = Restarts.TestCase
+TestRestarts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

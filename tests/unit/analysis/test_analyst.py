@@ -1,0 +1,93 @@
+"""What an analyst says about frames that do not fit their support set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+
+from pychip_stream.analysis.analyst import Analyst, in_nanometres, scale_warning
+from pychip_stream.analysis.drafting import suggest_chips
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.support import ChipSource, SupportSet
+from pychip_stream.model.encoders import load_encoder, open_encoder
+
+
+def a_frame(pixel_size=0.1, unit="nm", seed=0, source=""):
+    rng = np.random.default_rng(seed)
+    pixels = rng.poisson(100, (128, 192))
+    pixels[:, 96:] += (40 * (np.arange(96) % 8 > 3)).astype(np.int64)
+    return Frame(pixels.astype(np.uint16), pixel_size, unit, source=source)
+
+
+def a_support(frame):
+    return SupportSet.from_picks(frame, 32, {"plain": [(0, 0), (3, 1)], "lines": [(0, 4), (3, 5)]})
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return load_encoder("filters", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "factor"),
+    [(0.1, "nm", None), (1.0, "Å", None), (0.102, "nm", None), (0.2, "nm", "2"),
+     (0.05, "nm", "0.5"), (1e-4, "um", None), (None, None, None), (0.1, "1/nm", None),
+     (0.1, "", None)],
+)  # fmt: skip
+def test_another_magnification_is_said_with_its_factor(size, unit, factor):
+    warning = scale_warning(a_support(a_frame()), a_frame(size, unit))
+    if factor is None:
+        assert warning is None
+    else:
+        assert f"differs by a factor of {factor} from" in warning
+
+
+def test_examples_without_a_pixel_size_cannot_disagree():
+    support = a_support(a_frame(None, None))
+    assert scale_warning(support, a_frame()) is None
+    assert in_nanometres(float("nan"), "nm") is None
+
+
+def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):
+    support = a_support(a_frame())
+    chips = tuple(replace(c, source=replace(c.source, pixel_size=0.2)) for c in support.chips)
+    support = replace(support, chips=chips)
+    analyst = Analyst.of(support, encoder, ClassifyConfig())
+    for number in range(3):
+        path = tmp_path / f"{number}.tif"
+        tifffile.imwrite(
+            path, a_frame().pixels, imagej=True, resolution=(10, 10), metadata={"unit": "nm"}
+        )
+        stat = path.stat()
+        record = analyst.analyse(
+            tmp_path, FrameRef(path=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+        )
+        assert record.status == "ok"
+        assert np.isfinite(record.result.drift)
+    said = [r for r in caplog.records if "factor of 0.5" in r.getMessage()]
+    assert len(said) == 1
+    assert any("factor of 0.5" in line for line in analyst.notices)
+
+
+def test_a_set_of_another_encoder_is_embedded_again_and_said(encoder, caplog):
+    frame = a_frame()
+    bundled = open_encoder(EncoderConfig(device="cpu"))
+    support = Analyst.of(a_support(frame), bundled, ClassifyConfig()).classifier.support
+    analyst = Analyst.of(support, encoder, ClassifyConfig(method="euclidean", sensitivity=2.0))
+    assert any("its chips are embedded again" in r.getMessage() for r in caplog.records)
+    assert analyst.classifier.support.embedding.encoder_hash == encoder.weights_hash
+    assert (analyst.classifier.method, analyst.classifier.sensitivity) == ("euclidean", 2.0)
+
+
+def test_suggestions_leave_out_what_is_an_example_on_this_frame(encoder):
+    frame = a_frame(source="/data/first.tif")
+    support = a_support(frame)
+    found = suggest_chips(frame, support, encoder, count=20)
+    places = {(s.row, s.column) for s in found}
+    assert found
+    assert not places & {(0, 0), (3, 1), (0, 4), (3, 5)}
+    elsewhere = replace(frame, source="/data/second.tif")
+    assert suggest_chips(elsewhere, support, encoder, count=3)
+    assert ChipSource().path == ""

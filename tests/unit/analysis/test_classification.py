@@ -1,0 +1,179 @@
+"""Which files a batch holds; and that an unfinished archive goes on only as it was begun."""
+
+import sys
+from pathlib import Path, PureWindowsPath
+
+import pytest
+import tifffile
+
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import (
+    Batch,
+    check_begun,
+    classify,
+    common_folder,
+    count_done,
+    describe,
+)
+from pychip_stream.archive.joining import remove_run
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import save_support
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.errors import ArchiveError, UsageError
+from tests.support.simple_runs import ENCODER, FIRST, archive, picked, pixels
+
+ENCODERS = EncoderConfig()
+
+
+class Stopping:
+    """Progress that meets Ctrl-C at a file."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def __call__(self, _name, done, _total):
+        if done == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def batch(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for n in range(5):
+        tifffile.imwrite(frames / f"{n}.tif", pixels(n))
+    return Batch.of([frames])
+
+
+@pytest.fixture
+def begun(tmp_path, batch):
+    """An archive that Ctrl-C has ended after three of five frames."""
+    metadata = describe(batch, Path("set.h5"), ENCODERS, ClassifyConfig())
+    writer = RunWriter(tmp_path, "run", metadata=metadata)
+    with pytest.raises(KeyboardInterrupt):
+        classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer, Stopping(3))
+    return tmp_path / "run.h5"
+
+
+def terms(batch, encoders=ENCODERS, **settings):
+    return describe(batch, Path("set.h5"), encoders, ClassifyConfig(**settings))
+
+
+def test_ctrl_c_keeps_every_frame_that_is_done(begun, batch):
+    with open_run(begun) as run:
+        assert (run.live, len(run)) == (True, 3)
+    writer = RunWriter(begun.parent, begun.stem)  # its lock was let go
+    assert count_done(batch, writer.keys) == 3
+    done = classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
+    with open_run(done) as run:
+        assert sorted(run.frames["path"]) == [f"{n}.tif" for n in range(5)]
+
+
+def test_the_same_terms_may_go_on(begun, batch):
+    check_begun(begun, FIRST, terms(batch))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"method": "lda"}, "classify.method auto"),
+        ({"sensitivity": 2.0}, "classify.sensitivity 1.0"),
+        ({"reject": False}, "classify.reject True"),
+        ({"encoders": EncoderConfig(name="filters")}, "encoder.name bundled"),
+    ],
+)
+def test_other_settings_are_refused(begun, batch, settings, says):
+    with pytest.raises(UsageError, match=f"begun with {says};.*rescore.*another --out"):
+        check_begun(begun, FIRST, terms(batch, **settings))
+
+
+def test_another_set_is_refused_and_the_old_one_is_named(begun, batch):
+    with pytest.raises(UsageError, match=r"begun with support set (\S+);") as caught:
+        check_begun(begun, picked(0, seed=1), terms(batch))
+    assert str(begun.with_suffix(".segments") / f"support-{FIRST.version}.h5") in str(caught.value)
+
+
+def test_the_old_set_is_named_wherever_the_archive_keeps_it(begun, batch):
+    (begun.with_suffix(".segments") / f"support-{FIRST.version}.h5").unlink()
+    with pytest.raises(UsageError, match=f"begun with support set {FIRST.version};"):
+        check_begun(begun, picked(0, seed=1), terms(batch))
+
+
+def test_frames_that_failed_bind_to_no_set(tmp_path, batch):
+    for path in batch.paths:
+        path.write_text("this is not a picture at all")
+    writer = RunWriter(tmp_path, "run", metadata=terms(batch))
+    with pytest.raises(KeyboardInterrupt):
+        classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer, Stopping(3))
+    check_begun(tmp_path / "run.h5", picked(0, seed=1), terms(batch))
+
+
+def test_frames_of_another_folder_are_refused(begun, batch, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    batch.root.rename(elsewhere)
+    with pytest.raises(UsageError, match="the frames of"):
+        check_begun(begun, FIRST, terms(Batch.of([elsewhere])))
+
+
+def test_a_new_archive_may_begin_anyhow(batch, tmp_path):
+    check_begun(tmp_path / "new.h5", FIRST, terms(batch))
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_run_goes_with_all_its_files(tmp_path, close):
+    path = archive(tmp_path, close=close)
+    (tmp_path / "other.h5").touch()
+    remove_run(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["frames", "other.h5"]
+    remove_run(path)  # nothing is left to do
+
+
+def test_only_runs_are_removed_and_none_that_is_written(tmp_path, begun):
+    with RunWriter(begun.parent, begun.stem)._lock, pytest.raises(ArchiveError, match="another"):
+        remove_run(begun)
+    save_support(FIRST, tmp_path / "set.h5")
+    with pytest.raises(UsageError, match="support set, not a run"):
+        remove_run(tmp_path / "set.h5")
+    assert (tmp_path / "set.h5").exists()
+
+
+@pytest.fixture
+def frames(tmp_path):
+    for name in ("practice/Hour_00/a.tif", "practice/Hour_00/b.tif", "other/deep/c.tif"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path.resolve()
+
+
+def test_the_root_is_the_folder_that_was_given(frames):
+    batch = Batch.of([frames / "practice"])
+    assert batch.root == frames / "practice"
+    assert [p.relative_to(batch.root).as_posix() for p in batch.paths] == [
+        "Hour_00/a.tif", "Hour_00/b.tif",
+    ]  # fmt: skip
+
+
+def test_several_have_their_common_folder_as_root(frames):
+    assert Batch.of([frames / "practice", frames / "other"]).root == frames
+    assert Batch.of([frames / "practice", frames / "practice/Hour_00"]).root == frames / "practice"
+    assert Batch.of([frames / "practice/Hour_00/a.tif"]).root == frames / "practice/Hour_00"
+    files = [frames / "practice/Hour_00/a.tif", frames / "practice/Hour_00/b.tif"]
+    assert Batch.of(files).root == frames / "practice/Hour_00"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_links_that_lead_out_widen_the_root(frames):
+    (frames / "practice" / "linked.tif").symlink_to(frames / "other/deep/c.tif")
+    batch = Batch.of([frames / "practice"])
+    assert batch.root == frames
+    assert frames / "other/deep/c.tif" in batch.paths
+
+
+@pytest.mark.parametrize("other", ["D:/b", "//server/share/b"])
+def test_two_drives_have_nothing_in_common(other):
+    with pytest.raises(UsageError, match="two drives"):
+        common_folder({PureWindowsPath("C:/a"), PureWindowsPath(other)})
+    same = {PureWindowsPath("C:/a/b"), PureWindowsPath("c:/A/d")}
+    assert common_folder(same) == PureWindowsPath("C:/a")

@@ -1,0 +1,147 @@
+"""The example editor that Examples and Upload share, without a browser."""
+
+import time
+
+import pytest
+
+from dashboard.parts.editor import ExampleEditor
+from dashboard.work.drafts import Draft, DraftState
+from dashboard.work.frame_pictures import FramePicture
+from dashboard.work.previews import OpenDraft, Preview
+from pychip_stream.domain.chips import ChipSize
+from tests.support.at_once import AtOnce
+
+PICTURE = FramePicture(key=("a.tif", 0), shape=(256, 320), jpeg=b"jpeg")
+PICK = {"type": "pick", "label": "feature 1", "chips": [[1, 2]], "add": True, "click": 7}
+
+
+class Bench:
+    def crop(self, _picture, _rect):
+        return b""
+
+    def scale_of(self, _version):
+        return None
+
+    def thumbnail(self, pick, _size, _scale):
+        return f"{pick.row},{pick.column}".encode()
+
+
+class Previewer:
+    preview = None
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, number, _state, key):
+        self.asked.append((number, key))
+
+
+class Told(ExampleEditor):
+    """An editor whose browser listens."""
+
+    def __init__(self, folder, **options):
+        self.sizes = []
+        opened = OpenDraft(Draft(folder / "draft.json", DraftState()), Previewer())
+        super().__init__(Bench(), AtOnce(), opened, on_grid=self.sizes.append, **options)
+        self.canvas_sent, self.shelf_sent = [], []
+        self.view.canvas._send_msg, self.shelf._send_msg = (
+            self.canvas_sent.append, self.shelf_sent.append,
+        )  # fmt: skip
+        self.say_canvas({"type": "ready"})
+        self.shelf._handle_msg({"type": "ready"})
+        self.show(PICTURE)
+        self.pull(0.0)
+
+    def say_canvas(self, message):
+        self.view.canvas._handle_msg(message)
+
+    def last(self, kind):
+        return [m for m in [*self.canvas_sent, *self.shelf_sent] if m["type"] == kind][-1]
+
+    @property
+    def state(self):
+        return self.opened.draft.state
+
+
+@pytest.fixture
+def editor(tmp_path):
+    return Told(tmp_path)
+
+
+def test_a_click_becomes_an_example_and_comes_back(editor):
+    assert editor.last("frame")["grid"] == [4, 5]
+    assert editor.last("frame")["labels"] is None
+    editor.say_canvas(PICK)
+    editor.pull(0.0)
+    assert editor.state.counts == {"feature 1": 1, "feature 2": 0}
+    assert editor.last("picks")["picks"] == [[1, 2, "feature 1"]]
+    assert (editor.last("picks")["echo"], editor.last("picks")["locked"]) == (7, False)
+    assert [bar["name"] for bar in editor.last("labels")["bars"]][:2] == ["feature 1", "feature 2"]
+    (chip,) = editor.last("shelf")["classes"][0]["chips"]
+    assert chip["jpeg"] == b"1,2"
+    assert editor.opened.previewer.asked[-1] == (editor.opened.draft.number, PICTURE.key)
+    editor.say_canvas({"type": "undo"})
+    assert editor.state == DraftState()
+
+
+def test_who_may_only_look_changes_nothing(tmp_path):
+    editor = Told(tmp_path, enabled=False)
+    editor.say_canvas(PICK)
+    editor.shelf._handle_msg({"type": "add"})
+    editor.resize(ChipSize(32, 32))
+    editor.pull(0.0)
+    assert editor.state == DraftState()
+    assert editor.last("picks")["locked"]
+
+
+def test_what_is_impossible_is_said_and_what_makes_no_sense_changes_nothing(editor, caplog):
+    editor.shelf._handle_msg({"type": "rename", "old": "feature 1", "name": "unknown"})
+    assert editor.last("notes")["lines"][0][0] == "error"
+    editor.say_canvas({"type": "pick", "chips": 5})
+    assert "makes no sense" in caplog.text
+    assert editor.state == DraftState()
+
+
+def test_a_click_on_the_grid_of_another_tab_shows_the_new_one(editor):
+    editor.resize(ChipSize(32, 32))
+    frames = len([m for m in editor.canvas_sent if m["type"] == "frame"])
+    editor.say_canvas(PICK | {"chip": [64, 64]})
+    assert editor.state.picks == ()
+    assert len([m for m in editor.canvas_sent if m["type"] == "frame"]) == frames + 1
+    assert editor.last("frame")["grid"] == [8, 10]
+
+
+def test_the_draft_follows_a_slider_that_rests(editor):
+    editor.grid._width.value = 80
+    assert editor.sizes[-1] == ChipSize(80, 80)
+    assert editor.last("grid")["grid"] == [3, 4]
+    editor.pull(time.monotonic())
+    assert editor.state.chip_size == ChipSize(64, 64)
+    editor.pull(time.monotonic() + 1.0)
+    assert editor.state.chip_size == ChipSize(80, 80)
+    editor.grid._width.value = 40
+    editor.say_canvas(PICK)  # a click means the grid that is shown
+    assert editor.state.chip_size == ChipSize(40, 40)
+    assert editor.state.counts["feature 1"] == 1
+
+
+def test_nothing_is_chosen_while_the_page_shows_something_else(editor):
+    editor.show_again(picking=False)
+    editor.pull(0.0)
+    assert (editor.last("picks")["locked"], editor.last("picks")["classes"]) == (True, [])
+    asked = len(editor.opened.previewer.asked)
+    editor.say_canvas(PICK)
+    editor.pull(0.0)
+    assert editor.state == DraftState()
+    assert len(editor.opened.previewer.asked) == asked
+
+
+def test_a_preview_of_another_frame_is_not_shown(editor):
+    notes = len(editor.shelf_sent)
+    editor.opened.previewer.preview = Preview(1, ("b.tif", 0), trouble="too few")
+    editor.pull(0.0)
+    assert len(editor.shelf_sent) == notes
+    editor.opened.previewer.preview = Preview(1, PICTURE.key, trouble="too few")
+    editor.pull(0.0)
+    assert editor.last("notes")["lines"] == [["", "too few"]]
+    assert editor.last("highlights")["chips"] == []

@@ -1,0 +1,194 @@
+"""An opened run: frames, curves, comparison, export; without a browser."""
+
+import csv
+import zipfile
+
+import numpy as np
+import pytest
+
+from dashboard.parts.review_tables import (
+    agreement,
+    difference_table,
+    differences,
+    failed_table,
+    provenance_tables,
+    same_frame,
+)
+from dashboard.work.export_kinds import KINDS, PIECE_BYTES, pieces, write_export
+from dashboard.work.opened_run import OpenedRun, PastFrames, histogram
+from dashboard.work.state import RunState
+from dashboard.work.workbench import Workbench
+from pychip_stream import config as configuration
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.export.kinds import ExportSource, pixel_reader
+from tests.support.archive_samples import failed, record, result
+from tests.support.live_frames import live, shot
+from tests.support.run_samples import add_second_scoring, make_run
+
+
+@pytest.fixture
+def opened(tmp_path):
+    extra = [failed(90, "is torn <b>here</b>")]
+    path = make_run(tmp_path / "runs", tmp_path / "frames", 6, missing=(5,), extra=extra)
+    return OpenedRun(path, tmp_path)
+
+
+def test_picture_holds_what_the_archive_says(opened):
+    picture = opened.picture(2)
+    assert picture.key == ("frame_002.tif", 0)
+    assert picture.time - opened.run.start == pytest.approx(2.0)
+    assert picture.names == ("alpha", "beta", "unknown")
+    np.testing.assert_array_equal(picture.label_map, result(2).label_map)
+    np.testing.assert_allclose(picture.intervals, result(2).intervals)
+    assert picture.jpeg.startswith(b"\xff\xd8")
+    assert (picture.shape, picture.chip_size, picture.pixel_size) == ((50, 70), (16, 16), 0.04)
+    assert picture.confidence.sum() == 12
+    assert opened.picture(2) is picture
+
+
+def test_frame_that_is_gone_is_shown_by_its_labels_alone(opened):
+    picture = opened.picture(5)
+    assert picture.jpeg == b""
+    np.testing.assert_array_equal(picture.label_map, result(5).label_map)
+    assert opened.crop(picture, (0, 0, 8, 8)) == b""
+    assert opened.crop(opened.picture(1), (0, 0, 8, 8)).startswith(b"\xff\xd8")
+
+
+def test_nearest_frame_of_a_moment(opened):
+    start = opened.run.start
+    assert [opened.nearest(start + t) for t in (-9, 2.4, 2.6, 99)] == [0, 2, 3, 5]
+
+
+def test_quantities_of_the_frames_are_curves_beside_the_fractions(opened):
+    curves = opened.quantities()
+    assert set(curves.values) == {"intensity_mean"}  # what no frame has is no curve
+    assert curves.values["intensity_mean"].tolist() == [2000.0] * 6
+    np.testing.assert_array_equal(curves.times, opened.curves().times)
+    assert len(opened.quantities(since=opened.run.start + 3.5)) == 2
+
+
+def test_past_frames_are_those_heard_of_else_those_archived(tmp_path):
+    config = configuration.parse(
+        {"watch": {"root": "frames"}, "archive": {"folder": "runs", "name": "run"}}, "t", tmp_path
+    )
+    make_run(tmp_path / "runs", tmp_path / "frames", 3, close=False)
+    state, bench = RunState(), Workbench(config)
+    past = PastFrames(config, state, bench)
+    archived = past.picture(("frame_001.tif", 0))
+    np.testing.assert_array_equal(archived.label_map, result(1).label_map)
+    assert archived.jpeg.startswith(b"\xff\xd8")
+    heard = shot(live("frame_001.tif")).picture
+    state.record(live("frame_001.tif"), heard)
+    again = past.picture(("frame_001.tif", 0))
+    np.testing.assert_array_equal(again.label_map, heard.label_map)
+    assert again.jpeg.startswith(b"\xff\xd8")
+    with pytest.raises(ArchiveError, match="not in the archive yet"):
+        past.picture(("frame_003.tif", 0))
+    writer = RunWriter(tmp_path / "runs", "run")
+    writer.append(record(3, path="frame_003.tif"))
+    writer.publish()
+    writer.release()
+    assert past.picture(("frame_003.tif", 0)).jpeg == b""  # its file is not there
+    bench.close()
+
+
+def test_live_run_grows_under_the_eyes(tmp_path):
+    path = make_run(tmp_path / "runs", tmp_path / "frames", 3, close=False)
+    opened = OpenedRun(path, tmp_path)
+    assert (opened.count, opened.run.live, opened.refresh()) == (3, True, False)
+    writer = RunWriter(tmp_path / "runs", "run")
+    writer.append(record(3))
+    writer.publish()
+    writer.release()
+    assert opened.refresh()
+    assert opened.count == 4
+    assert len(opened.curves()) == 4
+
+
+def test_two_scorings_of_a_run_are_compared_frame_by_frame(opened, tmp_path):
+    name = add_second_scoring(tmp_path / "runs" / "run.h5", 6)
+    other = OpenedRun(tmp_path / "runs" / "run.h5", tmp_path, name)
+    rows, common = differences(opened, other)
+    assert common == 6
+    alpha = rows[0]
+    first, second = (r.table["alpha"].to_numpy() for r in (opened, other))
+    assert (alpha.first, alpha.second) == (first.mean(), second.mean())
+    assert alpha.mean == pytest.approx(np.abs(first - second).mean())
+    assert alpha.largest == pytest.approx(np.abs(first - second).max())
+    picture = opened.picture(1)
+    there = same_frame(picture, other)
+    assert there == 1
+    expected = (result(1).label_map == result(501).label_map).mean()
+    assert agreement(picture, other.picture(there)) == pytest.approx(expected)
+    assert difference_table("a", "b", rows, common)["rows"][0][0] == "alpha"
+
+
+def test_another_run_begins_where_this_one_does(opened, tmp_path):
+    path = make_run(tmp_path / "runs", tmp_path / "later", 4, "other", seed=3)
+    other = OpenedRun(path, tmp_path)
+    curves = other.curves_from(opened.run.start + 100)
+    np.testing.assert_allclose(curves.times, opened.run.start + 100 + np.arange(4))
+
+
+def test_histogram_counts_every_chip_once_and_leaves_out_nan():
+    counts = histogram(np.array([[0.0, 0.04, 0.5], [0.99, 1.0, np.nan]], np.float16))
+    assert counts.sum() == 5
+    assert (counts[0], counts[10], counts[-1]) == (2, 1, 2)
+    assert list(counts.nonzero()[0]) == [0, 10, 19]
+
+
+def test_confidence_of_the_run_is_that_of_all_its_frames(opened):
+    counts, frames = opened.confidence()
+    assert frames == 6
+    assert counts.sum() == 6 * 12
+    np.testing.assert_array_equal(counts, sum(opened.picture(n).confidence for n in range(6)))
+
+
+def test_failed_frames_and_provenance_are_told(opened):
+    (row,) = failed_table(opened.run)["rows"]
+    assert row[2] == "is torn <b>here</b>"
+    tables = {t["title"]: t for t in provenance_tables(opened.run)}
+    assert set(tables) == {"Run", "Starts of the archiver", "Support sets", "Configuration"}
+    assert tables["Support sets"]["rows"][0][1] == "alpha (3), beta (3)"
+    facts = {row[0]: row[1] for row in tables["Run"]["rows"]}
+    assert facts["encoder's weights"]["text"] == "e" * 32
+    assert facts["frames"] == "6 classified, 1 failed"
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mp4"], ids=lambda kind: kind.name)
+def test_every_export_is_made_and_tells_its_progress(kind, opened, tmp_path):
+    told = []
+    source = ExportSource(opened.run, pixel_reader(opened.run, tmp_path), 2)
+    path = write_export(kind, source, tmp_path, lambda done, total: told.append((done, total)))
+    assert path.name == f"run{kind.suffix}"
+    assert path.stat().st_size > 0
+    assert told[-1] == (1, 1)
+    if kind.name == "csv":
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        assert [float(r["alpha"]) for r in rows] == pytest.approx(
+            opened.table["alpha"].tolist(), abs=1e-8
+        )
+    if kind.name == "pictures":
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        assert len(names) == 6 + 5  # a map each, and an overlay where the frame is there
+
+
+def test_cancelled_export_stops(opened, tmp_path):
+    def progress(_done, _total):
+        raise PychipError("cancelled")
+
+    source = ExportSource(opened.run, pixel_reader(opened.run, tmp_path))
+    chips = next(kind for kind in KINDS if kind.name == "chips_csv")
+    with pytest.raises(PychipError, match="cancelled"):
+        write_export(chips, source, tmp_path, progress)
+
+
+@pytest.mark.parametrize("size", [0, 5, PIECE_BYTES, PIECE_BYTES + 1])
+def test_pieces_are_the_file_and_say_which_is_the_last(tmp_path, size):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * (size // 256) + bytes(size % 256))
+    found = list(pieces(path))
+    assert b"".join(data for data, _ in found) == path.read_bytes()
+    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]

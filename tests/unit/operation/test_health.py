@@ -1,0 +1,202 @@
+import math
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.operation import health as module
+from pychip_stream.operation.health import SILENT_S, LatencySplit, RunHealth, stretches
+from pychip_stream.wire.channel import Received
+from pychip_stream.wire.codec import Packet
+from pychip_stream.wire.messages import Alert, Live, Seen, Status
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+        def time(self):
+            return 1e9 + self.now
+
+    one = Clock()
+    monkeypatch.setattr(module, "time", one)
+    return one
+
+
+@pytest.fixture
+def health(clock):
+    return RunHealth()
+
+
+def hear(health, message, **arrays):
+    return health.take(Received(Packet(message, arrays), b"", b""))
+
+
+def status(instance="watcher", state="running", **counters):
+    return Status(service=instance, instance=instance, state=state, time=0.0, counters=counters)
+
+
+def live(time, received=0.0, drift=math.nan):
+    return Live(
+        frame=FrameRef(path=f"{time}.tif", time=time, seen=received - 0.5),
+        names=("alpha", "beta"), colors=(), support_version="v", chip_size=(8, 8),
+        shape=(16, 16), status="ok", received=received, measured={"drift": drift},
+    )  # fmt: skip
+
+
+def test_who_goes_silent_is_stalled_and_not_idle(health, clock):
+    assert health.state("watcher") == "starting"
+    hear(health, status())
+    clock.now += 3.0
+    assert health.state("watcher") == "running"
+    assert health.troubles() == []
+    clock.now += 1.0
+    assert health.state("watcher") == "stalled"
+    assert health.values()["troubled", ""] == 1.0
+    assert health.troubles() == ["watcher stalled: not heard of any more"]
+    hear(health, status())
+    assert health.state("watcher") == "running"
+
+
+def test_the_newest_frame_counts_whatever_comes_late(health):
+    first = np.array([[0.25, 0, 1], [0.5, 0, 1], [0.25, 0, 1]])
+    hear(health, live(2.0, 10.0), intervals=first)
+    hear(health, live(1.0, 11.0), intervals=np.zeros((3, 3)))
+    assert health.newest.frame.path == "2.0.tif"
+    values = health.values()
+    assert values["fraction", "beta"] == 0.5
+    assert values["unknown", ""] == 0.25
+    assert values["latency", ""] == 0.5
+
+
+def test_silence_is_counted_from_the_newest_frame(health, clock):
+    assert math.isnan(health.silence_s)
+    hear(health, Seen(frame=FrameRef(path="a", seen=1e9 + 90.0)))  # a late joiner hears it late
+    assert health.silence_s == pytest.approx(10.0)
+    hear(health, Seen(frame=FrameRef(path="b", seen=1e9 - 5000.0)))  # another machine's clock
+    assert health.silence_s == 0.0
+    clock.now += 31.0
+    assert health.values()["silence", ""] == pytest.approx(31.0)
+
+
+def test_drift_is_the_median_of_the_newest_frames(health):
+    rows = np.zeros((3, 3))
+    hear(health, live(0.0), intervals=rows)
+    assert ("drift", "") not in health.values()
+    for number, drift in enumerate([0.1] * 9 + [0.8] * 5):
+        hear(health, live(1.0 + number, drift=drift), intervals=rows)
+    assert health.values()["drift", ""] == pytest.approx(0.8)
+
+
+def test_the_document_is_plain_json(health):
+    hear(health, status(seen=5.0, **{"latency.read.p50": 0.25, "latency.read.p95": 0.5}))
+    hear(
+        health,
+        Alert(id="1", rule="r", level="info", state="on", reason="because", time=1.0),
+    )
+    document = health.document()
+    assert document["frames"]["seen"] == 5
+    assert document["latency"] == {"read": {"p50": 0.25, "p95": 0.5}}
+    assert document["alerts"]["r"]["reason"] == "because"
+
+
+def test_the_way_of_a_frame_is_split():
+    split = LatencySplit()
+    frame = FrameRef(path="a", mtime_ns=10 * 10**9, seen=11.0)
+    for number in range(100):
+        split.add(stretches(frame, 11.0 + number / 100, 13.0, archived=14.0))
+    counters = split.counters()
+    assert counters["latency.seen.p50"] == 1.0
+    assert counters["latency.read.p95"] == pytest.approx(0.94, abs=0.02)
+    assert counters["latency.total.p99"] == 4.0
+    # Unknown times and clocks that disagree say nothing.
+    assert stretches(FrameRef(path="a", seen=5.0), math.nan, 4.0) == {}
+    assert stretches(frame, 0.0, 10.5, shown=13.0) == {
+        "seen": 1.0,
+        "shown": 2.5,
+        "total": 3.0,
+    }
+
+
+def test_the_hubs_repeats_count_once(health, clock):
+    seen, shown = Seen(frame=FrameRef(path="a", seen=1e9 + 100.0)), live(1.0, 10.0, drift=0.5)
+    rows = np.zeros((3, 3))
+    assert hear(health, seen)
+    assert hear(health, shown, intervals=rows)
+    clock.now += 6.0
+    assert not hear(health, seen)
+    assert not hear(health, shown, intervals=rows)
+    assert health.seen_at == clock.now - 6.0
+    assert health.classified_at == clock.now - 6.0
+    hear(health, status())
+    assert health.liveness().light == "idle"
+
+
+def test_alerts_replace_their_like_and_the_latest_comes_last(health):
+    for number, rule in enumerate(("disk", "drift", "disk")):
+        level, state = "warning", "off" if number == 2 else "on"
+        hear(health, Alert(id="1", rule=rule, level=level, state=state, reason="r", time=number))
+    assert [(a.rule, a.state) for a in health.alerts.values()] == [("drift", "on"), ("disk", "off")]
+    for number in range(300):
+        hear(health, Alert(id="1", rule=f"{number}", level="info", state="on", reason="r", time=1))
+    assert len(health.alerts) == 200
+    assert list(health.alerts)[-1] == "299"
+
+
+def fresh(clock, *, shown=99.9, behind=0, gap_s=0.5, heard=100.0, begun=0.0):
+    """Health at 100 s after it has heard these things."""
+    clock.now = begun
+    health = RunHealth()
+    for number in range(3):
+        clock.now = gap_s * number
+        hear(health, Seen(frame=FrameRef(path=f"{number}")))
+    if shown is not None:
+        clock.now = shown
+        hear(health, live(1.0, received=1.7e9), intervals=np.zeros((3, 3)))
+    if behind:
+        hear(health, status(behind=float(behind)))
+    health.heard_at = heard
+    clock.now = 100.0
+    return health.liveness()
+
+
+@pytest.mark.parametrize(
+    ("changes", "light"),
+    [
+        ({}, "live"),
+        ({"behind": 2}, "live"),
+        ({"behind": 3}, "behind"),
+        ({"behind": 3, "shown": 90.0}, "stalled"),
+        ({"behind": 1, "shown": None}, "stalled"),
+        ({"shown": 90.0}, "idle"),
+        ({"shown": 90.0, "gap_s": 30.0}, "live"),
+        ({"shown": None}, "waiting"),
+        ({"heard": 90.0}, "lost"),
+        ({"heard": None}, "lost"),
+        ({"heard": None, "begun": 98.0, "shown": None}, "waiting"),
+    ],
+)
+def test_how_fresh_it_is(clock, changes, light):
+    assert fresh(clock, **changes).light == light
+
+
+def test_words_say_how_many_and_since_when(clock):
+    assert fresh(clock, behind=12).text == "12 frames behind"
+    stalled = fresh(clock, behind=1, shown=50.0)
+    assert stalled.text == f"stalled since {datetime.fromtimestamp(1.7e9):%H:%M:%S}"
+    assert stalled.detail == "1 frame waiting"
+
+
+def test_one_limit_of_silence_holds_for_services_and_the_hub(health, clock):
+    hear(health, status("worker-1", "waiting"))
+    for quiet_s, silent in ((SILENT_S - 0.1, False), (SILENT_S + 0.1, True)):
+        clock.now = 100.0 + quiet_s
+        assert health.silent("worker-1") == silent
+        assert (health.state("worker-1") == "stalled") == silent
+        assert (health.liveness().light == "lost") == silent
+    assert SILENT_S == 3.5  # as docs/operate.md says

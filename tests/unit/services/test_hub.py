@@ -1,0 +1,94 @@
+"""A published support set: its bytes travel as they are, and each listener reads them once."""
+
+import logging
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from pychip_stream import config as configuration
+from pychip_stream.archive import support_sets
+from pychip_stream.archive.support_sets import (
+    SupportFolder,
+    read_file,
+    save_support,
+    support_to_bytes,
+)
+from pychip_stream.cli import main
+from pychip_stream.domain import support as domain
+from pychip_stream.wire.codec import bytes_array
+from pychip_stream.wire.messages import PublishSupport
+from services.archiver import Archiver
+from services.hub import Hub
+from tests.support.archive_samples import support
+from tests.support.ports import free_wire
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often a support set was encoded, decoded and hashed."""
+    counts = Counter()
+
+    def count(module, name):
+        original = getattr(module, name)
+
+        def counting(*args, **options):
+            counts[name] += 1
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, name, counting)
+
+    count(support_sets, "write_support")
+    count(support_sets, "read_support")
+    count(domain, "_content_hash")
+    return counts
+
+
+def test_a_publish_encodes_nothing_and_each_listener_decodes_once(tmp_path, counted):
+    made = support()
+    save_support(made, tmp_path / "set.h5")
+    assert counted == {"write_support": 1, "read_support": 1, "_content_hash": 2}
+    text = f"watch: {{root: .}}\narchive: {{folder: runs}}\nwire: {free_wire()}\n"
+    (tmp_path / "run.yaml").write_text(text)
+    config = configuration.load(tmp_path / "run.yaml")
+    hub, archiver = Hub(config), Archiver(config)
+    counted.clear()
+    words = ["support", "publish", str(tmp_path / "set.h5"), "--config", str(tmp_path / "run.yaml")]
+    command = threading.Thread(target=main._run, args=(words,), kwargs={"debug": False})
+    command.start()
+    deadline = time.monotonic() + 60
+    while command.is_alive() or made.version not in archiver._supports:
+        assert time.monotonic() < deadline
+        hub.step()
+        archiver.step()
+    command.join()
+    # The command before it sends, the hub, the archiver.
+    assert counted == {"read_support": 3, "_content_hash": 3}
+    folder = SupportFolder(config.support.folder)
+    assert folder.current_version() == made.version
+    assert read_file(folder.path(made.version)) == (tmp_path / "set.h5").read_bytes()
+    assert archiver._writer._supports[made.version] == (tmp_path / "set.h5").read_bytes()
+    archiver.close()
+    hub.close()
+
+
+@pytest.fixture
+def hub(tmp_path):
+    tree = {"watch": {"root": "."}, "wire": free_wire()}
+    one = Hub(configuration.parse(tree, "test", tmp_path))
+    yield one
+    one.close()
+
+
+def test_who_published_a_support_set_is_in_the_log(hub, caplog):
+    caplog.set_level(logging.INFO)
+    data = bytes_array(support_to_bytes(support()))
+    reply = hub._publish_support(PublishSupport(author="ada"), data)
+    assert (reply.ok, reply.detail) == (True, support().version)
+    assert f"support set {support().version[:8]} published by ada: alpha, beta" in caplog.text
+
+
+def test_a_message_without_a_support_set_is_refused(hub):
+    reply = hub._publish_support(PublishSupport(), {})
+    assert (reply.ok, reply.detail) == (False, "the message carries no support set")

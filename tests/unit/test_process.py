@@ -1,0 +1,96 @@
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from pychip_stream import process
+from pychip_stream.errors import ConfigError, PychipError
+
+
+class Steps:
+    def __init__(self, stop, error=None):
+        self.stop, self.error, self.log = stop, error, []
+
+    def step(self):
+        self.log.append("step")
+        if self.error:
+            raise self.error
+        if len(self.log) == 3:
+            self.stop.set()
+
+    def close(self):
+        self.log.append("close")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(None, 0), (PychipError("x"), 1), (ConfigError("f", ["k: y"]), 2), (ZeroDivisionError(), 1)],
+)
+def test_a_service_is_closed_and_its_failure_is_its_exit_code(error, code):
+    stop = threading.Event()
+    service = Steps(stop, error)
+    assert process.run(lambda: service, stop) == code
+    assert service.log[-1] == "close"
+    assert service.log.count("step") == (3 if error is None else 1)
+
+
+def test_a_service_that_cannot_start_says_so():
+    def refuse():
+        raise PychipError("no")
+
+    assert process.run(refuse, threading.Event()) == 1
+
+
+CHILD = """
+import os, sys
+from pychip_stream import process
+stop = process.stop_event()
+print("up", process.LIFELINE_VARIABLE in os.environ, flush=True)
+ended = stop.wait(60)
+print("ended", ended, flush=True)
+sys.exit(0 if ended else 3)
+"""
+LIFELINE = {**os.environ, process.LIFELINE_VARIABLE: "stdin"}
+
+
+def service(code=CHILD, **options):
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_a_service_stops_when_its_lifeline_is_let_go():
+    with service(stdin=subprocess.PIPE, env=LIFELINE) as child:
+        assert child.stdout.readline() == "up False\n"  # what it starts has no part in it
+        assert child.poll() is None
+        child.stdin.close()
+        assert child.wait(20) == 0
+
+
+def test_a_service_stops_when_its_parent_is_killed():
+    parent = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {CHILD!r}], stdin=subprocess.PIPE)\n"
+        "child.wait()"
+    )
+    with service(parent, stdin=subprocess.DEVNULL, env=LIFELINE) as middle:
+        assert middle.stdout.readline().startswith("up")
+        middle.kill()
+        assert middle.communicate(timeout=20)[0] == "ended True\n"
+
+
+def test_a_service_that_is_started_by_hand_has_no_lifeline():
+    with service(stdin=subprocess.DEVNULL) as child:
+        assert child.stdout.readline().startswith("up")
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        child.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM between processes")
+def test_a_service_stops_on_sigterm():
+    with service() as child:
+        assert child.stdout.readline().startswith("up")
+        child.terminate()
+        assert child.wait(20) == 0

@@ -1,0 +1,90 @@
+import time
+
+import pytest
+import zmq
+
+from pychip_stream.config import WireConfig
+from pychip_stream.errors import PychipError
+from pychip_stream.wire import channel as module
+from pychip_stream.wire import codec
+from pychip_stream.wire.channel import Channel
+from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.messages import KeysWanted, Ready
+
+
+@pytest.fixture
+def context():
+    context = zmq.Context()
+    yield context
+    context.destroy(0)
+
+
+@pytest.fixture
+def pair(context):
+    with Channel(context, zmq.ROUTER, 10) as router, Channel(context, zmq.DEALER, 10) as dealer:
+        dealer.connect(router.bind("tcp://127.0.0.1:0"), identity="me")
+        yield router, dealer
+
+
+def test_a_router_answers_who_asked(pair):
+    router, dealer = pair
+    assert dealer.send(Ready(worker="w", credit=1))
+    received = router.receive(5.0)
+    assert received.sender == b"me"
+    assert router.send(KeysWanted(start=3), to=received.sender)
+    assert dealer.receive(5.0).packet.message.start == 3
+
+
+def test_bad_messages_are_counted_and_dropped(pair):
+    router, dealer = pair
+    dealer.raw.send_multipart([b"nonsense"])
+    dealer.raw.send_multipart([b"nonsense", b"more", b"x" * 5000])
+    dealer.raw.send_multipart([codec.MAGIC, b"\xc1"])
+    dealer.send(Ready(worker="w", credit=2))
+    assert router.receive(5.0).packet.message.credit == 2
+    assert router.dropped == 3
+
+
+def test_an_unknown_receiver_is_said(pair):
+    router, _ = pair
+    assert not router.send(KeysWanted(start=0), to=b"nobody")
+
+
+def test_a_full_queue_is_said_instead_of_growing(context):
+    with Channel(context, zmq.DEALER, 2) as dealer:
+        dealer.connect("tcp://127.0.0.1:9")  # nobody listens there
+        sent = [dealer.send(Ready(worker="w", credit=1)) for _ in range(10)]
+    assert sent.count(True) == 2
+    assert not sent[-1]
+
+
+def test_a_port_in_use_is_one_clear_line(context, pair):
+    router, _ = pair
+    address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
+    with (
+        Channel(context, zmq.ROUTER, 1) as second,
+        pytest.raises(PychipError, match="cannot listen"),
+    ):
+        second.bind(address)
+
+
+def test_a_request_that_nobody_answers_ends():
+    with pytest.raises(PychipError, match="no answer"):
+        request(WireConfig(requests=9), KeysWanted(start=0), timeout_s=0.2)
+
+
+def test_a_flood_of_bad_messages_does_not_hold_up_its_receiver(pair, monkeypatch):
+    router, dealer = pair
+    for _ in range(9):
+        dealer.raw.send_multipart([b"nonsense"])
+    slow = module.codec.decode
+
+    def decode(frames):
+        time.sleep(0.05)
+        dealer.raw.send_multipart([b"nonsense"])  # there is always one more
+        return slow(frames)
+
+    monkeypatch.setattr(module.codec, "decode", decode)
+    assert router.receive(0.0) is None or router.receive(0.0) is None
+    assert router.receive(0.1) is None
+    assert 1 <= router.dropped < 50

@@ -1,0 +1,54 @@
+import time
+
+import pytest
+import zmq
+
+from pychip_stream.config import WireConfig
+from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.heartbeat import Beacon
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def hub():
+    with Endpoints(WireConfig()) as endpoints:
+        channel = endpoints.listen("requests", zmq.ROUTER, 100)
+        port = int(channel.raw.getsockopt_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1])
+        yield channel, WireConfig(requests=port)
+
+
+def heard(channel, condition):
+    def listen():
+        received = channel.receive(1.0)
+        return received and condition(received.packet.message) and received.packet.message
+
+    return wait_for(listen, "heard", pause_s=0.0)
+
+
+def test_the_heart_beats_while_the_main_loop_is_busy(hub):
+    channel, config = hub
+    with Endpoints(config) as endpoints:
+        beacon = Beacon(endpoints, "inference", "worker-1", patience_s=1.5)
+        beacon.status("running", {"done": 3.0})
+        first = heard(channel, lambda m: m.state == "running")
+        assert first.counters["done"] == 3.0
+        assert first.counters["rss_mb"] > 1.0
+        late = heard(channel, lambda m: m.state == "stalled")
+        assert "hangs" in late.detail
+        assert late.counters["busy_s"] > 1.5
+        beacon.status("running", {})
+        heard(channel, lambda m: m.state == "running")
+        beacon.status("stopping", {}, "merging the run")  # may take its time
+        heard(channel, lambda m: m.state == "stopping" and m.counters["busy_s"] > 1.5)
+        beacon.close()
+
+
+def test_a_change_is_said_at_once_and_nothing_waits_for_the_hub(hub):
+    _, config = hub
+    with Endpoints(config.model_copy(update={"requests": 9})) as endpoints:
+        beacon = Beacon(endpoints, "x", "x")
+        start = time.monotonic()
+        for number in range(500):
+            beacon.status(f"state {number}", {})
+        assert time.monotonic() - start < 20.0
+        beacon.close()
