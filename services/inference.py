@@ -66,7 +66,6 @@ class Worker:
         self._ready_at = 0.0
         self._done = 0
         self._chips_per_s = 0.0
-        logger.info("encoder %s on %s", self._encoder.name, self._encoder.device)
 
     def step(self) -> None:
         """Follow the support set, take jobs, classify one frame."""

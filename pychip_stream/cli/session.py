@@ -97,11 +97,12 @@ class Session:
         return {"run": str(path), "frames": count, "failed": failed, "behind": behind}
 
     def _tell_page(self) -> bool:
-        """Once every service has been heard of, end the start with the page's address alone."""
+        """Once every service has started, end the start with the page's address alone."""
         services = [child for child in self.supervisor.children if child.keep_alive]
         if self.monitor.state("dashboard") != "running":
             return not any(child.name == "dashboard" for child in services)
-        if len(self.monitor.statuses) < len(services):
+        heard = self.monitor.statuses.values()
+        if len(heard) < len(services) or any(one.state == "starting" for one in heard):
             return False
         say(json.dumps(self._entry("run", self.address)) if self._json_logs else self.address)
         return True
