@@ -176,7 +176,7 @@ class Killer:
         for child in psutil.Process(self.run.process.pid).children():
             try:
                 words = child.cmdline()
-                name = words[2].removeprefix("pychip_stream.")
+                name = words[words.index("-m") + 1].removeprefix("pychip_stream.")
                 number = words[words.index("--instance") + 1] if "--instance" in words else "1"
                 yield child, name, INSTANCES[name][int(number) - 1]
             except (psutil.Error, IndexError, KeyError, ValueError):
