@@ -24,6 +24,7 @@ MAX_DATASET_BYTES = 1 << 30
 """Small things (tables, support sets) that claim to be larger are damaged or hostile."""
 
 _LIBVER = ("earliest", "v110")
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class UnusableFileError(Exception):
@@ -101,7 +102,7 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (OSError, RuntimeError, ValueError) as error:
-        raise ForeignFileError("is not an HDF5 file") from error
+        raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
     except (KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
@@ -116,10 +117,15 @@ def _explained(error: OSError, path: Path) -> Exception:
         return OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
         with path.open("rb") as file:
-            head = file.read(8)
+            head = file.read(len(_SIGNATURE))
     except OSError as plain:
         return plain
-    if head != b"\x89HDF\r\n\x1a\n":
+    return _unopened(head, error)
+
+
+def _unopened(head: bytes, error: Exception) -> UnusableFileError:
+    """Tell damaged HDF5 from a file of another kind by how it begins."""
+    if head != _SIGNATURE:
         return ForeignFileError("is not an HDF5 file")
     return UnusableFileError(f"is damaged or was cut short ({one_line(error)})")
 

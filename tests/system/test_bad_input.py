@@ -34,6 +34,7 @@ def files(tmp_path_factory):
     call_json(
         "support", "make", folder / "good.tif", "--chip-size", 32, *picks, "-o", folder / "s.h5"
     )
+    (folder / "cut.h5").write_bytes((folder / "s.h5").read_bytes()[:3000])
     return folder
 
 
@@ -83,6 +84,7 @@ def refused(code, *words, cwd, says):
         (2, "grid missing.tif", "missing.tif: no such file"),
         (2, "grid good.tif --index 3", "no 3"),
         (1, "grid half.tif", "half.tif"),
+        (1, "support show cut.h5", "cut.h5: is damaged or was cut short"),
         (2, "support show missing.h5", "missing.h5: no such file"),
         (2, "support make missing.tif --chip-size 9 --pick a=0,0 -o o.h5", "no such file"),
         (2, "support make good.tif --chip-size 999 --pick a=0,0 --pick b=0,0 -o o.h5", "smaller"),
