@@ -54,7 +54,10 @@ def _order(head: bytes) -> Order | None:
     orders: tuple[Order, ...] = ("<", ">")
     for order in orders:
         numbers = np.frombuffer(head[:16], f"{order}i4")
-        if ((numbers[:3] > 0) & (numbers[:3] < 1 << 24)).all() and int(numbers[3]) in (*_TYPES, *_NO_GREY):
+        if ((numbers[:3] > 0) & (numbers[:3] < 1 << 24)).all() and int(numbers[3]) in (
+            *_TYPES,
+            *_NO_GREY,
+        ):
             return order
     return None
 
