@@ -82,8 +82,7 @@ def _spelled(unit: Any) -> str:
     text = re.sub(
         r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), str(unit or "").replace("\0", "")
     )
-    # One character that is no text before an m is the micro of an older encoding.
-    text = re.sub(r"^[\ufffd\x80-\x9f](?=m$)", "u", text.strip())
+    text = re.sub("^\ufffd(?=m$)", "u", text.strip())
     text = text.translate({0xB5: "u", 0x3BC: "u", 0x212B: "å"})
     inner = re.fullmatch(r"[(\[]\s*(.+?)\s*[)\]]", text)
     return inner[1] if inner else text
