@@ -243,13 +243,7 @@ class Compactor:
         self.parts = list(parts)
 
     def add(self, part: Part) -> bool:
-        """Count a new segment; whether older ones went into another file.
-
-        Raises
-        ------
-        OSError
-            If the joined file cannot be written; nothing is lost.
-        """
+        """Count a new segment; whether older ones went into another file."""
         self.parts.append(part)
         self._files.adopt(part)
         self._remove_old()
@@ -304,15 +298,7 @@ def _ready(parts: list[Part]) -> list[Part]:
 
 
 def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
-    """Merge everything that a run holds into its one file; only then remove the rest.
-
-    Raises
-    ------
-    ArchiveError
-        If the merged file is not what it should be; everything stays.
-    OSError
-        If the disk fails; everything stays.
-    """
+    """Merge everything that a run holds into its one file; only then remove the rest."""
     catalog = files.refresh()
     if set_aside(files, disk):
         catalog = files.refresh()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -60,11 +62,6 @@ def export_mp4(
     Returns
     -------
     Number of pictures.
-
-    Raises
-    ------
-    ArchiveError
-        If there is nothing to show, the run cannot be read, or the file cannot be written.
     """
     chosen = chosen_frames(run, max_frames)
     film = _Film(run, read_pixels, _MP4_EDGE)
@@ -101,13 +98,7 @@ def export_gif(
 
 
 def chosen_frames(run: Run, limit: int) -> list[int]:
-    """Pick evenly spaced frames that the scoring covers, the first and the last among them.
-
-    Raises
-    ------
-    ArchiveError
-        If it covers none.
-    """
+    """Pick evenly spaced frames that the scoring covers, the first and the last among them."""
     covered = run.covered
     if not len(covered):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
@@ -194,43 +185,24 @@ def _encode(path: Path, pictures: Iterator[Rgb], fps: float) -> None:
             stream.height, stream.width = first.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": "20", "preset": "veryfast"}
-            for picture in _chain(first, pictures):
+            for picture in chain([first], pictures):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     except av.FFmpegError as error:
         raise OSError(error.errno or 0, error.strerror or str(error)) from error
 
 
-def _chain(first: Rgb, rest: Iterator[Rgb]) -> Iterator[Rgb]:
-    yield first
-    yield from rest
-
-
-def _mp4(source: ExportSource, path: Path, progress: Progress) -> None:
-    export_mp4(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
-
-
-def _gif(source: ExportSource, path: Path, progress: Progress) -> None:
-    export_gif(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
-
-
-def _chosen(source: ExportSource) -> dict[str, Any]:
+def _export(write: Callable[..., int], source: ExportSource, path: Path, told: Progress) -> None:
     options = {"fps": source.fps, "max_frames": source.max_frames}
-    return {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    write(source.run, path, source.read_pixels, progress=told, **chosen)
 
 
 MP4 = ExportKind(
-    "mp4", "overlay beside the curve", ".mp4", "video/mp4", _mp4,
+    "mp4", "overlay beside the curve", ".mp4", "video/mp4", partial(_export, export_mp4),
     label="mp4", pixels=True, film=True, strict=True,
 )  # fmt: skip
 GIF = ExportKind(
-    "gif",
-    "the same, smaller",
-    ".gif",
-    "image/gif",
-    _gif,
-    label="gif",
-    pixels=True,
-    film=True,
-    strict=True,
-)
+    "gif", "the same, smaller", ".gif", "image/gif", partial(_export, export_gif),
+    label="gif", pixels=True, film=True, strict=True,
+)  # fmt: skip
