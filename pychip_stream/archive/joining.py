@@ -126,13 +126,8 @@ def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, def
             curve = nexus.Curve(
                 table["time"][rows[present]], selection.intervals(class_names), class_names, colors
             )
-            fractions = target.create_group(layout.FRACTIONS)
-            nexus.write_curve(fractions, curve)
-            nexus.write_label_view(
-                target.create_group(layout.LABEL_MAPS), target["label_map"], fractions["time"],
-                class_names,
-            )  # fmt: skip
-            target.attrs["default"] = layout.FRACTIONS
+            nexus.write_views(target, curve, target["label_map"])
+            target.attrs["default"] = "fractions"
             if provenance := catalog.provenance(name):
                 hdf.write_text(target, layout.PROVENANCE, provenance)
     if default in group:

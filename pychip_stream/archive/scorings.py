@@ -200,11 +200,7 @@ def _write_views(
         return  # kept in another order; the merged archive shows it
     colors = {one.name: one.color for one in support.classes} | {UNKNOWN: UNKNOWN_COLOR}
     names = (*support.names, UNKNOWN)
-    fractions = group.create_group(layout.FRACTIONS)
-    nexus.write_curve(fractions, nexus.Curve(time, intervals, names, colors))
-    nexus.write_label_view(
-        group.create_group(layout.LABEL_MAPS), group["label_map"], fractions["time"], names
-    )
+    nexus.write_views(group, nexus.Curve(time, intervals, names, colors), group["label_map"])
     nexus.show(entry, group)
 
 
