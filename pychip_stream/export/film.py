@@ -63,11 +63,10 @@ def export_mp4(
     -------
     Number of pictures.
     """
-    chosen = chosen_frames(run, max_frames)
-    film = _Film(run, read_pixels, _MP4_EDGE)
+    film = _Film(run, read_pixels, _MP4_EDGE, max_frames, progress)
     with writing(Path(path)) as temporary:
-        _encode(temporary, film.pictures(chosen, progress), fps)
-    return len(chosen)
+        _encode(temporary, film.pictures(), fps)
+    return len(film.chosen)
 
 
 def export_gif(
@@ -80,11 +79,10 @@ def export_gif(
     progress: Progress = no_progress,
 ) -> int:
     """Write the same film as an endless gif, smaller; see `export_mp4`."""
-    chosen = chosen_frames(run, max_frames)
-    film = _Film(run, read_pixels, _GIF_EDGE)
+    film = _Film(run, read_pixels, _GIF_EDGE, max_frames, progress)
     pictures = (
         Image.fromarray(p).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        for p in film.pictures(chosen, progress)
+        for p in film.pictures()
     )
     with writing(Path(path)) as temporary:
         first = next(pictures)
@@ -94,7 +92,7 @@ def export_gif(
             temporary, format="GIF", save_all=True, append_images=pictures, duration=duration,
             loop=0,
         )  # fmt: skip
-    return len(chosen)
+    return len(film.chosen)
 
 
 def chosen_frames(run: Run, limit: int) -> list[int]:
@@ -110,17 +108,21 @@ def chosen_frames(run: Run, limit: int) -> list[int]:
 class _Film:
     """Pictures of one size: frame and scale bar on the left, the curve so far on the right."""
 
-    def __init__(self, run: Run, read_pixels: PixelReader, edge: int) -> None:
+    def __init__(
+        self, run: Run, read_pixels: PixelReader, edge: int, most: int, progress: Progress
+    ) -> None:
+        self.chosen = chosen_frames(run, most)
+        self._progress = progress
         self._run = run
         self._studio = Studio(run, read_pixels)
         self._edge = edge
         self._time = run.fractions["time_s"].to_numpy(float)
 
-    def pictures(self, chosen: list[int], progress: Progress) -> Iterator[Rgb]:
+    def pictures(self) -> Iterator[Rgb]:
         """(H, W, 3) uint8 each, with even H and W."""
         box: tuple[int, int] | None = None
         panel: Panel | None = None
-        for done, number in enumerate(chosen):
+        for done, number in enumerate(self.chosen):
             left = self._left(number, box)
             if panel is None:
                 box = (left.width, left.height)
@@ -128,7 +130,7 @@ class _Film:
             curve = _until(panel, self._time[number])
             gap = np.full((left.height, _GAP, 3), 255, np.uint8)
             yield _even(np.hstack([np.asarray(left), gap, curve]))
-            progress(done + 1, len(chosen))
+            self._progress(done + 1, len(self.chosen))
 
     def _left(self, number: int, box: tuple[int, int] | None) -> Image.Image:
         """Frame with title and scale bar, fitted into a box of width and height."""
