@@ -1,4 +1,4 @@
-"""Components: our own browser parts, each an import-free script with its style beside it."""
+"""Components: our own browser parts, each a script with its style beside it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,10 @@ from panel.custom import JSComponent
 Handler = Callable[[dict[str, Any]], None]
 
 _HERE = Path(__file__).resolve().parent
+
+FILES = {path.name: path for kind in ("*.js", "*.css") for path in sorted(_HERE.glob(kind))}
+"""What a browser may ask for below `PATH`."""
+PATH = "parts/"
 
 
 class _Part(JSComponent):
@@ -34,6 +38,11 @@ class _Part(JSComponent):
         if isinstance(data, dict) and isinstance(data.get("type"), str):
             self._heard = True
             self._on_message(data)
+
+    @classmethod
+    def _component_resource_path(cls, esm_path: Path, compiled: bool) -> str:
+        del compiled
+        return PATH + esm_path.name
 
 
 class ChipCanvas(_Part):

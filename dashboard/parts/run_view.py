@@ -29,7 +29,7 @@ from .run_sections import RunSections
 
 _REFRESH_S = 2.0
 _CANVAS_HEIGHT = "max(calc(100vh - 250px), 440px)"
-_NOTHING = Curves(np.empty(0), {}, {}, {})
+_NOTHING = Curves(np.empty(0), {})
 
 
 class RunView:

@@ -62,8 +62,8 @@ def test_nearest_frame_of_a_moment(opened):
 
 def test_quantities_of_the_frames_are_curves_beside_the_fractions(opened):
     curves = opened.quantities()
-    assert set(curves.values) == {"intensity_mean"}  # what no frame has is no curve
-    assert curves.values["intensity_mean"].tolist() == [2000.0] * 6
+    assert set(curves.columns) == {"intensity_mean"}  # what no frame has is no curve
+    assert curves.columns["intensity_mean"][:, 0].tolist() == [2000.0] * 6
     np.testing.assert_array_equal(curves.times, opened.curves().times)
     assert len(opened.quantities(since=opened.run.start + 3.5)) == 2
 
