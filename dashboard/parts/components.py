@@ -1,6 +1,6 @@
 """Components: our own browser parts, each a script with its style beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,35 @@ class Tables(_Part):
     """Tables and logs as plain text; wants everything again after "ready"."""
 
     _bundle = _HERE / "tables.js"
+
+
+def table(
+    title: str,
+    rows: Sequence[Sequence[object]],
+    head: Sequence[str] = (),
+    *,
+    right: Sequence[int] = (),
+    note: str = "",
+    empty: str = "nothing",
+    wide: bool = False,
+) -> dict[str, Any]:
+    """Make one of the tables that `Tables` shows.
+
+    Parameters
+    ----------
+    rows
+        Of texts, or of dicts with "text" and "mono", or "state" and "symbol".
+    right
+        Columns of numbers.
+    empty
+        What is said where there is no row.
+    wide
+        Whether it takes the whole width.
+    """
+    found: dict[str, Any] = {"title": title, "rows": rows, "right": right}
+    if head:
+        found["head"] = head
+    return found | {"note": note, "empty": empty, "wide": wide}
 
 
 class Scrubber(_Part):
