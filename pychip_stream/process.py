@@ -111,19 +111,27 @@ def load(path: Path) -> Config:
     return config
 
 
-def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | None = None) -> int:
-    """Run the service `name` of a configuration file named on the command line."""
+def main(
+    name: str, make: Callable[..., Service], argv: Sequence[str] | None = None, **options: str
+) -> int:
+    """Run the service `name` of a configuration file named on the command line.
+
+    Parameters
+    ----------
+    make
+        Of (config, **options).
+    options
+        What more may be said on the command line, with what it is otherwise.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m pychip_stream.services.{name}")
     parser.add_argument("config", type=Path, help="configuration with every port given")
+    for option, otherwise in options.items():
+        parser.add_argument(f"--{option}", default=otherwise)
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(argv)
-    logs.configure(name, style=options.log_format)
-    stop = stop_event()
-
-    def start() -> Service:
-        return make(load(options.config))
-
-    return run(start, stop)
+    said = vars(parser.parse_args(argv))
+    logs.configure(name, style=said.pop("log_format"))
+    stop, path = stop_event(), said.pop("config")
+    return run(lambda: make(load(path), **said), stop)
 
 
 def _watch_lifeline(stop: threading.Event) -> None:
