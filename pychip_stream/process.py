@@ -95,13 +95,7 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
 
 
 def load(path: Path) -> Config:
-    """Read the configuration of a service, and let its log name the run.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be used, or leaves ports open, which only `pychip-stream run` can choose.
-    """
+    """Read the configuration of a service, and let its log name the run."""
     config = configuration.load(path)
     missing = [f"wire.{name}" for name in configuration.PORTS if not getattr(config.wire, name)]
     if missing:

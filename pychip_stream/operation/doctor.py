@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -117,15 +118,13 @@ def _events(root: Path) -> Iterator[Finding]:
             if ".pychip-doctor" in str(event.src_path):
                 heard.set()
 
-    observer = Observer()
+    observer, hint = Observer(), partial(Finding, "events", "hint")
     try:
         observer.schedule(Listener(), str(root))
         observer.start()
     except OSError as error:
-        yield Finding(
-            "events", "hint", f"{root}: cannot be watched ({error})",
-            "set watch.mode: poll; on Linux raise fs.inotify.max_user_watches",
-        )  # fmt: skip
+        do = "set watch.mode: poll; on Linux raise fs.inotify.max_user_watches"
+        yield hint(f"{root}: cannot be watched ({error})", do)
         return
     try:
         probe = root / f".pychip-doctor-{os.getpid()}"
@@ -133,21 +132,17 @@ def _events(root: Path) -> Iterator[Finding]:
         delivered = heard.wait(_EVENT_S)
         probe.unlink()
     except OSError as error:
-        yield Finding(
-            "events", "hint", f"{root}: not tried, it cannot be written ({error.strerror})",
-            "frames are found by listing the folders anyway",
-        )  # fmt: skip
-        return
+        do = "frames are found by listing the folders anyway"
+        yield hint(f"{root}: not tried, it cannot be written ({error.strerror})", do)
+    else:
+        if delivered:
+            yield Finding("events", "good", f"{root} delivers file events")
+        else:
+            do = "set watch.mode: poll and watch.quiet_s: 4"
+            yield hint(f"{root} delivers no file events (a network share?)", do)
     finally:
         observer.stop()
         observer.join()
-    if delivered:
-        yield Finding("events", "good", f"{root} delivers file events")
-    else:
-        yield Finding(
-            "events", "hint", f"{root} delivers no file events (a network share?)",
-            "set watch.mode: poll and watch.quiet_s: 4",
-        )  # fmt: skip
 
 
 def _existing(folder: Path) -> Path:
