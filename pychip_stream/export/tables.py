@@ -180,7 +180,7 @@ def summarise(run: Run) -> list[dict[str, object]]:
     intervals of it: "series" for frames of one field in time (block bootstrap), "fields" for
     frames that are independent fields of a specimen (ASTM E562). None where no frame has it.
     """
-    from pychip_stream.model.averages import field_interval, series_interval
+    from pychip_stream.model.intervals import field_interval, series_interval
 
     out: list[dict[str, object]] = []
     for name, curve in zip((*run.names, UNKNOWN), run.intervals[..., 0].T, strict=True):
