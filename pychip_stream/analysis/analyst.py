@@ -18,7 +18,7 @@ from pychip_stream.formats import units
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.monitor import Monitor
+from pychip_stream.model.scoring import Monitor
 
 logger = logging.getLogger(__name__)
 
@@ -198,8 +198,8 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
 
     None where the pixel sizes agree, or one of them is not known or in a unit of another kind.
     """
-    here = in_nanometres(frame.pixel_size, frame.unit)
-    shown = {in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
+    here = _in_nanometres(frame.pixel_size, frame.unit)
+    shown = {_in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
     known = sorted(size for size in shown if size is not None)
     if here is None or not known:
         return None
@@ -212,7 +212,7 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
     )
 
 
-def in_nanometres(pixel_size: float | None, unit: str | None) -> float | None:
-    """Pixel size in nm, or None if it is not known or no length."""
-    size, name = units.pixel_size(pixel_size, unit)
-    return size if name == "nm" else None
+def _in_nanometres(size: float | None, unit: str | None) -> float | None:
+    """Pixel size in nanometres; None where it is not a known length."""
+    number, common = units.pixel_size(size, unit)
+    return number if common == "nm" else None

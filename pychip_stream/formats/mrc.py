@@ -63,15 +63,7 @@ def _order(head: bytes) -> Order | None:
 
 
 def examine(source: Source) -> Structure:
-    """Compare an MRC file's size with what its header asks for.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file is shorter.
-    FrameError
-        If it is damaged or has pixels that are not grey values.
-    """
+    """Compare an MRC file's size with what its header asks for."""
     head = source.bytes_at(0, _HEADER)
     order = _order(head) or "<"
     numbers = np.frombuffer(head, f"{order}i4")

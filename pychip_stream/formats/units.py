@@ -9,31 +9,11 @@ from typing import Any
 from pychip_stream.domain.frames import Stamp
 
 _LENGTHS_NM = {
-    "pm": 1e-3,
-    "picometer": 1e-3,
-    "picometre": 1e-3,
-    "a": 0.1,
-    "å": 0.1,
-    "angstrom": 0.1,
-    "ångström": 0.1,
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "micron": 1e3,
-    "micrometer": 1e3,
-    "micrometre": 1e3,
-    "mm": 1e6,
-    "millimeter": 1e6,
-    "millimetre": 1e6,
-    "cm": 1e7,
-    "centimeter": 1e7,
-    "centimetre": 1e7,
-    "m": 1e9,
-    "meter": 1e9,
-    "metre": 1e9,
-    "inch": 2.54e7,
-}
+    "pm": 1e-3, "nm": 1.0, "um": 1e3, "mm": 1e6, "cm": 1e7, "m": 1e9, "inch": 2.54e7,
+    "a": 0.1, "å": 0.1, "angstrom": 0.1, "ångström": 0.1, "micron": 1e3,
+    "picometer": 1e-3, "nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6,
+    "centimeter": 1e7, "meter": 1e9,
+}  # fmt: skip
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}
 _RECIPROCAL = re.compile(r"^(?:1\s*/\s*(?P<a>.+)|(?P<b>.+?)\s*\^?(?:-1|⁻¹))$")
 _NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
@@ -89,8 +69,8 @@ def _spelled(unit: Any) -> str:
 
 
 def _length(text: str) -> float | None:
-    """Nanometres of a unit of length in singular or plural."""
-    lower = text.lower()
+    """Nanometres of a unit of length, in singular or plural, metre or meter."""
+    lower = re.sub(r"metre(?=s?$)", "meter", text.lower())
     return _LENGTHS_NM.get(lower, _LENGTHS_NM.get(lower.removesuffix("s")))
 
 

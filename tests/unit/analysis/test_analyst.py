@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.analyst import (
-    Analyst,
-    in_nanometres,
-    range_warning,
-    scale_warning,
-    shape_warning,
-)
+from pychip_stream.analysis.analyst import Analyst, range_warning, scale_warning, shape_warning
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
@@ -77,7 +71,7 @@ def test_pixels_that_are_not_square_are_said_with_both_edges():
 def test_examples_without_a_pixel_size_cannot_disagree():
     support = a_support(a_frame(None, None))
     assert scale_warning(support, a_frame()) is None
-    assert in_nanometres(float("nan"), "nm") is None
+    assert scale_warning(a_support(a_frame()), a_frame(float("nan"))) is None
 
 
 def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):
