@@ -86,7 +86,9 @@ class AlertRule(Section):
 
     name: str = Field(min_length=1, max_length=100)
     quantity: str = Field(description="what is watched; see docs/operate.md")
-    class_: str | None = Field(None, alias="class", description="for fraction: the class")
+    class_: str | None = Field(
+        None, alias="class", description="for fraction and other values of classes"
+    )
     above: float | None = Field(None, description="fires when the value is above this")
     below: float | None = Field(None, description="fires when the value is below this")
     clear: float | None = Field(
@@ -164,8 +166,9 @@ class AlertRule(Section):
             )
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
-        if (self.quantity == "fraction") != (self.class_ is not None):
-            raise ValueError('the quantity "fraction" needs a class, the others take none')
+        if quantities.needs_class(self.quantity) != (self.class_ is not None):
+            takes = "needs a class" if self.class_ is None else "takes no class"
+            raise ValueError(f"the quantity {self.quantity!r} {takes}")
         if self.clear is not None and self.beyond(self.clear, self.limit):
             raise ValueError("clear lies on the wrong side of the limit")
         return self

@@ -76,7 +76,6 @@ class RunState:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
-        self._plotted = plotted()
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
@@ -101,7 +100,8 @@ class RunState:
         with self._lock:
             self.changes += 1
             self._history.put(key, picture.time, picture.fractions)
-            values = {n: (v, v, v) for n, v in live.measured.items() if n in self._plotted}
+            drawn = plotted(live.names)
+            values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
             self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))

@@ -18,6 +18,7 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.domain.quantities import find
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import PALETTE, UNKNOWN, UNKNOWN_COLOR, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError
@@ -251,7 +252,7 @@ class Run(AbstractContextManager["Run"]):
         """Columns of the frame table (see docs/archive.md), of the classified frames.
 
         Much faster than `frames`, where a few columns are wanted: arrays of `count` values in
-        order of time, texts as UTF-8 bytes.
+        order of time, texts as UTF-8 bytes; NaN for quantities that were not measured.
 
         Raises
         ------
@@ -259,7 +260,8 @@ class Run(AbstractContextManager["Run"]):
             If there is no such column.
         """
         table = self._table(self.sequence, names)
-        return {name: table[name] for name in names}
+        unknown = np.full(self.count, np.nan)
+        return {name: table[name] if name in table or not find(name) else unknown for name in names}
 
     @property
     def failed(self) -> pd.DataFrame:
