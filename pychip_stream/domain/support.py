@@ -12,19 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.colors import color_of
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import SupportUsageError
 
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
-    "#882255", "#44aa99",
-)  # fmt: skip
-"""Colour-blind-safe class colours (Okabe & Ito 2008, then Tol's muted scheme)."""
-
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
-UNKNOWN_COLOR = "#7f7f7f"
 _MAX_CLASSES = 250
 
 
@@ -399,10 +393,7 @@ def make_classes(
 ) -> tuple[SupportClass, ...]:
     """Give each name its colour, from `colors` or the palette."""
     colors = colors or {}
-    return tuple(
-        SupportClass(name, colors.get(name, PALETTE[i % len(PALETTE)]))
-        for i, name in enumerate(names)
-    )
+    return tuple(SupportClass(name, colors.get(name, color_of(i))) for i, name in enumerate(names))
 
 
 def _content_hash(support: SupportSet) -> str:
