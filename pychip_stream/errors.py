@@ -4,6 +4,7 @@ Every message is one line that says what happened, where, and what to do about i
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class PychipError(Exception):
@@ -48,6 +49,23 @@ class ConfigError(PychipError):
         self.where = where
         self.problems = tuple(problems)
         super().__init__(f"{where}: " + "; ".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.where, self.problems)
+
+
+class GuardError(PychipError):
+    """Guarded code took too long, too much memory, or its process along.
+
+    Attributes
+    ----------
+    kind
+        "time", "memory" or "crash".
+    """
+
+    def __init__(self, message: str, kind: str = "crash") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class FrameError(PychipError):
