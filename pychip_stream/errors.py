@@ -84,6 +84,10 @@ class FrameMissingError(FrameUnreachableError, UsageError):
     """There is no file of this name; in a run it may come back."""
 
 
+class FrameLostError(FrameError):
+    """Looking at the file hung, crashed or swelled; another try may show that it was not at fault."""
+
+
 class FrameUsageError(FrameError, UsageError):
     """What was named is no image, holds no such frame, or no chip of that size fits on it."""
 

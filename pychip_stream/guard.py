@@ -70,8 +70,12 @@ class Guard:
     def __init__(self, modules: Sequence[str] = ()) -> None:
         self._modules = tuple(modules)
         self._lock = threading.Lock()
-        self._closed = False
-        self._child = _Child(self._modules)
+        self._child: _Child | None = None
+
+    def start(self) -> None:
+        """Let the process start, which the first call does otherwise and waits for."""
+        with self._lock:
+            self._child = self._child or _Child(self._modules)
 
     def call(
         self, limits: Limits, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
@@ -94,12 +98,13 @@ class Guard:
         request = pickle.dumps((function, args, kwargs))
         with self._lock:
             for spare in (True, False):
+                child = self._child = self._child or _Child(self._modules)
                 try:
-                    succeeded, result = self._child.ask(request, limits)
+                    succeeded, result = child.ask(request, limits)
                     break
                 except GuardError as error:
-                    self._child.end()
-                    if self._closed:
+                    child.end()
+                    if self._child is not child:  # closed meanwhile
                         raise
                     self._child = _Child(self._modules)
                     # Killed from outside, perhaps while it was at rest: that is not the call's.
@@ -110,11 +115,12 @@ class Guard:
         raise result
 
     def close(self) -> None:
-        """End the process, with what it does."""
-        self._closed = True
-        self._child.kill()
-        with self._lock:
-            self._child.end()
+        """End the process, with what it does; another call starts one again."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            with self._lock:
+                child.end()
 
     def __enter__(self) -> Self:
         return self

@@ -30,6 +30,9 @@ class Stamp(float):
         stamp.resolution = resolution
         return stamp
 
+    def __getnewargs__(self) -> tuple[float, float]:  # type: ignore[override]
+        return float(self), self.resolution
+
 
 def file_time(mtime_ns: int) -> Stamp:
     """When a file was changed; whole seconds come from archives and sticks that count by two."""
