@@ -85,7 +85,7 @@ class FrameMissingError(FrameUnreachableError, UsageError):
 
 
 class FrameLostError(FrameError):
-    """Looking at the file hung, crashed or swelled; another try may show that it was not at fault."""
+    """Looking at the file hung, crashed or swelled; which another try may not do."""
 
 
 class FrameUsageError(FrameError, UsageError):

@@ -110,6 +110,10 @@ class Guard:
                     # Killed from outside, perhaps while it was at rest: that is not the call's.
                     if not (spare and isinstance(error, _KilledError)):
                         raise
+                except BaseException:  # Ctrl-C: the answer must not come to another call
+                    child.end()
+                    self._child = None
+                    raise
         if succeeded:
             return result  # type: ignore[no-any-return]
         raise result

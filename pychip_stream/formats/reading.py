@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeAlias, TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import (
@@ -29,6 +29,9 @@ MAX_BYTES = 2 << 30
 
 PATIENCE_S = 30.0
 """Seconds that a look at a file may take unless a configuration says otherwise."""
+
+ReadChecked: TypeAlias = Callable[[Path, int, int, int], tuple[Frame, str]]
+"""`read_checked`, here or through a guard: of path, index, size and mtime_ns."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
