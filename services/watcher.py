@@ -84,12 +84,8 @@ class Watcher:
     def step(self) -> None:
         """Take messages and sightings, hand out what can be handed out."""
         now = time.monotonic()
-        received = self._tasks.receive(0.02)
-        for _ in range(_MESSAGES_PER_STEP):
-            if received is None:
-                break
+        for received in self._tasks.drain(_MESSAGES_PER_STEP, wait_s=0.02):
             self._take(received, now)
-            received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
             self._sight(sighting)
         for path in self._watch.vanished():

@@ -17,7 +17,7 @@ from pychip_stream.formats import units
 from pychip_stream.formats.reading import ReadChecked, read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.monitor import Monitor
+from pychip_stream.model.scoring import Monitor
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,14 @@ import pytest
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
 from pychip_stream.formats.reading import read_frame
-from pychip_stream.sim.faults import EXPECTED, FAULTS, FaultPlan, parse_faults
-from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
+from pychip_stream.sim.faults import (
+    EXPECTED,
+    FAULTS,
+    JOURNAL_NAME,
+    FaultPlan,
+    FaultyStorage,
+    parse_faults,
+)
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.storage import Delivery
