@@ -18,7 +18,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
-from pychip_stream.formats.reading import GuardedReader, suffixes
+from pychip_stream.formats.reading import GuardedReader, is_left_alone, suffixes
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 
@@ -47,7 +47,7 @@ class Batch:
             if path.is_dir():
                 given.add(path.resolve())
                 for file in sorted(path.rglob("*")):
-                    hidden = any(p.startswith(".") for p in file.relative_to(path).parts)
+                    hidden = any(is_left_alone(p) for p in file.relative_to(path).parts)
                     if file.suffix.lower() in suffixes() and file.is_file() and not hidden:
                         found[file.resolve()] = None
             elif path.is_file():

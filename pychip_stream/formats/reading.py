@@ -49,9 +49,19 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 
 
+_OF_SYSTEMS = {
+    "@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information",
+}  # fmt: skip
+
+
+def is_left_alone(name: str) -> bool:
+    """Whether a file or folder is hidden, temporary, a recycle bin, or a storage's previews."""
+    return name.startswith((".", "~")) or name.lower() in _OF_SYSTEMS
+
+
 def is_frame_name(name: str) -> bool:
-    """Whether a file of this name may hold frames; hidden and temporary files do not."""
-    return name[name.rfind(".") :].lower() in suffixes() and not name.startswith((".", "~"))
+    """Whether a file of this name may hold frames."""
+    return name[name.rfind(".") :].lower() in suffixes() and not is_left_alone(name)
 
 
 def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:
