@@ -13,9 +13,9 @@ from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats import units
-from pychip_stream.formats.reading import read_checked
+from pychip_stream.formats.reading import ReadChecked, read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.scoring import Monitor
@@ -44,8 +44,6 @@ class Analyst:
         Whether chips unlike every example become "unknown".
     embeddings
         Whether records carry the embeddings.
-    max_bytes
-        Frames that would need more memory are refused.
     monitor
         Follows drift and exposure over the frames.
     """
@@ -55,7 +53,6 @@ class Analyst:
     classifier: Classifier
     reject: bool = True
     embeddings: bool = True
-    max_bytes: int = 2 << 30
     monitor: Monitor = field(default_factory=Monitor)
     _said: set[str] = field(default_factory=set, repr=False)
 
@@ -67,7 +64,6 @@ class Analyst:
         config: ClassifyConfig,
         *,
         embeddings: bool = True,
-        max_bytes: int = 2 << 30,
     ) -> "Analyst":
         """Fit the classifier, embedding the support set first where that is needed.
 
@@ -81,23 +77,21 @@ class Analyst:
         )
         for warning in classifier.warnings:
             logger.warning("support set %s: %s", support.version[:8], warning)
-        return cls(encoder, support, classifier, config.reject, embeddings, max_bytes)
+        return cls(encoder, support, classifier, config.reject, embeddings)
 
-    def analyse(self, root: Path, ref: FrameRef) -> FrameRecord:
+    def analyse(self, root: Path, ref: FrameRef, read: ReadChecked = read_checked) -> FrameRecord:
         """Read and classify one frame; what is wrong with it becomes a failed record.
 
         Raises
         ------
-        FrameIncompleteError
-            If the file changed or is not whole; the frame must be tried again later.
+        FrameIncompleteError, FrameLostError
+            If the file changed, is not whole, or cost its reader; the frame must be tried again.
         """
         started = time.time()
         try:
             path = inside(root, ref.path)
-            frame, content_hash = read_checked(
-                path, ref.index, ref.size, ref.mtime_ns, max_bytes=self.max_bytes
-            )
-        except FrameIncompleteError:
+            frame, content_hash = read(path, ref.index, ref.size, ref.mtime_ns)
+        except (FrameIncompleteError, FrameLostError):
             raise
         except FrameError as error:
             return FrameRecord.failed(ref, str(error), read=started)

@@ -30,6 +30,9 @@ class Stamp(float):
         stamp.resolution = resolution
         return stamp
 
+    def __getnewargs__(self) -> tuple[float, float]:  # type: ignore[override]
+        return float(self), self.resolution
+
     def later(self, seconds: float) -> "Stamp":
         """Return a time that is some seconds after this one, known as finely."""
         return Stamp(self + seconds, self.resolution)
