@@ -238,6 +238,12 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    include: tuple[str, ...] = Field(
+        (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description='patterns of what is never a frame, such as "*_preview.*", "focus/*"'
+    )
     patience_s: float = Field(
         30.0, gt=0, le=3600,
         description="give up a look at a file after so long, and a second more for each 4 MiB",
