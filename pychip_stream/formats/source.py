@@ -50,8 +50,13 @@ class Source:
         self._window = b""
         self._start = 0
 
-    def load(self) -> bytes:
+    def load(self, known: bytes | None = None) -> bytes:
         """Read the whole file into memory, once; later accesses use that.
+
+        Parameters
+        ----------
+        known
+            Its content, from an earlier time.
 
         Raises
         ------
@@ -59,7 +64,7 @@ class Source:
             If it has become shorter since it was opened.
         """
         if self._data is None:
-            self._data = self._read(0, self.size)
+            self._data = self._read(0, self.size) if known is None else known
             self._window, self._start = self._data, 0
         return self._data
 
