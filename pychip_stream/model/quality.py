@@ -186,7 +186,8 @@ def _confusion_table(classifier: Classifier) -> Float:
     if not len(held.labels):
         return np.zeros((classes, classes))
     said = held.logits[0].argmax(axis=1)
-    return confusion_matrix(held.labels, said, labels=range(classes), normalize="true")
+    table = confusion_matrix(held.labels, said, labels=range(classes), normalize="true")
+    return np.asarray(table, np.float64)
 
 
 def _worst(table: Float, names: tuple[str, ...]) -> tuple[str, str, float] | None:
