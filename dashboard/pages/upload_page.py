@@ -14,11 +14,10 @@ from pychip_stream.formats.reading import suffixes
 from ..accounts import Viewer
 from ..page import Desk
 from ..parts.components import DropZone
-from ..parts.download_bar import DownloadBar
+from ..parts.download_bar import KINDS, DownloadBar
 from ..parts.editor import ExampleEditor
 from ..parts.layouts import SMALL_BUTTONS, plain_text, side_by_side
 from ..work.background import Background
-from ..work.export_kinds import KINDS
 from ..work.frame_pictures import FramePicture, grid_shape
 from ..work.opened_run import OpenedRun
 from ..work.uploads import NO_FILE, UploadBench

@@ -1,6 +1,6 @@
-"""Components: our own browser parts, each an import-free script with its style beside it."""
+"""Components: our own browser parts, each a script with its style beside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,10 @@ from panel.custom import JSComponent
 Handler = Callable[[dict[str, Any]], None]
 
 _HERE = Path(__file__).resolve().parent
+
+FILES = {path.name: path for kind in ("*.js", "*.css") for path in sorted(_HERE.glob(kind))}
+"""What a browser may ask for below `PATH`."""
+PATH = "parts/"
 
 
 class _Part(JSComponent):
@@ -34,6 +38,11 @@ class _Part(JSComponent):
         if isinstance(data, dict) and isinstance(data.get("type"), str):
             self._heard = True
             self._on_message(data)
+
+    @classmethod
+    def _component_resource_path(cls, esm_path: Path, compiled: bool) -> str:
+        del compiled
+        return PATH + esm_path.name
 
 
 class ChipCanvas(_Part):
@@ -68,6 +77,35 @@ class Tables(_Part):
     """Tables and logs as plain text; wants everything again after "ready"."""
 
     _bundle = _HERE / "tables.js"
+
+
+def table(
+    title: str,
+    rows: Sequence[Sequence[object]],
+    head: Sequence[str] = (),
+    *,
+    right: Sequence[int] = (),
+    note: str = "",
+    empty: str = "nothing",
+    wide: bool = False,
+) -> dict[str, Any]:
+    """Make one of the tables that `Tables` shows.
+
+    Parameters
+    ----------
+    rows
+        Of texts, or of dicts with "text" and "mono", or "state" and "symbol".
+    right
+        Columns of numbers.
+    empty
+        What is said where there is no row.
+    wide
+        Whether it takes the whole width.
+    """
+    found: dict[str, Any] = {"title": title, "rows": rows, "right": right}
+    if head:
+        found["head"] = head
+    return found | {"note": note, "empty": empty, "wide": wide}
 
 
 class Scrubber(_Part):

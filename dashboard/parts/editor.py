@@ -124,7 +124,7 @@ class ExampleEditor:
 
     def send_hints(self) -> None:
         """Mark the chips that are worth choosing next."""
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         shown = preview is not None and self.hints and preview.key == self.key
         chips = preview.suggestions if preview is not None and shown else ()
         marks = [[s.row, s.column, s.kind, s.reason] for s in chips]
@@ -194,7 +194,7 @@ class ExampleEditor:
         draft = self.opened.draft
         number, state = draft.number, draft.state
         if self._picking:
-            self.opened.previewer.ask(number, state, key)
+            self.opened.ask(key)
         if number == self._sent_state:
             return
         self._sent_state = number
@@ -207,7 +207,7 @@ class ExampleEditor:
             return
         locked = not self._enabled
         self.view.canvas.send(**picks_message(state, key, self._echo, locked=locked))
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         known = preview if preview is not None and preview.key == key else None
         self.view.canvas.send(**labels_message(state, known))
         self._send_shelf()
@@ -216,7 +216,7 @@ class ExampleEditor:
         """Cut the thumbnails on another thread; frames may have to be read for them."""
         bench, draft = self._bench, self.opened.draft
         number, state, locked = draft.number, draft.state, not self._enabled
-        odd = odd_chips(self.opened.previewer.preview)
+        odd = odd_chips(self.opened.preview)
         self._shelves += 1
         asked = self._shelves
 
@@ -227,7 +227,7 @@ class ExampleEditor:
         self._background.do(lambda: shelf_message(bench, number, state, odd, locked), send)
 
     def _show_preview(self, key: Key) -> None:
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         if preview is None or preview is self._sent_preview or preview.key != key:
             return
         self._sent_preview = preview

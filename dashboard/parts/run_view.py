@@ -19,6 +19,7 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.opened_run import POINTS, OpenedRun
+from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
 from .curve_plot import NO_QUANTITY, CurvePlot, quantity_select
@@ -29,7 +30,7 @@ from .run_sections import RunSections
 
 _REFRESH_S = 2.0
 _CANVAS_HEIGHT = "max(calc(100vh - 250px), 440px)"
-_NOTHING = Curves(np.empty(0), {}, {}, {})
+_NOTHING = Curves(np.empty(0), {})
 
 
 class RunView:
@@ -55,7 +56,7 @@ class RunView:
         self._opened: OpenedRun | None = None
         self._picture: FramePicture | None = None
         self._end = 0
-        self._refresh_at = 0.0
+        self._refresh = Every(_REFRESH_S)
         self._view = FrameView(self._background, self._crop, self._on_canvas)
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
@@ -98,8 +99,7 @@ class RunView:
         """Follow a live run, and downloads."""
         self._sections.downloads.pull(now)
         opened = self._opened
-        if opened is not None and opened.run.live and now - self._refresh_at > _REFRESH_S:
-            self._refresh_at = now
+        if opened is not None and opened.run.live and self._refresh.due(now):
             self._background.do(opened.refresh, self._refreshed, slot="refresh")
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from pychip_stream.wire.messages import Live, SupportChanged
 
 from .frame_pictures import FramePicture
 from .history import plotted
+from .recent import Every
 from .state import RunState, Shot
 from .workbench import Workbench
 
@@ -57,7 +58,7 @@ class Feed:
         self._truth = TruthFile(config.watch.root)
         self._newest: tuple[Live, FramePicture] | None = None
         self._arrived = 0
-        self._tidy_at = 0.0
+        self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
         self._archive: Run | None = None
 
@@ -88,8 +89,7 @@ class Feed:
                 self._take(received, channel)
                 received = channel.receive(0.0)
             self._show_newest()
-            if time.monotonic() - self._tidy_at > _HOUSEKEEPING_S:
-                self._tidy_at = time.monotonic()
+            if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             beacon.status("running", counters)

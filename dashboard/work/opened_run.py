@@ -1,7 +1,6 @@
 """Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
 import threading
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
 
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, plotted, triples
+from .recent import Recent
 from .state import RunState
 from .workbench import Workbench
 
@@ -50,7 +50,7 @@ class OpenedRun:
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
         self._lock = threading.RLock()
-        self._kept: OrderedDict[int, FramePicture] = OrderedDict()
+        self._kept = Recent[int, FramePicture](_FRAMES_KEPT)
         self._scales: dict[str, Normalization | None] = {}
         self._take()
 
@@ -117,12 +117,7 @@ class OpenedRun:
     def picture(self, number: int) -> FramePicture:
         """Return a frame; the last few dozen are remembered."""
         with self._lock:
-            known = self._kept.pop(number, None)
-            picture = known or self._make(number)
-            self._kept[number] = picture
-            while len(self._kept) > _FRAMES_KEPT:
-                self._kept.popitem(last=False)
-            return picture
+            return self._kept.get(number) or self._kept.put(number, self._make(number))
 
     def _make(self, number: int) -> FramePicture:
         known = {name: values[number] for name, values in self._geometry.items()}

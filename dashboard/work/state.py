@@ -5,7 +5,6 @@ one they have sent last. No Panel here.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from pychip_stream.wire.messages import Alert, Live
 
 from .frame_pictures import FramePicture, Key
 from .history import Curves, History, plotted, triples
+from .recent import Recent
 
 LIVE_POINTS = 600
 RUN_POINTS = 800
@@ -77,7 +77,7 @@ class RunState:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
         self._plotted = plotted()
-        self._recent: OrderedDict[Key, FramePicture] = OrderedDict()
+        self._recent = Recent[Key, FramePicture](_RECENT)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
         self._latency = LatencySplit()
@@ -107,9 +107,7 @@ class RunState:
             self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))
             self._mark(picture.time, live.support_version)
             self._put_truth(key, picture.time)
-            self._recent[key] = picture
-            while len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
+            self._recent.put(key, picture)
 
     def recall(
         self,
@@ -189,8 +187,7 @@ class RunState:
 
     def recent(self, key: Key) -> FramePicture | None:
         """Labels of a frame that was classified a short while ago."""
-        with self._lock:
-            return self._recent.get(key)
+        return self._recent.get(key)
 
     def nearest(self, moment: float) -> Key | None:
         """Frame whose time is nearest to this one, in seconds since 1970."""

@@ -21,7 +21,7 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from .drafts import Draft, DraftState
 from .frame_pictures import FramePicture
 from .opened_run import OpenedRun
-from .previews import OpenDraft, Previewer
+from .previews import OpenDraft
 from .workbench import Workbench
 
 NO_FILE = "No appropriate file was selected"
@@ -63,7 +63,7 @@ class UploadBench:
         self._begin_draft(DraftState())
 
     def _begin_draft(self, state: DraftState) -> None:
-        self.open = OpenDraft(Draft(self._folder / "draft.json", state), Previewer(self.bench))
+        self.open = OpenDraft(Draft(self._folder / "draft.json", state), self.bench)
 
     # -- the file
 

@@ -1,7 +1,5 @@
 """Workbench: frames, support sets and fits for all pages, on threads of its own."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -29,6 +27,7 @@ from pychip_stream.wire.messages import PublishSupport
 
 from .drafts import DraftState, Pick
 from .frame_pictures import FramePicture, Key
+from .recent import Recent
 
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
@@ -48,9 +47,8 @@ class Workbench:
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
         self._encoder: RememberingEncoder | None = None
-        self._lock = threading.Lock()
-        self._read: OrderedDict[Key, Frame] = OrderedDict()
-        self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
+        self._read = Recent[Key, Frame](_FRAMES_KEPT)
+        self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -72,17 +70,7 @@ class Workbench:
 
     def frame(self, key: Key) -> Frame:
         """Read a frame as `read` does; the last few are remembered."""
-        with self._lock:
-            known = self._read.pop(key, None)
-            if known is not None:
-                self._read[key] = known
-                return known
-        frame = self.read(key)
-        with self._lock:
-            self._read[key] = frame
-            while len(self._read) > _FRAMES_KEPT:
-                self._read.popitem(last=False)
-        return frame
+        return self._read.get(key) or self._read.put(key, self.read(key))
 
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
         """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
@@ -100,19 +88,12 @@ class Workbench:
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""
-        with self._lock:
-            known = self._loaded.get(version)
-        if known is None:
-            known = load_support(self.folder.path(version))
-            self.know(known)
-        return known
+        known = self._loaded.get(version)
+        return known or self._loaded.put(version, load_support(self.folder.path(version)))
 
     def know(self, support: SupportSet) -> None:
         """Remember a version, for a while."""
-        with self._lock:
-            self._loaded[support.version] = support
-            while len(self._loaded) > 2 * _FRAMES_KEPT:
-                self._loaded.popitem(last=False)
+        self._loaded.put(support.version, support)
 
     def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
         """Make the support set of a draft; classes without chips are left out.

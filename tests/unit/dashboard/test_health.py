@@ -134,7 +134,7 @@ def test_tail_of_a_long_log_begins_with_a_whole_line(tmp_path):
 
 def test_cards_are_read_from_what_the_driver_prints():
     (card,) = parse_gpus("NVIDIA H100, 37, 1024, 81559, 41\n")
-    assert (card.name, card.busy_percent, card.temperature) == ("NVIDIA H100", "37", "41")
+    assert card == "NVIDIA H100: 37 % busy, 1024 of 81559 MiB, 41 °C"
     assert parse_gpus("No devices were found\n") == ()
 
 
