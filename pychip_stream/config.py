@@ -290,11 +290,15 @@ class ArchiveConfig(Section):
     segment_s: float = Field(5.0, gt=0, le=600)
 
 
+MOST_CREDIT = 64
+"""Frames that a worker may hold at once."""
+
+
 class InferenceConfig(Section):
     """The inference workers."""
 
     workers: int = Field(1, ge=1, le=64)
-    credit: int = Field(2, ge=1, le=64, description="frames a worker holds at once")
+    credit: int = Field(2, ge=1, le=MOST_CREDIT, description="frames a worker holds at once")
     frames: Literal["path", "pixels"] = Field(
         "path", description='"pixels" for workers that do not see the acquisition folder'
     )

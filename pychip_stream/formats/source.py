@@ -50,8 +50,13 @@ class Source:
         self._window = b""
         self._start = 0
 
-    def load(self) -> bytes:
+    def load(self, known: bytes | None = None) -> bytes:
         """Read the whole file into memory, once; later accesses use that.
+
+        Parameters
+        ----------
+        known
+            Its content, from an earlier time.
 
         Raises
         ------
@@ -59,7 +64,7 @@ class Source:
             If it has become shorter since it was opened.
         """
         if self._data is None:
-            self._data = self._read(0, self.size)
+            self._data = self._read(0, self.size) if known is None else known
             self._window, self._start = self._data, 0
         return self._data
 
@@ -209,6 +214,25 @@ class Format:
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+
+
+MAX_FRAMES = 1_000_000
+"""Frames that one file may announce: some hundred bytes each are kept of them."""
+
+
+def check_frames(name: str, frames: int) -> None:
+    """Refuse to take a file at its word that announces more frames than anybody would put there.
+
+    Raises
+    ------
+    FrameError
+        If they are more than MAX_FRAMES.
+    """
+    if frames > MAX_FRAMES:
+        raise FrameError(
+            f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
+            "several files would be better"
+        )
 
 
 def check_memory(name: str, needed: int, max_bytes: int) -> None:
