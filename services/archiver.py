@@ -20,7 +20,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveError, SupportError, WireError
+from pychip_stream.errors import ArchiveError, PychipError, SupportError
 from pychip_stream.operation.health import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
@@ -138,7 +138,7 @@ class Archiver:
                 continue
             try:
                 record = to_record(received.packet)
-            except WireError as error:
+            except PychipError as error:
                 self._results.drop(str(error))
                 continue
             with logs.about(record.frame.path):
@@ -162,7 +162,10 @@ class Archiver:
             self._duplicates += 1
             return
         self._waiting.append(record)
-        self._show(record)
+        try:
+            self._show(self._writer.fit(record))
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            logger.warning("%s: cannot be shown (%s)", record.frame, error)
 
     def _publish(self, now: float) -> None:
         start = len(self._writer.keys)
@@ -240,7 +243,7 @@ class Archiver:
             "archived": float(len(self._writer.keys)),
             "pending": float(self._writer.pending_count),
             "duplicates": float(self._duplicates),
-            "dropped": float(self._results.dropped + self._tasks.dropped),
+            "dropped": float(self._results.dropped + self._tasks.dropped + self._writer.refused),
             **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)

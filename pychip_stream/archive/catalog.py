@@ -15,7 +15,7 @@ import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Rows, class_codes, read_into
+from pychip_stream.archive.blocks import Rows, class_codes, read_into, stackable
 from pychip_stream.archive.disk import reason
 from pychip_stream.archive.files import (
     KINDS,
@@ -140,13 +140,22 @@ class Selection:
             start = int(self.row[at])
             yield int(self.source[at]), start, start + end - at, at
 
-    def pieces(self, chips: int) -> "Iterator[Selection]":
-        """Cut into selections of at most about that many chips (at least one frame each)."""
-        ends = np.cumsum(self.rows().counts)
+    def pieces(self, chips: int, grid: tuple[int, int] | None = None) -> "Iterator[Selection]":
+        """Cut into selections of at most about that many chips (at least one frame each).
+
+        Parameters
+        ----------
+        grid
+            (R, C) of the label stack of each; default: of the largest frame in it.
+        """
+        whole = self.rows()
+        ends = np.cumsum(whole.counts)
+        grids = whole.grids if grid is None else np.tile(grid, (len(self), 1))
         start = 0
         while start < len(self):
             before = ends[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, before + chips, side="right")))
+            stop = min(stop, start + stackable(grids[start:stop]))
             yield self[start:stop]
             start = stop
 

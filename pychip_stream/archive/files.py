@@ -16,11 +16,9 @@ import yaml
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
-from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.blocks import Rows, read_rows
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.layout import Table
-from pychip_stream.errors import ArchiveError
 
 _SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
 _SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
@@ -279,50 +277,6 @@ def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(path) as file:
         return layout.read_table(foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}"), names)
-
-
-def part_of(path: Path, header: Header, block: Block) -> Part:
-    """Return what `read_part` would, for a segment that was just written."""
-    scorings = {}
-    if block.results is not None:
-        where = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
-        scorings[layout.ACQUIRED] = block.results.at(path, where)
-    embeddings = tuple(
-        rows.at(path, f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}")
-        for number, rows in enumerate(block.embeddings)
-    )
-    table = {name: block.table[name] for name in layout.CORE}
-    return Part(path, "segment", header, table, scorings, embeddings=embeddings)
-
-
-def segment_image(header: Header, block: Block) -> bytes:
-    """Bytes of a segment file."""
-    with hdf.new_image() as file:
-        entry = start_file(file, "segment", header)
-        write_block(entry, block)
-        return hdf.image(file)
-
-
-def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
-    """Give a segment its name; whole on disk from then on.
-
-    Raises
-    ------
-    OSError
-        If that fails; it can be tried again with the same bytes.
-    ArchiveError
-        If another file has the name.
-    """
-    try:
-        with disk.atomic(path, new=True) as temporary:
-            disk.write(temporary, image)
-    except FileExistsError as error:
-        # An earlier attempt may have come this far before something failed.
-        if path.read_bytes() != image:
-            raise ArchiveError(
-                f"{path}: was written by another archiver; stop one of them"
-            ) from error
-        disk.sync_folder(path.parent)
 
 
 def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
-from pychip_stream.archive.blocks import Block, RowsWriter
+from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
@@ -25,13 +25,12 @@ from pychip_stream.archive.files import (
     Span,
     covering,
     is_whole,
-    part_of,
-    segment_image,
     start_file,
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring, forget_default
+from pychip_stream.archive.segments import Block, part_of, segment_image
 from pychip_stream.archive.support_sets import GROUP
 from pychip_stream.errors import ArchiveError
 
@@ -154,7 +153,7 @@ def _write_rows(
     whole = selection.rows(names)
     writer = RowsWriter(group, whole, whole.grid, written.put)
     per_chip = 4 * len(names) + 4 if names else 2 * max(whole.encoder[1], 1)
-    for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1)):
+    for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1), whole.grid):
         writer.write(piece.read(names, whole.kept, whole.grid))
 
 
@@ -294,9 +293,15 @@ def _ready(parts: list[Part]) -> list[Part]:
         return []
     if any(b.header.first != a.header.last + 1 for a, b in pairwise(group)):
         return []  # the joined file would stand for one that it does not hold
-    if sum(map(len, group)) > MAX_FRAMES:
+    if sum(map(len, group)) > MAX_FRAMES or not _stacks(group):
         return []
     return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []
+
+
+def _stacks(group: list[Part]) -> bool:
+    """Whether the labels of segments fit into one stack of bounded size."""
+    grids = [rows.grids for part in group for rows in part.scorings.values()]
+    return not grids or stackable(np.concatenate(grids)) == sum(map(len, grids))
 
 
 def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:

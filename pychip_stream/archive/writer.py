@@ -1,6 +1,7 @@
 """Run writer: the only one that writes a run; what it has acknowledged is on disk, whole."""
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
-from pychip_stream.archive.blocks import Block, block_of, registry
+from pychip_stream.archive.blocks import registry, stackable
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
@@ -19,15 +20,21 @@ from pychip_stream.archive.files import (
     Session,
     Span,
     installed_versions,
-    part_of,
-    publish_segment,
     read_part,
-    segment_image,
 )
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
 from pychip_stream.archive.layout import Table
 from pychip_stream.archive.live import LiveView
+from pychip_stream.archive.segments import (
+    Block,
+    block_of,
+    flaw,
+    nameless,
+    part_of,
+    publish_segment,
+    segment_image,
+)
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
@@ -140,6 +147,8 @@ class RunWriter:
         self._segment_s = segment_s
         self._embeddings = embeddings
         self._untidy = ""
+        self._class_names: tuple[str, ...] = ()
+        self.refused = 0
         self._pending: list[FrameRecord] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
@@ -213,15 +222,32 @@ class RunWriter:
         return self.full or now - self._pending_since >= self._segment_s
 
     def append(self, record: FrameRecord) -> bool:
-        """Take a frame; False where this revision of it is archived or pending already."""
+        """Take a frame; False where this revision of it is archived or pending already.
+
+        Of one whose values cannot be kept, that is kept: it has failed. One that cannot even be
+        named is left out and counted (`refused`).
+        """
+        if why := nameless(record.frame):
+            self.refused += 1
+            logger.error("%.200r: cannot be archived; %s", record.frame.path, why)
+            return False
         if not self._known.take(record):
             return False
+        if (record := self.fit(record)).reason:
+            logger.warning("%s: %s", record.frame, record.reason)
+        if record.result is not None:
+            self._class_names = registry(self._class_names, [record.result])
         if not self._pending:
             self._pending_since = time.monotonic()
         self._pending.append(record)
         if record.embeddings is not None and self._embeddings:
             self._pending_bytes += record.embeddings.nbytes
         return True
+
+    def fit(self, record: FrameRecord) -> FrameRecord:
+        """Return a record as it can be kept."""
+        why = flaw(record, self._class_names[:-1])
+        return _unkept(record, why) if why else record
 
     def add_support(self, data: bytes, version: str) -> None:
         """Keep a support set with the run; it is written before the next segment."""
@@ -247,7 +273,13 @@ class RunWriter:
         """
         if not self._pending:
             return []
-        batch = self._batch or self._make_batch()
+        try:
+            batch = self._batch or self._make_batch()
+        except MemoryError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: there is not enough memory for a segment; close what "
+                "needs much, or choose a smaller archive.segment_frames"
+            ) from error
         self._batch = batch
         span = Span(batch.header.first, batch.header.last)
         path = self._places.segment(span)
@@ -320,17 +352,37 @@ class RunWriter:
         self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> _Batch:
-        records = list(self._pending)
-        results = [r.result for r in records if r.result is not None]
-        self._class_names = registry(self._class_names, results)
+        count = stackable([r.result.label_map.shape for r in self._pending if r.result])
+        good = [n for n, r in enumerate(self._pending) if r.result][:count]
+        end = good[-1] + 1 if good and count < len(self._pending) else len(self._pending)
+        try:
+            batch = self._built(self._pending[:end])
+        except MemoryError:
+            raise
+        except Exception:  # a value that nothing foresaw: its frame fails, the others go on
+            self._pending = [self._tried(record) for record in self._pending]
+            batch = self._built(self._pending[:end])
+        self._sequence += len(batch.records)
+        return batch
+
+    def _built(self, records: list[FrameRecord]) -> _Batch:
         revisions = [self._known.revision(r) for r in records]
         block = block_of(
             records, revisions, self._sequence, self._session.number, self._class_names,
             embeddings=self._embeddings,
         )  # fmt: skip
-        self._sequence += len(records)
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
         return _Batch(records, header, block, segment_image(header, block))
+
+    def _tried(self, record: FrameRecord) -> FrameRecord:
+        try:
+            self._built([record])
+        except MemoryError:
+            raise
+        except Exception as error:
+            logger.exception("%s: its result cannot be archived", record.frame)
+            return _unkept(record, hdf.one_line(error))
+        return record
 
     def _write_supports(self) -> None:
         for version in list(self._supports):
@@ -349,6 +401,12 @@ class RunWriter:
             if str(error) != self._untidy:
                 logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
             self._untidy = str(error)
+
+
+def _unkept(record: FrameRecord, why: str) -> FrameRecord:
+    """Return what is kept of a record whose values cannot be."""
+    reason = f"its result cannot be archived: {why}"
+    return FrameRecord.failed(record.frame, reason, read=math.nan)
 
 
 def _run_ids(paths: list[Path]) -> set[str]:
