@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+import xxhash
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
@@ -45,6 +46,13 @@ def _nothing() -> Array:
     return np.zeros(0)
 
 
+def places_digest(rows: "Rows") -> str:
+    """Hash of what is small of results or embeddings; the arrays have checksums of HDF5."""
+    numbers = [np.asarray(getattr(rows, name), "<i8").tobytes() for name in _PLACES]
+    words = "\0".join((*rows.names, rows.encoder[0])).encode("utf-8", "surrogateescape")
+    return xxhash.xxh3_128_hexdigest(b"".join([*numbers, words]))
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Chips of m frames: results under K classes, or embeddings by one encoder.
@@ -75,6 +83,8 @@ class Rows:
         Per-chip arrays by name, flat, frame after frame; NaN as above.
     path, where
         File, and group in it.
+    damaged
+        (m,) bool, frames whose arrays cannot be read; empty where that is not known.
     provenance
         How results were made, as JSON; empty for what was classified while acquiring, which the
         sessions tell.
@@ -92,6 +102,7 @@ class Rows:
     arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
     path: Path = Path()
     where: str = ""
+    damaged: Array = field(default_factory=_nothing, repr=False)
     provenance: str = ""
 
     @classmethod
@@ -344,6 +355,7 @@ class RowsWriter:
         self._frame = self._chip = 0
         count, total, classes = len(whole), int(whole.counts.sum()), len(whole.names)
         group.attrs["NX_class"] = "NXcollection"
+        group.attrs[layout.DIGEST] = np.bytes_(places_digest(whole))
         if whole.names:
             hdf.write_texts(group, "class_names", hdf.texts(stored_order(whole.names)))
         else:

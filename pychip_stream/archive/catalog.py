@@ -73,10 +73,12 @@ class Selection:
         """
         sequences, numbers, rows = [], [], []
         for number, source in enumerate(sources):
-            counting = np.arange(len(source))
-            kept = keep[number] if keep is not None else None
-            if kept is not None:
-                counting = counting[kept]
+            kept = np.ones(len(source), bool)
+            if keep is not None and keep[number] is not None:
+                kept &= keep[number]
+            if len(source.damaged):
+                kept &= ~source.damaged
+            counting = np.flatnonzero(kept)
             sequences.append(source.sequence[counting])
             numbers.append(np.full(len(counting), number))
             rows.append(counting)
@@ -333,7 +335,7 @@ class Catalog:
         """
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
-        return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
+        return layout.join_tables([read_full_table(p, names) for p in self.parts], names)
 
     @cached_property
     def order(self) -> Array:
@@ -430,8 +432,11 @@ class Catalog:
 
     def _classified_with(self, version: str, sequence: Array) -> Array:
         table = self.table
-        rows = np.searchsorted(table["sequence"], sequence)
-        return np.asarray(table["support_version"][rows] == version.encode())
+        rows = np.searchsorted(table["sequence"], sequence).clip(0, max(len(table["time"]) - 1, 0))
+        if not len(table["time"]):
+            return np.zeros(len(sequence), bool)
+        same = table["support_version"][rows] == version.encode()
+        return np.asarray(same & (table["sequence"][rows] == sequence))
 
 
 def superseded(table: Table) -> Array:

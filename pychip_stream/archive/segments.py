@@ -9,10 +9,11 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import PER_CLASS, VALUES, Rows, RowsWriter, pack
+from pychip_stream.archive.catalog import Catalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Header, Part, start_file
-from pychip_stream.archive.hdf import Array
-from pychip_stream.archive.layout import Table
+from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import UNKNOWN
@@ -138,6 +139,20 @@ def block_of(
             key = (record.encoder_hash, record.embeddings.shape[2])
             found.setdefault(key, []).append((record.embeddings, number))
     return Block(table, results, tuple(_embeddings(key, each) for key, each in found.items()))
+
+
+def block_of_parts(catalog: Catalog) -> Block:
+    """Join the segments of a catalog in memory, in order of time; nothing is left out."""
+    table = catalog.full_table()
+    order = layout.in_order(table)
+    good = table["sequence"][order[table["status"][order] == b"ok"]]
+    names = catalog.class_names(ACQUIRED)
+    selection, present = catalog.results(ACQUIRED, good)
+    if not present.all():
+        raise UnusableFileError("lacks results of some of its frames")
+    results = selection.read(names) if len(selection) else None
+    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
+    return Block(layout.take(table, order), results, tuple(embeddings))
 
 
 def write_block(entry: h5py.Group, block: Block) -> None:
