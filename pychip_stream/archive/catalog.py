@@ -245,8 +245,8 @@ class FileCatalog:
         # Segments first: one that is missing because it was merged is then surely in the base.
         spans = places.spans()
         base = self._read_base()
-        after = base.header.last if base else 0
-        parts = [base] if base else []
+        after = 0 if base is None else base.header.last
+        parts = [] if base is None else [base]
         for span in covering(spans, after):
             part = self._read_segment(places.segment(span))
             if part is not None:
