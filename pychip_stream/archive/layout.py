@@ -1,5 +1,6 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,10 +8,11 @@ from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import xxhash
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf
-from pychip_stream.archive.hdf import Array
+from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.domain.frames import natural
 from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
@@ -25,6 +27,9 @@ SESSIONS = "sessions"
 PROVENANCE = "provenance"
 ACQUIRED = "acquired"
 """Scoring that was made while the run went on."""
+
+DIGEST = "digest"
+"""Attribute of a group: hash of what is small in it; of a frame table a JSON of each column's."""
 
 NO_CHIP = 255
 """In label maps: beyond this frame's grid. 0 is unknown, n the n-th class."""
@@ -164,6 +169,36 @@ def write_table(group: h5py.Group, table: Table) -> None:
         dataset.attrs["long_name"] = column.meaning
         if column.unit:
             dataset.attrs["units"] = column.unit
+    digests = {name: column_digest(values) for name, values in table.items()}
+    group.attrs[DIGEST] = np.bytes_(json.dumps(digests))
+
+
+def column_digest(values: Array) -> str:
+    """Hash of the values of a column, however wide its texts are stored."""
+    if values.dtype.kind == "S":
+        return xxhash.xxh3_128_hexdigest(b"\0".join(values.tolist()))
+    wide = values.astype("<i8" if values.dtype.kind in "iu" else "<f8")
+    return xxhash.xxh3_128_hexdigest(wide.tobytes())
+
+
+def changed_columns(group: h5py.Group) -> list[str]:
+    """Names of the columns of a frame table that are not what was written.
+
+    Empty for tables of before, which have no hashes.
+    """
+    text = hdf.attribute_text(group, DIGEST)
+    if not text:
+        return []
+    wanted = json.loads(text)
+    changed = []
+    for name, digest in wanted.items():
+        try:
+            found = column_digest(read_table(group, [name])[name])
+        except (UnusableFileError, KeyError, OSError):
+            found = ""
+        if found != digest:
+            changed.append(name)
+    return changed
 
 
 def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
@@ -185,7 +220,7 @@ def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
                 values = foreign.plain(group, column.name, kinds)[...]
                 values = values.astype(column.dtype, copy=False)
             if values.shape != (count,):
-                raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
+                raise UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
             values = _absent(column, count)
             foreign.charge(foreign.stored(group, "sequence"), values.nbytes)
