@@ -39,7 +39,7 @@ from pychip_stream.model.cross_validation import calibration_error
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.encoders import Encoder, load_encoder
 from pychip_stream.model.intervals import frame_intervals
-from pychip_stream.model.monitor import DRIFTED
+from pychip_stream.model.scoring import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.truth import class_shares, clean_chips, spread_out

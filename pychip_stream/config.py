@@ -381,13 +381,7 @@ class Config(Section):
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file; relative paths in it are relative to the file.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read or used, with every problem and its key.
-    """
+    """Read a configuration file; relative paths in it are relative to the file."""
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
@@ -406,13 +400,7 @@ def load(path: Path) -> Config:
 
 
 def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
-    """Check a configuration and resolve its paths against `base`.
-
-    Raises
-    ------
-    ConfigError
-        With every problem and its key.
-    """
+    """Check a configuration and resolve its paths against `base`."""
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:

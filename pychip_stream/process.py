@@ -95,13 +95,7 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
 
 
 def load(path: Path) -> Config:
-    """Read the configuration of a service, and let its log name the run.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be used, or leaves ports open, which only `pychip-stream run` can choose.
-    """
+    """Read the configuration of a service, and let its log name the run."""
     config = configuration.load(path)
     missing = [f"wire.{name}" for name in configuration.PORTS if not getattr(config.wire, name)]
     if missing:
@@ -111,19 +105,27 @@ def load(path: Path) -> Config:
     return config
 
 
-def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | None = None) -> int:
-    """Run the service `name` of a configuration file named on the command line."""
+def main(
+    name: str, make: Callable[..., Service], argv: Sequence[str] | None = None, **options: str
+) -> int:
+    """Run the service `name` of a configuration file named on the command line.
+
+    Parameters
+    ----------
+    make
+        Of (config, **options).
+    options
+        What more may be said on the command line, with what it is otherwise.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m pychip_stream.services.{name}")
     parser.add_argument("config", type=Path, help="configuration with every port given")
+    for option, otherwise in options.items():
+        parser.add_argument(f"--{option}", default=otherwise)
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(argv)
-    logs.configure(name, style=options.log_format)
-    stop = stop_event()
-
-    def start() -> Service:
-        return make(load(options.config))
-
-    return run(start, stop)
+    said = vars(parser.parse_args(argv))
+    logs.configure(name, style=said.pop("log_format"))
+    stop, path = stop_event(), said.pop("config")
+    return run(lambda: make(load(path), **said), stop)
 
 
 def _watch_lifeline(stop: threading.Event) -> None:

@@ -13,6 +13,7 @@ import zmq
 
 from pychip_stream import __version__, logs, process
 from pychip_stream import config as configuration
+from pychip_stream.archive.alert_journal import COLUMNS as ALERT_COLUMNS
 from pychip_stream.archive.alert_journal import AlertRow
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
@@ -149,19 +150,7 @@ class Archiver:
         """Acknowledge an alert once it is on disk; it is sent again until then."""
         try:
             self._writer.add_alert(
-                AlertRow(
-                    id=alert.id,
-                    rule=alert.rule,
-                    level=alert.level,
-                    state=alert.state,
-                    quantity=alert.quantity,
-                    value=alert.value,
-                    limit=alert.limit,
-                    reason=alert.reason,
-                    time=alert.time,
-                    path=alert.path,
-                    dry_run=alert.dry_run,
-                )
+                AlertRow(**{name: getattr(alert, name) for name in ALERT_COLUMNS})
             )
         except ArchiveError as error:
             logger.error("alert %s: %s", alert.rule, error)

@@ -57,12 +57,8 @@ class Hub:
 
     def step(self) -> None:
         """Serve requests and new subscribers."""
-        received = self._requests.receive(0.02)
-        for _ in range(_REQUESTS_PER_STEP):
-            if received is None:
-                break
+        for received in self._requests.drain(_REQUESTS_PER_STEP, wait_s=0.02):
             self._serve(received.packet, received.sender)
-            received = self._requests.receive(0.0)
         self._endpoints.check()
         self._greet_subscribers()
         self._beacon.status("running", {"dropped": float(self._requests.dropped)})

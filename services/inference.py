@@ -1,12 +1,10 @@
 """Inference: pulls frames from the watcher, classifies them, sends results to the archiver."""
 
-import argparse
 import logging
 import os
 import sys
 import time
 from collections import deque
-from pathlib import Path
 
 import zmq
 
@@ -219,14 +217,7 @@ class Worker:
 
 def main(argv: list[str] | None = None) -> int:
     """Run an inference worker of a configuration."""
-    parser = argparse.ArgumentParser(prog="python -m pychip_stream.services.inference")
-    parser.add_argument("config", type=Path, help="configuration with every port given")
-    parser.add_argument("--instance", default="1", help="name of this worker among several")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(argv)
-    logs.configure("inference", style=options.log_format)
-    stop = process.stop_event()
-    return process.run(lambda: Worker(process.load(options.config), options.instance), stop)
+    return process.main("inference", Worker, argv, instance="1")
 
 
 if __name__ == "__main__":

@@ -57,12 +57,8 @@ class Sentinel:
 
     def step(self) -> None:
         """Listen, judge, tell."""
-        received = self._events.receive(0.05)
-        for _ in range(500):
-            if received is None:
-                break
+        for received in self._events.drain(500, wait_s=0.05):
             self._health.take(received)
-            received = self._events.receive(0.0)
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_S

@@ -8,11 +8,11 @@ repeats nothing.
 import logging
 import sys
 import time
+from itertools import islice
 
 import zmq
 
 from pychip_stream import process
-from pychip_stream.acquisition.failures import Failures
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.watch import FolderWatch
@@ -71,7 +71,6 @@ class Watcher:
         self._run = ""
         self._known = 0
         self._synced = False
-        self._failures = Failures()
         self._given_back = ""
         self._newest: FrameRef | None = None
         self._watch.start()
@@ -79,19 +78,14 @@ class Watcher:
     def step(self) -> None:
         """Take messages and sightings, hand out what can be handed out."""
         now = time.monotonic()
-        received = self._tasks.receive(0.02)
-        for _ in range(_MESSAGES_PER_STEP):
-            if received is None:
-                break
+        for received in self._tasks.drain(_MESSAGES_PER_STEP, wait_s=0.02):
             self._take(received, now)
-            received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
             self._sight(sighting)
         for path in self._watch.vanished():
             self._ledger.forget(path)
         for lease in self._ledger.expire(now):
             logger.warning("%s: its worker went silent; handing it out again", lease.frame.path)
-        self._quarantine()
         if self._synced:
             if self._watch.health().root_reachable:  # nobody could read anything now
                 self._hand_out(now)
@@ -165,7 +159,6 @@ class Watcher:
         self._watch = FolderWatch(self._config.watch)
         self._watch.start()
         self._ledger = _new_ledger(self._config)
-        self._failures = Failures()
         self._synced = False
 
     def _learn(self, archived: Archived) -> None:
@@ -173,28 +166,15 @@ class Watcher:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
             self._ledger.archived(key.frame, failed=key.failed)
-            self._failures.recorded(key.frame)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
         frame = sighting.frame
         self._ledger.add(sighting)
-        self._failures.supersede(frame)
-        if sighting.problem is not None:
-            self._fail(frame, sighting.problem)
-            return
-        if self._newest is None or frame.time >= self._newest.time:
+        ahead = self._newest is None or frame.time >= self._newest.time
+        if sighting.problem is None and ahead:
             self._newest = frame
             self._beacon.show(Seen(frame=frame))
-
-    def _fail(self, ref: FrameRef, reason: str) -> None:
-        logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
-        self._failures.add(ref, reason)
-
-    def _quarantine(self) -> None:
-        for lost in self._ledger.quarantined():
-            reason = f"given up after {lost.attempt} workers died or went silent over it"
-            self._fail(lost.frame, reason)
 
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
@@ -226,8 +206,7 @@ class Watcher:
                 self._ledger.release(job.lease, str(error))
                 return True
             except (FrameError, MemoryError) as error:
-                self._ledger.release(job.lease, "")
-                self._fail(job.frame, str(error) or "too little memory to read it")
+                self._ledger.fail(job.lease, str(error) or "too little memory to read it")
                 return True
         if self._tasks.send(job, arrays, to=identity):
             return True
@@ -235,14 +214,10 @@ class Watcher:
         return False
 
     def _send_failures(self, now: float) -> None:
-        for _ in range(_FAILURES_PER_STEP):
-            failure = self._failures.next(now)
-            if failure is None:
-                return
-            message = FrameFailed(frame=failure.frame, reason=failure.reason)
+        for task in islice(self._ledger.failures(now), _FAILURES_PER_STEP):
+            message = FrameFailed(frame=task.frame, reason=task.problem)
             if not self._tasks.send(message, to=self._archiver):
                 return
-            self._failures.sent(now)
 
     def _live_workers(self) -> int:
         now = time.monotonic()
@@ -251,12 +226,7 @@ class Watcher:
     def _say(self) -> None:
         ledger, health = self._ledger, self._watch.health()
         counters = {
-            "seen": float(ledger.seen_count),
-            "archived": float(ledger.archived_count),
-            "failed": float(ledger.failed_count),
-            "behind": float(ledger.behind_count),
-            "leased": float(ledger.leased_count),
-            "resting": float(ledger.resting_count),
+            **{name: float(count) for name, count in ledger.counts.items()},
             "settling": float(health.pending_count),
             "incomplete": float(health.incomplete_count),
             "missing": float(health.missing_count),
@@ -275,7 +245,7 @@ class Watcher:
 
     def _resting(self) -> str:
         """Say why frames are not handed out, if workers gave them back."""
-        count = self._ledger.resting_count
+        count = self._ledger.counts["resting"]
         return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
 
 

@@ -14,8 +14,7 @@ from typing import Any
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.support import PALETTE, SupportClass, SupportSet
-from pychip_stream.domain.support_checks import check_name
+from pychip_stream.domain.support import PALETTE, SupportClass, SupportSet, check_name
 from pychip_stream.errors import UsageError
 
 logger = logging.getLogger(__name__)

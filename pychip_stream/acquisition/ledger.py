@@ -6,6 +6,7 @@ archive, and is told again after a restart.
 
 import heapq
 import logging
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,26 +14,13 @@ from typing import Any
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.domain.frames import FrameRef
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A frame that was handed to a worker, or (quarantined) that nobody gets any more.
-
-    Attributes
-    ----------
-    attempt
-        Which try this is, from 1.
-    newest
-        Handed out ahead of the backlog, for the display.
-    worker
-        Who has it.
-    """
-
-    number: int
-    frame: FrameRef
-    attempt: int
-    newest: bool
-    worker: str
+_FIRST_REST_S = 0.5
+_SUSPECT_REST_S = 2.0
+_LONGEST_REST_S = 30.0
+_TRAVEL_S = 5.0
+_RETELL_S = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -41,10 +29,12 @@ class Task:
 
     Attributes
     ----------
+    problem
+        Why it cannot be analysed; it waits to be archived as failed and nobody gets it.
     waiting
         Nobody has it and it may be handed out.
     current
-        Its file has not changed.
+        Its file has not changed and it is not archived.
     attempts
         Workers that ended over it.
     releases
@@ -56,7 +46,7 @@ class Task:
     """
 
     frame: FrameRef
-    leasable: bool = True
+    problem: str = ""
     waiting: bool = False
     current: bool = True
     attempts: int = 0
@@ -70,8 +60,42 @@ class Task:
         return self.frame.time, self.frame.index
 
 
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A frame that was handed to a worker.
+
+    Attributes
+    ----------
+    attempt
+        Which try this is, from 1.
+    newest
+        Handed out ahead of the backlog, for the display.
+    worker
+        Who has it.
+    issued, until
+        When it was handed out and when it runs out.
+    named, done
+        The worker said that it has it; that it had it and has it no more.
+    """
+
+    number: int
+    task: Task
+    attempt: int
+    newest: bool
+    worker: str
+    issued: float
+    until: float
+    named: bool = False
+    done: bool = False
+
+    @property
+    def frame(self) -> FrameRef:
+        """What was handed out."""
+        return self.task.frame
+
+
 class Resting:
-    """Tasks that are not to be handed out for a while."""
+    """Tasks that were given back and are not to be handed out for a while."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Task]] = []
@@ -82,7 +106,7 @@ class Resting:
         return self._count
 
     def put(self, task: Task, until: float) -> None:
-        """Let a task rest."""
+        """Let a task rest until a time."""
         self._mark(task, True)
         self._order += 1
         heapq.heappush(self._heap, (until, self._order, task))
@@ -122,7 +146,7 @@ class Lanes:
 
     def put(self, task: Task) -> None:
         """Let a task wait, if it may be handed out."""
-        if task.waiting or not task.leasable:
+        if task.waiting or task.problem or not task.current:
             return
         task.waiting = True
         self._count += 1
@@ -163,33 +187,13 @@ class Lanes:
         return heap[0][-1] if heap else None
 
 
-logger = logging.getLogger(__name__)
-
-_FIRST_REST_S = 0.5
-_SUSPECT_REST_S = 2.0
-_LONGEST_REST_S = 30.0
-_TRAVEL_S = 5.0
-
-
-@dataclass(slots=True)
-class _Out:
-    """A lease that is out; `named`: its worker has it; `done`: it had it and has it no more."""
-
-    lease: Lease
-    task: Task
-    issued: float
-    until: float
-    named: bool = False
-    done: bool = False
-
-
 class Ledger:
     """Bookkeeping of frames between the folder and the archive, on the caller's clock.
 
     Parameters
     ----------
     max_attempts
-        A frame over which so many workers ended is quarantined.
+        A frame over which so many workers ended has failed.
     lease_s
         A lease lasts this long unless it is renewed; a worker that is silent for so long is
         taken for dead.
@@ -222,44 +226,25 @@ class Ledger:
         self._current: dict[str, Sighting] = {}
         self._archived: set[FrameRef] = set()
         self._failed: set[FrameRef] = set()
+        self._failing: dict[FrameRef, Task] = {}
+        self._untold: deque[Task] = deque()
+        self._tell_at = float("-inf")
         self._lanes = Lanes()
         self._resting = Resting()
-        self._out: dict[int, _Out] = {}
+        self._out: dict[int, Lease] = {}
         self._held: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
-        self._quarantined: list[Lease] = []
         self._number = first_lease - 1
         self.newest_result: float | None = None
 
     @property
-    def seen_count(self) -> int:
-        """Frames known: archived ones and those behind."""
-        return len(self._archived) + len(self._tasks)
-
-    @property
-    def archived_count(self) -> int:
-        """Frames in the archive, failed ones included."""
-        return len(self._archived)
-
-    @property
-    def failed_count(self) -> int:
-        """Frames that the archive holds as failed."""
-        return len(self._failed)
-
-    @property
-    def behind_count(self) -> int:
-        """Frames seen and not archived."""
-        return len(self._tasks)
-
-    @property
-    def leased_count(self) -> int:
-        """Frames that workers have."""
-        return len(self._out)
-
-    @property
-    def resting_count(self) -> int:
-        """Frames that were given back and wait before they are handed out again."""
-        return len(self._resting)
+    def counts(self) -> dict[str, int]:
+        """Frames seen, archived, of these failed, behind (not archived), leased, resting."""
+        archived, behind = len(self._archived), len(self._tasks)
+        return {
+            "seen": archived + behind, "archived": archived, "failed": len(self._failed),
+            "behind": behind, "leased": len(self._out), "resting": len(self._resting),
+        }  # fmt: skip
 
     def add(self, sighting: Sighting) -> int:
         """Take up a file's frames, less those that are archived; tells how many are new.
@@ -277,9 +262,11 @@ class Ledger:
             if frame in self._archived:
                 self.newest_result = max(frame.time, self.newest_result or frame.time)
                 continue
-            task = Task(frame, leasable=sighting.problem is None)
-            self._tasks[frame] = task
-            self._lanes.put(task)
+            task = self._tasks[frame] = Task(frame)
+            if sighting.problem is None:
+                self._lanes.put(task)
+            else:
+                self._fail(task, sighting.problem)
             added += 1
         return added
 
@@ -322,22 +309,40 @@ class Ledger:
         task, ahead = taken
         self._number += 1
         task.out = self._number
-        lease = Lease(self._number, task.frame, task.attempts + 1, ahead, worker)
-        self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
+        lease = Lease(
+            self._number, task, task.attempts + 1, ahead, worker, now, now + self._lease_s
+        )
+        self._out[self._number] = lease
         self._held.setdefault(worker, set()).add(self._number)
         return lease
 
     def release(self, lease_id: int, reason: str = "") -> Lease | None:
         """Take back a frame that could not be read now; None if its lease ran out meanwhile."""
-        out = self._take_back(lease_id)
-        if out is None:
-            return None
-        task = out.task
-        if task.current:
-            logger.debug("%s given back: %s", out.lease.frame, reason)
-            self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
-            task.releases += 1
-        return out.lease
+        lease = self._take_back(lease_id)
+        if lease is not None and lease.task.current:
+            logger.debug("%s given back: %s", lease.frame, reason)
+            self._let_rest(lease.task, _FIRST_REST_S * 2 ** min(lease.task.releases, 16))
+            lease.task.releases += 1
+        return lease
+
+    def fail(self, lease_id: int, reason: str) -> None:
+        """Take back a frame that can never be read."""
+        lease = self._take_back(lease_id)
+        if lease is not None and lease.task.current:
+            self._fail(lease.task, reason)
+
+    def failures(self, now: float) -> Iterator[Task]:
+        """Frames that the archive is to record as failed: each at once, all again now and then.
+
+        One counts as told when the next is asked for.
+        """
+        if not self._untold and now >= self._tell_at:
+            self._untold.extend(self._failing.values())
+        while self._untold:
+            if self._untold[0].current:
+                yield self._untold[0]
+                self._tell_at = now + _RETELL_S
+            self._untold.popleft()
 
     def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
         """Prolong a worker's leases.
@@ -376,7 +381,7 @@ class Ledger:
         """Take back and return the leases of a worker that is dead.
 
         The one in its hand, the oldest that it has not finished, has had an attempt; after the
-        last one the frame is quarantined. The others only wait again.
+        last one the frame has failed. The others only wait again.
         """
         self._pass(now)
         self._heard.pop(worker, None)
@@ -395,16 +400,11 @@ class Ledger:
             self._heard = {w: t for w, t in self._heard.items() if t + self._lease_s > now}
         return leases
 
-    def quarantined(self) -> list[Lease]:
-        """Frames whose attempts are used up, each once; they wait to be archived as failed."""
-        taken, self._quarantined = self._quarantined, []
-        return taken
-
     def _back(self, number: int, *, blame: bool) -> Lease:
         """Let the frame of a lease that is out wait again, unless it has had its attempts."""
-        out = self._out[number]
+        lease = self._out[number]
         self._take_back(number)
-        task = out.task
+        task = lease.task
         if task.current:
             task.attempts += blame
             if not blame:
@@ -413,35 +413,42 @@ class Ledger:
                 # Others first: workers killed for another reason must not have it in hand again.
                 self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
             else:
-                task.leasable = False
-                self._quarantined.append(replace(out.lease, attempt=task.attempts, newest=False))
-        return out.lease
+                count = task.attempts
+                self._fail(task, f"given up after {count} workers died or went silent over it")
+        return lease
+
+    def _fail(self, task: Task, reason: str) -> None:
+        path = task.frame.path
+        logger.warning("%s: %s", path, reason, extra={"frame": path})
+        task.problem = reason
+        self._failing[task.frame] = task
+        self._untold.append(task)
 
     def _retire(self, task: Task) -> None:
         """Make sure that a task is never handed out again, and that nobody is blamed for it."""
         self._lanes.remove(task)
         self._resting.drop(task)
-        task.current = task.leasable = False
+        self._failing.pop(task.frame, None)
+        task.current = False
 
     def _let_rest(self, task: Task, seconds: float) -> None:
         self._resting.put(task, self._now + min(_LONGEST_REST_S, seconds))
 
-    def _take_back(self, number: int) -> _Out | None:
-        out = self._out.pop(number, None)
-        if out is not None:
-            held = self._held[out.lease.worker]
+    def _take_back(self, number: int) -> Lease | None:
+        lease = self._out.pop(number, None)
+        if lease is not None:
+            held = self._held[lease.worker]
             held.discard(number)
             if not held:
-                del self._held[out.lease.worker]
-            out.task.out = 0
-        return out
+                del self._held[lease.worker]
+            lease.task.out = 0
+        return lease
 
     def _pass(self, now: float) -> None:
         """Let time go on; frames that have rested enough wait again."""
         self._now = max(self._now, now)
         for task in self._resting.rested(self._now):
-            if task.current:
-                self._lanes.put(task)
+            self._lanes.put(task)
 
 
 def _frames_of(sighting: Sighting) -> Iterator[FrameRef]:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pychip_stream.acquisition.completeness import Verdict, being_written, judge
 from pychip_stream.acquisition.tree import Stat, Tree
+from pychip_stream.acquisition.writers import being_written
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.formats.reading import frame_count
 
 logger = logging.getLogger(__name__)
 
@@ -219,28 +221,25 @@ class Settler:
         return self._judge(candidate, now, quiet)
 
     def _judge(self, candidate: Candidate, now: float, quiet: bool) -> Sighting | None:
-        verdict = judge(self._tree.absolute(candidate.path), candidate.found[0])
-        if verdict.whole:
-            return self._settled(candidate, verdict)
-        given_up = verdict.state == "incomplete" and now - candidate.changed >= self._incomplete_s
-        if given_up or (verdict.state == "damaged" and quiet):
-            return self._settled(candidate, verdict)
-        if verdict.state == "damaged":
-            candidate.reason = verdict.reason
-            self._wait(candidate, candidate.changed + self._quiet_s)
-        else:
-            self._later(candidate, now, verdict.reason)
-        return None
-
-    def _settled(self, candidate: Candidate, verdict: Verdict) -> Sighting:
+        """Look into a file: a closed one may still be half a file."""
         size, mtime_ns = candidate.found
         frame = FrameRef(
             path=candidate.path, size=size, mtime_ns=mtime_ns, time=mtime_ns / 1e9,
             seen=candidate.seen,
         )  # fmt: skip
-        return (
-            Sighting(frame, verdict.frames) if verdict.whole else Sighting(frame, 1, verdict.reason)
-        )
+        try:
+            return Sighting(frame, frame_count(self._tree.absolute(candidate.path), size))
+        except FrameIncompleteError as error:
+            patient = now - candidate.changed < self._incomplete_s
+            if not patient and not isinstance(error, FrameUnreachableError):
+                return Sighting(frame, problem=str(error))
+            self._later(candidate, now, str(error))
+        except FrameError as error:
+            if quiet:
+                return Sighting(frame, problem=str(error))
+            candidate.reason = str(error)
+            self._wait(candidate, candidate.changed + self._quiet_s)
+        return None
 
     def _later(self, candidate: Candidate, now: float, reason: str) -> None:
         """Look again soon, and less and less often while nothing changes."""

@@ -13,19 +13,16 @@ from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.formats import units
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.monitor import Monitor
+from pychip_stream.model.scoring import Monitor
 
 logger = logging.getLogger(__name__)
 
 _SAME_SCALE = 1.05
 """Pixel sizes closer than this factor are the same magnification."""
-_NANOMETRES = {
-    "pm": 1e-3, "Å": 0.1, "A": 0.1, "Angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3,
-    "micron": 1e3, "mm": 1e6, "m": 1e9,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -166,8 +163,8 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
 
     None where the pixel sizes agree, or one of them is not known or in a unit of another kind.
     """
-    here = in_nanometres(frame.pixel_size, frame.unit)
-    shown = {in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
+    here = _in_nanometres(frame.pixel_size, frame.unit)
+    shown = {_in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
     known = sorted(size for size in shown if size is not None)
     if here is None or not known:
         return None
@@ -180,9 +177,7 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
     )
 
 
-def in_nanometres(size: float | None, unit: str | None) -> float | None:
+def _in_nanometres(size: float | None, unit: str | None) -> float | None:
     """Pixel size in nanometres; None where it is not a known length."""
-    factor = _NANOMETRES.get((unit or "").strip())
-    if size is None or factor is None or not (np.isfinite(size) and size > 0):
-        return None
-    return size * factor
+    number, common = units.pixel_size(size, unit)
+    return number if common == "nm" else None

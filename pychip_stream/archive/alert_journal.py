@@ -55,13 +55,7 @@ class AlertJournal:
         self._ids = {row.id for row in read_alerts(places)}
 
     def add(self, row: AlertRow) -> bool:
-        """Write an alert; False if it was known.
-
-        Raises
-        ------
-        OSError
-            If the disk fails; it can be tried again.
-        """
+        """Write an alert; False if it was known."""
         if row.id in self._ids:
             return False
         line = json.dumps(asdict(row), ensure_ascii=False) + "\n"

@@ -196,13 +196,7 @@ class FileCatalog:
         self.damaged: dict[Path, str] = {}
 
     def read(self, action: "Callable[[Catalog], _T]") -> _T:
-        """Read from the files; where one is gone that was merged meanwhile, look again.
-
-        Raises
-        ------
-        ArchiveError
-            If that fails.
-        """
+        """Read from the files; where one is gone that was merged meanwhile, look again."""
         where = self._places.closed
         for _ in range(_ATTEMPTS):
             try:
@@ -401,13 +395,7 @@ class Catalog:
         return Selection.of(sources, sequence, keeps)
 
     def support(self, version: str) -> SupportSet:
-        """Read a support set.
-
-        Raises
-        ------
-        ArchiveError
-            If the run does not hold it, or it is damaged.
-        """
+        """Read a support set."""
         inside = f"{layout.ENTRY}/{layout.SUPPORTS}/{version}"
         places = [(part.path, inside) for part in self._files if version in part.supports]
         if version in self.places.support_versions():

@@ -258,27 +258,13 @@ KINDS = ("run", "segment")
 
 
 def read_part(path: Path, kinds: Sequence[str] = KINDS) -> Part:
-    """Read the tables of a file.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is not such a file, or damaged.
-    OSError
-        If the system cannot read it.
-    """
+    """Read the tables of a file."""
     with hdf.reading(path) as file:
         return _read(file, path, kinds)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the bytes of a segment are a segment, however they were read before.
-
-    Raises
-    ------
-    OSError
-        If the system cannot read them.
-    """
+    """Whether the bytes of a segment are a segment, however they were read before."""
     try:
         with hdf.reading_bytes(path.read_bytes()) as file:
             _read(file, path, KINDS)

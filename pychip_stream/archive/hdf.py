@@ -1,4 +1,7 @@
-"""HDF5 helpers: text and arrays in and out, with foreign and hostile files refused."""
+"""HDF5 helpers: text and arrays in and out, with foreign and hostile files refused.
+
+What reads raises `UnusableFileError` where something is missing, damaged or refused.
+"""
 
 import errno
 import os
@@ -92,13 +95,7 @@ def _open(path: Path) -> h5py.File:
 
 @contextmanager
 def reading_bytes(data: bytes) -> Iterator[h5py.File]:
-    """Open an HDF5 file that is held in memory.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is not HDF5 or is damaged.
-    """
+    """Open an HDF5 file that is held in memory."""
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (OSError, RuntimeError, ValueError) as error:
@@ -137,13 +134,7 @@ def mark(file: h5py.File, kind: str) -> None:
 
 
 def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
-    """Kind of a file, which must be one of `kinds`.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is something else or was written by a newer version.
-    """
+    """Kind of a file, which must be one of `kinds`."""
     found = attribute_text(file, KIND)
     if not found:
         raise ForeignFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
@@ -199,13 +190,7 @@ def name_rows(group: h5py.Group, scale: str) -> None:
 
 
 def read_texts(group: h5py.Group, name: str) -> Array:
-    """Read (n,) strings of either kind as bytes (UTF-8).
-
-    Raises
-    ------
-    UnusableFileError
-        If they are missing or refused.
-    """
+    """Read (n,) strings of either kind as bytes (UTF-8)."""
     dataset = _stored(group, name)
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
         return np.asarray(plain(group, name)[:])
@@ -257,13 +242,7 @@ def _has_only_escapes(text: str) -> bool:
 
 
 def plain(group: h5py.Group, name: str, limit: int = MAX_DATASET_BYTES) -> h5py.Dataset:
-    """Dataset of this very file, of bounded size.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is missing or refused.
-    """
+    """Dataset of this very file, of bounded size."""
     dataset = _stored(group, name)
     if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
         raise UnusableFileError(f"{dataset.name} has an impossible type or size")
@@ -292,13 +271,7 @@ def collection(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def subgroup(group: h5py.Group, name: str) -> h5py.Group:
-    """Group of this very file.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is missing or a link elsewhere.
-    """
+    """Group of this very file."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
     found = group[name]
@@ -326,13 +299,7 @@ class Checksums:
             self._entries.append((dataset.name, rows, _digest(values)))
 
     def check(self, file: h5py.File) -> None:
-        """Read everything again.
-
-        Raises
-        ------
-        UnusableFileError
-            If something is not what was written.
-        """
+        """Read everything again."""
         for name, rows, digest in self._entries:
             if _digest(file[name][rows]) != digest:
                 raise UnusableFileError(f"{name} is not what was written")

@@ -126,13 +126,8 @@ def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, def
             curve = nexus.Curve(
                 table["time"][rows[present]], selection.intervals(class_names), class_names, colors
             )
-            fractions = target.create_group(layout.FRACTIONS)
-            nexus.write_curve(fractions, curve)
-            nexus.write_label_view(
-                target.create_group(layout.LABEL_MAPS), target["label_map"], fractions["time"],
-                class_names,
-            )  # fmt: skip
-            target.attrs["default"] = layout.FRACTIONS
+            nexus.write_views(target, curve, target["label_map"])
+            target.attrs["default"] = "fractions"
             if provenance := catalog.provenance(name):
                 hdf.write_text(target, layout.PROVENANCE, provenance)
     if default in group:
@@ -243,13 +238,7 @@ class Compactor:
         self.parts = list(parts)
 
     def add(self, part: Part) -> bool:
-        """Count a new segment; whether older ones went into another file.
-
-        Raises
-        ------
-        OSError
-            If the joined file cannot be written; nothing is lost.
-        """
+        """Count a new segment; whether older ones went into another file."""
         self.parts.append(part)
         self._files.adopt(part)
         self._remove_old()
@@ -304,15 +293,7 @@ def _ready(parts: list[Part]) -> list[Part]:
 
 
 def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
-    """Merge everything that a run holds into its one file; only then remove the rest.
-
-    Raises
-    ------
-    ArchiveError
-        If the merged file is not what it should be; everything stays.
-    OSError
-        If the disk fails; everything stays.
-    """
+    """Merge everything that a run holds into its one file; only then remove the rest."""
     catalog = files.refresh()
     if set_aside(files, disk):
         catalog = files.refresh()

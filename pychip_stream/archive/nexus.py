@@ -123,6 +123,17 @@ def write_label_view(
     group.attrs["title"] = "Label maps"
 
 
+def write_views(
+    group: h5py.Group, curve: Curve, labels: h5py.Dataset | h5py.VirtualLayout | None
+) -> None:
+    """Write the curve and, where there are any, the label maps of a scoring, or of a live run."""
+    fractions = group.create_group("fractions")
+    write_curve(fractions, curve)
+    if labels is not None:
+        view = group.create_group("label_maps")
+        write_label_view(view, labels, fractions["time"], curve.class_names)
+
+
 def show(entry: h5py.Group, scoring: h5py.Group) -> None:
     """Make the views of a scoring those of the entry."""
     for name in ("fractions", "label_maps"):

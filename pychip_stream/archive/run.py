@@ -379,13 +379,8 @@ class Run(AbstractContextManager["Run"]):
             mine, numbers = np.split(numbers, [len(piece)])
             yield mine, self._results(self.sequence[mine], kept)
 
-    def to_xarray(self) -> Any:
-        """Fractions with intervals, and label maps, as an `xarray.Dataset`, if it is installed."""
-        return convert.to_xarray(self)
-
-    def to_hyperspy(self) -> Any:
-        """Label maps as a HyperSpy signal, an image stack over time, if it is installed."""
-        return convert.to_hyperspy(self)
+    to_xarray = convert.to_xarray
+    to_hyperspy = convert.to_hyperspy
 
     @property
     def alerts(self) -> pd.DataFrame:

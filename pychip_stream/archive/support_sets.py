@@ -1,4 +1,7 @@
-"""Support sets on disk and as bytes: one HDF5 file each, verified when it is read."""
+"""Support sets on disk and as bytes: one HDF5 file each, verified when it is read.
+
+What cannot be read, written or stored unchanged is a `SupportError`.
+"""
 
 import logging
 import re
@@ -108,14 +111,6 @@ def read_support(group: h5py.Group) -> SupportSet:
             "it was damaged or changed"
         )
     return support
-
-
-def read_derived(group: h5py.Group) -> dict[str, npt.NDArray[np.generic]]:
-    """Numbers that were stored beside a support set; empty where there are none."""
-    if "derived" not in group:
-        return {}
-    found = hdf.subgroup(group, "derived")
-    return {name: np.asarray(hdf.plain(found, name)[()]) for name in found}
 
 
 def _number(group: h5py.Group, name: str, value: Any, unit: str) -> None:
@@ -229,13 +224,7 @@ _VERSION = re.compile(r"[0-9a-f]{32}")
 
 
 def support_to_bytes(support: SupportSet, derived: Derived | None = None) -> bytes:
-    """Write a support set as the bytes of its file.
-
-    Raises
-    ------
-    SupportError
-        If it holds what cannot be stored unchanged.
-    """
+    """Write a support set as the bytes of its file."""
     with hdf.new_image() as file:
         hdf.mark(file, "support set")
         file.attrs["NX_class"] = "NXroot"
@@ -266,7 +255,8 @@ def support_from_bytes(data: bytes, where: str = "support set") -> SupportSet:
     """
     try:
         with hdf.reading_bytes(data) as file:
-            return _checked(file)
+            hdf.check_mark(file, ["support set"])
+            return read_support(hdf.subgroup(file, GROUP))
     except ForeignFileError as error:
         raise SupportUsageError(f"{where}: {error}") from error
     except (UnusableFileError, SupportError, UsageError) as error:
@@ -286,11 +276,6 @@ def save_support(
     ----------
     derived
         Numbers that follow from it, kept beside it (see `Classifier.derived`).
-
-    Raises
-    ------
-    SupportError
-        If it cannot be written.
     """
     _save(Path(path), support_to_bytes(support, derived), disk or Disk())
 
@@ -303,32 +288,9 @@ def _save(path: Path, data: bytes, disk: Disk) -> None:
 
 
 def load_support(path: str | Path) -> SupportSet:
-    """Read a support set from its file.
-
-    Raises
-    ------
-    SupportError
-        If there is no such file or it is not a whole support set.
-    """
+    """Read a support set from its file."""
     path = Path(path)
     return support_from_bytes(read_file(path), where=str(path))
-
-
-def load_derived(path: str | Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Read the numbers that were stored beside a support set; empty where there are none.
-
-    Raises
-    ------
-    SupportError
-        If there is no such file or it is damaged.
-    """
-    path = Path(path)
-    try:
-        with hdf.reading_bytes(read_file(path)) as file:
-            hdf.check_mark(file, ["support set"])
-            return read_derived(hdf.subgroup(file, GROUP))
-    except UnusableFileError as error:
-        raise SupportError(f"{path}: {error}") from error
 
 
 class SupportFolder:
@@ -362,24 +324,12 @@ class SupportFolder:
         return path
 
     def current(self) -> SupportSet | None:
-        """Support set in use; None where none was added yet.
-
-        Raises
-        ------
-        SupportError
-            If it cannot be read.
-        """
+        """Support set in use; None where none was added yet."""
         version = self.current_version()
         return None if version is None else load_support(self.path(version))
 
     def current_version(self) -> str | None:
-        """Version in use; None where none was added yet.
-
-        Raises
-        ------
-        SupportError
-            If the pointer cannot be read or is no version.
-        """
+        """Version in use; None where none was added yet."""
         pointer = self._folder / "current"
         try:
             text = pointer.read_text(encoding="ascii", errors="replace").strip()
@@ -402,19 +352,8 @@ class SupportFolder:
         return [version for _, version in sorted(found)]
 
 
-def _checked(file: h5py.File) -> SupportSet:
-    hdf.check_mark(file, ["support set"])
-    return read_support(hdf.subgroup(file, GROUP))
-
-
 def read_file(path: Path) -> bytes:
-    """Bytes of the file of a support set, as they are published.
-
-    Raises
-    ------
-    SupportError
-        If it cannot be read.
-    """
+    """Bytes of the file of a support set, as they are published."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SupportError(f"{path}: is too large for a support set")

@@ -229,13 +229,7 @@ class RunWriter:
             self._supports[version] = data
 
     def add_alert(self, row: AlertRow) -> bool:
-        """Keep an alert with the run, on disk at once; False if it is there already.
-
-        Raises
-        ------
-        ArchiveError
-            If that fails; it can be tried again.
-        """
+        """Keep an alert with the run, on disk at once; False if it is there already."""
         try:
             return self._alerts.add(row)
         except OSError as error:

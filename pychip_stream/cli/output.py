@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 
 def choose_scoring(run: "Run", name: str | None) -> "Run":
-    """Return the run under a scoring, which may be named by its first letters.
-
-    Raises
-    ------
-    ArchiveUsageError
-        If there is no such scoring, or several.
-    """
+    """Return the run under a scoring, which may be named by its first letters."""
     if name is None:
         return run
     found = [one for one in run.scorings if one == name] or [

@@ -46,13 +46,7 @@ class Session:
         return f"http://{self.config.dashboard.address}:{self.config.dashboard.port}/"
 
     def run(self, step: Callable[[Monitor], bool] | None = None) -> None:
-        """Supervise until Ctrl-C, or until `step` returns True; then stop in order.
-
-        Raises
-        ------
-        PychipError
-            If a service cannot live, or what was begun could not be finished.
-        """
+        """Supervise until Ctrl-C, or until `step` returns True; then stop in order."""
         live, told = console.is_terminal and not self._json_logs, False
         try:
             self.supervisor.start()

@@ -96,26 +96,14 @@ class FrameRef:
 
 
 def check_inside(path: str) -> None:
-    """Refuse the path of a frame that may lead out of its folder.
-
-    Raises
-    ------
-    FrameError
-        If it is absolute, empty, or not written with forward slashes.
-    """
+    """Refuse the path of a frame that may lead out of its folder."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or "\\" in path or not path:
         raise FrameError(f"{path!r}: a frame's path must stay inside its folder")
 
 
 def inside(root: Path, relative: str) -> Path:
-    """Resolve the path of a frame; it must stay inside `root`, also through links.
-
-    Raises
-    ------
-    FrameError
-        If it does not.
-    """
+    """Resolve the path of a frame; it must stay inside `root`, also through links."""
     check_inside(relative)
     base = root.resolve()
     path = (base / relative).resolve()

@@ -40,11 +40,6 @@ def numbered_grid(frame: Frame, chip_size: ChipSize) -> Image.Image:
     """Draw the grid over a frame, with the numbers of rows and columns on all four sides.
 
     Small chips are enlarged; where numbers would still touch, only every second, fifth, … stands.
-
-    Raises
-    ------
-    FrameError
-        If not even one chip fits.
     """
     grid = Grid.of(frame.pixels.shape, chip_size)
     smallest, longest = min(chip_size.width, chip_size.height), max(frame.pixels.shape)

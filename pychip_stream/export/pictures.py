@@ -288,13 +288,7 @@ class Studio:
         self._scales: dict[str, Normalization | None] = {}
 
     def view(self, number: int) -> View:
-        """Paint a frame.
-
-        Raises
-        ------
-        ArchiveError
-            If the scoring does not cover it or it cannot be read.
-        """
+        """Paint a frame."""
         labels = self._run.label_map(number)
         known = {name: values[number] for name, values in self._columns.items()}
         size = (int(known["chip_width"]), int(known["chip_height"]))
@@ -376,11 +370,6 @@ def export_png(
     Returns
     -------
     The files.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or a file cannot be written.
     """
     folder = Path(folder)
     chosen = run.covered.tolist() if frames is None else frames

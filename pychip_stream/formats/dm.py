@@ -30,10 +30,9 @@ _TRAILER = 8
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A large array that was left on the disk: its place, element type and bytes."""
+    """A large array that was left on the disk: its place and bytes."""
 
     offset: int
-    kind: int
     size: int
 
 
@@ -74,13 +73,6 @@ def walk(source: Source) -> DmTree:
 
     The length in the header leaves 4 or 8 bytes over in files that exist (measured), so
     0 ≤ size − header − length ≤ 8 is asked for, and then a walk to the end of the tree.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file ends too early, or has zeros where a tag must be (preallocated).
-    FrameError
-        If the tree contradicts itself.
     """
     head = source.bytes_at(0, 16)
     version = int.from_bytes(head[:4], "big")
@@ -193,7 +185,7 @@ class _Walk:
             )
             self._tree.values[path] = text
             return
-        self._tree.blocks[path] = Block(self._at, info[1], total)
+        self._tree.blocks[path] = Block(self._at, total)
         self._skip(total)
 
     def _extent(self, info: list[int], at: int, path: str) -> tuple[int, int]:
@@ -278,28 +270,14 @@ class DmImage:
 
 
 def examine(source: Source) -> Structure:
-    """Judge a DM file by its tags.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If it is not whole yet.
-    FrameError
-        If it is damaged, or holds no image (spectrum, spectrum image, colours, complex).
-    """
+    """Judge a DM file by its tags."""
     tree = walk(source)
     image = _find_image(source.name, tree)
     return Structure(image.shape[2], (tree, image))
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Read one frame.
-
-    Raises
-    ------
-    FrameError
-        If it would need more than `max_bytes`.
-    """
+    """Read one frame."""
     tree, image = structure.detail
     check_memory(source.name, image.frame_bytes, max_bytes)
     view = source.view_at(image.block.offset + index * image.frame_bytes, image.frame_bytes)

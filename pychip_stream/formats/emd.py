@@ -25,15 +25,7 @@ def is_hdf5(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Find the images of an EMD file (Berkeley or Velox); refuse DM5 and other HDF5.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file is not whole yet.
-    FrameError
-        If it holds no image stack.
-    """
+    """Find the images of an EMD file (Berkeley or Velox); refuse DM5 and other HDF5."""
     with _hdf5(source) as file:
         if "ImageList" in file and "DocumentObjectList" in file:
             raise FrameError(f"{source.name}: is a DM5 file, not supported; save it as DM4")

@@ -25,15 +25,7 @@ def is_mrc(source: Source) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Compare an MRC file's size with what its header asks for.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file is shorter.
-    FrameError
-        If it is damaged or has pixels that are not grey values.
-    """
+    """Compare an MRC file's size with what its header asks for."""
     head = source.bytes_at(0, _HEADER)
     if head[212:214] == b"\x11\x11":
         raise FrameError(f"{source.name}: is a big-endian MRC file; convert it")

@@ -23,15 +23,9 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _EXIF_TIME = (36867, 306)
 _16_BIT_COLOURS = {2, 4, 6}
 _CONVERTED = {
-    "1": "L",
-    "LA": "L",
-    "CMYK": "L",
-    "P": "RGB",
-    "PA": "RGB",
-    "RGBA": "RGB",
-    "RGBX": "RGB",
-    "YCbCr": "RGB",
-}
+    "1": "L", "LA": "L", "CMYK": "L",
+    "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +48,7 @@ def is_jpeg(head: bytes) -> bool:
 
 
 def examine_png(source: Source) -> Structure:
-    """Walk the chunks of a PNG file up to its end.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the end chunk is not there.
-    FrameError
-        If it is damaged.
-    """
+    """Walk the chunks of a PNG file up to its end."""
     at, found = 8, None
     while True:
         head = source.bytes_at(at, 8)
@@ -86,15 +72,7 @@ def examine_png(source: Source) -> Structure:
 
 
 def examine_jpeg(source: Source) -> Structure:
-    """Walk the segments of a JPEG file to its pixels, and look for its end marker.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the end marker is not there.
-    FrameError
-        If it is damaged.
-    """
+    """Walk the segments of a JPEG file to its pixels, and look for its end marker."""
     at, found, marker = 2, None, 0
     while marker != 0xDA:  # start of the pixels
         marker, length = _jpeg_segment(source, at)
@@ -131,13 +109,7 @@ def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Decode the image and turn colours grey.
-
-    Raises
-    ------
-    FrameError
-        If it cannot be decoded, or would need more than `max_bytes`.
-    """
+    """Decode the image and turn colours grey."""
     raster: _Raster = structure.detail
     samples = 4 if raster.kind == "PNG" else 3
     check_memory(

@@ -71,8 +71,17 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
         return _read(source, index, max_bytes)
 
 
-def frame_count(path: str | Path) -> int:
-    """Count the frames of a file without decoding pixels.
+def frame_count(path: str | Path, size: int | None = None) -> int:
+    """Count the frames of a file by its structure, without decoding pixels.
+
+    DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
+    every value, strip and tile inside the file. PNG: chunks up to IEND. JPEG: segments, EOI.
+    MRC, SER: sizes in the headers. EMD: HDF5's own end of file.
+
+    Parameters
+    ----------
+    size
+        Bytes the file is believed to have; if it has others, it is being written.
 
     Raises
     ------
@@ -82,6 +91,8 @@ def frame_count(path: str | Path) -> int:
         If it is damaged or holds something else than frames.
     """
     with opened(Path(path)) as source:
+        if size is not None and source.size != size:
+            raise FrameIncompleteError(f"{path}: is growing or shrinking")
         return examine(source).frames
 
 

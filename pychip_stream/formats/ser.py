@@ -19,15 +19,7 @@ def is_ser(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Check that every image of a SER series is in the file.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If one is not.
-    FrameError
-        If it holds spectra, or is damaged.
-    """
+    """Check that every image of a SER series is in the file."""
     head = source.bytes_at(0, 30)
     version, kind = (int.from_bytes(head[i : i + n], "little") for i, n in ((4, 2), (6, 4)))
     valid = int.from_bytes(head[18:22], "little", signed=True)

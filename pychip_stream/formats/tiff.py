@@ -45,15 +45,7 @@ class _Tiff:
 
 
 def examine(source: Source) -> Structure:
-    """Judge a TIFF file by its directories, strips and tiles.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If it is not whole yet.
-    FrameError
-        If it is damaged or holds no grey or colour image.
-    """
+    """Judge a TIFF file by its directories, strips and tiles."""
     found = TiffMap(source)
     pages = [page for page in found.pages if page.is_frame] or found.pages[:1]
     for page in pages:
@@ -68,13 +60,7 @@ def examine(source: Source) -> Structure:
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Read one page.
-
-    Raises
-    ------
-    FrameError
-        If it cannot be decoded, or would need more than `max_bytes`.
-    """
+    """Read one page."""
     tiff: _Tiff = structure.detail
     page = tiff.pages[0 if tiff.sliced else index]
     _check_size(source, page, max_bytes)

@@ -104,15 +104,7 @@ def is_tiff(head: bytes) -> bool:
 
 
 class TiffMap:
-    """The directories of a file, each value and each strip or tile checked to be in the file.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If something lies beyond the end or is not filled in yet.
-    FrameError
-        If a directory is impossible.
-    """
+    """The directories of a file, each value and each strip or tile checked to be in the file."""
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -135,10 +135,7 @@ def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
     match = re.search(r"^unit=(.+)$", description, re.M)
     unit = match[1].strip().replace("\\u00B5", "µ") if match else ""
     per_unit = _ratio(page.tags.valueof(282))
-    interval = re.search(r"^finterval=([0-9.eE+-]+)", description, re.M)
-    size, unit_name = units.pixel_size(1 / per_unit if per_unit else None, unit)
-    del interval  # time between frames is no exposure
-    return Meta(size, unit_name)
+    return Meta(*units.pixel_size(1 / per_unit if per_unit else None, unit))
 
 
 def _gatan(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:

@@ -9,27 +9,11 @@ from typing import Any
 from pychip_stream.domain.frames import Stamp
 
 _LENGTHS_NM = {
-    "pm": 1e-3,
-    "a": 0.1,
-    "å": 0.1,
-    "angstrom": 0.1,
-    "angstroms": 0.1,
-    "ångström": 0.1,
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "micron": 1e3,
-    "microns": 1e3,
-    "micrometer": 1e3,
-    "micrometre": 1e3,
-    "mm": 1e6,
-    "cm": 1e7,
-    "m": 1e9,
-    "meter": 1e9,
-    "metre": 1e9,
-    "inch": 2.54e7,
-}
+    "pm": 1e-3, "nm": 1.0, "um": 1e3, "mm": 1e6, "cm": 1e7, "m": 1e9, "inch": 2.54e7,
+    "a": 0.1, "å": 0.1, "angstrom": 0.1, "angstroms": 0.1, "ångström": 0.1,
+    "nanometer": 1.0, "nanometre": 1.0, "micron": 1e3, "microns": 1e3,
+    "micrometer": 1e3, "micrometre": 1e3, "meter": 1e9, "metre": 1e9,
+}  # fmt: skip
 _RECIPROCAL = re.compile(r"^(?:1/(?P<a>.+)|(?P<b>.+?)\^?(?:-1|⁻¹))$")
 _NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
 _FILETIME_EPOCH_S = 11_644_473_600

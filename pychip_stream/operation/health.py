@@ -330,12 +330,8 @@ class Monitor(RunHealth):
 
     def listen(self, timeout_s: float) -> None:
         """Take in what has been published, waiting up to `timeout_s` for the first."""
-        received = self._channel.receive(timeout_s)
-        for _ in range(1000):
-            if received is None:
-                return
+        for received in self._channel.drain(wait_s=timeout_s):
             self.take(received)
-            received = self._channel.receive(0.0)
 
     def line(self) -> str:
         """Frames seen, archived, behind; rate; latency; newest fractions; what is wrong."""

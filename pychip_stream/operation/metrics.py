@@ -14,13 +14,7 @@ ADDRESS = "127.0.0.1"
 
 
 class Exporter:
-    """Serves the newest values on http://127.0.0.1:PORT/metrics.
-
-    Raises
-    ------
-    PychipError
-        If the port cannot be had.
-    """
+    """Serves the newest values on http://127.0.0.1:PORT/metrics."""
 
     def __init__(self, health: RunHealth, port: int) -> None:
         registry = CollectorRegistry()

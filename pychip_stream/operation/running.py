@@ -23,13 +23,7 @@ Say = Callable[[str, str], None]
 
 
 def running_config(path: Path) -> Config:
-    """Load the configuration of a run that is going on, with the ports that it chose.
-
-    Raises
-    ------
-    UsageError
-        If ports are chosen at the start and no run has been started.
-    """
+    """Load the configuration of a run that is going on, with the ports that it chose."""
     config = configuration.load(path)
     if config.wire.requests and config.wire.events:
         return config
@@ -60,13 +54,6 @@ def claim(config: Config, say: Say) -> tuple[RunLock, Config]:
     -------
     The lock that keeps others away, and the configuration with every port, which is written
     for the services and for those who look for the run.
-
-    Raises
-    ------
-    UsageError
-        If this run is going on already.
-    PychipError
-        If its folder cannot be written, or a port cannot be had.
     """
     name, folder = config.archive.name, config.archive.folder
     try:

@@ -93,13 +93,6 @@ class Supervisor:
         configuration that lies beside the archive.
     say
         Where the services' lines go.
-
-    Raises
-    ------
-    UsageError
-        If this run is going on already.
-    PychipError
-        If its folder cannot be written, or a port cannot be had.
     """
 
     def __init__(self, config: Config, say: Say, log_format: str = "text") -> None:

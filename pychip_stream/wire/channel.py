@@ -3,8 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +74,7 @@ class Channel:
             self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
 
     def bind(self, endpoint: str) -> str:
-        """Listen; returns the address with the port that was really taken.
-
-        Raises
-        ------
-        PychipError
-            If the address is in use or not of this machine.
-        """
+        """Listen; returns the address with the port that was really taken."""
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -156,13 +149,14 @@ class Channel:
             return Received(packet, sender, topic)
         return None
 
-    def drain(self, limit: int = 1000) -> Iterator[Received]:
-        """Good messages that are there already, at most `limit`."""
+    def drain(self, limit: int = 1000, wait_s: float = 0.0) -> Iterator[Received]:
+        """Good messages that are there, at most `limit`; waits only for the first."""
         for _ in range(limit):
-            received = self.receive(0.0)
+            received = self.receive(wait_s)
             if received is None:
                 return
             yield received
+            wait_s = 0.0
 
     def drop(self, why: str) -> None:
         """Count a message that is well-formed but makes no sense here."""
@@ -171,17 +165,6 @@ class Channel:
     def close(self) -> None:
         """Close at once; unsent messages are discarded."""
         self._socket.close(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _drop(self, error: WireError) -> None:
         self.dropped += 1

@@ -53,13 +53,7 @@ def encode(
 
 
 def decode(frames: Sequence[Buffer]) -> Packet:
-    """Read a multipart message.
-
-    Raises
-    ------
-    WireError
-        If it is malformed, truncated, oversized or of another protocol version.
-    """
+    """Read a multipart message; anything wrong with it is a `WireError`."""
     if len(frames) < 2 or len(frames) > 2 + MAX_BUFFERS:
         raise WireError(f"message of {len(frames)} parts")
     if bytes(frames[0][:64]) != MAGIC:

@@ -40,15 +40,7 @@ def why_taken(host: str, number: int) -> str:
 
 
 def choose_ports(config: Config) -> Config:
-    """Choose a free port for everything that has none.
-
-    Raises
-    ------
-    ConfigError
-        If another machine has to know a port that is not given.
-    PychipError
-        If none can be opened.
-    """
+    """Choose a free port for everything that has none, where no other machine must know it."""
     open_ports = [name for name in PORTS if not getattr(config.wire, name)]
     if config.machine.services is not None and open_ports:
         raise ConfigError(

@@ -49,13 +49,7 @@ def intensity(measured: Mapping[str, float]) -> tuple[float, float, float]:
 
 
 def to_record(packet: Packet) -> FrameRecord:
-    """Read a result message, checking that its arrays fit together.
-
-    Raises
-    ------
-    WireError
-        If they do not.
-    """
+    """Read a result message, checking that its arrays fit together."""
     message = packet.message
     if not isinstance(message, Result):
         raise WireError(f"{type(message).__name__} is not a result")

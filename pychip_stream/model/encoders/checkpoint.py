@@ -41,12 +41,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
     Returns
     -------
-    The tensors by name (prefixes that wrappers add are removed), and the file's metadata.
-
-    Raises
-    ------
-    EncoderError
-        If the file is missing, damaged, or holds anything but tensors and plain values.
+    The tensors by name (prefixes that wrappers add are removed), and the file's metadata. A file
+    that is missing, damaged, or holds anything but tensors and plain values is an EncoderError.
     """
     try:
         tree = torch.load(path, map_location="cpu", weights_only=True)

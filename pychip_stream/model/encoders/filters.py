@@ -16,7 +16,7 @@ from torch import nn
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
-from pychip_stream.model.encoders.dense import network_kind
+from pychip_stream.model.encoders.dense import CELL, network_kind
 
 BLOCK = 4
 _LEVELS = 3
@@ -107,9 +107,6 @@ def _blocked(plain: torch.Tensor, step: int) -> torch.Tensor:
             sets.append(split.reshape(-1, BLOCK**2, 3, 3))
     return torch.cat(sets).contiguous(memory_format=torch.channels_last)
 
-
-CELL = 16
-"""Edge of a cell in pixels on the encoder's scale."""
 
 _BANK_LEVELS = 4
 ORIENTATIONS = 4

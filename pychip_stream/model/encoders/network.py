@@ -6,7 +6,7 @@ at strides 8 and 16, and batch normalisation folds into the convolutions once tr
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
+from pychip_stream.model.encoders.dense import CELL
 from pychip_stream.model.encoders.filters import BLOCK, Responses, stacked
 
-CELL = 16
 _FLOOR = 0.02
 """Response of the stem below which differences are detector noise."""
 _GAIN = 4.0
@@ -53,12 +53,8 @@ class Design:
 
     @classmethod
     def parse(cls, tree: dict[str, Any]) -> "Design":
-        """Read what `as_dict` wrote."""
+        """Read the plain values of `asdict`."""
         return cls(**{**tree, "stem": tuple(tree["stem"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain values."""
-        return asdict(self)
 
 
 class CellNet(nn.Module):
@@ -240,13 +236,7 @@ def _start_stems(stems: nn.ModuleList) -> None:
 def load(
     path: Path, state: dict[str, torch.Tensor], metadata: dict[str, Any]
 ) -> tuple[nn.Module, str]:
-    """Build the network from the tensors and metadata of a file, ready for inference.
-
-    Raises
-    ------
-    EncoderError
-        If they do not fit.
-    """
+    """Build the network that fits the tensors and metadata of a file, ready for inference."""
     try:
         network = CellNet(Design.parse(metadata["design"]))
         missing, unexpected = network.load_state_dict(state, strict=False)

@@ -176,7 +176,7 @@ class Orders(RuleBasedStateMachine):
         shutil.rmtree(self.home)
         assert there <= {(f.path, f.size, f.mtime_ns) for f in self.rows}
         assert len(self.rows) == len(set(self.rows))
-        assert self.ledger.behind_count == 0
+        assert self.ledger.counts["behind"] == 0
         assert self.watch._tree.file_count == len(there)
 
 

@@ -203,17 +203,17 @@ def test_an_error_of_our_own_costs_one_file_some_time(bench, tmp_path, monkeypat
     table = bench()
     put(tmp_path / "a.dm4")
     put(tmp_path / "b.dm4")
-    original = settling.judge
+    original = settling.frame_count
 
     def stumble(path, size):
         if path.endswith("a.dm4"):
             raise RuntimeError("a mistake")
         return original(path, size)
 
-    monkeypatch.setattr(settling, "judge", stumble)
+    monkeypatch.setattr(settling, "frame_count", stumble)
     assert set(table.turn()) == {"b.dm4"}
     assert "a mistake" in table.reasons()["a.dm4"]
-    monkeypatch.setattr(settling, "judge", original)
+    monkeypatch.setattr(settling, "frame_count", original)
     assert set(table.turn(5.0)) == {"a.dm4"}
 
 

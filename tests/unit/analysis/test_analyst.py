@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.analyst import Analyst, in_nanometres, scale_warning
+from pychip_stream.analysis.analyst import Analyst, scale_warning
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
@@ -47,7 +47,7 @@ def test_another_magnification_is_said_with_its_factor(size, unit, factor):
 def test_examples_without_a_pixel_size_cannot_disagree():
     support = a_support(a_frame(None, None))
     assert scale_warning(support, a_frame()) is None
-    assert in_nanometres(float("nan"), "nm") is None
+    assert scale_warning(a_support(a_frame()), a_frame(float("nan"))) is None
 
 
 def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):

@@ -1,4 +1,5 @@
 import time
+from contextlib import closing
 
 import pytest
 import zmq
@@ -21,9 +22,11 @@ def context():
 
 @pytest.fixture
 def pair(context):
-    with Channel(context, zmq.ROUTER, 10) as router, Channel(context, zmq.DEALER, 10) as dealer:
-        dealer.connect(router.bind("tcp://127.0.0.1:0"), identity="me")
-        yield router, dealer
+    router, dealer = Channel(context, zmq.ROUTER, 10), Channel(context, zmq.DEALER, 10)
+    dealer.connect(router.bind("tcp://127.0.0.1:0"), identity="me")
+    yield router, dealer
+    router.close()
+    dealer.close()
 
 
 def test_a_router_answers_who_asked(pair):
@@ -51,7 +54,7 @@ def test_an_unknown_receiver_is_said(pair):
 
 
 def test_a_full_queue_is_said_instead_of_growing(context):
-    with Channel(context, zmq.DEALER, 2) as dealer:
+    with closing(Channel(context, zmq.DEALER, 2)) as dealer:
         dealer.connect("tcp://127.0.0.1:9")  # nobody listens there
         sent = [dealer.send(Ready(worker="w", credit=1)) for _ in range(10)]
     assert sent.count(True) == 2
@@ -62,7 +65,7 @@ def test_a_port_in_use_is_one_clear_line(context, pair):
     router, _ = pair
     address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
     with (
-        Channel(context, zmq.ROUTER, 1) as second,
+        closing(Channel(context, zmq.ROUTER, 1)) as second,
         pytest.raises(PychipError, match="cannot listen"),
     ):
         second.bind(address)
