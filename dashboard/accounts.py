@@ -20,6 +20,9 @@ _LOGIN_PAGE = Path(__file__).resolve().parent / "login.html"
 _LOGIN_DAYS = 1.0
 
 
+MAY_LOOK = "this login may look and download; an operator does the rest"
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """Who looks.
@@ -29,7 +32,8 @@ class Viewer:
     user
         Login name; empty without accounts.
     operator
-        Whether this viewer may change anything: support sets, scorings.
+        Whether this viewer may change anything. Every handler of such an action asks: that a
+        button is disabled binds the browsers of honest people only.
     """
 
     user: str = ""

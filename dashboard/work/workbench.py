@@ -88,6 +88,8 @@ class Workbench:
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""
+        if not version.isalnum():
+            raise PychipError(f"{version[:40]!r} is not the version of a support set")
         known = self._loaded.get(version)
         return known or self._loaded.put(version, load_support(self.folder.path(version)))
 

@@ -123,6 +123,7 @@ class Visit:
 
     def close(self):
         """Close the page."""
+
         async def there():
             self._socket.close()
             while await self._socket.read_message() is not None:
