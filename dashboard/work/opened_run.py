@@ -21,6 +21,7 @@ from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, plotted, triples
 from .recent import Recent
 from .state import RunState
+from .words import color
 from .workbench import Workbench
 
 BINS = 20
@@ -57,7 +58,7 @@ class OpenedRun:
     def _take(self) -> None:
         run = self.run
         self.names = (*run.names, UNKNOWN)
-        self.colors = dict(run.colors)
+        self.colors = {name: color(text) for name, text in run.colors.items()}
         self.table: pd.DataFrame = run.fractions
         self.intervals = run.intervals
         self._read_pixels = pixel_reader(run, self._root)

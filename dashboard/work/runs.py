@@ -1,5 +1,6 @@
 """Runs: what lies in the archive folder, a card each."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +11,14 @@ import numpy as np
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.run import open_run
+from pychip_stream.archive.run import Run, open_run
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.pictures import thumbnail
+
+from .words import color
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_PX = 128
 _LIVE = ".live.h5"
@@ -110,14 +115,24 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
                 frames=count,
                 failed=len(run) - count,
                 size=_size(path),
-                classes=tuple((n, run.colors[n]) for n in run.names),
-                preview=thumbnail(run, count // 2, pixel_reader(run, root), PREVIEW_PX)
-                if count
-                else b"",
+                classes=tuple((n, color(run.colors[n])) for n in run.names),
+                preview=_preview(run, count // 2, root) if count else b"",
             )
     except PychipError as error:
-        trouble, support = str(error), _is_support_set(path)
-        return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
+        trouble = str(error)
+    except Exception as error:  # of one archive, which must not hide the others
+        logger.exception("%s: cannot be looked at", path)
+        trouble = f"{path.name}: cannot be looked at ({type(error).__name__}: {error})"[:300]
+    support = _is_support_set(path)
+    return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
+
+
+def _preview(run: Run, number: int, root: Path) -> bytes:
+    try:
+        return thumbnail(run, number, pixel_reader(run, root), PREVIEW_PX)
+    except Exception as error:
+        logger.info("%s: no picture (%s)", run.path, error)
+        return b""
 
 
 def _stamps(place: Path) -> dict[Path, str]:
