@@ -235,6 +235,15 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    patience_s: float = Field(
+        30.0, gt=0, le=3600,
+        description="give up a look at a file after so long, and a second more for each 4 MiB",
+    )  # fmt: skip
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Memory one frame may need."""
+        return int(self.max_frame_mb * 2**20)
 
 
 class SupportConfig(Section):

@@ -15,11 +15,13 @@ import zmq
 from pychip_stream import process
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
+from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 _FORGET_WORKER_S = 30.0
 _MESSAGES_PER_STEP = 500
 _LEASE_S = 120.0
+_PATIENCE_S = 60.0
+"""Where frames travel as pixels, reading one may take this long before the watcher is stalled."""
 _GRACE_S = 2.0
 _FAILURES_PER_STEP = 100
 
@@ -65,7 +69,9 @@ class Watcher:
         self._ledger = _new_ledger(self._config)
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
-        self._beacon = Beacon(self._endpoints, "watcher", "watcher")
+        watch = config.watch
+        self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s)
+        self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
         self._run = ""
@@ -95,6 +101,7 @@ class Watcher:
     def close(self) -> None:
         """Stop watching."""
         self._watch.stop()
+        self._reader.close()
         self._beacon.close()
         self._endpoints.close()
 
@@ -127,7 +134,7 @@ class Watcher:
 
     def _take_release(self, release: Release) -> None:
         """Take a frame back; whether its file has changed or is gone is for the watch to see."""
-        lease = self._ledger.release(release.lease, release.reason)
+        lease = self._ledger.release(release.lease, release.reason, lost=release.lost)
         if lease is not None:
             logger.info(
                 "%s is given back: %s",
@@ -197,11 +204,17 @@ class Watcher:
                 peer.credit -= 1
 
     def _send_job(self, job: Job, identity: bytes) -> bool:
-        """Send a job, with its pixels where workers do not see the folder; False: no worker."""
+        """Send a job, with its pixels where workers do not see the folder.
+
+        False: the worker is gone, or reading took so long that others want their turn.
+        """
         arrays: Arrays = {}
         if self._config.inference.frames == "pixels":
             try:
-                job, arrays = with_pixels(job, self._config.watch)
+                job, arrays = with_pixels(job, self._config.watch.root, self._reader.read_checked)
+            except FrameLostError as error:
+                self._ledger.release(job.lease, str(error), lost=True)
+                return False
             except FrameIncompleteError as error:
                 self._ledger.release(job.lease, str(error))
                 return True
@@ -255,6 +268,7 @@ def _new_ledger(config: Config) -> Ledger:
         config.inference.attempts,
         _LEASE_S,
         grace_s=config.archive.segment_s + _GRACE_S,
+        attempts=Attempts(config.run_path.with_suffix(".attempts.json")),
         first_lease=time.time_ns() // 1000,
     )
 

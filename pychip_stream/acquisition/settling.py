@@ -8,14 +8,18 @@ import heapq
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pychip_stream.acquisition.tree import Stat, Tree
 from pychip_stream.acquisition.writers import being_written
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
-from pychip_stream.formats.reading import frame_count
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameLostError,
+    FrameUnreachableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,8 @@ class Candidate:
         When `found` last changed, on the monotonic clock.
     reason
         Why it is not handed on; empty before the first look.
+    losses
+        How often looking at it went wrong as never happens with a good file.
     """
 
     path: str
@@ -46,6 +52,7 @@ class Candidate:
     seen: float
     changed: float
     reason: str = ""
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,10 @@ class Settler:
     ----------
     tree
         Tells where the files are, and is told their newer sizes and times.
+    count
+        Counts the frames of a file of so many bytes, as `formats.reading.frame_count` does.
+    attempts
+        A file at which so many looks were lost has failed.
     quiet_s, incomplete_s
         Unchanged for this long counts as finished; incomplete for this long as failed.
     pause_s
@@ -83,9 +94,19 @@ class Settler:
     """
 
     def __init__(
-        self, tree: Tree, *, quiet_s: float, incomplete_s: float, pause_s: float, local: bool
+        self,
+        tree: Tree,
+        count: Callable[[str, int], int],
+        *,
+        quiet_s: float,
+        incomplete_s: float,
+        pause_s: float,
+        local: bool,
+        attempts: int = 3,
     ) -> None:
         self._tree = tree
+        self._count = count
+        self._attempts = attempts
         self._quiet_s = quiet_s
         self._incomplete_s = incomplete_s
         self._pause_s = pause_s
@@ -228,7 +249,12 @@ class Settler:
             seen=candidate.seen,
         )  # fmt: skip
         try:
-            return Sighting(frame, frame_count(self._tree.absolute(candidate.path), size))
+            return Sighting(frame, self._count(self._tree.absolute(candidate.path), size))
+        except FrameLostError as error:
+            candidate.losses += 1
+            if candidate.losses >= self._attempts:
+                return Sighting(frame, problem=str(error))
+            self._later(candidate, now, str(error))
         except FrameIncompleteError as error:
             patient = now - candidate.changed < self._incomplete_s
             if not patient and not isinstance(error, FrameUnreachableError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from pychip_stream.formats.reading import is_frame_name
+from pychip_stream.formats.reading import is_frame_name, is_left_alone
 
 _WINDOWS = os.name == "nt"
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
@@ -148,7 +148,7 @@ class Tree:
 
     def look_at(self, path: str) -> None:
         """Follow a hint: a file or folder at which something may have happened."""
-        if any(part.startswith(".") or not is_text(part) for part in path.split("/")):
+        if any(is_left_alone(part) or not is_text(part) for part in path.split("/")):
             return
         folder, _, name = path.rpartition("/")
         try:
@@ -286,7 +286,7 @@ class Tree:
                         if found is not None:
                             self._report(folder, name, found)
                 elif (
-                    not name.startswith(".")
+                    not is_left_alone(name)
                     and is_folder(entry)
                     and self._takes(folder, name, state)
                 ):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import h5py
 import numpy as np
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import NO_CHIP, Table
@@ -32,6 +33,8 @@ _PACKED: dict[str, Any] = {
     "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
 }  # fmt: skip
 _CHUNK_BYTES = 1 << 16
+_MOST = (1 << 31) - 1
+"""Largest grid, and largest number of a chip, that a file may name."""
 
 _T = TypeVar("_T")
 Put = Callable[[h5py.Dataset, slice, Array], None]
@@ -224,24 +227,50 @@ def stored_order(classes: Sequence[_T]) -> tuple[_T, ...]:
 
 def read_rows(group: h5py.Group, path: Path) -> Rows:
     """Read what is small of the results or embeddings in a group."""
-    sequence, rows, columns, offset = (hdf.plain(group, name)[:] for name in _PLACES)
-    if len({len(sequence), len(rows), len(columns), len(offset)}) > 1:
+    places = [foreign.plain(group, name, "iu")[...].astype(np.int64) for name in _PLACES]
+    sequence, rows, columns, offset = places
+    if len({v.shape for v in places}) > 1 or sequence.ndim != 1:
         raise UnusableFileError(f"has columns of different lengths in {group.name}")
-    found = Rows(sequence, rows, columns, offset, path=path, where=group.name)
-    if "encoder_hash" in group:
-        encoder = hdf.read_text(group, "encoder_hash"), int(group[VALUES].shape[1])
-        return replace(found, encoder=encoder, kept=(VALUES,))
+    if any(v.min(initial=0) < 0 or v.max(initial=0) > _MOST for v in (rows, columns, offset)):
+        raise UnusableFileError(f"has impossible grids in {group.name}")
+    small = rows.astype(np.int32), columns.astype(np.int32)
+    found = Rows(sequence, *small, offset, path=path, where=group.name)
+    chips = int((offset + found.counts).max(initial=0))
+    if foreign.has(group, "encoder_hash"):
+        _, width = _sized(group, VALUES, "f", (chips, -1))
+        return replace(found, encoder=(hdf.read_text(group, "encoder_hash"), width), kept=(VALUES,))
     names = hdf.strings(hdf.read_texts(group, "class_names"))
-    intervals = hdf.plain(group, "intervals")[...]
+    if not 0 < len(names) <= NO_CHIP:
+        raise UnusableFileError(f"has {len(names)} class names in {group.name}")
+    intervals = foreign.plain(group, "intervals", "f")[...]
     if intervals.shape != (len(found), len(names), 3):
         raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
+    kept = tuple(name for name in OF_RESULTS if foreign.has(group, name))
+    for name in kept:
+        _sized(group, name, "f", (chips, len(names) - 1) if name in PER_CLASS else (chips,))
+    if len(found):
+        _sized(group, "label_map", "u", (len(found), *found.grid))
     return replace(
         found,
         names=(*names[1:], *names[:1]),
-        kept=tuple(name for name in OF_RESULTS if name in group),
+        kept=kept,
         intervals=np.concatenate([intervals[:, 1:], intervals[:, :1]], axis=1),
-        provenance=hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else "",
+        provenance=hdf.read_text(group, layout.PROVENANCE)
+        if foreign.has(group, layout.PROVENANCE)
+        else "",
     )
+
+
+def _sized(group: h5py.Group, name: str, kind: str, least: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a large array, which must hold at least so much; -1 where any width will do."""
+    dataset = foreign.stored(group, name)
+    shape: tuple[int, ...] = dataset.shape
+    enough = len(shape) == len(least) and all(a >= b for a, b in zip(shape, least, strict=True))
+    if dataset.dtype.kind != kind or not enough:
+        raise UnusableFileError(
+            f"has a {dataset.name} of {shape} {dataset.dtype}, which its frames do not fit"
+        )
+    return shape
 
 
 def read_into(
@@ -260,7 +289,9 @@ def read_into(
         frames = slice(at, at + stop - start)
         table = np.full(256, NO_CHIP, np.uint8)
         table[: len(codes)] = stored_order(codes.tolist())
-        found = group["label_map"][start:stop]
+        found = foreign.stored(group, "label_map")[start:stop]
+        if ((found < len(codes)).sum(axis=(1, 2)) != source.counts[start:stop]).any():
+            raise UnusableFileError(f"has labels without a class in {group.name}")
         height, width = np.minimum(found.shape[1:], target.label_map.shape[1:])
         target.label_map[frames, :height, :width] = table[found[:, :height, :width]]
         target.intervals[frames, codes[known]] = source.intervals[start:stop, known]
@@ -270,9 +301,9 @@ def read_into(
             continue
         into = values[first : first + chips.stop - chips.start]
         if name in PER_CLASS and source.names != target.names:
-            into[:, codes[:-1][known[:-1]]] = group[name][chips][:, known[:-1]]
+            into[:, codes[:-1][known[:-1]]] = foreign.stored(group, name)[chips][:, known[:-1]]
         else:
-            group[name].read_direct(into, chips)
+            foreign.stored(group, name).read_direct(into, chips)
 
 
 def store(dataset: h5py.Dataset, rows: slice, values: Array) -> None:

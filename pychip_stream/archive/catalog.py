@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Rows, class_codes, read_into
 from pychip_stream.archive.disk import reason
@@ -177,7 +178,7 @@ class Selection:
                         stack.close()
                         groups.clear()
                     file = stack.enter_context(hdf.reading(source.path))
-                    groups[number] = hdf.subgroup(file, source.where)
+                    groups[number] = foreign.descend(file, source.where)
                 read_into(rows, at, groups[number], source, start, stop)
         return rows
 
@@ -402,11 +403,10 @@ class Catalog:
             places.append((self.places.support(version), GROUP))
         for path, group in places:
             with hdf.reading(path) as file:
-                if group in file:
-                    try:
-                        return read_support(file[group])
-                    except PychipError as error:
-                        raise ArchiveError(f"{path}: {group} {error}") from error
+                try:
+                    return read_support(foreign.descend(file, group))
+                except PychipError as error:
+                    raise ArchiveError(f"{path}: {group} {error}") from error
         raise ArchiveError(f"{self.places.closed}: does not hold support set {version[:8]}")
 
     @property

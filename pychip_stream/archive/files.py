@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import h5py
 import yaml
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
 from pychip_stream.archive.disk import Disk
@@ -25,6 +26,7 @@ _SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
 _SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
 _SCORING = re.compile(r"([0-9a-f]{8,64})\.h5")
 TEMPORARY = ".tmp"
+_MOST_SEGMENTS = 10**8
 
 
 class Span(NamedTuple):
@@ -276,7 +278,7 @@ def is_whole(path: Path) -> bool:
 def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(path) as file:
-        return layout.read_table(file[layout.ENTRY][layout.FRAMES], names)
+        return layout.read_table(foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}"), names)
 
 
 def part_of(path: Path, header: Header, block: Block) -> Part:
@@ -366,38 +368,48 @@ def _plain_name(key: str) -> str:
 
 def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
     kind = hdf.check_mark(file, kinds)
-    entry = hdf.subgroup(file, layout.ENTRY)
-    group = hdf.subgroup(entry, layout.SCORINGS)
+    entry = foreign.subgroup(file, layout.ENTRY)
+    group = foreign.subgroup(entry, layout.SCORINGS)
     table = layout.join_tables([], layout.CORE)
-    if layout.FRAMES in entry:
-        table = layout.read_table(hdf.subgroup(entry, layout.FRAMES), layout.CORE)
-    embeddings = entry.get(layout.EMBEDDINGS, {})
-    superseded = layout.SUPERSEDED in entry
+    if foreign.has(entry, layout.FRAMES):
+        table = layout.read_table(foreign.subgroup(entry, layout.FRAMES), layout.CORE)
+    superseded = foreign.has(entry, layout.SUPERSEDED)
     return Part(
         path=path,
         kind=kind,
         header=_read_header(entry),
         table=table,
-        scorings={name: read_rows(hdf.subgroup(group, name), path) for name in group},
-        superseded=read_rows(entry[layout.SUPERSEDED], path) if superseded else None,
-        embeddings=tuple(read_rows(hdf.subgroup(embeddings, name), path) for name in embeddings),
-        supports=tuple(entry[layout.SUPPORTS]) if layout.SUPPORTS in entry else (),
+        scorings={name: read_rows(foreign.subgroup(group, name), path) for name in group},
+        superseded=read_rows(foreign.subgroup(entry, layout.SUPERSEDED), path)
+        if superseded
+        else None,
+        embeddings=tuple(read_rows(group, path) for group in _members(entry, layout.EMBEDDINGS)),
+        supports=tuple(group.name.rpartition("/")[2] for group in _members(entry, layout.SUPPORTS)),
         default=hdf.attribute_text(group, "default"),
     )
 
 
+def _members(entry: h5py.Group, name: str) -> list[h5py.Group]:
+    """Find the groups in a collection, which a file may lack."""
+    if not foreign.has(entry, name):
+        return []
+    group = foreign.subgroup(entry, name)
+    return [foreign.subgroup(group, one) for one in group]
+
+
 def _read_header(entry: h5py.Group) -> Header:
     sessions = []
-    if layout.SESSIONS in entry:
-        group = hdf.subgroup(entry, layout.SESSIONS)
-        for name in group:
-            one = hdf.subgroup(group, name)
-            texts = {key: hdf.read_text(one, key) for key in one if key != "started"}
-            sessions.append(Session(int(name), float(hdf.plain(one, "started")[()]), texts))
+    for one in _members(entry, layout.SESSIONS):
+        texts = {key: hdf.read_text(one, key) for key in one if key != "started"}
+        started = float(foreign.plain(one, "started", "fiu")[()])
+        sessions.append(Session(int(one.name.rpartition("/")[2]), started, texts))
+    first, last = int(entry.attrs["first_segment"]), int(entry.attrs["last_segment"])
+    if not 0 <= first <= last < _MOST_SEGMENTS:
+        raise UnusableFileError(f"says that it holds the segments {first} to {last}")
     return Header(
         run_id=hdf.read_text(entry, "run_id"),
         name=hdf.read_text(entry, "title"),
-        first=int(entry.attrs["first_segment"]),
-        last=int(entry.attrs["last_segment"]),
+        first=first,
+        last=last,
         sessions=tuple(sessions),
     )

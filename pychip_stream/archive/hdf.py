@@ -15,6 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pychip_stream import foreign
+from pychip_stream.foreign import UnusableFileError as UnusableFileError
+from pychip_stream.foreign import plain, stored
+
 Array = npt.NDArray[Any]
 
 KIND = "pychip_stream"
@@ -23,15 +27,14 @@ LAYOUT_ATTRIBUTE = "pychip_stream_layout"
 LAYOUT = 2
 """Version of the layout that this package writes; it reads this one and older ones."""
 
-MAX_DATASET_BYTES = 1 << 30
-"""Small things (tables, support sets) that claim to be larger are damaged or hostile."""
-
 _LIBVER = ("earliest", "v110")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-class UnusableFileError(Exception):
-    """A file that is not what it should be; the message lacks the file's name."""
+_DAMAGE = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What h5py and NumPy raise over things that are not what they should be."""
 
 
 class ForeignFileError(UnusableFileError):
@@ -73,13 +76,14 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise _explained(error, path) from error
     try:
         yield file
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     except OSError as error:
         if error.errno is None:
             raise UnusableFileError(f"is damaged ({one_line(error)})") from error
         raise
     finally:
+        foreign.forget(file)
         file.close()
 
 
@@ -102,9 +106,10 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
         raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
-    except (KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
+    except (*_DAMAGE, OSError) as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     finally:
+        foreign.forget(file)
         file.close()
 
 
@@ -164,9 +169,10 @@ def write_text(group: h5py.Group, name: str, text: str) -> h5py.Dataset:
 
 def read_text(group: h5py.Group, name: str) -> str:
     """Read one string."""
-    dataset = plain(group, name)
-    value = dataset[()]
-    return decode(value if isinstance(value, bytes) else bytes(value))
+    value = plain(group, name, "S")[()]
+    if not isinstance(value, bytes):
+        raise UnusableFileError(f"{group.name}/{name} is not one text")
+    return decode(value)
 
 
 def write_texts(group: h5py.Group, name: str, texts: Array, **options: Any) -> h5py.Dataset:
@@ -191,18 +197,21 @@ def name_rows(group: h5py.Group, scale: str) -> None:
 
 def read_texts(group: h5py.Group, name: str) -> Array:
     """Read (n,) strings of either kind as bytes (UTF-8)."""
-    dataset = _stored(group, name)
+    dataset = stored(group, name)
+    if dataset.ndim != 1:
+        raise UnusableFileError(f"{dataset.name} is no list of texts")
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
-        return np.asarray(plain(group, name)[:])
+        return np.asarray(plain(group, name, "S")[:])
     # A small file can name a long string many times over, so it is read in parts.
-    step = max(256, MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
+    step = max(256, foreign.MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
     found: list[bytes] = []
     width = 1
     for start in range(0, dataset.size, step):
         block = dataset[start : start + step].tolist()
         width = max(width, *map(len, block))
-        if dataset.size * width > MAX_DATASET_BYTES:
+        if dataset.size * width > foreign.MAX_DATASET_BYTES:
             raise UnusableFileError(f"{dataset.name} has an impossible size")
+        foreign.charge(dataset, sum(map(len, block)))
         found += block
     return np.array(found, f"S{width}")
 
@@ -241,28 +250,6 @@ def _has_only_escapes(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in text)
 
 
-def plain(group: h5py.Group, name: str, limit: int = MAX_DATASET_BYTES) -> h5py.Dataset:
-    """Dataset of this very file, of bounded size."""
-    dataset = _stored(group, name)
-    if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
-        raise UnusableFileError(f"{dataset.name} has an impossible type or size")
-    return dataset
-
-
-def _stored(group: h5py.Group, name: str) -> h5py.Dataset:
-    """Dataset of this very file.
-
-    Links into other files, external storage and virtual datasets would let a foreign file
-    read something else on this computer.
-    """
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise UnusableFileError(f"{dataset.name} is not stored in the file")
-    return dataset
-
-
 def collection(parent: h5py.Group, name: str) -> h5py.Group:
     """Make a group that NeXus takes for a collection."""
     group = parent.create_group(name)
@@ -270,18 +257,10 @@ def collection(parent: h5py.Group, name: str) -> h5py.Group:
     return group
 
 
-def subgroup(group: h5py.Group, name: str) -> h5py.Group:
-    """Group of this very file."""
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
-    found = group[name]
-    if not isinstance(found, h5py.Group):
-        raise UnusableFileError(f"{found.name} is not a group")
-    return found
-
-
 def one_line(error: BaseException) -> str:
     """Message of an error on one line."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for what it claims to hold"
     text = " ".join(str(error.args[0] if error.args else error).split())
     return text[:200] or type(error).__name__
 

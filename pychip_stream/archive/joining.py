@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
 from pychip_stream.archive.blocks import Block, RowsWriter
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
@@ -171,16 +172,21 @@ def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, P
     for version, path in supports.items():
         try:
             with hdf.reading(path) as source:
-                source.copy(source[GROUP], group, version)
+                _copy(foreign.subgroup(source, GROUP), group, version)
         except UnusableFileError as error:
             logger.error("%s: %s; the run is kept without it", path, error)
     for part in (*catalog.parts, *catalog.scorings.values()):
         missing = [version for version in part.supports if version not in group]
         if missing:
             with hdf.reading(part.path) as source:
+                there = foreign.descend(source, f"{layout.ENTRY}/{layout.SUPPORTS}")
                 for version in missing:
-                    found = source[layout.ENTRY][layout.SUPPORTS][version]
-                    source.copy(found, group, version)
+                    _copy(foreign.subgroup(there, version), group, version)
+
+
+def _copy(source: h5py.Group, target: h5py.Group, name: str) -> None:
+    foreign.check_whole(source)
+    source.file.copy(source, target, name)
 
 
 def _check_space(catalog: Catalog, target: Path) -> None:
@@ -197,7 +203,8 @@ def _check_space(catalog: Catalog, target: Path) -> None:
 def _verify(path: Path, table: Table, written: Checksums) -> None:
     try:
         with hdf.reading(path) as file:
-            found = layout.read_table(file[layout.ENTRY][layout.FRAMES])
+            frames = foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}")
+            found = layout.read_table(frames)
             for name, values in table.items():
                 same = found[name] == values
                 if values.dtype.kind == "f":
@@ -339,6 +346,8 @@ def merge_scorings(path: str | Path, disk: Disk | None = None) -> Path:
             merge_run(places, files, disk or Disk())
         except OSError as error:
             raise ArchiveError(f"{places.closed}: cannot be merged ({reason(error)})") from error
+        except UnusableFileError as error:
+            raise ArchiveError(f"{places.closed}: cannot be merged (a part {error})") from error
     return places.closed
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array
 from pychip_stream.domain.frames import natural
@@ -165,31 +166,36 @@ def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
     Those that an older layout lacks get empty values; those of quantities that nothing here
     declares are read, too.
     """
-    count = hdf.plain(group, "sequence").shape[0]
+    count = foreign.stored(group, "sequence").size
     table: Table = {}
     for column in COLUMNS:
         if names is not None and column.name not in names:
             continue
-        if column.name in group:
-            text = column.dtype == "S"
-            values = (hdf.read_texts if text else hdf.plain)(group, column.name)[:]
+        if foreign.has(group, column.name):
+            if column.dtype == "S":
+                values = hdf.read_texts(group, column.name)
+            else:
+                kinds = "iu" if column.dtype.startswith("i") else "iuf"
+                values = foreign.plain(group, column.name, kinds)[...]
+                values = values.astype(column.dtype, copy=False)
             if values.shape != (count,):
                 raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
             values = _absent(column, count)
+            foreign.charge(foreign.stored(group, "sequence"), values.nbytes)
         table[column.name] = values
     for name in _strange(group, count):
         if names is None or name in names:
-            table[name] = hdf.plain(group, name)[:]
+            table[name] = foreign.plain(group, name)[:]
     return table
 
 
 def _strange(group: h5py.Group, count: int) -> Iterator[str]:
     """Columns of quantities whose plug-ins are not here."""
     for name in group:
-        if name not in ALL and isinstance(group.get(name, getlink=True), h5py.HardLink):
-            found = group[name]
-            if isinstance(found, h5py.Dataset) and (found.dtype, found.shape) == ("f8", (count,)):
+        if name not in ALL and foreign.has(group, name):
+            found = foreign.stored(group, name)
+            if (found.dtype, found.shape) == ("f8", (count,)):
                 yield name
 
 

@@ -20,7 +20,8 @@ _EOI = b"\xff\xd9"
 _TAIL = 1 << 16
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_EXIF_TIME = (36867, 306)
+# The moment of exposure and the one of the file, each with its fraction of a second.
+_DETAILS, _EXPOSED, _WRITTEN, _ORIENTATION = 34665, (36867, 37521), (306, 37520), 274
 _16_BIT_COLOURS = {2, 4, 6}
 _CONVERTED = {
     "1": "L", "LA": "L", "CMYK": "L",
@@ -119,12 +120,19 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     large = raster.width * raster.height > (Image.MAX_IMAGE_PIXELS or 0)
     deep = raster.depth == 16 and raster.color in _16_BIT_COLOURS
     if raster.kind == "PNG" and (large or deep):
-        pixels, time = _grey(np.asarray(imagecodecs.png_decode(source.load()))), None
+        stored: npt.NDArray[Any] | None = np.asarray(imagecodecs.png_decode(source.load()))
     elif large:
-        pixels, time = _grey(np.asarray(imagecodecs.jpeg_decode(source.load()))), None
+        stored = np.asarray(imagecodecs.jpeg_decode(source.load()))
     else:
-        pixels, time = _decode(source, raster)
-    return Frame(pixels=pixels, time=time, source=source.name, index=index)
+        stored = None
+    # Pillow opens up to twice its limit (warnings aside); what is larger is taken as stored.
+    opened = raster.width * raster.height <= 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
+    if stored is not None and not opened:
+        return Frame(_grey(stored), source=source.name, index=index)
+    pixels, time, orientation = _decode(source, raster, stored)
+    return Frame(
+        grey.upright(_grey(pixels), orientation), time=time, source=source.name, index=index
+    )
 
 
 def _structure(source: Source, found: _Raster) -> Structure:
@@ -133,16 +141,36 @@ def _structure(source: Source, found: _Raster) -> Structure:
     return Structure(1, found)
 
 
-def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None]:
+def _decode(
+    source: Source, raster: _Raster, pixels: npt.NDArray[Any] | None
+) -> tuple[npt.NDArray[Any], Stamp | None, int]:
+    """Pixels where there are none yet, time and orientation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
         with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:
             if image.size != (raster.width, raster.height):
                 raise FrameError(f"{source.name}: has two sizes; it is damaged")
-            exif = image.getexif() if raster.kind == "JPEG" else {}
-            time = next((t for tag in _EXIF_TIME if (t := units.from_text(exif.get(tag)))), None)
-            mode = _CONVERTED.get(image.mode)
-            return _grey(np.array(image.convert(mode) if mode else image)), time
+            time, orientation = _exif(image)
+            if pixels is None:
+                mode = _CONVERTED.get(image.mode)
+                pixels = np.array(image.convert(mode) if mode else image)
+            return pixels, time, orientation
+
+
+def _exif(image: Image.Image) -> tuple[Stamp | None, int]:
+    """Time and orientation; what cannot be understood must not cost the frame."""
+    try:
+        exif = image.getexif()
+        details = exif.get_ifd(_DETAILS)
+        orientation = int(exif.get(_ORIENTATION, 1))
+        for tags, (day, fraction) in ((details, _EXPOSED), (exif, _EXPOSED), (exif, _WRITTEN)):
+            part = str(tags.get(fraction) or details.get(fraction) or "").strip("\0 ")
+            whole = str(tags.get(day) or "").strip("\0 ")
+            if stamp := units.from_text(f"{whole}.{part}" if part.isdecimal() else whole):
+                return stamp, orientation
+    except Exception:
+        return None, 1
+    return None, orientation
 
 
 def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -62,7 +62,8 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     delta = meta["Calibration"][0]["CalibrationDelta"]
     return Frame(
         np.ascontiguousarray(pixels),
-        *units.pixel_size(delta, "m"),
+        # The format names no unit; no pixel is a millimetre wide, and diffraction is in 1/m.
+        *units.pixel_size(delta, "m" if abs(delta) < 1e-3 else "1/m"),
         # In a series it is finer than the file's time, which is one for all images.
         time=stamp if stamp is None or structure.frames == 1 else float(stamp),
         source=source.name,

@@ -214,7 +214,7 @@ def in_order_of_time(folder: Path) -> list[str]:
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if reading.is_frame_name(path.name)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not any(reading.is_left_alone(part) for part in path.relative_to(folder).parts)
         and path.is_file()
     ]
     moments = {path: series.parse(path) for path in found}

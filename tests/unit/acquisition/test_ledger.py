@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.domain.frames import FrameRef
 
 
@@ -253,6 +254,75 @@ def test_a_frame_that_can_never_be_read_is_handed_out_no_more():
     assert [task.problem for task in ledger.failures(0.0)] == ["holds no image"]
     assert ledger.counts["behind"] == 1
     ledger.fail(12345, "nobody's")
+
+
+def test_a_file_that_announces_many_frames_costs_what_is_handed_out_of_it():
+    ledger = Ledger()
+    tracemalloc.start()
+    assert ledger.add(File("many.mrc", frames=10**8)) == 10**8
+    assert tracemalloc.get_traced_memory()[0] < 50 << 20
+    tracemalloc.stop()
+    assert ledger.counts["behind"] == 10**8
+    ledger.forget("many.mrc")
+    assert ledger.counts["behind"] == 0
+    assert ledger.lease("w", 0.0) is None
+
+
+def test_every_frame_of_a_large_stack_is_handed_out_once(monkeypatch):
+    monkeypatch.setattr("pychip_stream.acquisition.ledger._ENTERED", 10)
+    ledger = Ledger()
+    for index in range(0, 95, 5):
+        ledger.archived(FrameRef(path="stack.tif", index=index, size=1, mtime_ns=1))
+    ledger.add(File("stack.tif", frames=95))
+    for file in series(3):
+        ledger.add(file)
+    handed = []
+    while (lease := ledger.lease("w", 0.0)) is not None:
+        handed.append(str(lease.frame))
+        archive(ledger, lease)
+    wanted = {f"stack.tif#{index}" for index in range(95) if index % 5}
+    assert sorted(handed) == sorted(wanted | {f"0000{n}.dm4" for n in range(3)})
+    assert ledger.counts["behind"] == 0
+
+
+def test_a_frame_that_costs_its_reader_has_that_many_attempts_and_then_failed():
+    ledger = Ledger(max_attempts=3)
+    ledger.add(File("a.emd"))
+    now, tries = 0.0, []
+    while not (failed := list(ledger.failures(now))):
+        now += 1.0
+        lease = ledger.lease("w", now)
+        if lease is not None:
+            tries.append(lease.attempt)
+            ledger.release(lease.number, "a.emd: crashed its reader (SIGSEGV)", lost=True)
+    assert tries == [1, 2, 3]
+    assert failed[0].problem == ("given up after 3 attempts: a.emd: crashed its reader (SIGSEGV)")
+    assert ledger.release(12345, "nobody's", lost=True) is None
+
+
+def test_attempts_are_remembered_over_restarts(tmp_path):
+    file = tmp_path / "runs" / "run.attempts.json"
+    for life in range(3):
+        ledger = Ledger(max_attempts=3, attempts=Attempts(file))
+        ledger.add(File("a.emd"))
+        assert ledger.lease("w", 0.0).attempt == life + 1
+        ledger.lost("w", 1.0)
+    ledger = Ledger(max_attempts=3, attempts=Attempts(file))
+    ledger.add(File("a.emd"))
+    assert ledger.lease("w", 0.0) is None
+    assert "given up after 3 workers" in next(ledger.failures(0.0)).problem
+    ledger.archived(File("a.emd").frame, failed=True)
+    assert not file.exists()
+    ledger.add(File("a.emd", mtime_ns=2))  # another revision, another chance
+    assert ledger.lease("w", 0.0).attempt == 1
+
+
+def test_damaged_notes_of_attempts_stop_nothing(tmp_path, caplog):
+    file = tmp_path / "run.attempts.json"
+    for text in ("", "[[1]]", "{", '[["a", "b", 1, 1, 1]]', "[1]", '[["a", 0, 1, 1, {}]]'):
+        file.write_text(text)
+        assert Attempts(file).of(File("a").frame) == 0
+    assert "counted anew" in caplog.text
 
 
 def test_numbers_of_leases_can_begin_elsewhere():
