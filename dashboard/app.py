@@ -14,9 +14,10 @@ from panel.io.resources import LOCAL_DIST
 from pychip_stream import process
 from pychip_stream.config import Config
 
-from . import accounts, server
+from . import accounts, login, server
 from .page import Desk, Page
 from .pages import PAGES
+from .work import scratch
 from .work.feed import Feed
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
@@ -43,9 +44,11 @@ class Dashboard:
     """
 
     def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
+        scratch.sweep()
         run, bench = RunState(), Workbench(config)
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
-        shelf = RunShelf(archives or [config.archive.folder], config.watch.root)
+        places = archives or [config.archive.folder]
+        shelf = RunShelf(places, config.watch.root, bench.readers)
         self._desk = Desk(config, run, bench, past, drafts, shelf)
         names = PAGES.names if archives is None else _WITHOUT_RUN
         self._pages = tuple(PAGES[name] for name in names)
@@ -81,7 +84,7 @@ class Dashboard:
     def _page(self) -> Any:
         """Build the page of a new session."""
         cookie = pn.state.cookies.get("user") if pn.state.curdoc else None
-        user = accounts.user_of(pn.config.cookie_secret, cookie)
+        user = login.user_of(pn.config.cookie_secret, cookie)
         who = accounts.viewer(self._desk.config.dashboard, user)
         most = _MOST_SESSIONS if who.operator else _MOST_SESSIONS - _FOR_OPERATORS
         if self._sessions >= most:

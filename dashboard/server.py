@@ -25,7 +25,7 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 from pychip_stream.config import DashboardConfig, is_loopback
 from pychip_stream.errors import PychipError
 
-from . import accounts
+from . import login
 from .parts.components import FILES, PATH
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ ROUTES = {
     "/login": "anybody",
     "/logout": "anybody",
 }
-"""What can be asked for, and who may; the last two only where there are accounts."""
+"""What can be asked for, and who may; the last two only where there are login."""
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _OPEN = ("/", "/login", "/logout")
@@ -74,7 +74,7 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     pn.config.respect_explicit_sizing = True
     before = signal.getsignal(signal.SIGINT)
-    options = accounts.server_options(config)
+    options = login.server_options(config)
     try:
         server = pn.serve(
             page,
@@ -176,7 +176,7 @@ class _Gate(Matcher):
         if settings["users"] is None or request.path in _OPEN:
             return None
         cookie = request.cookies.get("user")
-        user = accounts.user_of(settings["cookie_secret"], cookie.value if cookie else None)
+        user = login.user_of(settings["cookie_secret"], cookie.value if cookie else None)
         return (403, "log in first") if user is None else None
 
 
@@ -289,8 +289,8 @@ class _Socket(WSHandler):
         secret = self.settings["cookie_secret"]
         if self.settings["users"] is not None and self._token is not None:
             cookies = get_token_payload(self._token).get("cookies") or {}
-            theirs = accounts.user_of(secret, cookies.get("user"))
-            if theirs != accounts.user_of(secret, self.get_cookie("user")):
+            theirs = login.user_of(secret, cookies.get("user"))
+            if theirs != login.user_of(secret, self.get_cookie("user")):
                 logger.warning("a page of one user was asked for by another")
                 self.close()
                 return None
@@ -300,6 +300,6 @@ class _Socket(WSHandler):
 _HANDLERS = {
     "/": _Page,
     "/ws": _Socket,
-    "/login": accounts.LoginHandler,
-    "/logout": accounts.LogoutHandler,
+    "/login": login.LoginHandler,
+    "/logout": login.LogoutHandler,
 }

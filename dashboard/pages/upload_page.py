@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
-from pychip_stream.export.kinds import ExportKind, ExportSource, Progress, pixel_reader
+from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
 from pychip_stream.formats.reading import suffixes
 
 from ..accounts import MAY_LOOK, Viewer
@@ -214,4 +214,4 @@ class UploadPage:
         result = self._result
         if result is None:
             return None
-        return ExportSource(result.run, pixel_reader(result.run, result.run.path.parent), 0)
+        return ExportSource(result.run, result.pixel_reader(), 0)

@@ -160,6 +160,7 @@ class Feed:
             return
         self._gap_since = now
         try:
+            self._bench.readers.check_run(self._config.run_path)
             if self._archive is None:
                 self._archive = open_run(self._config.run_path)
             else:

@@ -16,6 +16,7 @@ from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.pictures import thumbnail
 
+from .readers import Readers
 from .words import color
 
 logger = logging.getLogger(__name__)
@@ -75,10 +76,13 @@ class RunShelf:
         Folders with runs, or runs.
     root
         Acquisition folder to try where a run does not know its own.
+    readers
+        Look at the files first, and read frames; None: here.
     """
 
-    def __init__(self, places: Sequence[Path], root: Path) -> None:
+    def __init__(self, places: Sequence[Path], root: Path, readers: Readers | None = None) -> None:
         self.places = tuple(places)
+        self.readers = readers
         self._root = root
         self._lock = threading.Lock()
         self._known: dict[Path, RunCard] = {}
@@ -93,14 +97,24 @@ class RunShelf:
                 name = path.stem if names[path.stem] == 1 else str(path.with_suffix(""))
                 old = self._known.get(path)
                 same = old is not None and (old.stamp, old.name) == (stamp, name)
-                found[path] = old if same and old else make_card(path, name, stamp, self._root)
+                found[path] = old if same and old else self._card(path, name, stamp)
             self._known = found
         runs = [card for card in found.values() if not card.support]
         return sorted(runs, key=lambda c: (-_or_zero(c.start), c.name))
 
+    def _card(self, path: Path, name: str, stamp: str) -> RunCard:
+        return make_card(path, name, stamp, self._root, self.readers)
 
-def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
+
+def make_card(
+    path: Path, name: str, stamp: str, root: Path, readers: Readers | None = None
+) -> RunCard:
     """Look into a run."""
+    try:
+        if readers is not None:
+            readers.check_run(path)
+    except PychipError as error:
+        return RunCard(name, path, stamp, size=_size(path), trouble=str(error))
     try:
         with open_run(path) as run:
             count = run.count
@@ -116,7 +130,7 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
                 failed=len(run) - count,
                 size=_size(path),
                 classes=tuple((n, color(run.colors[n])) for n in run.names),
-                preview=_preview(run, count // 2, root) if count else b"",
+                preview=_preview(run, root, readers) if count else b"",
             )
     except PychipError as error:
         trouble = str(error)
@@ -127,9 +141,11 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
     return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
 
 
-def _preview(run: Run, number: int, root: Path) -> bytes:
+def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
+    """Middle frame."""
+    read = pixel_reader(run, root, reader=readers.frames if readers else None)
     try:
-        return thumbnail(run, number, pixel_reader(run, root), PREVIEW_PX)
+        return thumbnail(run, run.count // 2, read, PREVIEW_PX)
     except Exception as error:
         logger.info("%s: no picture (%s)", run.path, error)
         return b""

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dashboard import accounts, server
+from dashboard import login, server
 from tests.conftest import ROOT
 from tests.support.page_client import (
     ask,
@@ -44,7 +44,7 @@ GONE = (
 
 @pytest.fixture
 def guarded(tmp_path):
-    accounts.LoginHandler.brake = accounts.Brake()
+    login.LoginHandler.brake = login.Brake()
     board = serve(tmp_path, users="u.json", operators=["ann"])
     yield board
     board.close()
@@ -249,7 +249,7 @@ def test_guesses_are_slowed_down(guarded):
 
 class TestBrake:
     def test_each_failure_waits_longer_up_to_a_minute(self):
-        brake = accounts.Brake()
+        brake = login.Brake()
         for _ in range(4):
             brake.failed("ann", "here", 0.0)
         assert brake.wait_s("ann", "here", 0.0) == 0
@@ -261,7 +261,7 @@ class TestBrake:
         assert brake.wait_s("ann", "here", 61.0) == 0
 
     def test_a_name_waits_from_everywhere_and_a_machine_for_every_name(self):
-        brake = accounts.Brake()
+        brake = login.Brake()
         for n in range(6):
             brake.failed("ann", f"machine{n}", 0.0)
             brake.failed(f"user{n}", "here", 0.0)
@@ -270,7 +270,7 @@ class TestBrake:
         assert brake.wait_s("fresh", "fresh", 0.0) == 0
 
     def test_who_has_been_here_before_is_not_locked_out_by_others(self):
-        brake = accounts.Brake()
+        brake = login.Brake()
         brake.succeeded("ann", "desk")
         for _ in range(9):
             brake.failed("ann", "elsewhere", 0.0)
