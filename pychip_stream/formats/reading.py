@@ -21,7 +21,7 @@ from pychip_stream.errors import (
     GuardError,
 )
 from pychip_stream.formats import FORMATS
-from pychip_stream.formats.source import Format, Source, Structure, opened
+from pychip_stream.formats.source import Format, Source, Structure, check_frames, opened
 from pychip_stream.guard import Guard, Limits
 
 MAX_BYTES = 2 << 30
@@ -127,8 +127,8 @@ def own_time(path: str | Path) -> Stamp | None:
     """
 
     def work() -> Stamp | None:
-        form = _recognize(source)
-        return form.own_time(source, form.examine(source))
+        form, structure = _examined(source)
+        return form.own_time(source, structure)
 
     with opened(Path(path)) as source:
         return _guarded(source, work)
@@ -246,7 +246,14 @@ def examine(source: Source) -> Structure:
     FrameError
         If it is damaged or holds something else than frames.
     """
-    return _guarded(source, lambda: _recognize(source).examine(source))
+    return _guarded(source, lambda: _examined(source)[1])
+
+
+def _examined(source: Source) -> tuple[Format, Structure]:
+    form = _recognize(source)
+    structure = form.examine(source)
+    check_frames(source.name, structure.frames)
+    return form, structure
 
 
 def _read(source: Source, index: int, max_bytes: int) -> Frame:
@@ -254,8 +261,7 @@ def _read(source: Source, index: int, max_bytes: int) -> Frame:
         source.load()
 
     def work() -> Frame:
-        form = _recognize(source)
-        structure = form.examine(source)
+        form, structure = _examined(source)
         structure.check(source.name, index)
         return form.read(source, structure, index, max_bytes)
 

@@ -207,6 +207,25 @@ class Format:
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
 
 
+MAX_FRAMES = 1_000_000
+"""Frames that one file may announce: some hundred bytes each are kept of them."""
+
+
+def check_frames(name: str, frames: int) -> None:
+    """Refuse to take a file at its word that announces more frames than anybody would put there.
+
+    Raises
+    ------
+    FrameError
+        If they are more than MAX_FRAMES.
+    """
+    if frames > MAX_FRAMES:
+        raise FrameError(
+            f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
+            "several files would be better"
+        )
+
+
 def check_memory(name: str, needed: int, max_bytes: int) -> None:
     """Refuse to allocate more than allowed.
 
