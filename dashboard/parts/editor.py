@@ -1,6 +1,5 @@
 """Example editor: chips of a frame become examples, and what they make of it is seen at once."""
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from ..work.workbench import Workbench
 from .components import ClassShelf
 from .frame_view import FrameView
 from .grid_controls import GridControls
-
-logger = logging.getLogger(__name__)
 
 _REST_S = 0.4
 
@@ -172,8 +169,6 @@ class ExampleEditor:
                 draft.change(edited(draft.state, message, self.key))
         except PychipError as error:
             self.say([["error", str(error)]])
-        except (KeyError, ValueError, TypeError, IndexError):
-            logger.warning("a message of a browser makes no sense: %.200r", message)
         self._sent_state = 0
 
     def _on_grid(self, size: ChipSize) -> None:

@@ -12,13 +12,14 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.export.kinds import ExportSource, pixel_reader
+from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import Rect
 
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.opened_run import POINTS, OpenedRun
+from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
@@ -44,12 +45,20 @@ class RunView:
         Name and path of the runs that it can be compared with.
     leave
         Called when the viewer goes back to the list.
+    readers
+        As for `OpenedRun`.
     """
 
     def __init__(
-        self, path: Path, root: Path, others: dict[str, Path], leave: Callable[[], None]
+        self,
+        path: Path,
+        root: Path,
+        others: dict[str, Path],
+        leave: Callable[[], None],
+        readers: Readers | None = None,
     ) -> None:
         self._path = path
+        self._readers = readers
         self._root = root
         self._others = others
         self._background = Background(self._on_trouble)
@@ -113,12 +122,15 @@ class RunView:
     def _load(self, scoring: str | None) -> None:
         known = self._opened
         if known is None or scoring != known.run.scoring:
-            self._background.do(lambda: OpenedRun(self._path, self._root, scoring), self._loaded)
+            self._background.do(lambda: self._open(self._path, scoring), self._loaded)
 
     def _reopen(self, kind: str, name: str) -> OpenedRun:
         if kind == "scoring":
-            return OpenedRun(self._path, self._root, name)
-        return OpenedRun(self._others[name], self._root)
+            return self._open(self._path, name)
+        return self._open(self._others[name])
+
+    def _open(self, path: Path, scoring: str | None = None) -> OpenedRun:
+        return OpenedRun(path, self._root, scoring, self._readers)
 
     def _loaded(self, opened: OpenedRun) -> None:
         before, self._opened = self._picture, opened
@@ -262,7 +274,7 @@ class RunView:
         if opened is None or opened.count == 0:
             return None
         shown = self._picture.number if self._picture else 0
-        return ExportSource(opened.run, pixel_reader(opened.run, self._root), shown)
+        return ExportSource(opened.run, opened.pixel_reader(), shown)
 
 
 def _beside(first: OpenedRun, other: OpenedRun) -> Curves:

@@ -18,6 +18,8 @@ from pychip_stream.domain.colors import color_of
 from pychip_stream.domain.support import SupportClass, SupportSet, check_name
 from pychip_stream.errors import UsageError
 
+from .words import color as shown
+
 logger = logging.getLogger(__name__)
 
 _UNDO_STEPS = 200
@@ -88,6 +90,7 @@ class DraftState:
     def of(cls, support: SupportSet) -> "DraftState":
         """Go on from a saved support set."""
         version = support.version
+        classes = tuple(SupportClass(c.name, shown(c.color)) for c in support.classes)
         picks = tuple(
             Pick(
                 chip.label,
@@ -100,7 +103,7 @@ class DraftState:
             )
             for number, chip in enumerate(support.chips)
         )
-        return cls(support.chip_size, support.classes, picks, version)
+        return cls(support.chip_size, classes, picks, version)
 
     def choose(
         self, label: str, path: str, index: int, places: Iterable[tuple[int, int]], *, add: bool

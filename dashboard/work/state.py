@@ -20,6 +20,7 @@ from pychip_stream.wire.messages import Alert, Live
 from .frame_pictures import FramePicture, Key
 from .history import Curves, History, plotted, triples
 from .recent import Recent
+from .words import color
 
 LIVE_POINTS = 600
 RUN_POINTS = 800
@@ -93,7 +94,7 @@ class RunState:
     def use(self, support: SupportSet) -> None:
         """Note the support set that is in force from now on."""
         self.support = support
-        self.colors = self.colors | {c.name: c.color for c in support.classes}
+        self.colors = self.colors | {c.name: color(c.color) for c in support.classes}
 
     def record(self, live: Live, picture: FramePicture) -> None:
         """Take a frame into the curves, and keep its labels until they are certainly archived."""
@@ -105,7 +106,7 @@ class RunState:
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
-            self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))
+            self.colors = self.colors | dict(zip(picture.names, picture.colors, strict=True))
             self._mark(picture.time, live.support_version)
             self._put_truth(key, picture.time)
             self._recent.put(key, picture)
