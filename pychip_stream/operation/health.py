@@ -1,5 +1,7 @@
 """Health of a run: what its services say of themselves and of its frames."""
 
+import logging
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,6 +22,8 @@ from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Alert, Live, Seen, Status
+
+logger = logging.getLogger(__name__)
 
 SILENT_S = 3.5
 """A service that has not been heard of for this long is stalled; hearts beat every second."""
@@ -91,12 +95,19 @@ class RunHealth:
         }
 
     def take(self, received: Received) -> bool:
-        """Take in one message of the hub; whether it was new.
+        """Take in one message of the hub; whether it was new. Never raises.
 
         The hub repeats the newest of some messages for whoever joins late.
         """
-        message, now = received.packet.message, time.monotonic()
-        self.heard_at = now
+        self.heard_at = now = time.monotonic()
+        try:
+            return self._take(received, now)
+        except Exception:  # whoever listens must not die of what anybody says
+            logger.exception("a message of the run could not be taken in")
+            return False
+
+    def _take(self, received: Received, now: float) -> bool:
+        message = received.packet.message
         if isinstance(message, Status):
             if message.instance not in self.statuses and len(self.statuses) >= _MOST_INSTANCES:
                 return False  # somebody makes up names
@@ -142,9 +153,10 @@ class RunHealth:
         return True
 
     def counter(self, name: str, instance: str = "watcher") -> float:
-        """Return a counter of a service, 0 until it was heard."""
+        """Return a counter of a service, 0 until it was heard and where it is no number."""
         status = self.statuses.get(instance)
-        return status.counters.get(name, 0.0) if status else 0.0
+        value = status.counters.get(name, 0.0) if status else 0.0
+        return value if math.isfinite(value) else 0.0
 
     def quiet_s(self, instance: str) -> float:
         """Seconds since a service was heard of."""

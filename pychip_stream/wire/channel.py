@@ -10,7 +10,7 @@ import numpy.typing as npt
 import zmq
 
 from pychip_stream.errors import PychipError, WireError
-from pychip_stream.wire import codec
+from pychip_stream.wire import checks, codec
 from pychip_stream.wire.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -142,6 +142,7 @@ class Channel:
                 lead = frames.pop(0).bytes
             try:
                 packet = codec.decode([frame.buffer for frame in frames])
+                checks.check(packet)
             except WireError as error:
                 self._drop(error)
                 continue
@@ -171,4 +172,4 @@ class Channel:
         now = time.monotonic()
         if now - self._said > _DROP_LOG_S:
             self._said = now
-            logger.warning("dropped a message (%d so far): %s", self.dropped, error)
+            logger.warning("dropped a message (%d so far): %.500s", self.dropped, error)
