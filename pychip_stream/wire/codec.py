@@ -63,7 +63,7 @@ def decode(frames: Sequence[Buffer]) -> Packet:
     try:
         message = _decoder.decode(frames[1])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"header cannot be read: {error}") from error
+        raise WireError(f"header cannot be read: {str(error)[:300]}") from error
     if len(message.arrays) != len(frames) - 2:
         raise WireError(f"{len(frames) - 2} buffers where {len(message.arrays)} are announced")
     arrays = {
