@@ -32,6 +32,7 @@ class Session:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
+        process.use_all_handles()
         self.stop = process.stop_event()
         self.config = config
         self._print_lock = threading.Lock()

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 _DROP_LOG_S = 10.0
 _FLOOD_S = 0.02
+_HANDSHAKE_MS = 3000
+"""Who connects and says nothing is cut off after this, so that it holds a handle no longer."""
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -63,6 +65,7 @@ class Channel:
             (zmq.HEARTBEAT_TIMEOUT, 10000),
             (zmq.RECONNECT_IVL, 50),
             (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
         ):
             self._socket.setsockopt(option, value)
         if kind == zmq.ROUTER:
