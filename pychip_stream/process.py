@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
 """Environment variable that whoever starts a service sets when it holds the service's standard
 input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+UNEXPECTED = "stopped by an unexpected error"
 _LOOK_S = 0.2
 
 if sys.platform == "win32":
@@ -90,7 +91,7 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
         logger.error("%s", error)
         return error.exit_code
     except Exception:
-        logger.exception("stopped by an unexpected error")
+        logger.exception(UNEXPECTED)
         return 1
     return 0
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from rich.live import Live
 from rich.text import Text
@@ -26,9 +27,13 @@ class Session:
     log_format
         "text": one console with the service's name before each line. "json": one JSON object
         a line, the status line included.
+    source
+        File of the configuration.
     """
 
-    def __init__(self, config: Config, log_format: logs.LogFormat = "text") -> None:
+    def __init__(
+        self, config: Config, log_format: logs.LogFormat = "text", source: Path | None = None
+    ) -> None:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
@@ -37,7 +42,7 @@ class Session:
         self.config = config
         self._print_lock = threading.Lock()
         self._printed = ("", 0.0)
-        self.supervisor = Supervisor(config, self._service_line, log_format)
+        self.supervisor = Supervisor(config, self._service_line, log_format, source)
         self.config = self.supervisor.config
         self.monitor = Monitor(self.config)
 
@@ -54,7 +59,7 @@ class Session:
             with Live(console=console, refresh_per_second=4, transient=False) as display:
                 while not self.stop.is_set():
                     self.monitor.listen(0.1)
-                    self.supervisor.step(self.monitor.counter("archived"))
+                    self.supervisor.step(self.monitor.counter("archived"), self.monitor)
                     told = told or self._tell_page()
                     line = self.monitor.line()
                     if live:
@@ -73,23 +78,36 @@ class Session:
             raise PychipError("; ".join(wrong))
 
     def summary(self) -> dict[str, object]:
-        """Return what the archive holds now: {"run", "frames", "failed", "behind"}."""
-        path, behind = self.config.run_path, int(self.monitor.counter("behind"))
-        nothing: dict[str, object] = {"run": None, "frames": 0, "failed": [], "behind": behind}
+        """Return what the archive holds now: {"run", "frames", "failed", "behind"}.
+
+        "run" is the file, or the folder of the segments that are not merged into one; None where
+        there is nothing. "error" says what is wrong with it, if anything is.
+        """
+        found: dict[str, object] = {
+            "run": None, "frames": 0, "failed": [], "behind": int(self.monitor.counter("behind"))
+        }  # fmt: skip
         if "archiver" not in (self.config.machine.services or ("archiver",)):
-            return nothing  # it is on another machine
+            return found  # it is on another machine
+        from pychip_stream.archive.files import RunPlaces
         from pychip_stream.archive.run import open_run
 
+        places, archived = RunPlaces.of(self.config.run_path), int(self.monitor.counter("archived"))
+        path = places.closed if places.closed.exists() else places.segments
         try:
             with open_run(path) as run:
                 count, failed = len(run), failed_frames(run)
-        except ArchiveError:
-            return nothing
-        if not count:
-            return nothing
+        except ArchiveError as error:
+            return {**found, "error": str(error)} if archived else found
         # The watcher's last word may be older than the archive's.
-        behind = max(int(self.monitor.counter("seen")) - count, 0)
-        return {"run": str(path), "frames": count, "failed": failed, "behind": behind}
+        found["behind"] = max(int(self.monitor.counter("seen")) - count, 0)
+        if count:
+            found |= {"run": str(path), "frames": count, "failed": failed}
+        if count < archived:
+            found["error"] = (
+                f"{path}: holds {count} of {archived} frames that were archived; start the run "
+                "again, and those whose files are still there are analysed anew"
+            )
+        return found
 
     def _tell_page(self) -> bool:
         """Once every service has started, end the start with the page's address alone."""

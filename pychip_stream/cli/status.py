@@ -13,7 +13,7 @@ from rich.text import Text
 from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import console, printed, report
 from pychip_stream.errors import PychipError
-from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.health import SILENT_S, Monitor
 from pychip_stream.operation.running import running_config
 
 _LISTEN_S = 2.5
@@ -28,7 +28,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how the services of a run are, and where frames spend their time."""
-    monitor = Monitor(running_config(config))
+    monitor = Monitor(running_config(config), start_s=SILENT_S)
     try:
         _hear(monitor)
         if not monitor.statuses:
@@ -46,10 +46,13 @@ def status(
 
 
 def _hear(monitor: Monitor) -> None:
-    """Listen until every service has had its turn, or it is clear that nobody speaks."""
-    start = time.monotonic()
-    while time.monotonic() - start < (_LISTEN_S if monitor.statuses else _NO_ANSWER_S):
+    """Listen until every service has had its turn, or it is clear that one or all are silent."""
+    start, listen_s = time.monotonic(), 0.0
+    while time.monotonic() - start < listen_s or not monitor.statuses:
         monitor.listen(0.2)
+        if time.monotonic() - start > _NO_ANSWER_S:
+            return
+        listen_s = _LISTEN_S if monitor.complete else SILENT_S + 0.2
 
 
 def _watch(monitor: Monitor) -> None:
@@ -64,16 +67,17 @@ def _watch(monitor: Monitor) -> None:
 
 def _view(monitor: Monitor) -> Group:
     services = Table("service", "state", "what", "numbers", box=None, pad_edge=False)
-    for instance, one in sorted(monitor.statuses.items()):
+    for instance in monitor.instances:
         state = monitor.state(instance)
         numbers = "  ".join(
             f"{name} {value:g}"
-            for name, value in one.counters.items()
+            for name, value in monitor.counters(instance).items()
             if value and name not in _HIDDEN and not name.startswith("latency.")
         )
         services.add_row(
-            Text(instance), Text(state, _COLOURS.get(state, "red")), Text(one.detail), Text(numbers)
-        )
+            Text(instance), Text(state, _COLOURS.get(state, "red")),
+            Text(monitor.detail(instance)), Text(numbers),
+        )  # fmt: skip
     parts: list[Table | Text] = [services]
     latency = monitor.latency()
     if latency:
