@@ -52,7 +52,7 @@ def demo(
     session.run(director.step)
     summary = session.summary()
     if "error" in summary:
-        raise PychipError(str(summary["error"]))
+        raise PychipError(summary["error"])
     if summary["run"] is not None:
         from pychip_stream.archive.run import open_run
         from pychip_stream.sim.truth import mean_absolute_error

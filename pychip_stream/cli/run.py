@@ -32,12 +32,10 @@ def run(
         error = one
     summary = session.summary()
     if error is None and "error" in summary:
-        error = ArchiveError(str(summary["error"]))
+        error = ArchiveError(summary["error"])
     if error is not None:
         if as_json:
             report({**summary, "error": str(error)}, as_json=True, text="")
         raise error
-    failed = summary["failed"]
-    count = len(failed) if isinstance(failed, list) else 0
-    text = f"{summary['run']}: {summary['frames']} frames, {count} failed"
+    text = f"{summary['run']}: {summary['frames']} frames, {len(summary['failed'])} failed"
     report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")

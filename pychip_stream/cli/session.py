@@ -5,14 +5,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 from rich.text import Text
 
 from pychip_stream import logs, process
-from pychip_stream.cli.output import console, failed_frames, say
+from pychip_stream.cli.output import console, run_holds, say
 from pychip_stream.config import Config
-from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import Monitor
 from pychip_stream.operation.supervisor import Supervisor
 
@@ -77,37 +78,13 @@ class Session:
         if wrong:
             raise PychipError("; ".join(wrong))
 
-    def summary(self) -> dict[str, object]:
-        """Return what the archive holds now: {"run", "frames", "failed", "behind"}.
-
-        "run" is the file, or the folder of the segments that are not merged into one; None where
-        there is nothing. "error" says what is wrong with it, if anything is.
-        """
-        found: dict[str, object] = {
-            "run": None, "frames": 0, "failed": [], "behind": int(self.monitor.counter("behind"))
-        }  # fmt: skip
-        if "archiver" not in (self.config.machine.services or ("archiver",)):
-            return found  # it is on another machine
-        from pychip_stream.archive.files import RunPlaces
-        from pychip_stream.archive.run import open_run
-
-        places, archived = RunPlaces.of(self.config.run_path), int(self.monitor.counter("archived"))
-        path = places.closed if places.closed.exists() else places.segments
-        try:
-            with open_run(path) as run:
-                count, failed = len(run), failed_frames(run)
-        except ArchiveError as error:
-            return {**found, "error": str(error)} if archived else found
-        # The watcher's last word may be older than the archive's.
-        found["behind"] = max(int(self.monitor.counter("seen")) - count, 0)
-        if count:
-            found |= {"run": str(path), "frames": count, "failed": failed}
-        if count < archived:
-            found["error"] = (
-                f"{path}: holds {count} of {archived} frames that were archived; start the run "
-                "again, and those whose files are still there are analysed anew"
-            )
-        return found
+    def summary(self) -> dict[str, Any]:
+        """Return what the archive holds now; see `output.run_holds`. "behind" is what is left."""
+        found = run_holds(self.config, int(self.monitor.counter("archived")))
+        behind = int(self.monitor.counter("behind"))
+        if found["run"] is not None:  # the watcher's last word may be older than the archive's
+            behind = max(int(self.monitor.counter("seen")) - found["frames"], 0)
+        return {**found, "behind": behind}
 
     def _tell_page(self) -> bool:
         """Once every service has started, end the start with the page's address alone."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pychip_stream.cli.options import Json
-from pychip_stream.cli.output import console, printed, report
+from pychip_stream.cli.output import console, printed, report, run_holds
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import SILENT_S, Monitor
 from pychip_stream.operation.running import running_config
@@ -28,7 +28,8 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how the services of a run are, and where frames spend their time."""
-    monitor = Monitor(running_config(config), start_s=SILENT_S)
+    running = running_config(config)
+    monitor = Monitor(running, start_s=SILENT_S)
     try:
         _hear(monitor)
         if not monitor.statuses:
@@ -37,10 +38,15 @@ def status(
             )
         if watch and not as_json:
             _watch(monitor)
+        lost = run_holds(running, int(monitor.counter("archived"))).get("error", "")
+        document = monitor.document()
+        document["troubles"] += [lost] if lost else []
         if as_json:
-            report(monitor.document(), as_json=True, text="")
+            report(document, as_json=True, text="")
         elif not watch:
             printed.print(_view(monitor))
+            if lost:
+                printed.print(Text(lost, "red"))
     finally:
         monitor.close()
 
