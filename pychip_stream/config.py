@@ -59,6 +59,9 @@ class SupervisionConfig(Section):
     give_up_after: int = Field(
         8, ge=1, description="deaths in a row, without an archived frame between, that end the run"
     )
+    patience_s: float = Field(
+        120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
+    )
 
 
 class HealthConfig(Section):
