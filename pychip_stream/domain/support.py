@@ -19,7 +19,7 @@ from pychip_stream.errors import SupportUsageError
 
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
-_MAX_CLASSES = 250
+MAX_CLASSES = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +274,8 @@ def _check_classes(names: Sequence[str], labels: Set[str]) -> None:
             + (f" ({names[0]!r})" if names else "")
             + "; add examples of a second feature"
         )
-    if len(names) > _MAX_CLASSES:
-        raise SupportUsageError(f"{len(names)} classes; at most {_MAX_CLASSES} are possible")
+    if len(names) > MAX_CLASSES:
+        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
     for name in names:
         if not name.strip() or not name.isprintable():
             raise SupportUsageError(f"class name {name!r} is empty or not printable")
