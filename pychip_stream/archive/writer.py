@@ -408,9 +408,9 @@ class RunWriter:
         self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> _Batch:
-        count = stackable([r.result.label_map.shape for r in self._pending if r.result])
-        good = [n for n, r in enumerate(self._pending) if r.result][:count]
-        end = good[-1] + 1 if good and count < len(self._pending) else len(self._pending)
+        shapes = {n: r.result.label_map.shape for n, r in enumerate(self._pending) if r.result}
+        count = stackable([*shapes.values()])
+        end = [*shapes][count] if count < len(shapes) else len(self._pending)
         try:
             batch = self._built(self._pending[:end])
         except MemoryError:
