@@ -72,6 +72,8 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
     address, port = config.address, config.port
     for chatty in ("tornado.access", "tornado.general", "bokeh"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # It tells the whole of every message that makes no sense.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
     pn.config.respect_explicit_sizing = True
     before = signal.getsignal(signal.SIGINT)
     options = login.server_options(config)

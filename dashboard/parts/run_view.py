@@ -255,7 +255,7 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
-        chosen = self._quantity.value
+        chosen = str(self._quantity.value)
         if chosen == NO_QUANTITY:
             plot.add_quantity(chosen, _NOTHING)
         else:
