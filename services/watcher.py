@@ -18,7 +18,7 @@ from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.analysis.delivery import with_pixels
-from pychip_stream.config import Config
+from pychip_stream.config import MOST_CREDIT, Config
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats.reading import GuardedReader
@@ -44,6 +44,8 @@ _LEASE_S = 120.0
 _PATIENCE_S = 60.0
 """Where frames travel as pixels, reading one may take this long before the watcher is stalled."""
 _GRACE_S = 2.0
+_STUCK_S = 180.0
+_LONGEST_REST_S = 64.0
 _FAILURES_PER_STEP = 100
 
 
@@ -54,6 +56,31 @@ class _Peer:
         self.name = ""
         self.credit = 0
         self.heard = 0.0
+        self._held: frozenset[int] = frozenset()
+        self._progress = 0.0
+        self._misses = 0
+        self._rest_until = 0.0
+
+    def hear(self, ready: Ready, now: float, missed: int) -> None:
+        """Take in what it has in hand; `missed` frames that it was sent it never had."""
+        held = frozenset(ready.held)
+        finished = self._held - held
+        if finished or not held or ready.worker != self.name:
+            self._progress = now
+        if finished:
+            self._misses = 0
+        elif missed:  # each time longer, or it would keep the frames from everybody
+            self._misses += 1
+            self._rest_until = now + min(2.0**self._misses, _LONGEST_REST_S)
+        self.name, self.heard, self._held = ready.worker, now, held
+
+    def stuck(self, now: float) -> bool:
+        """Whether it has had frames in hand for long and has finished none."""
+        return now - self._progress > _STUCK_S
+
+    def resting(self, now: float) -> bool:
+        """Whether it is to have no frames for a while."""
+        return now < self._rest_until or self.stuck(now)
 
 
 class Watcher:
@@ -127,10 +154,13 @@ class Watcher:
                     "%s: its worker died; handing it out again", lease.frame, extra=where
                 )
                 self._given_back = "their worker died"
-        peer.name, peer.heard = ready.worker, now
-        self._ledger.renew(ready.worker, now, ready.held)
+        peer.hear(ready, now, self._ledger.renew(ready.worker, now, ready.held))
+        for lease in self._ledger.withdraw(peer.name) if peer.stuck(now) else ():
+            logger.warning("%s: %s finishes nothing; handing it out again", lease.frame, peer.name)
         # What is on its way to the worker is not in its account yet.
-        peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
+        travelling = self._ledger.travelling_count(ready.worker)
+        room = min(ready.credit, MOST_CREDIT - len(ready.held)) - travelling
+        peer.credit = 0 if peer.resting(now) else room
 
     def _take_release(self, release: Release) -> None:
         """Take a frame back; whether its file has changed or is gone is for the watch to see."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import FEWEST, MOST
 

@@ -23,7 +23,7 @@ from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import NO_QUANTITY, CurvePlot, quantity_select
+from .curve_plot import NO_QUANTITY, CurvePlot, offer_quantities, quantity_select
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .review_tables import same_frame, scoring_label
@@ -255,6 +255,7 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
+        offer_quantities(self._quantity, opened.run.names)
         chosen = str(self._quantity.value)
         if chosen == NO_QUANTITY:
             plot.add_quantity(chosen, _NOTHING)

@@ -178,5 +178,5 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
-        self._state.recall(keys, times, columns, run.columns(*plotted()), versions)
+        self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
         self._state.colors = self._state.colors | {n: color(c) for n, c in run.colors.items()}

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect
 from pychip_stream.wire.messages import Live

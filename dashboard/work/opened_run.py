@@ -124,7 +124,7 @@ class OpenedRun:
         with self._lock:
             if self._quantities is None:
                 self._quantities = History()
-                columns = self.run.columns(*plotted())
+                columns = self.run.columns(*plotted(self.run.names))
                 values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
                 self._quantities.extend(self.keys, self._times, values)
             return self._quantities.curves(POINTS, since, until)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import LatencySplit, RunHealth
 from pychip_stream.wire.messages import Alert, Live
 
@@ -77,7 +78,6 @@ class RunState:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
-        self._plotted = plotted()
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
@@ -102,7 +102,8 @@ class RunState:
         with self._lock:
             self.changes += 1
             self._history.put(key, picture.time, picture.fractions)
-            values = {n: (v, v, v) for n, v in live.measured.items() if n in self._plotted}
+            drawn = plotted(live.names)
+            values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
             self.colors = self.colors | dict(zip(picture.names, picture.colors, strict=True))

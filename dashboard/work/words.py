@@ -4,7 +4,7 @@ import math
 import re
 from datetime import datetime
 
-from pychip_stream.domain.support import UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
 
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""

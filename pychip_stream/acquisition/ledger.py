@@ -194,8 +194,8 @@ class Ledger:
                 self._tell_at = now + _RETELL_S
             self._untold.popleft()
 
-    def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
-        """Prolong a worker's leases.
+    def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> int:
+        """Prolong a worker's leases; tells how many were lost on the way to it.
 
         Parameters
         ----------
@@ -207,6 +207,7 @@ class Ledger:
         """
         self._pass(now)
         self._heard[worker] = now
+        missed = 0
         for number in list(self._held.get(worker, ())):
             out = self._out[number]
             if held is None or number in held:
@@ -215,6 +216,12 @@ class Ledger:
                 out.done = True
             elif now - out.issued > _TRAVEL_S:
                 self._back(number, blame=False)
+                missed += 1
+        return missed
+
+    def withdraw(self, worker: str) -> list[Lease]:
+        """Take back and return the leases of a worker that gets nowhere; nobody is blamed."""
+        return [self._back(n, blame=False) for n in sorted(self._held.get(worker, ()))]
 
     def travelling_count(self, worker: str) -> int:
         """Leases that a worker was sent and has not named yet."""

@@ -6,9 +6,9 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 
 import warnings
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeAlias, TypeVar
+from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import (
@@ -89,7 +89,7 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
         If it is damaged, too large, or holds something else than frames.
     """
     with opened(Path(path)) as source:
-        return _read(source, index, max_bytes)
+        return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
 def frame_count(path: str | Path, size: int | None = None) -> int:
@@ -155,13 +155,36 @@ def read_checked(
     FrameError
         As `read_frame` does.
     """
-    place = Path(path)
+    place, revision = Path(path), (str(path), size, mtime_ns)
     _check_stat(place, size, mtime_ns)
     with opened(place) as source:
-        frame = _read(source, index, max_bytes)
-        digest = source.digest() if source.loaded else _digest(str(place), size, mtime_ns)
+        known = _stacks.pop(revision, None)
+        if known is None:
+            known = _look(source, max_bytes)
+        elif known.data is not None:
+            source.load(known.data)
+        frame = _read(source, known, index, max_bytes)
+        digest = known.digest or source.digest()
+        if known.structure.frames > 1:
+            _stacks[revision] = known._replace(digest=digest)
+            while len(_stacks) > _MOST_STACKS:
+                del _stacks[next(iter(_stacks))]
     _check_stat(place, size, mtime_ns)
     return frame, digest
+
+
+class _Look(NamedTuple):
+    """What was found in a file, its content where it is in memory, and its hash once known."""
+
+    form: Format
+    structure: Structure
+    data: bytes | None
+    digest: str = ""
+
+
+# A stack is read, walked and hashed once, not once for each of its frames.
+_stacks: dict[tuple[str, int, int], _Look] = {}
+_MOST_STACKS = 2
 
 
 class GuardedReader:
@@ -256,16 +279,14 @@ def _examined(source: Source) -> tuple[Format, Structure]:
     return form, structure
 
 
-def _read(source: Source, index: int, max_bytes: int) -> Frame:
-    if source.size <= min(_IN_MEMORY, max_bytes):
-        source.load()
+def _look(source: Source, max_bytes: int) -> _Look:
+    data = source.load() if source.size <= min(_IN_MEMORY, max_bytes) else None
+    return _Look(*_guarded(source, lambda: _examined(source)), data)
 
-    def work() -> Frame:
-        form, structure = _examined(source)
-        structure.check(source.name, index)
-        return form.read(source, structure, index, max_bytes)
 
-    return _guarded(source, work)
+def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
+    look.structure.check(source.name, index)
+    return _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
 
 
 def _recognize(source: Source) -> Format:
@@ -314,10 +335,3 @@ def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
         ) from error
     if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
         raise FrameIncompleteError(f"{path}: has changed since it was seen; it will be read anew")
-
-
-@lru_cache(maxsize=8)
-def _digest(path: str, _size: int, _mtime_ns: int) -> str:
-    """Hash a file too large for memory once, not once for each of its frames."""
-    with opened(Path(path)) as source:
-        return source.digest()

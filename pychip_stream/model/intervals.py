@@ -29,6 +29,7 @@ from pychip_stream.model.lda import (
 
 LEVEL = 0.95
 REPLICATES = 96
+_SERIES_REPLICATES = 2000
 SAMPLED_CHIPS = 1024
 """Chips of a frame that the replicates look at; they only measure a spread."""
 _FEW_CLASSES = 8
@@ -99,10 +100,9 @@ def fit_ensemble(
     shrinkage: float,
     temperature: float,
     *,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    seed: int,
 ) -> Ensemble:
-    """Refit the rule to resampled examples.
+    """Refit the rule to `REPLICATES` draws of the examples.
 
     Each class (or blob of one) is resampled with replacement. The mean of n resampled examples
     scatters less than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of
@@ -112,14 +112,14 @@ def fit_ensemble(
     rng = np.random.default_rng(seed)
     counts, owners = np.bincount(examples.members), examples.owners
     dim = examples.cells.shape[-1]
-    weights = np.empty((replicates, len(owners), dim), np.float32)
-    offsets = np.empty((replicates, len(owners), 1), np.float32)
-    luck = rng.standard_normal((replicates, 2 + len(examples.counts)))
+    weights = np.empty((REPLICATES, len(owners), dim), np.float32)
+    offsets = np.empty((REPLICATES, len(owners), 1), np.float32)
+    luck = rng.standard_normal((REPLICATES, 2 + len(examples.counts)))
     luck[0] = 0.0
     temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * luck[:, 0])
     weights[0] = rule.weights.T / temperature
     offsets[0] = rule.offsets[:, None] / temperature
-    for number in range(1, replicates):
+    for number in range(1, REPLICATES):
         share = _resample(examples.members, counts, rng)
         moved = _moved_prototypes(examples, rule.prototypes, share, rng)
         one = linear_rule(moved, within_covariance(examples, share), shrinkage, owners)
@@ -243,82 +243,52 @@ def widening(count: int) -> float:
     return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
 
 
-def field_interval(fractions: npt.ArrayLike, level: float = LEVEL) -> Fraction:
-    """Mean fraction of a specimen from independent fields: mean ± t·s/√n (ASTM E562).
+def field_interval(fractions: npt.ArrayLike) -> Fraction:
+    """Mean fraction of a specimen from (n,) independent fields: mean ± t·s/√n (ASTM E562).
 
-    Parameters
-    ----------
-    fractions
-        (n,) fraction of each field; non-finite ones are left out.
-
-    Returns
-    -------
-    With one field the interval is 0…1: it says nothing about the specimen.
-
-    Raises
-    ------
-    ValueError
-        Without any finite fraction.
+    Non-finite ones are left out; without any other, a ValueError. With one field the interval is
+    0…1: it says nothing about the specimen.
     """
     values = _finite(fractions)
     mean = float(values.mean())
     if len(values) < 2:
         return Fraction(mean, 0.0, 1.0)
-    half = float(stats.t.ppf(0.5 + level / 2, len(values) - 1)) * float(
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * float(
         values.std(ddof=1) / np.sqrt(len(values))
     )
     return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))
 
 
-def series_interval(
-    fractions: npt.ArrayLike,
-    level: float = LEVEL,
-    *,
-    block: int | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-) -> Fraction:
-    """Mean fraction over a time series of one field, by circular block bootstrap.
+def series_interval(fractions: npt.ArrayLike) -> Fraction:
+    """Mean fraction over a time series (n,) of one field, by circular block bootstrap.
 
     Neighbouring frames are alike, so √n would promise too much; blocks of frames are resampled
-    instead (Politis & Romano 1992).
-
-    Parameters
-    ----------
-    fractions
-        (n,) in time order; non-finite ones are left out.
-    block
-        Frames per block; None takes the larger of n^(1/3) and the lag at which the
-        autocorrelation has fallen below 1/e, doubled.
-
-    Raises
-    ------
-    ValueError
-        Without any finite fraction.
+    instead (Politis & Romano 1992). Non-finite ones are left out; without any other, a ValueError.
     """
     values = _finite(fractions)
     count, mean = len(values), float(values.mean())
     if count < 3:
         return Fraction(mean, 0.0, 1.0)
-    length = min(max(block or _block_length(values), 1), count)
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(count, size=(replicates, -(-count // length), 1))
-    places = ((starts + np.arange(length)) % count).reshape(replicates, -1)[:, :count]
+    length = min(_block_length(values), count)
+    rng = np.random.default_rng(0)
+    starts = rng.integers(count, size=(_SERIES_REPLICATES, -(-count // length), 1))
+    places = ((starts + np.arange(length)) % count).reshape(_SERIES_REPLICATES, -1)[:, :count]
     means = values[places].mean(axis=1)
-    low, high = np.quantile(means, (0.5 - level / 2, 0.5 + level / 2))
+    low, high = np.quantile(means, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2))
     return Fraction(mean, float(min(low, mean)), float(max(high, mean)))
 
 
 def _block_length(values: Float) -> int:
+    """Larger of n^(1/3) and twice the lag at which the autocorrelation has fallen below 1/e."""
     centred = values - values.mean()
     power = float(centred @ centred)
-    default = round(float(len(values)) ** (1 / 3))
+    default = max(int(np.rint(len(values) ** (1 / 3))), 1)
     if not power > 0:
-        return int(default)
+        return default
     lag = 1
     while lag < len(values) // 2 and float(centred[lag:] @ centred[:-lag]) / power > np.exp(-1):
         lag += 1
-    return int(max(default, 2 * lag if lag > 1 else 1))
+    return max(default, 2 * lag if lag > 1 else 1)
 
 
 def _finite(fractions: npt.ArrayLike) -> Float:

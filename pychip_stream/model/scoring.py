@@ -1,4 +1,9 @@
-"""Scoring: the part of a classifier that runs for every frame, a few matrix products."""
+"""Scoring: the part of a classifier that runs for every frame, a few matrix products.
+
+And what changes between frames and makes their numbers less certain: the drift of the chips, and
+the exposure, which multiplies dark and bright pixels alike, while a specimen that transforms does
+not (`Monitor`).
+"""
 
 from collections import deque
 from collections.abc import Mapping
@@ -9,7 +14,7 @@ import numpy.typing as npt
 
 from pychip_stream.errors import SupportError
 from pychip_stream.model.intervals import Ensemble, frame_intervals, moderated
-from pychip_stream.model.lda import Discriminant, Examples, Float, Index, largest_per_class
+from pychip_stream.model.lda import Examples, Float, Index, largest_per_class
 from pychip_stream.model.novelty import Floating, Novelty
 
 FEWEST = 8
@@ -41,7 +46,7 @@ class Origin:
         """Learn it from the (m, D) standardised background and its (m,) labels."""
         whitening = novelty.whitening
         flat = background @ whitening.matrix
-        usual = whitening.between(whitening.distances(background)) <= novelty.threshold
+        usual = whitening.unlikeness(background) <= novelty.threshold
         owners, classes = examples.owners, len(examples.counts)
         means, scatter, reach = [], [], []
         for k in range(classes):
@@ -54,15 +59,11 @@ class Origin:
             reach.append(max(float(gaps.min()) / 2.0, 1e-6))
         return cls(np.stack(means).astype(np.float32), np.array(scatter), np.array(reach))
 
-    def shifts(self, flat: Floating, labels: Index, usual: "np.typing.NDArray[np.bool_]") -> Float:
+    def shifts(self, flat: Floating, labels: Index, usual: npt.NDArray[np.bool_]) -> Float:
         """(K,) share of the way to the border that each class has moved; 0 for absent ones.
 
-        Parameters
-        ----------
-        flat
-            (n, D) whitened chips.
-        labels, usual
-            (n,) class of each, and whether it is like the examples at all.
+        `flat` are (n, D) whitened chips, `labels` and `usual` (n,) the class of each and whether it
+        is like the examples at all.
         """
         classes, dim = self.means.shape
         member = np.equal.outer(np.arange(classes), labels) & usual
@@ -141,46 +142,18 @@ class Scorer:
     ensemble: Ensemble = field(repr=False)
     origin: Origin = field(repr=False)
 
-    @classmethod
-    def of(
-        cls,
-        scale: tuple[Float32, Float32],
-        rule: Discriminant,
-        temperature: float,
-        novelty: Novelty,
-        sensitivity: float,
-        ensemble: Ensemble,
-        origin: Origin,
-    ) -> "Scorer":
-        """Bring fitted parts into float32; `scale` is mean and deviation."""
-        return cls(
-            mean=scale[0].astype(np.float32),
-            deviation=scale[1].astype(np.float32),
-            weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
-            offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
-            owners=rule.owners,
-            novelty=novelty.in_single_precision(),
-            sensitivity=sensitivity,
-            ensemble=ensemble,
-            origin=origin,
-        )
-
     def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
         """Classify (n, D) embeddings, not standardised.
 
         They are rounded to float16 first, the precision that archives keep: a frame then has
         the same labels while it is acquired and whenever its run is re-scored with its examples.
-
-        Raises
-        ------
-        SupportError
-            If D is not that of the examples.
+        Another D than that of the examples is a SupportError.
         """
         chips, broken = self._standardise(embeddings)
         logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
         whitening = self.novelty.whitening
         flat = chips @ whitening.matrix
-        distances = whitening.flat_distances(flat)
+        distances = whitening.distances(flat)
         nearest = -largest_per_class(-distances, self.owners)
         unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)

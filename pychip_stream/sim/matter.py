@@ -87,10 +87,8 @@ def arrival_times(
 
     Returns
     -------
-    times
-        (H, W) float32, in units of time in which a front advances one pixel.
-    grains
-        (H, W) uint8 number of the nucleus that arrives first.
+    (H, W) float32 times, in units of time in which a front advances one pixel, and (H, W) uint8
+    number of the nucleus that arrives first.
 
     Notes
     -----
@@ -235,12 +233,8 @@ def growth(
 ) -> tuple[Field, Labels]:
     """Progress at which a phase that grows into the crystal arrives, and its grains.
 
-    Parameters
-    ----------
-    start
-        Share of the crystal that it fills at progress 0, from one old nucleus.
-    end
-        Share that it fills at progress 1, when younger nuclei have joined.
+    It fills the share `start` of the crystal at progress 0, from one old nucleus, and `end` at
+    progress 1, when younger nuclei have joined.
     """
     canvas = ground.canvas
     seen = ground.crystal & canvas.inside

@@ -42,8 +42,6 @@ class Microscope(Source):
         For the true fractions, which are those of the area that the chips cover.
     truth_maps
         Also write the class of every pixel, as `.truth/NAME/frame_000000.png`.
-    started
-        Time of the first frame in seconds since 1970; default: when `run` is called.
     storage
         How files are put into the acquisition folder; default: without faults.
 
@@ -64,7 +62,6 @@ class Microscope(Source):
         stack: int = 1,
         chip_size: ChipSize = ChipSize(32, 32),  # noqa: B008  (frozen)
         truth_maps: bool = False,
-        started: float | None = None,
         storage: MakeStorage = Storage,
     ) -> None:
         self.name = name or _free_name(out, experiment.scenario)
@@ -75,7 +72,7 @@ class Microscope(Source):
         if (out / self.name).exists():
             raise UsageError(f"{out / self.name}: is there already; choose another folder or name")
         self._experiment, self._formats = experiment, tuple(formats)
-        self._stack, self._chip_size, self._started = stack, chip_size, started
+        self._stack, self._chip_size = stack, chip_size
         self._maps = out / TRUTH_MAPS / self.name if truth_maps else None
         experiment.true_fractions(0, chip_size)  # a chip must fit
         out.mkdir(parents=True, exist_ok=True)
@@ -83,7 +80,7 @@ class Microscope(Source):
 
     def deliveries(self) -> Iterator[Delivery]:
         """Take the frames one file at a time, as fast as they are asked for."""
-        started = time.time() if self._started is None else self._started
+        started = time.time()
         second, within = -1, 0
         for number, first in enumerate(range(0, len(self._experiment), self._stack)):
             moment = int(first / self._rate + 1e-9)

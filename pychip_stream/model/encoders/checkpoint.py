@@ -13,15 +13,10 @@ FORMAT = "pychip-stream encoder 1"
 
 
 def weights_hash(label: str, state: Mapping[str, torch.Tensor]) -> str:
-    """Name weights by their content (32 hexadecimal digits).
+    """Name weights by their content (32 hexadecimal digits); the order does not matter.
 
-    Parameters
-    ----------
-    label
-        The architecture and the version of its code: equal weights in another architecture
-        are another encoder.
-    state
-        Tensors by name; their order does not matter.
+    `label` is the architecture and the version of its code: equal weights in another architecture
+    are another encoder.
     """
     digest = hashlib.blake2b(label.encode() + b"\0", digest_size=16)
     for name in sorted(state):

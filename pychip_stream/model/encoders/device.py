@@ -155,13 +155,7 @@ def _wait(device: torch.device) -> None:
 
 
 def memory_in_use(device: str) -> dict[str, float]:
-    """Memory that a GPU has given to this process, in MB; empty without a GPU.
-
-    Parameters
-    ----------
-    device
-        As encoders name it, for example "cuda/float16".
-    """
+    """Memory in MB that a GPU, named as encoders do, has given to this process; empty without."""
     if not device.startswith("cuda"):
         return {}
     where = torch.device(device.partition("/")[0])

@@ -58,20 +58,11 @@ class Design:
 
 
 class CellNet(nn.Module):
-    """Cell features of windows.
-
-    Attributes
-    ----------
-    margin
-        Pixels of surroundings that a window brings along.
-    dim
-        Components per cell.
-    version
-        Changes whenever equal weights would give other features.
-    """
+    """Cell features of windows; a `Network`."""
 
     margin = 32
     version = "cells 2"
+    """Changes whenever equal weights would give other features."""
 
     def __init__(self, design: Design | None = None) -> None:
         super().__init__()
@@ -99,14 +90,8 @@ class CellNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Describe the cells of windows.
 
-        Parameters
-        ----------
-        x
-            (B, 1, H, W) float32 intensities, useful range 0…1; H and W multiples of 16.
-
-        Returns
-        -------
-        (B, dim, H / 16, W / 16) float32: what is learnt, then the fixed responses.
+        `x` are (B, 1, H, W) float32 intensities, useful range 0…1; H and W multiples of 16. The
+        result is (B, dim, H / 16, W / 16) float32: what is learnt, then the fixed responses.
         """
         half = _halved(x)
         block = _halved(half)
@@ -205,10 +190,7 @@ def _channels_last(x: torch.Tensor) -> torch.Tensor:
 def _intensities(block: torch.Tensor) -> torch.Tensor:
     """Mean and log-deviation of a cell, and its mean against its surroundings.
 
-    Parameters
-    ----------
-    block
-        (B, 1, H / 4, W / 4) float32.
+    `block` is (B, 1, H / 4, W / 4) float32.
     """
     mean = F.avg_pool2d(block, CELL // BLOCK)
     spread = F.avg_pool2d(block.square(), CELL // BLOCK) - mean.square()

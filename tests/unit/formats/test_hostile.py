@@ -19,8 +19,8 @@ import tifffile
 from PIL import Image
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
-from pychip_stream.formats import raster
-from pychip_stream.formats.reading import GuardedReader, frame_count, read_frame
+from pychip_stream.formats import raster, source, tiff_map
+from pychip_stream.formats.reading import GuardedReader, frame_count, read_checked, read_frame
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -222,8 +222,34 @@ def test_a_file_of_nothing_but_parts_is_refused(tmp_path, monkeypatch):
 def test_an_ome_description_of_a_million_planes_many_times_over_costs_little(tmp_path):
     image = '<Image><Pixels SizeT="999999" SizeX="1" SizeY="1"/></Image>'
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.zeros((8, 8), "u1"), description=f"<OME>{image * 40}</OME>")
+    text = f"<OME>{image * 40}</OME>"
+    tifffile.imwrite(path, np.zeros((8, 8), "u1"), description=text, metadata=None)
     tracemalloc.start()
     assert frame_count(path) == 1
     assert tracemalloc.get_traced_memory()[1] < 200 << 20
     tracemalloc.stop()
+
+
+def test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path, monkeypatch):
+    path, walks, hashes = tmp_path / "stack.tif", [], []
+    walk, digest = tiff_map.TiffMap.__init__, source.Source.digest
+    monkeypatch.setattr(
+        tiff_map.TiffMap, "__init__", lambda one, of: walks.append(of.name) or walk(one, of)
+    )
+    monkeypatch.setattr(source.Source, "digest", lambda one: hashes.append(1) or digest(one))
+    for life in range(2):
+        pixels = np.arange(320, dtype="u1").reshape(5, 8, 8) + life
+        tifffile.imwrite(path, pixels, photometric="minisblack")
+        os.utime(path, ns=(life, life))
+        stat = path.stat()
+        read = [read_checked(path, i, stat.st_size, stat.st_mtime_ns) for i in (4, 0, 1, 2, 3, 4)]
+        assert [int(frame.pixels[0, 1]) for frame, _ in read] == [
+            int(pixels[i, 0, 1]) for i in (4, 0, 1, 2, 3, 4)
+        ]
+        assert len({told for _, told in read}) == 1
+    assert len(walks) == len(hashes) == 2
+
+
+def test_a_stack_too_large_for_memory_is_walked_and_hashed_once_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("pychip_stream.formats.reading._IN_MEMORY", 100)
+    test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path, monkeypatch)
