@@ -45,7 +45,7 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _OPEN = ("/", "/login", "/logout")
 _MOST_BODY = 64 << 10
 _MOST_MESSAGE = 8 << 20
-_MOST_UNSEEN = 8
+_MOST_UNSEEN, _UNUSED_MS = 8, 10_000
 _POLICY = (
     "default-src 'self' 'unsafe-inline' blob: data:; connect-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; frame-ancestors 'none'"
@@ -87,7 +87,7 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
             show=False,
             start=False,
             verbose=False,
-            unused_session_lifetime_milliseconds=10_000,
+            unused_session_lifetime_milliseconds=_UNUSED_MS,
             check_unused_sessions_milliseconds=1000,
             # Nobody makes the name of a session himself, or hands another's page his own.
             sign_sessions=True,

@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import Rect
 
@@ -127,6 +128,8 @@ class RunView:
     def _reopen(self, kind: str, name: str) -> OpenedRun:
         if kind == "scoring":
             return self._open(self._path, name)
+        if name not in self._others:
+            raise PychipError(f"there is no run {name!r} here")
         return self._open(self._others[name])
 
     def _open(self, path: Path, scoring: str | None = None) -> OpenedRun:

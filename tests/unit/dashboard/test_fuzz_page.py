@@ -239,7 +239,7 @@ def test_nonsense_over_the_wire_leaves_the_page_as_it_was(
     files, memory, modules = run_of(tmp_path), rss(), set(sys.modules)
     statuses = while_serving(board, requests, rng, board, cookie, count)
     assert while_serving(board, visits, rng, board, cookie, count) >= count
-    assert len(heard) > count / 10  # it reaches our own handlers
+    assert len(heard) > count / 50  # it reaches our own handlers
     assert 500 not in statuses
     assert len(set(statuses)) > 4
     assert while_serving(board, ask, board, "/", "GET", None).status == 302
