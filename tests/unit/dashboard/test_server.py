@@ -279,3 +279,15 @@ class TestBrake:
             brake.failed("ann", "elsewhere", 0.0)
         assert brake.wait_s("ann", "elsewhere", 0.0) > 0
         assert brake.wait_s("ann", "desk", 0.0) == 0
+
+
+def test_some_places_are_kept_for_operators(guarded):
+    guarded._sessions = 48
+
+    def seen(name, password):
+        ask(guarded, "/", Cookie=cookie_of(log_in(guarded, name, password)))
+        return str(sessions(guarded)[-1].document.to_json())
+
+    full = "48 viewers are connected already"
+    assert full in while_serving(guarded, seen, "bob", "banana")
+    assert full not in while_serving(guarded, seen, "ann", "apple")
