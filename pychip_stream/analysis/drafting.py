@@ -82,13 +82,7 @@ class Trial:
 
 
 def attempt(support: SupportSet, frame: Frame, encoder: Encoder, settings: ClassifyConfig) -> Trial:
-    """Fit a support set and classify a frame with it, as the worker will.
-
-    Raises
-    ------
-    FrameError
-        If not even one chip fits on the frame.
-    """
+    """Fit a support set and classify a frame with it, as the worker will."""
     classifier = Classifier.fit(
         support, encoder, method=settings.method, sensitivity=settings.sensitivity
     )
@@ -115,13 +109,7 @@ def _identity(image: Frame | npt.NDArray[np.generic]) -> object:
 def suggest_chips(
     frame: Frame, support: SupportSet, encoder: Encoder, count: int = 5
 ) -> tuple[Suggestion, ...]:
-    """Embed a frame and suggest chips of it, leaving out those that are examples already.
-
-    Raises
-    ------
-    FrameError, SupportError, UsageError
-        If the frame has no chip, the set cannot be used, or `count` is below 1.
-    """
+    """Embed a frame and suggest chips of it, leaving out those that are examples already."""
     classifier = Classifier.fit(support, encoder)
     embeddings = encoder.embed(frame, support.chip_size, support.normalization)
     rows, columns = embeddings.shape[:2]

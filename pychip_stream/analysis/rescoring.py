@@ -4,12 +4,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +23,7 @@ from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
+from pychip_stream.export.kinds import Progress, no_progress
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 from pychip_stream.model.encoders import Encoder, open_encoder
@@ -120,36 +119,25 @@ _MAX_THREADS = 8
 _LARGEST = np.float32(np.finfo(np.float16).max)
 
 
-class ScoringPool:
-    """Threads that score frames; the matrix library keeps to one thread of its own meanwhile."""
+def _scored(fitted: Sequence[tuple[Classifier, Iterable[Rows]]], *, reject: bool) -> Iterator[Rows]:
+    """Score embeddings while the next block is read and the last one is written.
 
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "ScoringPool":
-        threads = min(os.cpu_count() or 1, _MAX_THREADS)
-        self._threads = self._stack.enter_context(ThreadPoolExecutor(threads))
-        self._stack.enter_context(threadpool_limits(1, "blas"))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def score(
-        self, classifier: Classifier, blocks: Iterable[Rows], *, reject: bool
-    ) -> Iterator[Rows]:
-        """Score embeddings while the next block is read and the last one is written."""
-        names = (*classifier.names, UNKNOWN)
+    The matrix library keeps to one thread of its own meanwhile.
+    """
+    workers = min(os.cpu_count() or 1, _MAX_THREADS)
+    with ThreadPoolExecutor(workers) as threads, threadpool_limits(1, "blas"):
         waiting: tuple[Rows, list[Future[None]]] | None = None
-        for block in blocks:
-            empty = replace(block, names=names, kept=OF_RESULTS).allocated()
-            jobs = [
-                self._threads.submit(_score, classifier, block, empty, first, reject=reject)
-                for first in range(0, len(block), _FRAMES_PER_TASK)
-            ]
-            if waiting is not None:
-                yield _finished(*waiting)
-            waiting = (empty, jobs)
+        for classifier, blocks in fitted:
+            names = (*classifier.names, UNKNOWN)
+            for block in blocks:
+                empty = replace(block, names=names, kept=OF_RESULTS).allocated()
+                jobs = [
+                    threads.submit(_score, classifier, block, empty, first, reject=reject)
+                    for first in range(0, len(block), _FRAMES_PER_TASK)
+                ]
+                if waiting is not None:
+                    yield _finished(*waiting)
+                waiting = (empty, jobs)
         if waiting is not None:
             yield _finished(*waiting)
 
@@ -174,8 +162,6 @@ def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, rejec
 
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -211,7 +197,7 @@ def rescore(
     *,
     keep: bool = False,
     default: bool = True,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> Rescored:
     """Add the scoring of a support set to a run, live or closed; no frame is read again.
 
@@ -372,13 +358,11 @@ def _results(
             progress(done, total)
             if len(piece):
                 yield piece
-    with ScoringPool() as pool:
-        for classifier, frames in fitted:
-            blocks = (block for _, block in run.embedding_blocks(frames))
-            for piece in pool.score(classifier, blocks, reject=settings.reject):
-                done += len(piece)
-                yield piece
-                progress(done, total)
+    blocks = [(one, (block for _, block in run.embedding_blocks(f))) for one, f in fitted]
+    for piece in _scored(blocks, reject=settings.reject):
+        done += len(piece)
+        yield piece
+        progress(done, total)
 
 
 def _how(

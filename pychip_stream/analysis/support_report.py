@@ -12,6 +12,8 @@ from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import load_encoder
 from pychip_stream.model.quality import assess
 
+_OF_SOURCES = ("path", "index", "row", "column", "user", "time")
+
 
 def finish_support(
     support: SupportSet, encoder_name: str = "bundled"
@@ -42,12 +44,7 @@ def describe(support: SupportSet) -> tuple[dict[str, object], str]:
         "note": support.note,
         "created": support.created,
         "chip_size": str(support.chip_size),
-        "normalization": {
-            "mode": support.normalization.mode,
-            "low": support.normalization.low,
-            "high": support.normalization.high,
-            "clahe": support.normalization.clahe,
-        },
+        "normalization": asdict(support.normalization),
         "encoder": {"name": embedding.encoder_name, "hash": embedding.encoder_hash}
         if embedding
         else None,
@@ -55,10 +52,12 @@ def describe(support: SupportSet) -> tuple[dict[str, object], str]:
             {"name": c.name, "color": c.color, "chips": support.counts[c.name]}
             for c in support.classes
         ],
-        "sources": _sources(support),
+        "sources": [
+            {"class": chip.label} | {name: getattr(chip.source, name) for name in _OF_SOURCES}
+            for chip in support.chips
+        ],
     }
-    quality = _quality(support)
-    document |= quality
+    document |= _quality(support)
     return document, _text(support, document)
 
 
@@ -81,21 +80,6 @@ def _quality(support: SupportSet) -> dict[str, object]:
         "quality": [asdict(chip) for chip in quality.chips],
         "advice": list(quality.advice),
     }
-
-
-def _sources(support: SupportSet) -> list[dict[str, object]]:
-    return [
-        {
-            "class": chip.label,
-            "path": chip.source.path,
-            "index": chip.source.index,
-            "row": chip.source.row,
-            "column": chip.source.column,
-            "user": chip.source.user,
-            "time": chip.source.time,
-        }
-        for chip in support.chips
-    ]
 
 
 def _text(support: SupportSet, document: dict[str, object]) -> str:

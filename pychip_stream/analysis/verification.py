@@ -1,6 +1,5 @@
 """Verification: labels of a run computed again from the source frames, and compared."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pychip_stream.archive.run import Run
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside
 from pychip_stream.errors import ArchiveError, FrameError
+from pychip_stream.export.kinds import Progress, no_progress
 from pychip_stream.formats.reading import read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
@@ -81,7 +81,7 @@ def verify(
     *,
     sample: int = 20,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> Verification:
     """Compute the labels of some frames again from their files.
 

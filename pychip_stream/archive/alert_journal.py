@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
@@ -55,13 +56,7 @@ class AlertJournal:
         self._ids = {row.id for row in read_alerts(places)}
 
     def add(self, row: AlertRow) -> bool:
-        """Write an alert; False if it was known.
-
-        Raises
-        ------
-        OSError
-            If the disk fails; it can be tried again.
-        """
+        """Write an alert; False if it was known."""
         if row.id in self._ids:
             return False
         line = json.dumps(asdict(row), ensure_ascii=False) + "\n"
@@ -140,13 +135,16 @@ def _journal_rows(path: Path) -> list[AlertRow]:
 def _closed_rows(path: Path) -> list[AlertRow]:
     try:
         with hdf.reading(path) as file:
-            if GROUP not in file[layout.ENTRY]:
+            entry = foreign.subgroup(file, layout.ENTRY)
+            if not foreign.has(entry, GROUP):
                 return []
-            group = file[layout.ENTRY][GROUP]
+            group = foreign.subgroup(entry, GROUP)
             columns = []
             for name in COLUMNS:
                 number = name in _NUMBERS or name == "dry_run"
-                values = hdf.plain(group, name)[:] if number else hdf.read_texts(group, name)
+                values = (
+                    foreign.plain(group, name, "iuf")[:] if number else hdf.read_texts(group, name)
+                )
                 columns.append(values.tolist() if name in _NUMBERS else _texts(name, values))
     except (FileNotFoundError, UnusableFileError):
         return []

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+import xxhash
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.hdf import Array, UnusableFileError
-from pychip_stream.archive.layout import NO_CHIP, Table
-from pychip_stream.domain.records import FrameRecord, FrameResult
+from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN
 
 PER_CLASS = ("probabilities", "distances")
@@ -32,6 +34,9 @@ _PACKED: dict[str, Any] = {
     "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
 }  # fmt: skip
 _CHUNK_BYTES = 1 << 16
+_STACK_BYTES = 64 << 20
+_MOST = (1 << 31) - 1
+"""Largest grid, and largest number of a chip, that a file may name."""
 
 _T = TypeVar("_T")
 Put = Callable[[h5py.Dataset, slice, Array], None]
@@ -39,6 +44,13 @@ Put = Callable[[h5py.Dataset, slice, Array], None]
 
 def _nothing() -> Array:
     return np.zeros(0)
+
+
+def places_digest(rows: "Rows") -> str:
+    """Hash of what is small of results or embeddings; the arrays have checksums of HDF5."""
+    numbers = [np.asarray(getattr(rows, name), "<i8").tobytes() for name in _PLACES]
+    words = "\0".join((*rows.names, rows.encoder[0])).encode("utf-8", "surrogateescape")
+    return xxhash.xxh3_128_hexdigest(b"".join([*numbers, words]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +83,8 @@ class Rows:
         Per-chip arrays by name, flat, frame after frame; NaN as above.
     path, where
         File, and group in it.
+    damaged
+        (m,) bool, frames whose arrays cannot be read; empty where that is not known.
     provenance
         How results were made, as JSON; empty for what was classified while acquiring, which the
         sessions tell.
@@ -88,6 +102,7 @@ class Rows:
     arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
     path: Path = Path()
     where: str = ""
+    damaged: Array = field(default_factory=_nothing, repr=False)
     provenance: str = ""
 
     @classmethod
@@ -200,6 +215,17 @@ def pack(
     return rows
 
 
+def stackable(grids: Sequence[Any] | Array) -> int:
+    """Tell how many frames, at least one, fit into one stack of labels of bounded size.
+
+    A stack is as high and wide as its highest and its widest frame: those of 1 x n and n x 1
+    chips make one of n x n.
+    """
+    highest = np.maximum.accumulate(np.asarray(grids, np.int64).reshape(-1, 2), axis=0)
+    cells = highest.prod(axis=1) * np.arange(1, len(highest) + 1)
+    return max(int(np.searchsorted(cells, _STACK_BYTES, "right")), 1)
+
+
 def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str, ...]:
     """Class names in the order in which they first appeared, then unknown."""
     names = dict.fromkeys(known)
@@ -224,24 +250,50 @@ def stored_order(classes: Sequence[_T]) -> tuple[_T, ...]:
 
 def read_rows(group: h5py.Group, path: Path) -> Rows:
     """Read what is small of the results or embeddings in a group."""
-    sequence, rows, columns, offset = (hdf.plain(group, name)[:] for name in _PLACES)
-    if len({len(sequence), len(rows), len(columns), len(offset)}) > 1:
+    places = [foreign.plain(group, name, "iu")[...].astype(np.int64) for name in _PLACES]
+    sequence, rows, columns, offset = places
+    if len({v.shape for v in places}) > 1 or sequence.ndim != 1:
         raise UnusableFileError(f"has columns of different lengths in {group.name}")
-    found = Rows(sequence, rows, columns, offset, path=path, where=group.name)
-    if "encoder_hash" in group:
-        encoder = hdf.read_text(group, "encoder_hash"), int(group[VALUES].shape[1])
-        return replace(found, encoder=encoder, kept=(VALUES,))
+    if any(v.min(initial=0) < 0 or v.max(initial=0) > _MOST for v in (rows, columns, offset)):
+        raise UnusableFileError(f"has impossible grids in {group.name}")
+    small = rows.astype(np.int32), columns.astype(np.int32)
+    found = Rows(sequence, *small, offset, path=path, where=group.name)
+    chips = int((offset + found.counts).max(initial=0))
+    if foreign.has(group, "encoder_hash"):
+        _, width = _sized(group, VALUES, "f", (chips, -1))
+        return replace(found, encoder=(hdf.read_text(group, "encoder_hash"), width), kept=(VALUES,))
     names = hdf.strings(hdf.read_texts(group, "class_names"))
-    intervals = hdf.plain(group, "intervals")[...]
+    if not 0 < len(names) <= NO_CHIP:
+        raise UnusableFileError(f"has {len(names)} class names in {group.name}")
+    intervals = foreign.plain(group, "intervals", "f")[...]
     if intervals.shape != (len(found), len(names), 3):
         raise UnusableFileError(f"has intervals of shape {intervals.shape} in {group.name}")
+    kept = tuple(name for name in OF_RESULTS if foreign.has(group, name))
+    for name in kept:
+        _sized(group, name, "f", (chips, len(names) - 1) if name in PER_CLASS else (chips,))
+    if len(found):
+        _sized(group, "label_map", "u", (len(found), *found.grid))
     return replace(
         found,
         names=(*names[1:], *names[:1]),
-        kept=tuple(name for name in OF_RESULTS if name in group),
+        kept=kept,
         intervals=np.concatenate([intervals[:, 1:], intervals[:, :1]], axis=1),
-        provenance=hdf.read_text(group, layout.PROVENANCE) if layout.PROVENANCE in group else "",
+        provenance=hdf.read_text(group, layout.PROVENANCE)
+        if foreign.has(group, layout.PROVENANCE)
+        else "",
     )
+
+
+def _sized(group: h5py.Group, name: str, kind: str, least: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a large array, which must hold at least so much; -1 where any width will do."""
+    dataset = foreign.stored(group, name)
+    shape: tuple[int, ...] = dataset.shape
+    enough = len(shape) == len(least) and all(a >= b for a, b in zip(shape, least, strict=True))
+    if dataset.dtype.kind != kind or not enough:
+        raise UnusableFileError(
+            f"has a {dataset.name} of {shape} {dataset.dtype}, which its frames do not fit"
+        )
+    return shape
 
 
 def read_into(
@@ -260,7 +312,9 @@ def read_into(
         frames = slice(at, at + stop - start)
         table = np.full(256, NO_CHIP, np.uint8)
         table[: len(codes)] = stored_order(codes.tolist())
-        found = group["label_map"][start:stop]
+        found = foreign.stored(group, "label_map")[start:stop]
+        if ((found < len(codes)).sum(axis=(1, 2)) != source.counts[start:stop]).any():
+            raise UnusableFileError(f"has labels without a class in {group.name}")
         height, width = np.minimum(found.shape[1:], target.label_map.shape[1:])
         target.label_map[frames, :height, :width] = table[found[:, :height, :width]]
         target.intervals[frames, codes[known]] = source.intervals[start:stop, known]
@@ -270,9 +324,9 @@ def read_into(
             continue
         into = values[first : first + chips.stop - chips.start]
         if name in PER_CLASS and source.names != target.names:
-            into[:, codes[:-1][known[:-1]]] = group[name][chips][:, known[:-1]]
+            into[:, codes[:-1][known[:-1]]] = foreign.stored(group, name)[chips][:, known[:-1]]
         else:
-            group[name].read_direct(into, chips)
+            foreign.stored(group, name).read_direct(into, chips)
 
 
 def store(dataset: h5py.Dataset, rows: slice, values: Array) -> None:
@@ -301,6 +355,7 @@ class RowsWriter:
         self._frame = self._chip = 0
         count, total, classes = len(whole), int(whole.counts.sum()), len(whole.names)
         group.attrs["NX_class"] = "NXcollection"
+        group.attrs[layout.DIGEST] = np.bytes_(places_digest(whole))
         if whole.names:
             hdf.write_texts(group, "class_names", hdf.texts(stored_order(whole.names)))
         else:
@@ -356,78 +411,3 @@ class RowsWriter:
 def _chunk(count: int, row_bytes: int, limit: int = _CHUNK_BYTES) -> int:
     """Rows of a chunk."""
     return max(1, min(count, limit // max(row_bytes, 1)))
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Frames in memory, as a segment holds them.
-
-    Attributes
-    ----------
-    table
-        Frame table, n rows.
-    results
-        Of the frames that did not fail; None where all failed.
-    embeddings
-        One entry per encoder.
-    """
-
-    table: Table
-    results: Rows | None
-    embeddings: tuple[Rows, ...] = ()
-
-
-def block_of(
-    records: Sequence[FrameRecord],
-    revisions: Sequence[int],
-    first_sequence: int,
-    session: int,
-    names: tuple[str, ...],
-    *,
-    embeddings: bool,
-) -> Block:
-    """Arrange records for writing.
-
-    Parameters
-    ----------
-    revisions
-        Of each record.
-    first_sequence
-        Sequence number of the first record.
-    names
-        Classes of the run, every class of these records included, then unknown.
-    embeddings
-        Whether they are kept.
-    """
-    sequence = range(first_sequence, first_sequence + len(records))
-    table = layout.table_of(records, revisions, sequence, session)
-    good = [(r, s) for r, s in zip(records, sequence, strict=True) if r.result is not None]
-    results = None
-    if good:
-        results = pack([r.result for r, _ in good if r.result], [s for _, s in good], names)
-    found: dict[tuple[str, int], list[tuple[Array, int]]] = {}
-    for record, number in good:
-        if embeddings and record.embeddings is not None:
-            key = (record.encoder_hash, record.embeddings.shape[2])
-            found.setdefault(key, []).append((record.embeddings, number))
-    return Block(table, results, tuple(_embeddings(key, each) for key, each in found.items()))
-
-
-def write_block(entry: h5py.Group, block: Block) -> None:
-    """Write frames into the entry of a file."""
-    layout.write_table(entry.create_group(layout.FRAMES), block.table)
-    scorings = hdf.collection(entry, layout.SCORINGS)
-    if block.results is not None:
-        group = scorings.create_group(layout.ACQUIRED)
-        RowsWriter(group, block.results, block.results.grid).write(block.results)
-    group = hdf.collection(entry, layout.EMBEDDINGS)
-    for number, rows in enumerate(block.embeddings):
-        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid).write(rows)
-
-
-def _embeddings(encoder: tuple[str, int], found: list[tuple[Array, int]]) -> Rows:
-    flat = [np.asarray(v, np.float16).reshape(-1, encoder[1]) for v, _ in found]
-    return Rows.laid(
-        [s for _, s in found], [v.shape[:2] for v, _ in found], encoder=encoder, kept=(VALUES,),
-        arrays={VALUES: np.concatenate(flat)},
-    )  # fmt: skip

@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Rows, class_codes, read_into
+from pychip_stream.archive.blocks import Rows, class_codes, read_into, stackable
 from pychip_stream.archive.disk import reason
 from pychip_stream.archive.files import (
     KINDS,
@@ -72,10 +73,12 @@ class Selection:
         """
         sequences, numbers, rows = [], [], []
         for number, source in enumerate(sources):
-            counting = np.arange(len(source))
-            kept = keep[number] if keep is not None else None
-            if kept is not None:
-                counting = counting[kept]
+            kept = np.ones(len(source), bool)
+            if keep is not None and keep[number] is not None:
+                kept &= keep[number]
+            if len(source.damaged):
+                kept &= ~source.damaged
+            counting = np.flatnonzero(kept)
             sequences.append(source.sequence[counting])
             numbers.append(np.full(len(counting), number))
             rows.append(counting)
@@ -139,13 +142,22 @@ class Selection:
             start = int(self.row[at])
             yield int(self.source[at]), start, start + end - at, at
 
-    def pieces(self, chips: int) -> "Iterator[Selection]":
-        """Cut into selections of at most about that many chips (at least one frame each)."""
-        ends = np.cumsum(self.rows().counts)
+    def pieces(self, chips: int, grid: tuple[int, int] | None = None) -> "Iterator[Selection]":
+        """Cut into selections of at most about that many chips (at least one frame each).
+
+        Parameters
+        ----------
+        grid
+            (R, C) of the label stack of each; default: of the largest frame in it.
+        """
+        whole = self.rows()
+        ends = np.cumsum(whole.counts)
+        grids = whole.grids if grid is None else np.tile(grid, (len(self), 1))
         start = 0
         while start < len(self):
             before = ends[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, before + chips, side="right")))
+            stop = min(stop, start + stackable(grids[start:stop]))
             yield self[start:stop]
             start = stop
 
@@ -177,7 +189,7 @@ class Selection:
                         stack.close()
                         groups.clear()
                     file = stack.enter_context(hdf.reading(source.path))
-                    groups[number] = hdf.subgroup(file, source.where)
+                    groups[number] = foreign.descend(file, source.where)
                 read_into(rows, at, groups[number], source, start, stop)
         return rows
 
@@ -196,13 +208,7 @@ class FileCatalog:
         self.damaged: dict[Path, str] = {}
 
     def read(self, action: "Callable[[Catalog], _T]") -> _T:
-        """Read from the files; where one is gone that was merged meanwhile, look again.
-
-        Raises
-        ------
-        ArchiveError
-            If that fails.
-        """
+        """Read from the files; where one is gone that was merged meanwhile, look again."""
         where = self._places.closed
         for _ in range(_ATTEMPTS):
             try:
@@ -239,8 +245,8 @@ class FileCatalog:
         # Segments first: one that is missing because it was merged is then surely in the base.
         spans = places.spans()
         base = self._read_base()
-        after = base.header.last if base else 0
-        parts = [base] if base else []
+        after = 0 if base is None else base.header.last
+        parts = [] if base is None else [base]
         for span in covering(spans, after):
             part = self._read_segment(places.segment(span))
             if part is not None:
@@ -329,7 +335,7 @@ class Catalog:
         """
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
-        return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
+        return layout.join_tables([read_full_table(p, names) for p in self.parts], names)
 
     @cached_property
     def order(self) -> Array:
@@ -401,24 +407,17 @@ class Catalog:
         return Selection.of(sources, sequence, keeps)
 
     def support(self, version: str) -> SupportSet:
-        """Read a support set.
-
-        Raises
-        ------
-        ArchiveError
-            If the run does not hold it, or it is damaged.
-        """
+        """Read a support set."""
         inside = f"{layout.ENTRY}/{layout.SUPPORTS}/{version}"
         places = [(part.path, inside) for part in self._files if version in part.supports]
         if version in self.places.support_versions():
             places.append((self.places.support(version), GROUP))
         for path, group in places:
             with hdf.reading(path) as file:
-                if group in file:
-                    try:
-                        return read_support(file[group])
-                    except PychipError as error:
-                        raise ArchiveError(f"{path}: {group} {error}") from error
+                try:
+                    return read_support(foreign.descend(file, group))
+                except PychipError as error:
+                    raise ArchiveError(f"{path}: {group} {error}") from error
         raise ArchiveError(f"{self.places.closed}: does not hold support set {version[:8]}")
 
     @property
@@ -433,8 +432,11 @@ class Catalog:
 
     def _classified_with(self, version: str, sequence: Array) -> Array:
         table = self.table
-        rows = np.searchsorted(table["sequence"], sequence)
-        return np.asarray(table["support_version"][rows] == version.encode())
+        rows = np.searchsorted(table["sequence"], sequence).clip(0, max(len(table["time"]) - 1, 0))
+        if not len(table["time"]):
+            return np.zeros(len(sequence), bool)
+        same = table["support_version"][rows] == version.encode()
+        return np.asarray(same & (table["sequence"][rows] == sequence))
 
 
 def superseded(table: Table) -> Array:

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 def to_xarray(run: "Run") -> Any:
-    """Fractions, intervals and label maps as an `xarray.Dataset`.
-
-    Raises
-    ------
-    UsageError
-        If xarray is not installed.
-    """
+    """Fractions, intervals and label maps as an `xarray.Dataset`."""
     try:
         import xarray
     except ImportError as error:
@@ -62,13 +56,7 @@ def to_xarray(run: "Run") -> Any:
 
 
 def to_hyperspy(run: "Run") -> Any:
-    """Label maps as a HyperSpy signal: an image stack over time.
-
-    Raises
-    ------
-    UsageError
-        If HyperSpy is not installed.
-    """
+    """Label maps as a HyperSpy signal: an image stack over time."""
     try:
         from hyperspy.signals import Signal2D
     except ImportError as error:

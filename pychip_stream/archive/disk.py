@@ -1,4 +1,7 @@
-"""Disk: files that are whole or not there; and one archiver and one supervisor per run."""
+"""Disk: files that are whole or not there; and one archiver and one supervisor per run.
+
+What fails raises OSError and leaves what was there as it was; a taken name FileExistsError.
+"""
 
 import contextlib
 import errno
@@ -33,13 +36,6 @@ class Disk:
             A file of this name is replaced in one step, or with `new` refused.
         sync
             Wait until it is on disk before it gets its name.
-
-        Raises
-        ------
-        FileExistsError
-            If it is to be new and the name is taken.
-        OSError
-            If that fails; `path` is as it was.
         """
         temporary = temporary_name(path)
         try:
@@ -75,15 +71,7 @@ class Disk:
             os.close(descriptor)
 
     def publish(self, temporary: Path, final: Path) -> None:
-        """Give a synced file its name; never overwrites.
-
-        Raises
-        ------
-        FileExistsError
-            If the name is taken.
-        OSError
-            If the file system refuses.
-        """
+        """Give a synced file its name; never overwrites."""
         if _WINDOWS:
             _patiently(lambda: os.rename(temporary, final))  # noqa: PTH104 (refuses a taken name)
         else:
@@ -100,13 +88,7 @@ class Disk:
         self.sync_folder(final.parent)
 
     def replace(self, temporary: Path, final: Path) -> None:
-        """Put a synced file in the place of another, in one step.
-
-        Raises
-        ------
-        OSError
-            If the file system refuses or (Windows) a reader holds the old one.
-        """
+        """Put a synced file in the place of another, in one step."""
         _patiently(lambda: temporary.replace(final))
         self.sync_folder(final.parent)
 
@@ -135,13 +117,7 @@ class Disk:
         return True
 
     def save(self, path: Path, data: bytes | memoryview) -> None:
-        """Write a file whole, replacing an older one in one step.
-
-        Raises
-        ------
-        OSError
-            If that fails; the older one is untouched.
-        """
+        """Write a file whole, replacing an older one in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.atomic(path) as temporary:
             self.write(temporary, data)
@@ -149,13 +125,7 @@ class Disk:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """`Disk.atomic` for a file that somebody asked for; its folder is made.
-
-    Raises
-    ------
-    ArchiveError
-        If it cannot be written.
-    """
+    """`Disk.atomic` for a file that somebody asked for; its folder is made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with Disk().atomic(path) as temporary:
@@ -276,11 +246,16 @@ class RunLock:
             return False
         return True
 
+    @property
+    def held(self) -> bool:
+        """Whether the lock file is the one that was locked; else its folder is another one."""
+        return self._is_current(self._descriptor)
+
     def _is_current(self, descriptor: int) -> bool:
         mine = os.fstat(descriptor)
         try:
             there = self._path.stat()
-        except FileNotFoundError:
+        except OSError:
             return False
         return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
 

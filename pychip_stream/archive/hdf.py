@@ -1,7 +1,11 @@
-"""HDF5 helpers: text and arrays in and out, with foreign and hostile files refused."""
+"""HDF5 helpers: text and arrays in and out, with foreign and hostile files refused.
+
+What reads raises `UnusableFileError` where something is missing, damaged or refused.
+"""
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from pychip_stream import foreign
+from pychip_stream.foreign import UnusableFileError as UnusableFileError
+from pychip_stream.foreign import plain, stored
+
 Array = npt.NDArray[Any]
 
 KIND = "pychip_stream"
@@ -20,15 +28,23 @@ LAYOUT_ATTRIBUTE = "pychip_stream_layout"
 LAYOUT = 2
 """Version of the layout that this package writes; it reads this one and older ones."""
 
-MAX_DATASET_BYTES = 1 << 30
-"""Small things (tables, support sets) that claim to be larger are damaged or hostile."""
-
 _LIBVER = ("earliest", "v110")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-class UnusableFileError(Exception):
-    """A file that is not what it should be; the message lacks the file's name."""
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What h5py and NumPy raise over things that are not what they should be."""
+
+
+class NewerFileError(UnusableFileError):
+    """A file of a newer version of this package, which is whole as far as we know."""
 
 
 class ForeignFileError(UnusableFileError):
@@ -70,13 +86,14 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise _explained(error, path) from error
     try:
         yield file
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
-    except OSError as error:
-        if error.errno is None:
+    except (MemoryError, OSError) as error:
+        if (trouble := system_trouble(error, path)) is None:
             raise UnusableFileError(f"is damaged ({one_line(error)})") from error
-        raise
+        raise trouble from error
     finally:
+        foreign.forget(file)
         file.close()
 
 
@@ -92,23 +109,30 @@ def _open(path: Path) -> h5py.File:
 
 @contextmanager
 def reading_bytes(data: bytes) -> Iterator[h5py.File]:
-    """Open an HDF5 file that is held in memory.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is not HDF5 or is damaged.
-    """
+    """Open an HDF5 file that is held in memory."""
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (OSError, RuntimeError, ValueError) as error:
         raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
-    except (KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
+    except (*_DAMAGE, OSError) as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     finally:
+        foreign.forget(file)
         file.close()
+
+
+def system_trouble(error: Exception, path: Path) -> OSError | None:
+    """Return what the system refused, as far as HDF5 tells it; None where the file is at fault."""
+    if isinstance(error, MemoryError):
+        return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path))
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    told = re.search(r"errno = (\d+)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(path)) if told else None
 
 
 def _explained(error: OSError, path: Path) -> Exception:
@@ -125,6 +149,8 @@ def _explained(error: OSError, path: Path) -> Exception:
 
 def _unopened(head: bytes, error: Exception) -> UnusableFileError:
     """Tell damaged HDF5 from a file of another kind by how it begins."""
+    if not any(head):
+        return UnusableFileError("is not an HDF5 file, but empty or begins with zeros")
     if head != _SIGNATURE:
         return ForeignFileError("is not an HDF5 file")
     return UnusableFileError(f"is damaged or was cut short ({one_line(error)})")
@@ -137,19 +163,13 @@ def mark(file: h5py.File, kind: str) -> None:
 
 
 def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
-    """Kind of a file, which must be one of `kinds`.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is something else or was written by a newer version.
-    """
+    """Kind of a file, which must be one of `kinds`."""
     found = attribute_text(file, KIND)
     if not found:
         raise ForeignFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
     layout = file.attrs.get(LAYOUT_ATTRIBUTE, 0)
     if not isinstance(layout, (int, np.integer)) or int(layout) > LAYOUT:
-        raise UnusableFileError(
+        raise NewerFileError(
             f"was written by a newer pychip-stream (layout {layout}, this version reads up to "
             f"{LAYOUT}); update pychip-stream"
         )
@@ -173,9 +193,10 @@ def write_text(group: h5py.Group, name: str, text: str) -> h5py.Dataset:
 
 def read_text(group: h5py.Group, name: str) -> str:
     """Read one string."""
-    dataset = plain(group, name)
-    value = dataset[()]
-    return decode(value if isinstance(value, bytes) else bytes(value))
+    value = plain(group, name, "S")[()]
+    if not isinstance(value, bytes):
+        raise UnusableFileError(f"{group.name}/{name} is not one text")
+    return decode(value)
 
 
 def write_texts(group: h5py.Group, name: str, texts: Array, **options: Any) -> h5py.Dataset:
@@ -199,25 +220,22 @@ def name_rows(group: h5py.Group, scale: str) -> None:
 
 
 def read_texts(group: h5py.Group, name: str) -> Array:
-    """Read (n,) strings of either kind as bytes (UTF-8).
-
-    Raises
-    ------
-    UnusableFileError
-        If they are missing or refused.
-    """
-    dataset = _stored(group, name)
+    """Read (n,) strings of either kind as bytes (UTF-8)."""
+    dataset = stored(group, name)
+    if dataset.ndim != 1:
+        raise UnusableFileError(f"{dataset.name} is no list of texts")
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
-        return np.asarray(plain(group, name)[:])
+        return np.asarray(plain(group, name, "S")[:])
     # A small file can name a long string many times over, so it is read in parts.
-    step = max(256, MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
+    step = max(256, foreign.MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
     found: list[bytes] = []
     width = 1
     for start in range(0, dataset.size, step):
         block = dataset[start : start + step].tolist()
         width = max(width, *map(len, block))
-        if dataset.size * width > MAX_DATASET_BYTES:
+        if dataset.size * width > foreign.MAX_DATASET_BYTES:
             raise UnusableFileError(f"{dataset.name} has an impossible size")
+        foreign.charge(dataset, sum(map(len, block)))
         found += block
     return np.array(found, f"S{width}")
 
@@ -256,55 +274,11 @@ def _has_only_escapes(text: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" and not "\udc80" <= c <= "\udcff" for c in text)
 
 
-def plain(group: h5py.Group, name: str, limit: int = MAX_DATASET_BYTES) -> h5py.Dataset:
-    """Dataset of this very file, of bounded size.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is missing or refused.
-    """
-    dataset = _stored(group, name)
-    if dataset.dtype.hasobject or dataset.size * dataset.dtype.itemsize > limit:
-        raise UnusableFileError(f"{dataset.name} has an impossible type or size")
-    return dataset
-
-
-def _stored(group: h5py.Group, name: str) -> h5py.Dataset:
-    """Dataset of this very file.
-
-    Links into other files, external storage and virtual datasets would let a foreign file
-    read something else on this computer.
-    """
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
-    dataset = group[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise UnusableFileError(f"{dataset.name} is not stored in the file")
-    return dataset
-
-
 def collection(parent: h5py.Group, name: str) -> h5py.Group:
     """Make a group that NeXus takes for a collection."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = "NXcollection"
     return group
-
-
-def subgroup(group: h5py.Group, name: str) -> h5py.Group:
-    """Group of this very file.
-
-    Raises
-    ------
-    UnusableFileError
-        If it is missing or a link elsewhere.
-    """
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise UnusableFileError(f"lacks {group.name.rstrip('/')}/{name}")
-    found = group[name]
-    if not isinstance(found, h5py.Group):
-        raise UnusableFileError(f"{found.name} is not a group")
-    return found
 
 
 def one_line(error: BaseException) -> str:
@@ -326,13 +300,7 @@ class Checksums:
             self._entries.append((dataset.name, rows, _digest(values)))
 
     def check(self, file: h5py.File) -> None:
-        """Read everything again.
-
-        Raises
-        ------
-        UnusableFileError
-            If something is not what was written.
-        """
+        """Read everything again."""
         for name, rows, digest in self._entries:
             if _digest(file[name][rows]) != digest:
                 raise UnusableFileError(f"{name} is not what was written")

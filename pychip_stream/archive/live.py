@@ -84,14 +84,9 @@ def live_image(catalog: Catalog) -> bytes:
         for name in ("sequence", "index"):
             frames.create_dataset(name, data=table[name][rows])
         hdf.name_rows(frames, "sequence")
-        group = entry.create_group(layout.FRACTIONS)
         curve = nexus.Curve(table["time"][rows], selection.intervals(names), names, {})
-        nexus.write_curve(group, curve)
-        entry.attrs["default"] = layout.FRACTIONS
-        stack = _label_stack(catalog.places, selection, names)
-        if stack is not None:
-            labels = entry.create_group(layout.LABEL_MAPS)
-            nexus.write_label_view(labels, stack, group["time"], names)
+        nexus.write_views(entry, curve, _label_stack(catalog.places, selection, names))
+        entry.attrs["default"] = "fractions"
         return hdf.image(file)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive import hdf, layout, nexus
-from pychip_stream.archive.blocks import OF_RESULTS, Rows, RowsWriter, pack
+from pychip_stream.archive.blocks import OF_RESULTS, Rows, RowsWriter
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import TEMPORARY, Header, RunPlaces, start_file
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.support_sets import Derived, write_support
-from pychip_stream.domain.records import FrameResult
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError
 
-_BATCH = 512
 _STALE_S = 86400.0
 
 
@@ -32,7 +31,7 @@ def add_scoring(
     run_path: str | Path,
     support: SupportSet,
     sequence: npt.NDArray[np.int64],
-    results: Iterable[FrameResult] | Iterable[Rows],
+    results: Iterable[Rows],
     *,
     derived: Derived | None = None,
     provenance: Mapping[str, object] | None = None,
@@ -54,9 +53,8 @@ def add_scoring(
     sequence
         (m,) sequence numbers of the frames (see `Run.embedding_blocks`).
     results
-        Of the m frames in the same order, one by one or as pieces; consumed one after the
-        other. Pieces have the names of the support set's classes, then unknown, and are written
-        faster.
+        Of the m frames in the same order, in pieces (see `blocks.pack`) whose names are those
+        of the support set's classes, then unknown; consumed one after the other.
     derived
         The classifier's numbers, kept beside the support set.
     provenance
@@ -94,13 +92,7 @@ def add_scoring(
 
 
 def set_default_scoring(run_path: str | Path, name: str) -> None:
-    """Choose which scoring a run shows: "acquired" or the version of a support set.
-
-    Raises
-    ------
-    ArchiveError
-        If there is no such scoring or the choice cannot be written.
-    """
+    """Choose which scoring a run shows: "acquired" or the version of a support set."""
     places = RunPlaces.of(Path(run_path))
     names = FileCatalog(places).refresh().scoring_names
     if name not in names:
@@ -171,7 +163,7 @@ def _write(
     catalog: Catalog,
     content: _Content,
     frames: Rows,
-    results: Iterable[FrameResult] | Iterable[Rows],
+    results: Iterable[Rows],
 ) -> None:
     header = catalog.parts[-1].header
     support = content.support
@@ -209,23 +201,20 @@ def _write_views(
         return  # kept in another order; the merged archive shows it
     colors = {one.name: one.color for one in support.classes} | {UNKNOWN: UNKNOWN_COLOR}
     names = (*support.names, UNKNOWN)
-    fractions = group.create_group(layout.FRACTIONS)
-    nexus.write_curve(fractions, nexus.Curve(time, intervals, names, colors))
-    nexus.write_label_view(
-        group.create_group(layout.LABEL_MAPS), group["label_map"], fractions["time"], names
-    )
+    nexus.write_views(group, nexus.Curve(time, intervals, names, colors), group["label_map"])
     nexus.show(entry, group)
 
 
-def _fill(
-    writer: RowsWriter, whole: Rows, results: Iterable[FrameResult] | Iterable[Rows]
-) -> Array:
+def _fill(writer: RowsWriter, whole: Rows, results: Iterable[Rows]) -> Array:
     """Write all results; returns the (m, K + 1, 3) intervals."""
     done = 0
     intervals = [np.zeros((0, len(whole.names), 3))]
-    for piece in _pieces(results, whole):
+    for piece in results:
         if not np.array_equal(piece.grids, whole.grids[done : done + len(piece)]):
-            raise _misfit()
+            raise ArchiveError(
+                "the results of a scoring do not have the grids of their frames; was the chip "
+                "size of the support set another one?"
+            )
         if piece.names != whole.names:
             raise ArchiveError("the results of a scoring are of another support set")
         writer.write(piece)
@@ -234,34 +223,3 @@ def _fill(
     if done != len(whole):
         raise ArchiveError(f"{done} results for the {len(whole)} frames of a scoring")
     return np.concatenate(intervals)
-
-
-def _pieces(results: Iterable[FrameResult] | Iterable[Rows], whole: Rows) -> Iterator[Rows]:
-    """Turn results that come one by one into pieces."""
-    waiting: list[FrameResult] = []
-
-    def packed() -> Rows:
-        if any(not set(r.names) < set(whole.names) for r in waiting):
-            raise ArchiveError("the results of a scoring are of another support set")
-        if any((np.array(r.label_map.shape) > whole.grid).any() for r in waiting):
-            raise _misfit()
-        piece = pack(waiting, np.arange(len(waiting)), whole.names, whole.grid)
-        waiting.clear()
-        return piece
-
-    for one in results:
-        if isinstance(one, Rows):
-            yield one
-            continue
-        waiting.append(one)
-        if len(waiting) == _BATCH:
-            yield packed()
-    if waiting:
-        yield packed()
-
-
-def _misfit() -> ArchiveError:
-    return ArchiveError(
-        "the results of a scoring do not have the grids of their frames; was the chip size of "
-        "the support set another one?"
-    )

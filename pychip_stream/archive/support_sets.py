@@ -1,4 +1,7 @@
-"""Support sets on disk and as bytes: one HDF5 file each, verified when it is read."""
+"""Support sets on disk and as bytes: one HDF5 file each, verified when it is read.
+
+What cannot be read, written or stored unchanged is a `SupportError`.
+"""
 
 import logging
 import re
@@ -11,10 +14,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
-from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import (
     ChipSource,
@@ -80,26 +84,27 @@ def read_support(group: h5py.Group) -> SupportSet:
         If the set itself is impossible.
     """
     width, height = _pair(group, "chip_size")
-    low, high = (float(v) for v in hdf.plain(group, "normalization_range")[:2])
+    low, high = (float(v) for v in foreign.plain(group, "normalization_range")[:2])
     mode = hdf.read_text(group, "normalization_mode")
     if mode not in _MODES:
         raise UnusableFileError(f"has an unknown normalisation {mode!r}")
     names = hdf.strings(hdf.read_texts(group, "class_names"))
     colors = hdf.strings(hdf.read_texts(group, "class_colors"))
+    chips = _read_chips(foreign.subgroup(group, "chips"), names)
     support = SupportSet(
         classes=tuple(SupportClass(n, c) for n, c in zip(names, colors, strict=True)),
-        chips=_read_chips(hdf.subgroup(group, "chips"), names),
+        chips=chips,
         chip_size=ChipSize(width, height),
         normalization=Normalization(
             cast(Literal["range", "frame", "depth"], mode),
-            low, high, bool(hdf.plain(group, "normalization_clahe")[()]),
+            low, high, bool(foreign.plain(group, "normalization_clahe")[()]),
         ),
         margin=_pair(group, "margin"),
-        embedding=_read_embedding(group) if "embedding" in group else None,
-        parent=hdf.read_text(group, "parent") if "parent" in group else None,
+        embedding=_read_embedding(group, len(chips)) if foreign.has(group, "embedding") else None,
+        parent=hdf.read_text(group, "parent") if foreign.has(group, "parent") else None,
         author=hdf.read_text(group, "author"),
         note=hdf.read_text(group, "note"),
-        created=float(hdf.plain(group, "created")[()]),
+        created=float(foreign.plain(group, "created")[()]),
     )  # fmt: skip
     stored = hdf.read_text(group, "version")
     if support.version != stored:
@@ -110,20 +115,12 @@ def read_support(group: h5py.Group) -> SupportSet:
     return support
 
 
-def read_derived(group: h5py.Group) -> dict[str, npt.NDArray[np.generic]]:
-    """Numbers that were stored beside a support set; empty where there are none."""
-    if "derived" not in group:
-        return {}
-    found = hdf.subgroup(group, "derived")
-    return {name: np.asarray(hdf.plain(found, name)[()]) for name in found}
-
-
 def _number(group: h5py.Group, name: str, value: Any, unit: str) -> None:
     group.create_dataset(name, data=value).attrs["units"] = unit
 
 
 def _pair(group: h5py.Group, name: str) -> tuple[int, int]:
-    first, second = hdf.plain(group, name)[:2]
+    first, second = foreign.plain(group, name)[:2]
     return int(first), int(second)
 
 
@@ -158,16 +155,16 @@ def _write_chips(group: h5py.Group, support: SupportSet) -> None:
 
 
 def _read_chips(group: h5py.Group, names: list[str]) -> tuple[SupportChip, ...]:
-    where = zip(hdf.plain(group, "stack")[:], hdf.plain(group, "position")[:], strict=True)
+    where = zip(foreign.plain(group, "stack")[:], foreign.plain(group, "position")[:], strict=True)
     stacks: dict[int, Array] = {}
     pixels: list[Array] = []
     for stack, position in where:
         if int(stack) not in stacks:
-            stacks[int(stack)] = hdf.plain(group, f"pixels_{int(stack)}")[:]
+            stacks[int(stack)] = foreign.plain(group, f"pixels_{int(stack)}")[:]
         if not 0 <= position < len(stacks[int(stack)]):
             raise UnusableFileError(f"lacks the pixels of chip {len(pixels)}")
         pixels.append(stacks[int(stack)][int(position)])
-    labels = hdf.plain(group, "label")[:]
+    labels = foreign.plain(group, "label")[:]
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(names):
         raise UnusableFileError("has chips of a class that it does not name")
     sources = _read_sources(group)
@@ -182,8 +179,8 @@ def _read_sources(group: h5py.Group) -> list[ChipSource]:
         name: hdf.strings(hdf.read_texts(group, f"source_{name}")) for name in _SOURCE_TEXTS
     }
     for name, kind in _SOURCE_NUMBERS:
-        columns[name] = hdf.plain(group, f"source_{name}")[:].astype(kind).tolist()
-    unknown = hdf.plain(group, "source_unknown")[:].tolist()
+        columns[name] = foreign.plain(group, f"source_{name}")[:].astype(kind).tolist()
+    unknown = foreign.plain(group, "source_unknown")[:].tolist()
     for bit, name in enumerate(_OPTIONAL):
         columns[name] = [
             None if bits >> bit & 1 else v for v, bits in zip(columns[name], unknown, strict=True)
@@ -202,14 +199,21 @@ def _write_embedding(group: h5py.Group, embedding: SupportEmbedding) -> None:
     group["background"] = np.asarray(embedding.background, np.float32)
 
 
-def _read_embedding(parent: h5py.Group) -> SupportEmbedding:
-    group = hdf.subgroup(parent, "embedding")
-    return SupportEmbedding(
-        encoder_name=hdf.read_text(group, "encoder_name"),
-        encoder_hash=hdf.read_text(group, "encoder_hash"),
-        cells=hdf.plain(group, "cells")[...].astype(np.float32, copy=False),
-        background=hdf.plain(group, "background")[...].astype(np.float32, copy=False),
+def _read_embedding(parent: h5py.Group, count: int) -> SupportEmbedding:
+    group = foreign.subgroup(parent, "embedding")
+    cells, background = (
+        foreign.plain(group, name, "f")[...].astype(np.float32, copy=False)
+        for name in ("cells", "background")
     )
+    fits = cells.ndim == 3 and background.ndim == 2 and len(background) > 0
+    if not fits or cells.shape[:2] != (count, CELLS**2) or cells.shape[2] != background.shape[1]:
+        raise UnusableFileError(
+            f"has embeddings of shape {cells.shape} and {background.shape} for {count} chips"
+        )
+    if not (np.isfinite(cells).all() and np.isfinite(background).all()):
+        raise UnusableFileError("has embeddings that are no numbers")
+    name, weights = (hdf.read_text(group, f"encoder_{one}") for one in ("name", "hash"))
+    return SupportEmbedding(name, weights, cells, background)
 
 
 def _packed(pixels: Array) -> dict[str, Any]:
@@ -229,13 +233,7 @@ _VERSION = re.compile(r"[0-9a-f]{32}")
 
 
 def support_to_bytes(support: SupportSet, derived: Derived | None = None) -> bytes:
-    """Write a support set as the bytes of its file.
-
-    Raises
-    ------
-    SupportError
-        If it holds what cannot be stored unchanged.
-    """
+    """Write a support set as the bytes of its file."""
     with hdf.new_image() as file:
         hdf.mark(file, "support set")
         file.attrs["NX_class"] = "NXroot"
@@ -266,7 +264,8 @@ def support_from_bytes(data: bytes, where: str = "support set") -> SupportSet:
     """
     try:
         with hdf.reading_bytes(data) as file:
-            return _checked(file)
+            hdf.check_mark(file, ["support set"])
+            return read_support(foreign.subgroup(file, GROUP))
     except ForeignFileError as error:
         raise SupportUsageError(f"{where}: {error}") from error
     except (UnusableFileError, SupportError, UsageError) as error:
@@ -286,11 +285,6 @@ def save_support(
     ----------
     derived
         Numbers that follow from it, kept beside it (see `Classifier.derived`).
-
-    Raises
-    ------
-    SupportError
-        If it cannot be written.
     """
     _save(Path(path), support_to_bytes(support, derived), disk or Disk())
 
@@ -303,32 +297,9 @@ def _save(path: Path, data: bytes, disk: Disk) -> None:
 
 
 def load_support(path: str | Path) -> SupportSet:
-    """Read a support set from its file.
-
-    Raises
-    ------
-    SupportError
-        If there is no such file or it is not a whole support set.
-    """
+    """Read a support set from its file."""
     path = Path(path)
     return support_from_bytes(read_file(path), where=str(path))
-
-
-def load_derived(path: str | Path) -> dict[str, npt.NDArray[np.generic]]:
-    """Read the numbers that were stored beside a support set; empty where there are none.
-
-    Raises
-    ------
-    SupportError
-        If there is no such file or it is damaged.
-    """
-    path = Path(path)
-    try:
-        with hdf.reading_bytes(read_file(path)) as file:
-            hdf.check_mark(file, ["support set"])
-            return read_derived(hdf.subgroup(file, GROUP))
-    except UnusableFileError as error:
-        raise SupportError(f"{path}: {error}") from error
 
 
 class SupportFolder:
@@ -362,24 +333,12 @@ class SupportFolder:
         return path
 
     def current(self) -> SupportSet | None:
-        """Support set in use; None where none was added yet.
-
-        Raises
-        ------
-        SupportError
-            If it cannot be read.
-        """
+        """Support set in use; None where none was added yet."""
         version = self.current_version()
         return None if version is None else load_support(self.path(version))
 
     def current_version(self) -> str | None:
-        """Version in use; None where none was added yet.
-
-        Raises
-        ------
-        SupportError
-            If the pointer cannot be read or is no version.
-        """
+        """Version in use; None where none was added yet."""
         pointer = self._folder / "current"
         try:
             text = pointer.read_text(encoding="ascii", errors="replace").strip()
@@ -402,19 +361,8 @@ class SupportFolder:
         return [version for _, version in sorted(found)]
 
 
-def _checked(file: h5py.File) -> SupportSet:
-    hdf.check_mark(file, ["support set"])
-    return read_support(hdf.subgroup(file, GROUP))
-
-
 def read_file(path: Path) -> bytes:
-    """Bytes of the file of a support set, as they are published.
-
-    Raises
-    ------
-    SupportError
-        If it cannot be read.
-    """
+    """Bytes of the file of a support set, as they are published."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SupportError(f"{path}: is too large for a support set")

@@ -58,7 +58,7 @@ def demo(
         from pychip_stream.sim.truth import mean_absolute_error
 
         with open_run(session.config.run_path) as run:
-            error = mean_absolute_error(run.fractions, config.watch.root / "truth.csv")
+            error = mean_absolute_error(run.fractions, config.watch.root)
         summary["mean_abs_error"] = None if np.isnan(error) else round(error, 5)
     summary["folder"] = str(folder)
     if frames is not None and summary["frames"] != frames:

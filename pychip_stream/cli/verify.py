@@ -1,5 +1,6 @@
 """`verify`: labels of a run computed once more."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,16 +53,7 @@ def _verification(path: Path, outcome: "Verification") -> dict[str, object]:
         "agreement": outcome.agreement,
         "missing": [c.path for c in outcome.with_problem("missing")],
         "changed": [c.path for c in outcome.with_problem("changed")],
-        "frames": [
-            {
-                "path": c.path,
-                "index": c.index,
-                "chips": c.chips,
-                "agreeing": c.agreeing,
-                "problem": c.problem,
-            }
-            for c in outcome.checks
-        ],
+        "frames": [asdict(check) for check in outcome.checks],
     }
 
 

@@ -25,13 +25,7 @@ class ChipSize:
 
     @classmethod
     def parse(cls, text: "str | int | ChipSize | tuple[int, int]") -> "ChipSize":
-        """Read a chip size from "N", "WxH", a number, or a (width, height) pair.
-
-        Raises
-        ------
-        UsageError
-            If it is none of these or an edge is below the minimum.
-        """
+        """Read a chip size from "N", "WxH", a number, or a (width, height) pair."""
         if isinstance(text, ChipSize):
             return text
         if isinstance(text, tuple):
@@ -58,13 +52,7 @@ class Grid:
 
     @classmethod
     def of(cls, shape: tuple[int, int], chip_size: ChipSize) -> "Grid":
-        """Lay the grid on a frame of `shape` (height, width).
-
-        Raises
-        ------
-        FrameUsageError
-            If not even one chip fits.
-        """
+        """Lay the grid on a frame of `shape` (height, width)."""
         rows, columns = shape[0] // chip_size.height, shape[1] // chip_size.width
         if rows < 1 or columns < 1:
             raise FrameUsageError(
@@ -82,13 +70,7 @@ class Grid:
         return self.rows * self.chip_size.height, self.columns * self.chip_size.width
 
     def check(self, row: int, column: int) -> None:
-        """Refuse a chip outside the grid.
-
-        Raises
-        ------
-        UsageError
-            If (row, column) is not on the grid.
-        """
+        """Refuse a chip outside the grid."""
         if not (0 <= row < self.rows and 0 <= column < self.columns):
             raise UsageError(
                 f"chip {row},{column} is outside the grid of {self.rows} rows x {self.columns} "

@@ -109,11 +109,6 @@ class FrameRecord:
         Of the weights that made the embeddings.
     device
         Where the encoder ran and in which precision, for example "cpu/bfloat16".
-
-    Raises
-    ------
-    ArchiveError
-        If the parts contradict each other.
     """
 
     frame: FrameRef

@@ -4,7 +4,7 @@ import getpass
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,19 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.colors import color_of
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support_checks import UNKNOWN as UNKNOWN
-from pychip_stream.domain.support_checks import check_classes, check_new
 from pychip_stream.errors import SupportUsageError
 
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
-    "#882255", "#44aa99",
-)  # fmt: skip
-"""Colour-blind-safe class colours (Okabe & Ito 2008, then Tol's muted scheme)."""
-
-UNKNOWN_COLOR = "#7f7f7f"
+UNKNOWN = "unknown"
+"""Name of the class of chips that are too far from every prototype."""
+MAX_CLASSES = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +151,7 @@ class SupportSet:
     reference: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_classes(self.names, {chip.label for chip in self.chips})
+        _check_classes(self.names, {chip.label for chip in self.chips})
         expected = (
             self.chip_size.height + 2 * self.margin[0],
             self.chip_size.width + 2 * self.margin[1],
@@ -242,19 +237,59 @@ class SupportSet:
         )
 
     def checked(self) -> "SupportSet":
-        """Return the set if it may be used from now on; older ones that may not still load.
-
-        Raises
-        ------
-        SupportUsageError
-            If a class could be mistaken for unknown, or a chip is shown as two classes.
-        """
-        check_new(self.names, self.chips)
+        """Return the set if it may be used from now on; older ones that may not still load."""
+        for name in self.names:
+            check_name(name)
+        seen: dict[object, str] = {}
+        for chip in self.chips:
+            s = chip.source
+            place = () if s.row is None else (s.path, s.index, s.row, s.column)
+            label = seen.setdefault((place, chip.pixels.tobytes()), chip.label)
+            if label != chip.label:
+                where = f"{s.row},{s.column}" if place else s.path
+                raise SupportUsageError(
+                    f"chip {where} is an example of {label!r} and of {chip.label!r}; "
+                    "take it out of one of them"
+                )
         return self
 
     def with_embedding(self, embedding: SupportEmbedding) -> "SupportSet":
         """Return the same set as another encoder sees it."""
         return replace(self, embedding=embedding)
+
+
+def check_name(name: str) -> None:
+    """Refuse a class that people would take for unknown, in any case (SupportUsageError)."""
+    if name.strip().casefold() == UNKNOWN:
+        raise SupportUsageError(
+            f"class {name!r}: {UNKNOWN!r} is the name of rejected chips; choose another"
+        )
+
+
+def _check_classes(names: Sequence[str], labels: Set[str]) -> None:
+    """Refuse too few or too many classes, impossible names, and classes without chips."""
+    if len(names) < 2:
+        raise SupportUsageError(
+            f"a support set needs at least two classes, this one has {len(names)}"
+            + (f" ({names[0]!r})" if names else "")
+            + "; add examples of a second feature"
+        )
+    if len(names) > MAX_CLASSES:
+        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
+    for name in names:
+        if not name.strip() or not name.isprintable():
+            raise SupportUsageError(f"class name {name!r} is empty or not printable")
+        if name == UNKNOWN:
+            raise SupportUsageError(f"{UNKNOWN!r} is the name of rejected chips; choose another")
+    doubled = [name for name, n in Counter(names).items() if n > 1]
+    if doubled:
+        raise SupportUsageError(f"two classes are called {doubled[0]!r}; rename or merge them")
+    empty = [name for name in names if name not in labels]
+    if empty:
+        raise SupportUsageError(f"class {empty[0]!r} has no chip; pick 2-10 examples or remove it")
+    stray = labels - set(names)
+    if stray:
+        raise SupportUsageError(f"chips of an undeclared class {sorted(stray)[0]!r}")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -293,13 +328,6 @@ def compose(
         None: the percentiles of the first frame that a chip is cut from.
     shown
         Tells what is usual where no chip is cut from a frame.
-
-    Raises
-    ------
-    UsageError
-        If a place lies outside its frame's grid.
-    SupportError
-        If the set is impossible.
     """
     frames = [c.frame for c in choices if c.chip is None and c.frame is not None]
     if normalization is None and frames:
@@ -353,7 +381,7 @@ def _with_margin(
         have = (pixels.shape[axis] - edge) // 2
         if have > wanted:
             pixels = np.take(pixels, range(have - wanted, have + edge + wanted), axis=axis)
-        elif have < wanted:
+        else:
             pad = [(0, 0), (0, 0)]
             pad[axis] = (wanted - have, wanted - have)
             pixels = np.pad(pixels, pad, mode="symmetric")
@@ -365,10 +393,7 @@ def make_classes(
 ) -> tuple[SupportClass, ...]:
     """Give each name its colour, from `colors` or the palette."""
     colors = colors or {}
-    return tuple(
-        SupportClass(name, colors.get(name, PALETTE[i % len(PALETTE)]))
-        for i, name in enumerate(names)
-    )
+    return tuple(SupportClass(name, colors.get(name, color_of(i))) for i, name in enumerate(names))
 
 
 def _content_hash(support: SupportSet) -> str:

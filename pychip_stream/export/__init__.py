@@ -2,6 +2,8 @@
 
 A new kind is an `ExportKind` in a module here, listed below, or an entry point of the group
 `pychip_stream.exports` in another package; the command line and the page offer what is listed.
+They raise `ArchiveError` where there is nothing to show, the run cannot be read, or a file cannot
+be written.
 """
 
 from pychip_stream.export import curves, film, pictures, tables

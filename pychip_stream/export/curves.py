@@ -35,13 +35,7 @@ def curve_of(run: Run) -> Curve:
 
 
 def export_svg(run: Run, path: str | Path) -> None:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
-
-    Raises
-    ------
-    ArchiveError
-        If no frame was classified, the run cannot be read, or the file cannot be written.
-    """
+    """Draw the fractions over time with their bands, and the newest frame as bars."""
     if run.count == 0:
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
     figure = curves(curve_of(run))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -60,17 +62,11 @@ def export_mp4(
     Returns
     -------
     Number of pictures.
-
-    Raises
-    ------
-    ArchiveError
-        If there is nothing to show, the run cannot be read, or the file cannot be written.
     """
-    chosen = chosen_frames(run, max_frames)
-    film = _Film(run, read_pixels, _MP4_EDGE)
+    film = _Film(run, read_pixels, _MP4_EDGE, max_frames, progress)
     with writing(Path(path)) as temporary:
-        _encode(temporary, film.pictures(chosen, progress), fps)
-    return len(chosen)
+        _encode(temporary, film.pictures(), fps)
+    return len(film.chosen)
 
 
 def export_gif(
@@ -83,11 +79,10 @@ def export_gif(
     progress: Progress = no_progress,
 ) -> int:
     """Write the same film as an endless gif, smaller; see `export_mp4`."""
-    chosen = chosen_frames(run, max_frames)
-    film = _Film(run, read_pixels, _GIF_EDGE)
+    film = _Film(run, read_pixels, _GIF_EDGE, max_frames, progress)
     pictures = (
         Image.fromarray(p).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-        for p in film.pictures(chosen, progress)
+        for p in film.pictures()
     )
     with writing(Path(path)) as temporary:
         first = next(pictures)
@@ -97,17 +92,11 @@ def export_gif(
             temporary, format="GIF", save_all=True, append_images=pictures, duration=duration,
             loop=0,
         )  # fmt: skip
-    return len(chosen)
+    return len(film.chosen)
 
 
 def chosen_frames(run: Run, limit: int) -> list[int]:
-    """Pick evenly spaced frames that the scoring covers, the first and the last among them.
-
-    Raises
-    ------
-    ArchiveError
-        If it covers none.
-    """
+    """Pick evenly spaced frames that the scoring covers, the first and the last among them."""
     covered = run.covered
     if not len(covered):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
@@ -119,17 +108,21 @@ def chosen_frames(run: Run, limit: int) -> list[int]:
 class _Film:
     """Pictures of one size: frame and scale bar on the left, the curve so far on the right."""
 
-    def __init__(self, run: Run, read_pixels: PixelReader, edge: int) -> None:
+    def __init__(
+        self, run: Run, read_pixels: PixelReader, edge: int, most: int, progress: Progress
+    ) -> None:
+        self.chosen = chosen_frames(run, most)
+        self._progress = progress
         self._run = run
         self._studio = Studio(run, read_pixels)
         self._edge = edge
         self._time = run.fractions["time_s"].to_numpy(float)
 
-    def pictures(self, chosen: list[int], progress: Progress) -> Iterator[Rgb]:
+    def pictures(self) -> Iterator[Rgb]:
         """(H, W, 3) uint8 each, with even H and W."""
         box: tuple[int, int] | None = None
         panel: Panel | None = None
-        for done, number in enumerate(chosen):
+        for done, number in enumerate(self.chosen):
             left = self._left(number, box)
             if panel is None:
                 box = (left.width, left.height)
@@ -137,7 +130,7 @@ class _Film:
             curve = _until(panel, self._time[number])
             gap = np.full((left.height, _GAP, 3), 255, np.uint8)
             yield _even(np.hstack([np.asarray(left), gap, curve]))
-            progress(done + 1, len(chosen))
+            self._progress(done + 1, len(self.chosen))
 
     def _left(self, number: int, box: tuple[int, int] | None) -> Image.Image:
         """Frame with title and scale bar, fitted into a box of width and height."""
@@ -194,43 +187,24 @@ def _encode(path: Path, pictures: Iterator[Rgb], fps: float) -> None:
             stream.height, stream.width = first.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": "20", "preset": "veryfast"}
-            for picture in _chain(first, pictures):
+            for picture in chain([first], pictures):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     except av.FFmpegError as error:
         raise OSError(error.errno or 0, error.strerror or str(error)) from error
 
 
-def _chain(first: Rgb, rest: Iterator[Rgb]) -> Iterator[Rgb]:
-    yield first
-    yield from rest
-
-
-def _mp4(source: ExportSource, path: Path, progress: Progress) -> None:
-    export_mp4(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
-
-
-def _gif(source: ExportSource, path: Path, progress: Progress) -> None:
-    export_gif(source.run, path, source.read_pixels, progress=progress, **_chosen(source))
-
-
-def _chosen(source: ExportSource) -> dict[str, Any]:
+def _export(write: Callable[..., int], source: ExportSource, path: Path, told: Progress) -> None:
     options = {"fps": source.fps, "max_frames": source.max_frames}
-    return {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    write(source.run, path, source.read_pixels, progress=told, **chosen)
 
 
 MP4 = ExportKind(
-    "mp4", "overlay beside the curve", ".mp4", "video/mp4", _mp4,
+    "mp4", "overlay beside the curve", ".mp4", "video/mp4", partial(_export, export_mp4),
     label="mp4", pixels=True, film=True, strict=True,
 )  # fmt: skip
 GIF = ExportKind(
-    "gif",
-    "the same, smaller",
-    ".gif",
-    "image/gif",
-    _gif,
-    label="gif",
-    pixels=True,
-    film=True,
-    strict=True,
-)
+    "gif", "the same, smaller", ".gif", "image/gif", partial(_export, export_gif),
+    label="gif", pixels=True, film=True, strict=True,
+)  # fmt: skip

@@ -10,6 +10,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import UsageError
 from pychip_stream.export.pictures import letters
+from pychip_stream.formats.raster import own_mark
 
 _LEGIBLE_PX = 26
 """Edge of a chip on the picture that two digits and a look at the chip need."""
@@ -33,18 +34,13 @@ def save_numbered_grid(frame: Frame, chip_size: ChipSize, path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: is written as PNG; give it a name that ends in .png")
-    numbered_grid(frame, chip_size).save(path, "PNG")
+    numbered_grid(frame, chip_size).save(path, "PNG", pnginfo=own_mark())
 
 
 def numbered_grid(frame: Frame, chip_size: ChipSize) -> Image.Image:
     """Draw the grid over a frame, with the numbers of rows and columns on all four sides.
 
     Small chips are enlarged; where numbers would still touch, only every second, fifth, … stands.
-
-    Raises
-    ------
-    FrameError
-        If not even one chip fits.
     """
     grid = Grid.of(frame.pixels.shape, chip_size)
     smallest, longest = min(chip_size.width, chip_size.height), max(frame.pixels.shape)

@@ -27,6 +27,7 @@ from pychip_stream.export.kinds import (
     Progress,
     no_progress,
 )
+from pychip_stream.formats.raster import own_mark
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -288,13 +289,7 @@ class Studio:
         self._scales: dict[str, Normalization | None] = {}
 
     def view(self, number: int) -> View:
-        """Paint a frame.
-
-        Raises
-        ------
-        ArchiveError
-            If the scoring does not cover it or it cannot be read.
-        """
+        """Paint a frame."""
         labels = self._run.label_map(number)
         known = {name: values[number] for name, values in self._columns.items()}
         size = (int(known["chip_width"]), int(known["chip_height"]))
@@ -376,11 +371,6 @@ def export_png(
     Returns
     -------
     The files.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or a file cannot be written.
     """
     folder = Path(folder)
     chosen = run.covered.tolist() if frames is None else frames
@@ -393,7 +383,9 @@ def export_png(
             if picture is not None:
                 target = folder / f"{number:06d}_{name}.png"
                 with writing(target) as temporary:
-                    with_legend(picture, legend).save(temporary, format="PNG", compress_level=1)
+                    with_legend(picture, legend).save(
+                        temporary, format="PNG", compress_level=1, pnginfo=own_mark()
+                    )
                 written.append(target)
         progress(done + 1, len(chosen))
     return written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import find
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.export.kinds import ExportKind, Progress, no_progress
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NUMBERED = ("frame", "time_s")
 """What a table of frames has beside its columns in the archive."""
+_OF_CHIPS = ("frame", "row", "column", "label", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -33,46 +34,30 @@ def export_csv(run: Run, path: str | Path) -> None:
 
     Fractions come as NAME, NAME_low, NAME_high for each class and unknown; empty where
     unknown. Texts that a spreadsheet would run as a formula get an apostrophe before them.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or the file cannot be written.
     """
-    table = run.fractions
-    with _writing(Path(path)) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([harmless(str(name)) for name in table.columns])
-        for row in table.itertuples(index=False, name=None):
-            frame, index, name, seconds, *values = row
-            writer.writerow(
-                [frame, index, harmless(name), _number(seconds, 6), *(_number(v) for v in values)]
-            )
+    _write_frames(path, run.fractions, _number)
 
 
 def export_quantities(run: Run, path: str | Path) -> None:
     """Write a row per classified frame: frame, index, path, time_s, then every quantity.
 
-    Quantities stand under their names, those included whose plug-ins are not here any more;
-    empty where not measured.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or the file cannot be written.
+    Quantities stand under their names (CLASS.NAME those of classes), those included whose
+    plug-ins are not here any more; empty where not measured.
     """
     from pychip_stream.archive import layout
 
     frames = run.frames
-    names = [n for n in frames.columns if n in OF_FRAMES or n not in (*layout.ALL, *_NUMBERED)]
+    names = [n for n in frames.columns if find(n) or n not in (*layout.ALL, *_NUMBERED)]
     table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
-    with _writing(Path(path)) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.columns)
+    _write_frames(path, table, _quantity)
+
+
+def _write_frames(path: str | Path, table: pd.DataFrame, tell: Callable[[float], str]) -> None:
+    """Write a table whose first columns are frame, index, path and time_s."""
+    with _writing(path) as (_, writer):
+        writer.writerow([harmless(str(name)) for name in table.columns])
         for frame, index, name, seconds, *values in table.itertuples(index=False, name=None):
-            writer.writerow(
-                [frame, index, harmless(name), _number(seconds, 6), *map(_quantity, values)]
-            )
+            writer.writerow([frame, index, harmless(name), _number(seconds, 6), *map(tell, values)])
 
 
 def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
@@ -82,23 +67,9 @@ def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progres
     ----------
     progress
         Called with the number of frames done and their total.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or the file cannot be written.
     """
-    names = [harmless(name) for name in (*run.names, UNKNOWN)]
-    with _writing(Path(path)) as file:
-        header = ["frame", "row", "column", "label", "confidence"]
-        csv.writer(file, lineterminator="\n").writerow(
-            [*header, *(f"p_{name}" for name in run.names)]
-        )
-        for numbers, results in run.result_blocks(("probabilities",)):
-            _chip_rows(numbers, results, names).to_csv(
-                file, header=False, index=False, float_format="%.5g", lineterminator="\n"
-            )
-            progress(int(numbers[-1]) + 1, run.count)
+    header = [*_OF_CHIPS, *(f"p_{name}" for name in run.names)]
+    _write_chips(run, path, header, lambda rows: rows, progress)
 
 
 def export_pychip_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
@@ -107,25 +78,36 @@ def export_pychip_csv(run: Run, path: str | Path, progress: Progress = no_progre
     The first column, without a name, is the chip: PATH/cropX_COLUMN_Y_ROW.jpg with numbers from
     0, where PATH is that of the frame (and its index where the file holds several); then comes
     the probability of every class, and last the prediction, which may be unknown.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or the file cannot be written.
     """
-    names = [harmless(name) for name in (*run.names, UNKNOWN)]
     where = _frame_names(run)
-    with _writing(Path(path)) as file:
-        header = ["", *names[:-1], "prediction"]
-        csv.writer(file, lineterminator="\n").writerow(header)
+
+    def as_pychip(rows: pd.DataFrame) -> pd.DataFrame:
+        place = "cropX_" + rows["column"].astype(str) + "_Y_" + rows["row"].astype(str)
+        chip = where[rows["frame"].to_numpy()] + ("/" + place + ".jpg").to_numpy(object)
+        table = rows.drop(columns=list(_OF_CHIPS))
+        table.insert(0, "chip", chip)
+        table["prediction"] = rows["label"]
+        return table
+
+    header = ["", *map(harmless, run.names), "prediction"]
+    _write_chips(run, path, header, as_pychip, progress)
+
+
+def _write_chips(
+    run: Run,
+    path: str | Path,
+    header: list[str],
+    arrange: Callable[[pd.DataFrame], pd.DataFrame],
+    progress: Progress,
+) -> None:
+    """Write a row per chip, block by block; `arrange` makes its columns of those of a chip."""
+    names = [harmless(name) for name in (*run.names, UNKNOWN)]
+    with _writing(path) as (file, writer):
+        writer.writerow(header)
         for numbers, results in run.result_blocks(("probabilities",)):
-            rows = _chip_rows(numbers, results, names)
-            place = "cropX_" + rows["column"].astype(str) + "_Y_" + rows["row"].astype(str)
-            chip = where[rows["frame"].to_numpy()] + ("/" + place + ".jpg").to_numpy(object)
-            table = rows.drop(columns=["frame", "row", "column", "label", "confidence"])
-            table.insert(0, "chip", chip)
-            table["prediction"] = rows["label"]
-            table.to_csv(file, header=False, index=False, float_format="%.5g", lineterminator="\n")
+            arrange(_chip_rows(numbers, results, names)).to_csv(
+                file, header=False, index=False, float_format="%.5g", lineterminator="\n"
+            )
             progress(int(numbers[-1]) + 1, run.count)
 
 
@@ -175,13 +157,13 @@ def _quantity(value: float) -> str:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that gets its name only once it is whole."""
+def _writing(path: str | Path) -> Iterator[tuple[TextIO, Any]]:
+    """Open a csv file, and what writes its rows; it gets its name only once it is whole."""
     with (
-        writing(path) as temporary,
+        writing(Path(path)) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        yield file
+        yield file, csv.writer(file, lineterminator="\n")
 
 
 COLUMNS = (
@@ -198,7 +180,7 @@ def summarise(run: Run) -> list[dict[str, object]]:
     intervals of it: "series" for frames of one field in time (block bootstrap), "fields" for
     frames that are independent fields of a specimen (ASTM E562). None where no frame has it.
     """
-    from pychip_stream.model.averages import field_interval, series_interval
+    from pychip_stream.model.intervals import field_interval, series_interval
 
     out: list[dict[str, object]] = []
     for name, curve in zip((*run.names, UNKNOWN), run.intervals[..., 0].T, strict=True):
@@ -215,15 +197,8 @@ def summarise(run: Run) -> list[dict[str, object]]:
 
 
 def write_summary(run: Run, path: str | Path) -> None:
-    """Write the summary as csv, a row per class.
-
-    Raises
-    ------
-    ArchiveError
-        If the run cannot be read or the file cannot be written.
-    """
-    with _writing(Path(path)) as file:
-        writer = csv.writer(file, lineterminator="\n")
+    """Write the summary as csv, a row per class."""
+    with _writing(path) as (_, writer):
         writer.writerow(COLUMNS)
         for entry in summarise(run):
             bounds: list[object] = []

@@ -16,7 +16,7 @@ import zmq
 
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
@@ -101,9 +101,7 @@ class RunHealth:
         self._last: Live | None = None
         self._arrivals: deque[float] = deque(maxlen=_GAPS)
         self._archived: deque[tuple[float, float]] = deque(maxlen=600)
-        self._measured: dict[str, deque[float]] = {
-            q.name: deque(maxlen=q.smoothed) for q in OF_FRAMES
-        }
+        self._measured: dict[str, deque[float]] = {}
 
     def take(self, received: Received) -> bool:
         """Take in one message of the hub; whether it was new. Never raises.
@@ -159,8 +157,13 @@ class RunHealth:
             names = (*live.names, UNKNOWN)
             self.fractions = {n: float(v) for n, v in zip(names, values, strict=False)}
             for name, value in live.measured.items():
-                if name in self._measured and np.isfinite(value):
-                    self._measured[name].append(value)
+                quantity = find(name)
+                if quantity is not None and np.isfinite(value):
+                    newest = self._measured.setdefault(name, deque(maxlen=quantity.smoothed))
+                    newest.append(value)
+            for name in self._measured.keys() - live.measured.keys():
+                if split(name)[1]:  # of a class that there is no more
+                    del self._measured[name]
         return True
 
     def counters(self, instance: str) -> Mapping[str, float]:
@@ -273,7 +276,7 @@ class RunHealth:
     def values(self) -> dict[tuple[str, str], float]:
         """Everything that alert rules can watch."""
         found = {
-            **{(name, ""): value for name, value in self.measured.items()},
+            **{split(name): value for name, value in self.measured.items()},
             ("silence", ""): self.silence_s,
             ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.instances)),
         }

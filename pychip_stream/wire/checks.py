@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.frames import FrameRef, check_inside
-from pychip_stream.domain.support_checks import MAX_CLASSES, UNKNOWN
+from pychip_stream.domain.support import MAX_CLASSES, UNKNOWN
 from pychip_stream.errors import FrameError, WireError
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import (

@@ -101,10 +101,14 @@ class Job(Message, frozen=True, kw_only=True):
 
 
 class Release(Message, frozen=True, kw_only=True):
-    """Worker → watcher: I give this frame back (it changed, or is not whole after all)."""
+    """Worker → watcher: I give this frame back (it changed, or is not whole after all).
+
+    `lost`: the process that read it hung, crashed or swelled, which counts as an attempt.
+    """
 
     lease: Lease
     reason: Text
+    lost: bool = False
 
 
 class ArchiverBeat(Message, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pychip_stream.archive.blocks import pack
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.chips import ChipSize
@@ -11,6 +12,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import (
+    UNKNOWN,
     ChipSource,
     SupportChip,
     SupportEmbedding,
@@ -70,6 +72,11 @@ def result(number, names=NAMES, grid=GRID, version="0" * 32):
         np.stack([shares, np.maximum(shares - 0.1, 0), np.minimum(shares + 0.1, 1)], axis=1),
         version,
     )
+
+
+def pieces(results):
+    """Results as `add_scoring` takes them."""
+    return [pack([one], [0], (*one.names, UNKNOWN)) for one in results]
 
 
 def record(number, *, embeddings=True, **changes):

@@ -6,7 +6,7 @@ import tifffile
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
-from tests.support.archive_samples import fill, record, result, support
+from tests.support.archive_samples import fill, pieces, record, result, support
 
 SHAPE = (50, 70)
 
@@ -43,4 +43,4 @@ def add_second_scoring(path, count):
     other = support(seed=9)
     results = [result(500 + n, version=other.version) for n in range(count)]
     sequence = np.arange(count)
-    return add_scoring(path, other, sequence, results, default=False)
+    return add_scoring(path, other, sequence, pieces(results), default=False)

@@ -10,7 +10,16 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
-from tests.support.archive_samples import DIM, ENCODER, failed, fill, record, result, support
+from tests.support.archive_samples import (
+    DIM,
+    ENCODER,
+    failed,
+    fill,
+    pieces,
+    record,
+    result,
+    support,
+)
 from tests.support.failing_disks import Died, DyingDisk, QuickDisk
 
 FRAMES = 13
@@ -36,7 +45,7 @@ def work(folder, disk, acknowledged):
         acknowledged += writer.publish()
         run = open_run(folder / "run.h5")
         results = [result(100 + n, OTHER.names, version=OTHER.version) for n in range(run.count)]
-        add_scoring(folder / "run.h5", OTHER, run.sequence, results, disk=disk)
+        add_scoring(folder / "run.h5", OTHER, run.sequence, pieces(results), disk=disk)
         writer.close()
     finally:
         writer.release()  # the system takes the lock from a dead process

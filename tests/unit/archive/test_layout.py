@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
@@ -119,7 +120,7 @@ def test_a_small_file_cannot_claim_endless_text(run, name, monkeypatch):
         count = file[f"entry/{name}"].size
         del file[f"entry/{name}"]
         file[f"entry/{name}"] = np.array(["x" * 30_000] * count, h5py.string_dtype())
-    monkeypatch.setattr(hdf, "MAX_DATASET_BYTES", 50_000)
+    monkeypatch.setattr(foreign, "MAX_DATASET_BYTES", 50_000)
     refused(run, "impossible size")
 
 

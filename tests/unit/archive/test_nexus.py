@@ -10,7 +10,7 @@ from pychip_stream.archive.nexus import dataset_names
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.writer import RunWriter
-from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
+from tests.support.archive_samples import NAMES, fill, make_run, pieces, record, result, support
 from tests.support.failing_disks import QuickDisk
 
 COUNT = 7
@@ -33,7 +33,7 @@ def file(request, tmp_path, eager):
         return path
     other, run = support(NAMES, 5), open_run(path)
     results = [result(n, version=other.version) for n in range(COUNT)]
-    add_scoring(path, other, run.sequence, results, disk=QuickDisk())
+    add_scoring(path, other, run.sequence, pieces(results), disk=QuickDisk())
     return tmp_path / "run.scorings" / f"{other.version}.h5"
 
 

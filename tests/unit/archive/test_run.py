@@ -20,6 +20,7 @@ from tests.support.archive_samples import (
     failed,
     fill,
     make_run,
+    pieces,
     record,
     result,
     support,
@@ -197,7 +198,9 @@ class TestScorings:
 
     def add(self, run, other, **options):
         results = [result(100 + n, other.names, version=other.version) for n in range(run.count)]
-        return add_scoring(run.path, other, run.sequence, results, disk=QuickDisk(), **options)
+        return add_scoring(
+            run.path, other, run.sequence, pieces(results), disk=QuickDisk(), **options
+        )
 
     def test_a_run_holds_many_and_shows_one(self, run, other):
         name = self.add(run, other, provenance={"why": "better examples"})
@@ -238,7 +241,7 @@ class TestScorings:
 
     def test_frames_that_it_does_not_cover(self, run, other):
         results = [result(0, other.names, version=other.version)]
-        add_scoring(run.path, other, run.sequence[1:2], results, disk=QuickDisk())
+        add_scoring(run.path, other, run.sequence[1:2], pieces(results), disk=QuickDisk())
         partial = open_run(run.path)
         assert partial.covered.tolist() == [1]
         assert partial.fractions["beta"].isna().tolist() == [n != 1 for n in range(COUNT)]
@@ -254,7 +257,7 @@ class TestScorings:
         }
         for words, results in cases.items():
             with pytest.raises(ArchiveError, match=words):
-                add_scoring(run.path, other, run.sequence, results, disk=QuickDisk())
+                add_scoring(run.path, other, run.sequence, pieces(results), disk=QuickDisk())
         with pytest.raises(ArchiveError, match="no classified frames"):
             add_scoring(run.path, other, np.array([77]), good[:1], disk=QuickDisk())
         assert open_run(run.path).scorings == ("acquired",)
