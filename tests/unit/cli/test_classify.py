@@ -16,7 +16,8 @@ def batch(tmp_path):
     pixels[:32] //= 8
     Image.fromarray(pixels).save(tmp_path / "frame.png")
     made = call_here(
-        "support", "make", tmp_path / "frame.png", "--chip-size", "16", "--pick", "dark=0,0;0,1;1,2",
+        "support", "make", tmp_path / "frame.png", "--chip-size", "16",
+        "--pick", "dark=0,0;0,1;1,2",
         "--pick", "bright=2,0;3,1;3,3", "-o", tmp_path / "set.h5",
     )  # fmt: skip
     assert made.code == 0, made.err
