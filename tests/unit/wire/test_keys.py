@@ -205,8 +205,8 @@ def test_on_windows_the_authenticator_gets_a_loop_that_can_watch_sockets(folder,
 
 
 def walked_table():
-    """The roles of docs/security-wire.md: {role: (ports, [(message, service)])}."""
-    text = (ROOT / "docs" / "security-wire.md").read_text(encoding="utf-8")
+    """The roles of docs/security.md: {role: (ports, [(message, service)])}."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
     names = {kind.__name__.lower() for kind in get_args(messages.AnyMessage)}
     found = {}
