@@ -1,18 +1,12 @@
 """Configuration: what people edit, checked at once and with every problem named."""
 
+import contextlib
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pychip_stream.domain import quantities
 from pychip_stream.errors import ConfigError
@@ -140,17 +134,11 @@ class AlertRule(Section):
         """Write a value with its unit."""
         return quantities.tell(self.quantity, value)
 
-    @field_validator("actions")
-    @classmethod
-    def _known(cls, actions: tuple[str, ...]) -> tuple[str, ...]:
-        for name in actions:
-            if name not in TELLING and name not in FURTHER_ACTIONS:
-                known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
-                raise ValueError(f"there is no action {name!r}; choose among {known}")
-        return actions
-
     @model_validator(mode="after")
     def _fit_their_actions(self) -> Self:
+        for name in set(self.actions) - {*TELLING, *FURTHER_ACTIONS.names}:
+            known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
+            raise ValueError(f"there is no action {name!r}; choose among {known}")
         strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
         if strange:
             raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
@@ -163,10 +151,9 @@ class AlertRule(Section):
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
-        if self.quantity not in quantities.watched():
-            raise ValueError(
-                f"quantity {self.quantity!r}: choose {', '.join(quantities.watched())}"
-            )
+        watched = quantities.watched()
+        if self.quantity not in watched:
+            raise ValueError(f"quantity {self.quantity!r}: choose {', '.join(watched)}")
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
         if quantities.needs_class(self.quantity) != (self.class_ is not None):
@@ -209,12 +196,9 @@ class AlertConfig(Section):
 
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 PortName = Literal["tasks", "results", "requests", "events"]

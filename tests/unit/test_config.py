@@ -73,7 +73,7 @@ RULE = {"name": "r", "quantity": "unknown", "above": 0.1}
         ({"rules": [RULE, RULE]}, "same name"),
         ({"rules": [RULE | {"below": 0.1}]}, "either above or below"),
         ({"rules": [RULE | {"quantity": "fraction"}]}, "needs a class"),
-        ({"rules": [RULE | {"class": "a"}]}, "take none"),
+        ({"rules": [RULE | {"class": "a"}]}, "takes no class"),
         ({"rules": [RULE | {"clear": 0.2}]}, "wrong side"),
         ({"rules": [RULE | {"quantity": "spam"}]}, "quantity"),
     ],
