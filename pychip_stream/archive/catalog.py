@@ -73,11 +73,9 @@ class Selection:
         """
         sequences, numbers, rows = [], [], []
         for number, source in enumerate(sources):
-            kept = np.ones(len(source), bool)
+            kept = ~source.unread
             if keep is not None and keep[number] is not None:
                 kept &= keep[number]
-            if len(source.damaged):
-                kept &= ~source.damaged
             counting = np.flatnonzero(kept)
             sequences.append(source.sequence[counting])
             numbers.append(np.full(len(counting), number))
@@ -198,6 +196,14 @@ class _VanishedError(Exception):
     """A file that was listed is gone: the archiver merged it meanwhile."""
 
 
+def advised(path: Path, error: UnusableFileError) -> str:
+    """Tell that a file is damaged, and what can be done."""
+    text = f"{path}: {error}"
+    if str(error).startswith("is damaged"):
+        text += "; `pychip-stream verify RUN --repair` keeps what is whole"
+    return text
+
+
 class FileCatalog:
     """Files of a run, read again only where they changed."""
 
@@ -216,7 +222,7 @@ class FileCatalog:
             except FileNotFoundError:
                 self.refresh()
             except UnusableFileError as error:
-                raise ArchiveError(f"{where}: {error}") from error
+                raise ArchiveError(advised(error.path or where, error)) from error
             except OSError as error:
                 raise ArchiveError(
                     f"{error.filename or where}: cannot be read ({reason(error)})"
@@ -273,7 +279,7 @@ class FileCatalog:
         except ForeignFileError as error:
             raise ArchiveUsageError(f"{path}: {error}") from error
         except UnusableFileError as error:
-            raise ArchiveError(f"{path}: {error}") from error
+            raise ArchiveError(advised(path, error)) from error
 
     def _read_segment(self, path: Path, kinds: tuple[str, ...] = KINDS) -> Part | None:
         if path in self.damaged:

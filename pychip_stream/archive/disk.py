@@ -116,10 +116,12 @@ class Disk:
             return False
         return True
 
-    def save(self, path: Path, data: bytes | memoryview) -> None:
-        """Write a file whole, replacing an older one in one step."""
+    def save(self, path: Path, data: bytes | memoryview, *, private: bool = False) -> None:
+        """Write a file whole, replacing an older one in one step; `private`: for its owner."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.atomic(path) as temporary:
+            if private:
+                temporary.touch(0o600)
             self.write(temporary, data)
 
 

@@ -241,6 +241,8 @@ class Part:
         Scoring to show, where the file says so.
     lost
         Sequence numbers of frames in the file that do not count, since they are damaged.
+    blank
+        Columns of the frame table that are damaged: their values count as not known.
     """
 
     path: Path
@@ -253,6 +255,7 @@ class Part:
     supports: tuple[str, ...] = ()
     default: str = ""
     lost: Array = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    blank: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[Rows, ...]:
@@ -290,7 +293,7 @@ def read_full_table(part: Part, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(part.path) as file:
         frames = foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}")
-        table = layout.read_table(frames, names)
+        table = layout.read_table(frames, names, part.blank)
     if not len(part.lost):
         return table
     return layout.take(table, ~np.isin(table["sequence"], part.lost))

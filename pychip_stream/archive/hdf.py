@@ -32,7 +32,7 @@ _LIBVER = ("earliest", "v110")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-_DAMAGE = (
+DAMAGE = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -86,11 +86,14 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise _explained(error, path) from error
     try:
         yield file
-    except _DAMAGE as error:
-        raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+    except UnusableFileError as error:
+        error.path = error.path or path
+        raise
+    except DAMAGE as error:
+        raise UnusableFileError(f"is damaged ({one_line(error)})", path) from error
     except (MemoryError, OSError) as error:
         if (trouble := system_trouble(error, path)) is None:
-            raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+            raise UnusableFileError(f"is damaged ({one_line(error)})", path) from error
         raise trouble from error
     finally:
         foreign.forget(file)
@@ -118,7 +121,7 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
         yield file
     except MemoryError as error:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
-    except (*_DAMAGE, OSError) as error:
+    except (*DAMAGE, OSError) as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     finally:
         foreign.forget(file)

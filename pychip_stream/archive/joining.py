@@ -33,8 +33,8 @@ from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
-from pychip_stream.archive.support_sets import GROUP
-from pychip_stream.errors import ArchiveError
+from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.errors import ArchiveError, PychipError
 
 _PIECE_BYTES = 48 << 20
 _SPARE_BYTES = 8 << 20
@@ -151,6 +151,8 @@ def _write_embeddings(
     group = hdf.collection(entry, layout.EMBEDDINGS)
     for number, encoder in enumerate(catalog.encoders()):
         selection, _ = catalog.embeddings(encoder, sequence)
+        if not len(selection):
+            continue
         _write_rows(group.create_group(f"encoder_{number}"), selection, (), written)
 
 
@@ -172,7 +174,13 @@ def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, P
 
 
 def _copy(source: h5py.Group, target: h5py.Group, name: str) -> None:
+    """Copy a support set as it is; one that is damaged is left out."""
     foreign.check_whole(source)
+    try:
+        read_support(source)
+    except (UnusableFileError, PychipError, OSError, *hdf.DAMAGE) as error:
+        logger.error("support set %s: %s; the run is kept without it", name[:8], error)
+        return
     source.file.copy(source, target, name)
 
 
@@ -264,7 +272,7 @@ def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
     """Segments that a wider file or the merged archive stands for."""
     base = next((p for p in catalog.parts if p.kind == "run"), None)
     spans = places.spans()
-    chosen = covering(spans, base.header.last if base else 0)
+    chosen = covering(spans, 0 if base is None else base.header.last)
     used = {p.path for p in catalog.parts}
     if any(places.segment(span) not in used for span in chosen):
         return []  # something cannot be read; then nothing goes
@@ -330,7 +338,7 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     added = bool(sidelong) or alert_journal.has_journal(places)
     hurt = any(len(rows.damaged) for part in catalog.parts for rows in part.groups)
     if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
-        _write_merged(places, catalog, default, disk)
+        write_merged(places, catalog, default, disk)
         alert_journal.remove_journal(places, disk)
     for span in places.spans():
         disk.remove(places.segment(span))
@@ -414,7 +422,9 @@ def checked(files: FileCatalog, disk: Disk, *, redo: bool = True) -> Catalog:
     return files.refresh()
 
 
-def set_aside(files: FileCatalog, disk: Disk) -> bool:
+def set_aside(
+    files: FileCatalog, disk: Disk, fate: str = "its frames will be analysed again"
+) -> bool:
     """Rename damaged segments; their frames are to be done again.
 
     Returns
@@ -433,16 +443,19 @@ def set_aside(files: FileCatalog, disk: Disk) -> bool:
         why = files.damaged.pop(path)
         if is_whole(path):
             raise ArchiveError(f"{path}: cannot be read now ({why}); look after the disk")
-        put_aside(path, why, "its frames will be analysed again", disk)
+        put_aside(path, why, fate, disk)
     return bool(damaged)
 
 
-def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk) -> None:
+def write_merged(
+    places: RunPlaces, catalog: Catalog, default: str, disk: Disk, *, aside: bool = False
+) -> None:
+    """Write the archive anew; the old one gets another name where it (`aside`) is damaged."""
     supports = {version: places.support(version) for version in places.support_versions()}
     with disk.atomic(places.closed) as temporary:
         merge(catalog, temporary, supports, default)
         alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))
         base = next((p for p in catalog.parts if p.kind == "run"), None)
-        if base is not None and any(len(rows.damaged) for rows in base.groups):
+        if base is not None and (aside or any(len(rows.damaged) for rows in base.groups)):
             kept = keep_beside(base.path, disk)
             logger.error("%s: what was damaged of it is kept as %s", base.path, kept.name)

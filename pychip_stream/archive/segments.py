@@ -151,7 +151,8 @@ def block_of_parts(catalog: Catalog) -> Block:
     if not present.all():
         raise UnusableFileError("lacks results of some of its frames")
     results = selection.read(names) if len(selection) else None
-    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
+    found = [catalog.embeddings(encoder, good)[0] for encoder in catalog.encoders()]
+    embeddings = [one.read() for one in found if len(one)]
     return Block(layout.take(table, order), results, tuple(embeddings))
 
 

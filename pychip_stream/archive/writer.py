@@ -214,8 +214,9 @@ class RunWriter:
             return False
         if not self._known.take(record):
             return False
-        if (record := self.fit(record)).reason:
-            logger.warning("%s: %s", record.frame, record.reason)
+        if (fitting := self.fit(record)) is not record:
+            logger.warning("%s: %s", record.frame, fitting.reason)
+        record = fitting
         if record.result is not None:
             self._class_names = registry(self._class_names, [record.result])
         if not self._pending:
@@ -293,7 +294,8 @@ class RunWriter:
             If that fails; everything acknowledged stays on disk in the segments, and `close`
             can be tried again.
         """
-        self.publish()
+        while self._pending:
+            self.publish()
         self.look()
         try:
             find_supports(self._places, self._files, self._spare_support, self._disk)
@@ -408,9 +410,10 @@ class RunWriter:
         self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> _Batch:
-        count = stackable([r.result.label_map.shape for r in self._pending if r.result])
-        good = [n for n, r in enumerate(self._pending) if r.result][:count]
-        end = good[-1] + 1 if good and count < len(self._pending) else len(self._pending)
+        good = [n for n, r in enumerate(self._pending) if r.result is not None]
+        grids = [r.result.label_map.shape for r in self._pending if r.result is not None]
+        count = stackable(grids) if grids else 0
+        end = good[count] if count < len(good) else len(self._pending)
         try:
             batch = self._built(self._pending[:end])
         except MemoryError:

@@ -74,7 +74,8 @@ def claim(config: Config, say: Say) -> tuple[RunLock, Config]:
         lock = RunLock(folder / f"{name}@{_share(config) or 'run'}.lock")
         try:
             config = ports.choose_ports(_with_free_ports(config, say))
-            Disk().save(resolved_path(config), configuration.dump(config).encode())
+            data = configuration.dump(config).encode()
+            Disk().save(resolved_path(config), data, private=bool(config.alerts.webhooks))
         except BaseException:
             lock.release()
             raise
