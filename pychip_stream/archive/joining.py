@@ -43,7 +43,13 @@ _CLASSES = ("class_names", "class_colors")
 logger = logging.getLogger(__name__)
 
 
-def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default: str) -> Header:
+def merge(
+    catalog: Catalog,
+    target: Path,
+    supports: Mapping[str, Path],
+    default: str,
+    alerts: Sequence[alert_journal.AlertRow] = (),
+) -> Header:
     """Write everything that a run holds into one new file and check it.
 
     Parameters
@@ -70,7 +76,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     replaced = table["sequence"][old[table["status"][old] == b"ok"]]
     ordered = layout.take(table, np.concatenate([catalog.order, old]))
     written = Checksums()
-    with hdf.new_file(target) as file:
+    with hdf.new_file(target, written) as file:
         entry = start_file(file, "run", header)
         nexus.describe_entry(entry, table["time"][catalog.classified])
         frames = entry.create_group(layout.FRAMES)
@@ -83,6 +89,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
             group = entry.create_group(layout.SUPERSEDED)
             _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
+        alert_journal.merge_alerts(entry, alerts)
         file.flush()
     _verify(target, ordered, written)
     return header
@@ -453,8 +460,7 @@ def write_merged(
     """Write the archive anew; the old one gets another name where it (`aside`) is damaged."""
     supports = {version: places.support(version) for version in places.support_versions()}
     with disk.atomic(places.closed) as temporary:
-        merge(catalog, temporary, supports, default)
-        alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))
+        merge(catalog, temporary, supports, default, alert_journal.read_alerts(places))
         base = next((p for p in catalog.parts if p.kind == "run"), None)
         if base is not None and (aside or any(len(rows.damaged) for rows in base.groups)):
             kept = keep_beside(base.path, disk)

@@ -302,7 +302,10 @@ class RunWriter:
             merge_run(self._places, self._files, self._disk)
             self._count_lost()
         except OSError as error:
-            raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+            raise ArchiveError(
+                f"{self.path}: cannot be merged ({reason(error)}); its frames are safe in "
+                f"{self._places.segments.name}, mend that and start and stop the run again"
+            ) from error
         except UnusableFileError as error:
             raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
         self.release()
