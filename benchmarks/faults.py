@@ -1,18 +1,180 @@
-"""Kill the services of a run at random moments while frames arrive, and count what is lost.
+"""Do to a run what may happen to it, in the long form, and say what became of its promises.
 
-`python -m benchmarks.faults --kills 2000` takes about two hours on two cores. Every service is
-killed about as often; the supervisor, with everything under it, once in a hundred kills.
+`python -m benchmarks.faults --list` tells what there is, `python -m benchmarks.faults NAME …` does
+some of it, without a name everything. Each experiment starts a run of its own on this machine,
+feeds it, disturbs it, and then wants every frame in the archive, once and with the labels that an
+undisturbed frame of its kind has. `kills` takes about two hours with 2,000 of them.
+
+Another experiment is a generator here with `@experiment(...)`: it gets the `Rig`, disturbs the run
+up to its `yield` and ends that after it; meanwhile frames are written and timed.
 """
 
 import argparse
+import contextlib
+import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.support import chaos
+import numpy as np
+import psutil
+import zmq
+
+from benchmarks.rig import EXPERIMENTS, HEADINGS, SERVICES, Rig, Row, experiment, perform
+from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.messages import Job, Ready
+from tests.support import chaos, hostile
 from tests.support.stack import Stack
+
+# ---------------------------------------------------------------- peers
+
+
+@experiment("greedy-worker", "frames go on, and come back from it", seconds=30)
+def greedy_worker(rig: Rig) -> Iterator[None]:
+    """Ask for a million frames, say that none has come, never answer, go on asking."""
+    yield from _greedy(rig, holds=False)
+
+
+@experiment("hoarding-worker", "frames go on, and come back from it", seconds=30)
+def hoarding_worker(rig: Rig) -> Iterator[None]:
+    """Ask for a million frames, hold on to all that come, never answer, go on asking."""
+    yield from _greedy(rig, holds=True)
+
+
+def _greedy(rig: Rig, *, holds: bool) -> Iterator[None]:
+    stop, had = threading.Event(), list[int]()
+
+    def ask() -> None:
+        with Endpoints(rig.run.resolved.wire) as endpoints:
+            channel = endpoints.reach("tasks", zmq.DEALER, 1000, identity="greedy")
+            while not stop.wait(0.1):
+                had.extend(
+                    received.packet.message.lease
+                    for received in channel.drain(1000)
+                    if isinstance(received.packet.message, Job)
+                )
+                held = tuple(had) if holds else ()
+                channel.send(Ready(worker="greedy/1", credit=1_000_000, held=held))
+
+    with _thread(ask, stop):
+        while not had:  # more than the honest one can carry
+            rig.plant.write(20)
+            rig.run.monitor.listen(0.2)
+        yield
+        rig.recover()
+
+
+@experiment("deaf-subscriber", "the hub drops for them and grows by little", seconds=40)
+def deaf_subscriber(rig: Rig) -> Iterator[None]:
+    """Twenty subscribe to everything and read nothing."""
+    context = zmq.Context()
+    for _ in range(20):
+        peer = context.socket(zmq.SUB)
+        peer.setsockopt(zmq.RCVHWM, 1)
+        peer.setsockopt(zmq.RCVBUF, 4096)
+        peer.setsockopt(zmq.SUBSCRIBE, b"")
+        peer.connect(rig.run.resolved.wire.endpoint("events"))
+    yield
+    context.destroy(linger=0)
+
+
+@experiment("connections", "frames go on; the handles come back", seconds=30, handles=1100)
+def connections(rig: Rig) -> Iterator[None]:
+    """Open a thousand connections, a quarter to each port, half of them speaking ZeroMQ."""
+    wire, peers = rig.run.resolved.wire, []
+    context = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, 2000)
+    for port in ("tasks", "results", "requests", "events"):
+        address = wire.host_of(port), getattr(wire, port)
+        for _ in range(125):
+            peers.append(hostile.socket.create_connection(address, 5.0))
+            peer = context.socket(zmq.SUB if port == "events" else zmq.DEALER)
+            peer.connect(wire.endpoint(port))
+    yield
+    for one in peers:
+        one.close()
+    context.destroy(linger=0)
+    services = [rig.run.service(f"services.{name}") for name in ("hub", "watcher", "archiver")]
+    first = [rig.meter._first[one.pid][1] for one in services]
+    rig.run.listen_for(
+        lambda: all(one.num_fds() <= n + 30 for one, n in zip(services, first, strict=True)),
+        "the handles have come back",
+    )
+
+
+# ---------------------------------------------------------------- frames
+
+
+@experiment("changing-sizes", "each is analysed or has its row; memory stays", seconds=30)
+def changing_sizes(rig: Rig) -> Iterator[None]:
+    """Between the usual frames come smaller, larger, longer ones and other types of counts."""
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.3):
+            shape = tuple(2 ** rig.random.randrange(2, 11) + rig.random.randrange(5) for _ in "yx")
+            kind = rig.random.choice(["u1", "u2", "i2", "u4", "f4", "f8"])
+            pixels = np.random.default_rng(number).uniform(0, 250, shape).astype(kind)
+            rig.put(f"odd_{number:04}.tif", pixels, fails=min(shape) < chaos.CHIP)
+            number += 1
+
+    with _thread(write, stop):
+        yield
+
+
+# ---------------------------------------------------------------- machine
+
+
+@experiment("clock", "a frame's time may be odd; the run goes on", seconds=1)
+def clock(rig: Rig) -> Iterator[None]:
+    """Let the clock of every service jump: an hour, a day, ten years, both ways."""
+    for jump_s in (3600.0, -3600.0, 86400.0, -86400.0, 3.2e8, -3.2e8, 0.0):
+        rig.clock.write_text(str(jump_s))
+        rig.pace(6.0)
+        rig.plant.feed(3)
+    yield
+
+
+def _stopped(service: str) -> None:
+    @experiment(f"stopped-{service}", "after it goes on, or is replaced, all catch up", seconds=60)
+    def stopped(rig: Rig) -> Iterator[None]:
+        victim = rig.run.service(f"services.{service}")
+        victim.suspend()
+        yield
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.resume()
+
+
+for _service in SERVICES:
+    _stopped(_service)
+
+
+@experiment("stopped-supervisor", "the services go on without it, and end with it", seconds=60)
+def stopped_supervisor(rig: Rig) -> Iterator[None]:
+    """Stop the process that keeps the services."""
+    os.kill(rig.run.process.pid, signal.SIGSTOP)
+    yield
+    os.kill(rig.run.process.pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def _thread(target: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+# ---------------------------------------------------------------- kills
 
 WEIGHTS = {
     "services.hub": 1.0,
@@ -22,28 +184,64 @@ WEIGHTS = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--rate", type=float, default=1.5, help="frames per second")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="pychip-faults-"))
+def kill(folder: Path, kills: int, seed: int, rate_hz: float) -> Row:
+    """Kill the services at random moments while frames arrive, and count what is lost.
+
+    Every service is killed about as often; the supervisor, with everything under it, once in a
+    hundred kills.
+    """
+    row = Row("kills", f"{kills} kills lose nothing and repeat nothing")
     run = Stack(folder / "run", chaos.make_support(folder), **chaos.SECTIONS)
     try:
         outcome = chaos.rage(
-            run, options.kills, WEIGHTS, options.rate, options.seed,
-            supervisors=options.kills // 100, say=lambda text: print(text, flush=True),
+            run, kills, WEIGHTS, rate_hz, seed, supervisors=kills // 100,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
         )  # fmt: skip
-    except BaseException:
-        (folder / "log.txt").write_text("\n".join(run.log))
-        print(f"failed; everything is left in {folder}", file=sys.stderr)
-        raise
+        print(f"seed {seed}\n{outcome.table()}", file=sys.stderr)
+        row.held = outcome.clean
+        row.outcome = (
+            f"{outcome.kills.total()} kills, {outcome.frames} frames, {outcome.lost} lost, "
+            f"{outcome.duplicated} twice, {outcome.failed} failed, {outcome.wrong} wrong"
+        )
+    except Exception as error:
+        row.outcome = f"{type(error).__name__}: {error}".splitlines()[0][:160]
     finally:
+        (folder / "log.txt").write_text("\n".join(run.log))
         run.kill_all()
-    shutil.rmtree(folder)
-    print(f"seed {options.seed}, {time.strftime('%Y-%m-%d')}\n{outcome.table()}")
-    return 0 if outcome.clean else 1
+    return row
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of --list; default: all")
+    parser.add_argument("--list", action="store_true", help="tell what there is")
+    parser.add_argument("--kills", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the kills")
+    parser.add_argument("--rate", type=float, default=1.5, help="frames per second at the kills")
+    options = parser.parse_args()
+    known = [*EXPERIMENTS, "kills"]
+    if options.list:
+        for one in EXPERIMENTS.values():
+            print(f"{one.name:20} {one.expects}")
+        print(f"{'kills':20} services killed at random moments: nothing is lost or repeated")
+        return 0
+    if strange := [name for name in options.names if name not in known]:
+        parser.error(f"{strange[0]!r} is unknown; choose {', '.join(known)}")
+    print("| " + " | ".join(HEADINGS) + " |\n|" + "---|" * len(HEADINGS), flush=True)
+    held = True
+    for name in options.names or known:
+        folder = Path(tempfile.mkdtemp(prefix=f"pychip-{name}-"))
+        if name == "kills":
+            row = kill(folder, options.kills, options.seed, options.rate)
+        else:
+            row = perform(EXPERIMENTS[name], folder)
+        print("| " + " | ".join(row.cells()) + " |", flush=True)
+        held &= row.held
+        if row.held:
+            shutil.rmtree(folder)
+        else:
+            print(f"{name}: everything is left in {folder}", file=sys.stderr)
+    return 0 if held else 1
 
 
 if __name__ == "__main__":

@@ -35,11 +35,10 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.cross_validation import calibration_error
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.encoders import Encoder, load_encoder
 from pychip_stream.model.intervals import frame_intervals
-from pychip_stream.model.monitor import DRIFTED
+from pychip_stream.model.scoring import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.truth import class_shares, clean_chips, spread_out
@@ -55,6 +54,25 @@ FEWEST, MOST = 3, 10
 CHIP_SIZES = {"ebc": 64, "super": 32}
 
 SENSITIVITIES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6)
+
+
+def calibration_error(
+    confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Measure the expected calibration error: |confidence - accuracy| over equal bins.
+
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+
+    Parameters
+    ----------
+    confidence, correct
+        (n,) probability given to the predicted class, and whether it was right.
+    """
+    if confidence.size == 0:
+        return 0.0
+    number = np.minimum((confidence * bins).astype(np.intp), bins - 1)
+    gap = np.bincount(number, confidence, bins) - np.bincount(number, correct, bins)
+    return float(np.abs(gap).sum() / confidence.size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 from panel.io.resources import LOCAL_DIST
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.web import OutputTransform
 
 from pychip_stream import process
 from pychip_stream.config import Config
-from pychip_stream.errors import PychipError
 
-from . import accounts
+from . import accounts, login, server
 from .page import Desk, Page
 from .pages import PAGES
+from .work import scratch
 from .work.feed import Feed
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
@@ -34,27 +31,7 @@ _WITHOUT_RUN = ("review", "upload")
 """Pages that need no run that is going on."""
 
 _STEP_S = 0.2
-_MOST_SESSIONS = 64
-_POLICY = (
-    "default-src 'self' 'unsafe-inline' blob: data:; connect-src 'self' blob:; object-src 'none'; "
-    "base-uri 'self'; frame-ancestors 'none'"
-)
-
-
-class _Shield(OutputTransform):
-    """Lets the browser load nothing from elsewhere, and nobody frame the page."""
-
-    def __init__(self, request: HTTPServerRequest) -> None:
-        del request
-
-    def transform_first_chunk(
-        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
-    ) -> tuple[int, HTTPHeaders, bytes]:
-        del finishing
-        headers["Content-Security-Policy"] = _POLICY
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Referrer-Policy"] = "no-referrer"
-        return status_code, headers, chunk
+_MOST_SESSIONS, _FOR_OPERATORS = 64, 16
 
 
 class Dashboard:
@@ -67,49 +44,21 @@ class Dashboard:
     """
 
     def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
-        address, port = config.dashboard.address, config.dashboard.port
+        scratch.sweep()
         run, bench = RunState(), Workbench(config)
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
-        shelf = RunShelf(archives or [config.archive.folder], config.watch.root)
+        places = archives or [config.archive.folder]
+        shelf = RunShelf(places, config.watch.root, bench.readers)
         self._desk = Desk(config, run, bench, past, drafts, shelf)
         names = PAGES.names if archives is None else _WITHOUT_RUN
         self._pages = tuple(PAGES[name] for name in names)
         self._sessions = 0
-        for chatty in ("tornado.access", "bokeh"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
-        pn.config.respect_explicit_sizing = True
-        before = signal.getsignal(signal.SIGINT)
-        options = accounts.server_options(config.dashboard)
-        try:
-            self._server = pn.serve(
-                self._page,
-                address=address,
-                port=port,
-                websocket_origin=[
-                    f"{address}:{port}",
-                    f"localhost:{port}",
-                    *config.dashboard.origins,
-                ],
-                title="pychip-stream",
-                show=False,
-                start=False,
-                verbose=False,
-                unused_session_lifetime_milliseconds=10_000,
-                check_unused_sessions_milliseconds=1000,
-                **options,
-            )
-        except OSError as error:
-            raise PychipError(
-                f"cannot listen on {address}:{port}: {error.strerror}; choose another "
-                "dashboard.port (0 takes a free one)"
-            ) from error
-        signal.signal(signal.SIGINT, before)  # Panel takes it for itself
-        self._server._tornado.add_transform(_Shield)
+        self._server = server.make(self._page, config.dashboard)
         self._server.start()
         self._feed = Feed(config, run, bench) if archives is None else None
         if self._feed is not None:
             self._feed.start()
-        logger.info("dashboard: http://%s:%d/", address, self._server.port)
+        logger.info("dashboard: http://%s:%d/", config.dashboard.address, self._server.port)
 
     @property
     def port(self) -> int:
@@ -134,17 +83,18 @@ class Dashboard:
 
     def _page(self) -> Any:
         """Build the page of a new session."""
-        if self._sessions >= _MOST_SESSIONS:
-            return pmui.Typography(
-                f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
-            )
+        cookie = pn.state.cookies.get("user") if pn.state.curdoc else None
+        user = login.user_of(pn.config.cookie_secret, cookie)
+        who = accounts.viewer(self._desk.config.dashboard, user)
+        most = _MOST_SESSIONS if who.operator else _MOST_SESSIONS - _FOR_OPERATORS
+        if self._sessions >= most:
+            return pmui.Typography(f"{most} viewers are connected already; close one, load again.")
         self._sessions += 1
         # Where a browser is slow to connect, Bokeh builds the session anew without its page,
         # and Panel would then take its style sheets from the internet.
         if pn.state.curdoc is not None:
             pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
-        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
         return Page(self._desk, who, self._pages).panel()
 
     def _gone(self, _context: Any) -> None:

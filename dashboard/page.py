@@ -15,6 +15,7 @@ from .accounts import Viewer
 from .parts.components import Heartbeat
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
+from .work.recent import Every
 from .work.runs import RunShelf
 from .work.state import RunState
 from .work.workbench import Workbench
@@ -79,7 +80,7 @@ class Page:
         self._kinds = kinds
         self._views: dict[int, View] = {}
         self._beats = 0
-        self._beat_at = 0.0
+        self._beat_time = Every(_BEAT_S)
         self._places = [pn.Column(sizing_mode="stretch_width") for _ in kinds]
         self._beat = Heartbeat(lambda _message: None, width=1, height=1)
         self._tabs = pmui.Tabs(
@@ -119,8 +120,8 @@ class Page:
         if session is not None and session.connection_count == 0:
             return  # the tab is closed; the session ends in a moment
         now = time.monotonic()
-        if now - self._beat_at > _BEAT_S:
-            self._beat_at, self._beats = now, self._beats + 1
+        if self._beat_time.due(now):
+            self._beats += 1
             self._beat.send(beat=self._beats)
         view = self._views.get(self._tabs.active)
         if view is None:

@@ -60,6 +60,9 @@ class SupervisionConfig(Section):
     give_up_after: int = Field(
         8, ge=1, description="deaths in a row, without an archived frame between, that end the run"
     )
+    patience_s: float = Field(
+        120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
+    )
 
 
 class HealthConfig(Section):
@@ -87,7 +90,9 @@ class AlertRule(Section):
 
     name: str = Field(min_length=1, max_length=100)
     quantity: str = Field(description="what is watched; see docs/operate.md")
-    class_: str | None = Field(None, alias="class", description="for fraction: the class")
+    class_: str | None = Field(
+        None, alias="class", description="for fraction and other values of classes"
+    )
     above: float | None = Field(None, description="fires when the value is above this")
     below: float | None = Field(None, description="fires when the value is below this")
     clear: float | None = Field(
@@ -165,8 +170,9 @@ class AlertRule(Section):
             )
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
-        if (self.quantity == "fraction") != (self.class_ is not None):
-            raise ValueError('the quantity "fraction" needs a class, the others take none')
+        if quantities.needs_class(self.quantity) != (self.class_ is not None):
+            takes = "needs a class" if self.class_ is None else "takes no class"
+            raise ValueError(f"the quantity {self.quantity!r} {takes}")
         if self.clear is not None and self.beyond(self.clear, self.limit):
             raise ValueError("clear lies on the wrong side of the limit")
         return self
@@ -236,6 +242,21 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    include: tuple[str, ...] = Field(
+        (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description='patterns of what is never a frame, such as "*_preview.*", "focus/*"'
+    )
+    patience_s: float = Field(
+        30.0, gt=0, le=3600,
+        description="give up a look at a file after so long, and a second more for each 4 MiB",
+    )  # fmt: skip
+
+    @property
+    def max_frame_bytes(self) -> int:
+        """Memory one frame may need."""
+        return int(self.max_frame_mb * 2**20)
 
 
 class SupportConfig(Section):
@@ -288,11 +309,15 @@ class ArchiveConfig(Section):
         return name
 
 
+MOST_CREDIT = 64
+"""Frames that a worker may hold at once."""
+
+
 class InferenceConfig(Section):
     """The inference workers."""
 
     workers: int = Field(1, ge=1, le=64)
-    credit: int = Field(2, ge=1, le=64, description="frames a worker holds at once")
+    credit: int = Field(2, ge=1, le=MOST_CREDIT, description="frames a worker holds at once")
     frames: Literal["path", "pixels"] = Field(
         "path", description='"pixels" for workers that do not see the acquisition folder'
     )
@@ -397,13 +422,7 @@ class Config(Section):
 
 
 def load(path: Path) -> Config:
-    """Read a configuration file; relative paths in it are relative to the file.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be read or used, with every problem and its key.
-    """
+    """Read a configuration file; relative paths in it are relative to the file."""
     try:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
@@ -422,13 +441,7 @@ def load(path: Path) -> Config:
 
 
 def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
-    """Check a configuration and resolve its paths against `base`.
-
-    Raises
-    ------
-    ConfigError
-        With every problem and its key.
-    """
+    """Check a configuration and resolve its paths against `base`."""
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:

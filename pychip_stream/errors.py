@@ -4,6 +4,7 @@ Every message is one line that says what happened, where, and what to do about i
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class PychipError(Exception):
@@ -49,6 +50,23 @@ class ConfigError(PychipError):
         self.problems = tuple(problems)
         super().__init__(f"{where}: " + "; ".join(self.problems))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.where, self.problems)
+
+
+class GuardError(PychipError):
+    """Guarded code took too long, too much memory, or its process along.
+
+    Attributes
+    ----------
+    kind
+        "time", "memory" or "crash".
+    """
+
+    def __init__(self, message: str, kind: str = "crash") -> None:
+        super().__init__(message)
+        self.kind = kind
+
 
 class FrameError(PychipError):
     """One frame cannot be read or analysed; the run records the reason and goes on."""
@@ -64,6 +82,10 @@ class FrameUnreachableError(FrameIncompleteError):
 
 class FrameMissingError(FrameUnreachableError, UsageError):
     """There is no file of this name; in a run it may come back."""
+
+
+class FrameLostError(FrameError):
+    """Looking at the file hung, crashed or swelled; which another try may not do."""
 
 
 class FrameUsageError(FrameError, UsageError):

@@ -1,6 +1,7 @@
 """How a service lives: it steps until told to stop; its exit code says how it went."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
 """Environment variable that whoever starts a service sets when it holds the service's standard
 input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+UNEXPECTED = "stopped by an unexpected error"
 _LOOK_S = 0.2
 
 if sys.platform == "win32":
@@ -89,19 +91,13 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
         logger.error("%s", error)
         return error.exit_code
     except Exception:
-        logger.exception("stopped by an unexpected error")
+        logger.exception(UNEXPECTED)
         return 1
     return 0
 
 
 def load(path: Path) -> Config:
-    """Read the configuration of a service, and let its log name the run.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be used, or leaves ports open, which only `pychip-stream run` can choose.
-    """
+    """Read the configuration of a service, and let its log name the run."""
     config = configuration.load(path)
     missing = [f"wire.{name}" for name in configuration.PORTS if not getattr(config.wire, name)]
     if missing:
@@ -111,23 +107,47 @@ def load(path: Path) -> Config:
     return config
 
 
-def main(name: str, make: Callable[[Config], Service], argv: Sequence[str] | None = None) -> int:
-    """Run the service `name` of a configuration file named on the command line."""
+def main(
+    name: str, make: Callable[..., Service], argv: Sequence[str] | None = None, **options: str
+) -> int:
+    """Run the service `name` of a configuration file named on the command line.
+
+    Parameters
+    ----------
+    make
+        Of (config, **options).
+    options
+        What more may be said on the command line, with what it is otherwise.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m pychip_stream.services.{name}")
     parser.add_argument("config", type=Path, help="configuration with every port given")
+    for option, otherwise in options.items():
+        parser.add_argument(f"--{option}", default=otherwise)
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(argv)
-    logs.configure(name, style=options.log_format)
-    stop = stop_event()
+    said = vars(parser.parse_args(argv))
+    logs.configure(name, style=said.pop("log_format"))
+    use_all_handles()
+    stop, path = stop_event(), said.pop("config")
+    return run(lambda: make(load(path), **said), stop)
 
-    def start() -> Service:
-        return make(load(options.config))
 
-    return run(start, stop)
+def use_all_handles() -> None:
+    """Allow this process, and what it starts, as many open files and sockets as there may be."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS says more than it allows
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _watch_lifeline(stop: threading.Event) -> None:
     while not stop.wait(_LOOK_S):
-        if not _is_held():
+        try:
+            held = _is_held()
+        except Exception as error:  # a watch that ends would let this process outlive its run
+            logger.warning("the lifeline cannot be looked at: %s", error)
+            continue
+        if not held:
             logger.warning("the supervising process has let go; stopping")
             stop.set()

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import numpy.typing as npt
 import zmq
 
 from pychip_stream import __version__, logs, process
@@ -252,11 +253,11 @@ class Archiver:
             intensity=intensity(record.measured),
             measured=dict(record.measured),
         )
-        arrays: dict[str, np.typing.NDArray[np.generic]] = {}
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
         if result is not None:
             arrays = {
                 "label_map": result.label_map,
-                "confidence": np.rint(result.confidence * 255).astype(np.uint8),
+                "confidence": np.rint(_share(result.confidence) * 255).astype(np.uint8),
                 "intervals": result.intervals,
             }
         self._beacon.show(live, arrays)
@@ -270,6 +271,11 @@ class Archiver:
             **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
+
+
+def _share(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Values within 0…1; what is unknown is 0."""
+    return np.clip(np.nan_to_num(values), 0, 1)
 
 
 def main(argv: list[str] | None = None) -> int:

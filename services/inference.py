@@ -1,12 +1,10 @@
 """Inference: pulls frames from the watcher, classifies them, sends results to the archiver."""
 
-import argparse
 import logging
 import os
 import sys
 import time
 from collections import deque
-from pathlib import Path
 
 import zmq
 
@@ -17,7 +15,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameError, FrameIncompleteError, SupportError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, SupportError
+from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.encoders.device import memory_in_use
 from pychip_stream.wire import messages
@@ -57,6 +56,9 @@ class Worker:
         self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
+        self._reader = GuardedReader(config.watch.max_frame_bytes, config.watch.patience_s)
+        if config.inference.frames == "path":
+            self._reader.start()
         self._encoder = open_encoder(config.encoder)
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
@@ -94,6 +96,7 @@ class Worker:
             self._tasks.send(Release(lease=job.lease, reason="the worker was stopped"))
         if self._jobs:
             time.sleep(0.05)  # LINGER is 0; let the releases leave
+        self._reader.close()
         self._beacon.close()
         self._endpoints.close()
 
@@ -118,7 +121,6 @@ class Worker:
                 self._encoder,
                 self._config.classify,
                 embeddings=self._config.archive.embeddings,
-                max_bytes=int(self._config.watch.max_frame_mb * 2**20),
             )
         except SupportError as error:
             self._trouble = str(error)
@@ -152,8 +154,11 @@ class Worker:
         begun = time.perf_counter()
         try:
             record = self._analyse(job, analyst)
-        except FrameIncompleteError as error:
-            self._tasks.send(Release(lease=job.lease, reason=str(error)))
+        except (FrameIncompleteError, FrameLostError) as error:
+            lost = isinstance(error, FrameLostError)
+            if lost:
+                logger.warning("%s", error)
+            self._tasks.send(Release(lease=job.lease, reason=str(error), lost=lost))
             self._finish(job)
             return
         if record.result is not None:
@@ -165,7 +170,7 @@ class Worker:
 
     def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
         if job.image is None:
-            return analyst.analyse(self._config.watch.root, job.frame)
+            return analyst.analyse(self._config.watch.root, job.frame, self._reader.read_checked)
         image, arrays = job.image, self._pixels.get(job.lease, {})
         try:
             frame = Frame(
@@ -219,14 +224,7 @@ class Worker:
 
 def main(argv: list[str] | None = None) -> int:
     """Run an inference worker of a configuration."""
-    parser = argparse.ArgumentParser(prog="python -m pychip_stream.services.inference")
-    parser.add_argument("config", type=Path, help="configuration with every port given")
-    parser.add_argument("--instance", default="1", help="name of this worker among several")
-    parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    options = parser.parse_args(argv)
-    logs.configure("inference", style=options.log_format)
-    stop = process.stop_event()
-    return process.run(lambda: Worker(process.load(options.config), options.instance), stop)
+    return process.main("inference", Worker, argv, instance="1")
 
 
 if __name__ == "__main__":

@@ -8,18 +8,20 @@ repeats nothing.
 import logging
 import sys
 import time
+from itertools import islice
 
 import zmq
 
 from pychip_stream import process
-from pychip_stream.acquisition.failures import Failures
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.analysis.delivery import with_pixels
-from pychip_stream.config import Config
+from pychip_stream.config import MOST_CREDIT, Config
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
+from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -39,7 +41,11 @@ logger = logging.getLogger(__name__)
 _FORGET_WORKER_S = 30.0
 _MESSAGES_PER_STEP = 500
 _LEASE_S = 120.0
+_PATIENCE_S = 60.0
+"""Where frames travel as pixels, reading one may take this long before the watcher is stalled."""
 _GRACE_S = 2.0
+_STUCK_S = 180.0
+_LONGEST_REST_S = 64.0
 _FAILURES_PER_STEP = 100
 
 
@@ -50,6 +56,31 @@ class _Peer:
         self.name = ""
         self.credit = 0
         self.heard = 0.0
+        self._held: frozenset[int] = frozenset()
+        self._progress = 0.0
+        self._misses = 0
+        self._rest_until = 0.0
+
+    def hear(self, ready: Ready, now: float, missed: int) -> None:
+        """Take in what it has in hand; `missed` frames that it was sent it never had."""
+        held = frozenset(ready.held)
+        finished = self._held - held
+        if finished or not held or ready.worker != self.name:
+            self._progress = now
+        if finished:
+            self._misses = 0
+        elif missed:  # each time longer, or it would keep the frames from everybody
+            self._misses += 1
+            self._rest_until = now + min(2.0**self._misses, _LONGEST_REST_S)
+        self.name, self.heard, self._held = ready.worker, now, held
+
+    def stuck(self, now: float) -> bool:
+        """Whether it has had frames in hand for long and has finished none."""
+        return now - self._progress > _STUCK_S
+
+    def resting(self, now: float) -> bool:
+        """Whether it is to have no frames for a while."""
+        return now < self._rest_until or self.stuck(now)
 
 
 class Watcher:
@@ -65,13 +96,14 @@ class Watcher:
         self._ledger = _new_ledger(self._config)
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
-        self._beacon = Beacon(self._endpoints, "watcher", "watcher")
+        watch = config.watch
+        self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s)
+        self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
         self._run = ""
         self._known = 0
         self._synced = False
-        self._failures = Failures()
         self._given_back = ""
         self._newest: FrameRef | None = None
         self._watch.start()
@@ -79,19 +111,14 @@ class Watcher:
     def step(self) -> None:
         """Take messages and sightings, hand out what can be handed out."""
         now = time.monotonic()
-        received = self._tasks.receive(0.02)
-        for _ in range(_MESSAGES_PER_STEP):
-            if received is None:
-                break
+        for received in self._tasks.drain(_MESSAGES_PER_STEP, wait_s=0.02):
             self._take(received, now)
-            received = self._tasks.receive(0.0)
         for sighting in self._watch.poll(0.0):
             self._sight(sighting)
         for path in self._watch.vanished():
             self._ledger.forget(path)
         for lease in self._ledger.expire(now):
             logger.warning("%s: its worker went silent; handing it out again", lease.frame.path)
-        self._quarantine()
         if self._synced:
             if self._watch.health().root_reachable:  # nobody could read anything now
                 self._hand_out(now)
@@ -101,6 +128,7 @@ class Watcher:
     def close(self) -> None:
         """Stop watching."""
         self._watch.stop()
+        self._reader.close()
         self._beacon.close()
         self._endpoints.close()
 
@@ -126,14 +154,17 @@ class Watcher:
                     "%s: its worker died; handing it out again", lease.frame, extra=where
                 )
                 self._given_back = "their worker died"
-        peer.name, peer.heard = ready.worker, now
-        self._ledger.renew(ready.worker, now, ready.held)
+        peer.hear(ready, now, self._ledger.renew(ready.worker, now, ready.held))
+        for lease in self._ledger.withdraw(peer.name) if peer.stuck(now) else ():
+            logger.warning("%s: %s finishes nothing; handing it out again", lease.frame, peer.name)
         # What is on its way to the worker is not in its account yet.
-        peer.credit = ready.credit - self._ledger.travelling_count(ready.worker)
+        travelling = self._ledger.travelling_count(ready.worker)
+        room = min(ready.credit, MOST_CREDIT - len(ready.held)) - travelling
+        peer.credit = 0 if peer.resting(now) else room
 
     def _take_release(self, release: Release) -> None:
         """Take a frame back; whether its file has changed or is gone is for the watch to see."""
-        lease = self._ledger.release(release.lease, release.reason)
+        lease = self._ledger.release(release.lease, release.reason, lost=release.lost)
         if lease is not None:
             logger.info(
                 "%s is given back: %s",
@@ -165,7 +196,6 @@ class Watcher:
         self._watch = FolderWatch(self._config.watch)
         self._watch.start()
         self._ledger = _new_ledger(self._config)
-        self._failures = Failures()
         self._synced = False
 
     def _learn(self, archived: Archived) -> None:
@@ -173,28 +203,15 @@ class Watcher:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
             self._ledger.archived(key.frame, failed=key.failed)
-            self._failures.recorded(key.frame)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
         frame = sighting.frame
         self._ledger.add(sighting)
-        self._failures.supersede(frame)
-        if sighting.problem is not None:
-            self._fail(frame, sighting.problem)
-            return
-        if self._newest is None or frame.time >= self._newest.time:
+        ahead = self._newest is None or frame.time >= self._newest.time
+        if sighting.problem is None and ahead:
             self._newest = frame
             self._beacon.show(Seen(frame=frame))
-
-    def _fail(self, ref: FrameRef, reason: str) -> None:
-        logger.warning("%s: %s", ref.path, reason, extra={"frame": ref.path})
-        self._failures.add(ref, reason)
-
-    def _quarantine(self) -> None:
-        for lost in self._ledger.quarantined():
-            reason = f"given up after {lost.attempt} workers died or went silent over it"
-            self._fail(lost.frame, reason)
 
     def _hand_out(self, now: float) -> None:
         for identity, peer in list(self._workers.items()):
@@ -217,17 +234,22 @@ class Watcher:
                 peer.credit -= 1
 
     def _send_job(self, job: Job, identity: bytes) -> bool:
-        """Send a job, with its pixels where workers do not see the folder; False: no worker."""
+        """Send a job, with its pixels where workers do not see the folder.
+
+        False: the worker is gone, or reading took so long that others want their turn.
+        """
         arrays: Arrays = {}
         if self._config.inference.frames == "pixels":
             try:
-                job, arrays = with_pixels(job, self._config.watch)
+                job, arrays = with_pixels(job, self._config.watch.root, self._reader.read_checked)
+            except FrameLostError as error:
+                self._ledger.release(job.lease, str(error), lost=True)
+                return False
             except FrameIncompleteError as error:
                 self._ledger.release(job.lease, str(error))
                 return True
             except (FrameError, MemoryError) as error:
-                self._ledger.release(job.lease, "")
-                self._fail(job.frame, str(error) or "too little memory to read it")
+                self._ledger.fail(job.lease, str(error) or "too little memory to read it")
                 return True
         if self._tasks.send(job, arrays, to=identity):
             return True
@@ -235,14 +257,10 @@ class Watcher:
         return False
 
     def _send_failures(self, now: float) -> None:
-        for _ in range(_FAILURES_PER_STEP):
-            failure = self._failures.next(now)
-            if failure is None:
-                return
-            message = FrameFailed(frame=failure.frame, reason=failure.reason)
+        for task in islice(self._ledger.failures(now), _FAILURES_PER_STEP):
+            message = FrameFailed(frame=task.frame, reason=task.problem)
             if not self._tasks.send(message, to=self._archiver):
                 return
-            self._failures.sent(now)
 
     def _live_workers(self) -> int:
         now = time.monotonic()
@@ -251,12 +269,7 @@ class Watcher:
     def _say(self) -> None:
         ledger, health = self._ledger, self._watch.health()
         counters = {
-            "seen": float(ledger.seen_count),
-            "archived": float(ledger.archived_count),
-            "failed": float(ledger.failed_count),
-            "behind": float(ledger.behind_count),
-            "leased": float(ledger.leased_count),
-            "resting": float(ledger.resting_count),
+            **{name: float(count) for name, count in ledger.counts.items()},
             "settling": float(health.pending_count),
             "incomplete": float(health.incomplete_count),
             "missing": float(health.missing_count),
@@ -275,7 +288,7 @@ class Watcher:
 
     def _resting(self) -> str:
         """Say why frames are not handed out, if workers gave them back."""
-        count = self._ledger.resting_count
+        count = self._ledger.counts["resting"]
         return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
 
 
@@ -285,6 +298,7 @@ def _new_ledger(config: Config) -> Ledger:
         config.inference.attempts,
         _LEASE_S,
         grace_s=config.archive.segment_s + _GRACE_S,
+        attempts=Attempts(config.run_path.with_suffix(".attempts.json")),
         first_lease=time.time_ns() // 1000,
     )
 

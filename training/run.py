@@ -196,7 +196,7 @@ class Run:
             "step": self.step,
             "elapsed": self.elapsed,
             "settings": asdict(self.settings),
-            "design": self.network.design.as_dict(),
+            "design": asdict(self.network.design),
         }
         part = self.folder / "last.part"
         torch.save(tree, part)

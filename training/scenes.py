@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.model.encoders.resample import axis_filter, window
+from pychip_stream.model.encoders.dense import axis_filter, window
 from training.textures import (
     Component,
     Image,

@@ -12,7 +12,7 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from ..accounts import Viewer
 from ..page import Desk
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, plain_text, side_by_side
+from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button
 from ..parts.versions import VersionsPanel
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
@@ -40,9 +40,9 @@ class ExamplesPage:
             desk.bench, self._background, viewer, opened.draft, lambda: self._editor.key
         )
         self._recommended: GridAdvice | None = None
-        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
-        self._newest = pmui.Button(label="Take the newest frame", **small)
-        self._newest.on_click(lambda _event: self._take(self._run.newest_key()))
+        self._newest = small_button(
+            "Take the newest frame", lambda: self._take(self._run.newest_key()), margin=(4, 4)
+        )
         self._number = pmui.IntInput(
             label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
         )
@@ -50,10 +50,10 @@ class ExamplesPage:
             lambda event: self._take(self._run.key_at(int(event.new or 0))), "value"
         )
         self._advice = plain_text(sizing_mode="stretch_width")
-        self._use = pmui.Button(
-            label="Use the recommended size", variant="outlined", visible=False, **small
-        )
-        self._use.on_click(lambda _event: self._use_recommended())
+        self._use = small_button(
+            "Use the recommended size", self._use_recommended,
+            variant="outlined", visible=False, margin=(4, 4),
+        )  # fmt: skip
         self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
         self._hints.param.watch(self._on_hints, "value")
 

@@ -12,9 +12,10 @@ from pychip_stream.wire.messages import Alert
 
 from ..accounts import Viewer
 from ..page import Desk
-from ..parts.components import Tables
+from ..parts.components import Tables, table
 from ..work.background import Background
 from ..work.machine import Machine, look
+from ..work.recent import Every
 from ..work.state import RunState
 from ..work.words import STAGE_WORDS, clock, duration, size
 
@@ -53,6 +54,7 @@ _QUEUES = {
 }
 _SHOW_S = 1.0
 _LOOK_S = 2.0
+_NOTHING_YET = "nothing heard yet"
 
 
 class HealthPage:
@@ -69,7 +71,7 @@ class HealthPage:
         self._board = HealthBoard(desk.run)
         self._background = Background(lambda _text: None, threads=1)
         self._machine: Machine | None = None
-        self._looked_at = self._shown_at = 0.0
+        self._look, self._show = Every(_LOOK_S), Every(_SHOW_S)
         self._tables = Tables(self._on_message, sizing_mode="stretch_width", margin=(12, 16))
 
     def panel(self) -> Any:
@@ -78,12 +80,10 @@ class HealthPage:
 
     def pull(self, now: float) -> None:
         """Refresh once a second."""
-        if now - self._shown_at > _SHOW_S:
-            self._shown_at = now
+        if self._show.due(now):
             self._board.sample(now)
             self._send()
-        if now - self._looked_at > _LOOK_S:
-            self._looked_at = now
+        if self._look.due(now):
             look_now = partial(look, self._folder, self._log)
             self._background.do(look_now, self._on_look, slot="look")
 
@@ -135,22 +135,16 @@ class HealthBoard:
         health = self._run.health
         parts = [
             services_table(health),
-            {"title": "Rates", "right": [1], "rows": self._rates(), "empty": "nothing heard yet"},
+            table("Rates", self._rates(), right=[1], empty=_NOTHING_YET),
             machine_table(machine),
             self._latency(),
-            {"title": "Queues", "right": [1], "rows": self._queues(), "empty": "nothing heard yet"},
+            table("Queues", self._queues(), right=[1], empty=_NOTHING_YET),
             percentile_table(health.latency()),
             alerts_table(self._run.alerts),
         ]
         lines = list(machine.log) if machine else []
-        parts.append(
-            {
-                "title": "Log",
-                "lines": lines,
-                "empty": "no log yet; `pychip-stream run` writes it beside the archive",
-            }
-        )
-        return parts
+        empty = "no log yet; `pychip-stream run` writes it beside the archive"
+        return [*parts, {"title": "Log", "lines": lines, "empty": empty}]
 
     def _rates(self) -> list[list[str]]:
         totals: dict[str, float] = {}
@@ -182,14 +176,9 @@ class HealthBoard:
              *(duration(found[f"{_LATENCY}{stage}.{share}"]) for share in ("p50", "p95"))]
             for stage, newest in self._newest.items()
         ]  # fmt: skip
-        return {
-            "title": "Latency",
-            "note": f"of the last {_SHOTS} frames shown" if rows else "",
-            "head": ["stage", "newest", "median", "95 %"],
-            "right": [1, 2, 3],
-            "rows": rows,
-            "empty": "no frame yet",
-        }
+        note = f"of the last {_SHOTS} frames shown" if rows else ""
+        head = ["stage", "newest", "median", "95 %"]
+        return table("Latency", rows, head, right=[1, 2, 3], note=note, empty="no frame yet")
 
 
 def _stage(name: str) -> str:
@@ -209,28 +198,19 @@ def services_table(health: RunHealth) -> Table:
         )
         heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
         rows.append([instance, state, heard, status.detail, numbers])
-    return {
-        "title": "Services",
-        "head": ["service", "state", "heard", "what it says", "counters"],
-        "rows": rows,
-        "empty": "no service has been heard yet",
-        "wide": True,
-    }
+    head = ["service", "state", "heard", "what it says", "counters"]
+    return table("Services", rows, head, empty="no service has been heard yet", wide=True)
 
 
 def percentile_table(latency: Mapping[str, Mapping[str, float]]) -> Table:
     """Delays that the services measured themselves, over all frames."""
     shares = ("p50", "p95", "p99")
-    return {
-        "title": "Delays, all frames",
-        "head": ["from the file to", "median", "95 %", "99 %"],
-        "right": [1, 2, 3],
-        "rows": [
-            [stage, *(duration(values[s]) if s in values else "–" for s in shares)]
-            for stage, values in latency.items()
-        ],
-        "empty": "nothing heard yet",
-    }
+    rows = [
+        [stage, *(duration(values[s]) if s in values else "–" for s in shares)]
+        for stage, values in latency.items()
+    ]
+    head = ["from the file to", "median", "95 %", "99 %"]
+    return table("Delays, all frames", rows, head, right=[1, 2, 3], empty=_NOTHING_YET)
 
 
 def machine_table(machine: Machine | None) -> Table:
@@ -241,14 +221,10 @@ def machine_table(machine: Machine | None) -> Table:
         rows.append(["archive folder", size(machine.archive_bytes)])
         rows.append(["processor", f"{machine.cpu_percent:.0f} % busy"])
         rows.append(["memory", f"{machine.memory_percent:.0f} % used"])
-        rows += [
-            [f"GPU {n}", f"{g.name}: {g.busy_percent} % busy, {g.memory_used} of "
-             f"{g.memory_total} MiB, {g.temperature} °C"]
-            for n, g in enumerate(machine.gpus)
-        ]  # fmt: skip
+        rows += [[f"GPU {n}", text] for n, text in enumerate(machine.gpus)]
         if not machine.gpus:
             rows.append(["GPU", "none found"])
-    return {"title": "This machine", "rows": rows, "empty": "is being looked at"}
+    return table("This machine", rows, empty="is being looked at")
 
 
 def alerts_table(alerts: Sequence[Alert]) -> Table:
@@ -258,13 +234,8 @@ def alerts_table(alerts: Sequence[Alert]) -> Table:
         level = _badge(*_LEVELS.get(alert.level, ("bad", "✕")), alert.level)
         ended = "still holds" if alert.state == "on" else f"until {clock(alert.time)}"
         rows.append([clock(alert.time), level, alert.reason, ended])
-    return {
-        "title": "Alerts",
-        "head": ["when", "level", "what", "until"],
-        "rows": rows,
-        "empty": "none since this page's server started",
-        "wide": True,
-    }
+    head = ["when", "level", "what", "until"]
+    return table("Alerts", rows, head, empty="none since this page's server started", wide=True)
 
 
 def _disk(machine: Machine) -> str | Cell:
@@ -282,4 +253,5 @@ def _badge(state: str, symbol: str, text: str) -> Cell:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"
+    whole = abs(value) >= 100 or value % 1 == 0
+    return f"{value:,.0f}" if whole else f"{value:.3g}"

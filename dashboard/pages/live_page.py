@@ -5,16 +5,18 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.health import stretches
 
 from ..accounts import Viewer
 from ..page import Desk
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import CurvePlot, quantity_select
+from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
-from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side
+from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
+from ..work.recent import Every
 from ..work.state import Shot
 from ..work.words import STAGE_WORDS, clock, duration
 
@@ -41,7 +43,7 @@ class LivePage:
         self._picks = 0
         self._pinned = False
         self._trouble = ""
-        self._curve_at = self._strip_at = 0.0
+        self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         self._frame = FrameView(self._background, desk.bench.crop)
@@ -50,13 +52,14 @@ class LivePage:
         self._curve = pn.pane.Bokeh(
             self._plot.figure, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
-        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 0)}
         self._window = pmui.RadioButtonGroup(
-            options=list(WINDOWS), value="whole run", label="", **small
-        )
+            options=list(WINDOWS), value="whole run", label="", size="small", margin=(4, 0),
+            sx=SMALL_BUTTONS,
+        )  # fmt: skip
         self._quantity = quantity_select(lambda: None)
-        self._back = pmui.Button(label="Back to live", color="warning", visible=False, **small)
-        self._back.on_click(lambda _event: self._go_live())
+        self._back = small_button(
+            "Back to live", self._go_live, color="warning", visible=False, margin=(4, 0)
+        )
 
     def panel(self) -> Any:
         """Lay the page out: frame left, numbers right, under each other where it is narrow."""
@@ -79,11 +82,9 @@ class LivePage:
                 self._skipped += max(shot.number - sent.number - 1, 0) + shot.skipped
             self._show(shot)
         self._note_painted()
-        if now - self._curve_at > _CURVE_S:
-            self._curve_at = now
+        if self._curve_time.due(now):
             self._update_curves()
-        if now - self._strip_at > _STRIP_S:
-            self._strip_at = now
+        if self._strip_time.due(now):
             self._strip.send(**self._status())
 
     def close(self) -> None:
@@ -143,6 +144,7 @@ class LivePage:
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
+        offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
         self._plot.add_quantity(self._quantity.value, quantities)
 
     def _status(self) -> dict[str, Any]:

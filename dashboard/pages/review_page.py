@@ -11,6 +11,7 @@ from ..parts.components import RunList
 from ..parts.review_tables import card_message
 from ..parts.run_view import RunView
 from ..work.background import Background
+from ..work.recent import Every
 from ..work.runs import RunCard
 from ..work.words import count
 
@@ -30,7 +31,7 @@ class ReviewPage:
         self._background = Background(self._on_trouble, threads=1)
         self._cards: list[RunCard] | None = None
         self._trouble = ""
-        self._looked_at: float | None = None
+        self._look = Every(_LOOK_S)
         self._opened: RunView | None = None
         self._list = RunList(self._on_list, sizing_mode="stretch_width")
         self._shelf_page = pn.Column(
@@ -47,8 +48,7 @@ class ReviewPage:
         """Look at the folder now and then; follow the opened run."""
         if self._opened is not None:
             self._opened.pull(now)
-        elif self._looked_at is None or now - self._looked_at > _LOOK_S:
-            self._looked_at = now
+        elif self._look.due(now):
             self._background.do(self._shelf.look, self._on_look, slot="look")
 
     def close(self) -> None:
@@ -84,12 +84,14 @@ class ReviewPage:
         if name not in cards or self._opened is not None:
             return
         others = {n: c.path for n, c in cards.items() if n != name and not c.trouble and c.frames}
-        self._opened = RunView(cards[name].path, self._root, others, self._leave)
+        self._opened = RunView(
+            cards[name].path, self._root, others, self._leave, self._shelf.readers
+        )
         self._place[:] = [self._opened.panel()]
 
     def _leave(self) -> None:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
-            self._looked_at = None
+            self._look.hurry()
             self._place[:] = [self._shelf_page]

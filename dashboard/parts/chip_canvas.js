@@ -1,5 +1,7 @@
-// Canvas of one frame with its chips: picture, coloured labels, picking. Import-free, so that the
-// page needs nothing from outside. Python sends whole values and sends them again on "ready".
+// Canvas of one frame with its chips: picture, coloured labels, picking. Python sends whole values
+// and sends them again on "ready".
+
+import { button, element, listen } from "./part.js";
 
 const MAPS = {
   grey: [[0, 0, 0], [255, 255, 255]],
@@ -8,13 +10,6 @@ const MAPS = {
   cividis: [[0, 34, 78], [63, 76, 107], [124, 123, 120], [186, 173, 108], [254, 232, 56]],
 };
 const ZOOM_MOST = 40;
-
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
 
 function colour(hex) {
   const n = parseInt(hex.slice(1), 16);
@@ -115,11 +110,10 @@ class ChipCanvas {
       ["+", "zoom in", () => this.zoomBy(1.5)],
       ["fit", "show the whole frame", () => this.setView(1, 0.5, 0.5)],
     ]) {
-      const button = element("button", "tool", text);
-      button.title = title;
-      button.setAttribute("aria-label", title);
-      button.addEventListener("click", act);
-      this.bar.append(button);
+      const node = button("tool", text, act);
+      node.title = title;
+      node.setAttribute("aria-label", title);
+      this.bar.append(node);
     }
   }
 
@@ -218,13 +212,12 @@ class ChipCanvas {
     }
     if (!this.classes.some((c) => c.name === this.staged)) this.staged = this.classes[0]?.name;
     this.pills.replaceChildren(...this.classes.map((c, i) => {
-      const pill = element("button", "pill");
+      const pill = button("pill", "", () => this.stageClass(c.name));
       pill.style.setProperty("--colour", c.color);
       pill.setAttribute("role", "radio");
       pill.setAttribute("aria-checked", String(c.name === this.staged));
       pill.append(element("span", "swatch"), element("span", "name", c.name));
       if (i < 9) pill.append(element("kbd", "", String(i + 1)));
-      pill.addEventListener("click", () => this.stageClass(c.name));
       return pill;
     }));
   }
@@ -347,12 +340,7 @@ class ChipCanvas {
 
   legendRow(bar) {
     const row = element("div", "row");
-    const toggle = element("button", "toggle", "");
-    toggle.append(element("span", "swatch"), element("span", "name", bar.name));
-    toggle.setAttribute("aria-pressed", "true");
-    toggle.setAttribute("aria-label", `show ${bar.name} on the frame`);
-    if (this.hidden.has(bar.name)) toggle.setAttribute("aria-pressed", "false");
-    toggle.addEventListener("click", () => {
+    const toggle = button("toggle", "", () => {
       const hide = !this.hidden.has(bar.name);
       if (hide) this.hidden.add(bar.name);
       else this.hidden.delete(bar.name);
@@ -360,6 +348,9 @@ class ChipCanvas {
       this.paintLabels();
       this.draw();
     });
+    toggle.append(element("span", "swatch"), element("span", "name", bar.name));
+    toggle.setAttribute("aria-pressed", String(!this.hidden.has(bar.name)));
+    toggle.setAttribute("aria-label", `show ${bar.name} on the frame`);
     const track = element("div", "track");
     track.append(element("div", "fill"), element("div", "range"), element("div", "truth"));
     row.append(toggle, track, element("div", "number"));
@@ -653,11 +644,10 @@ class Picker {
 
 export function render({ model }) {
   const view = new ChipCanvas(model);
-  model.on("msg:custom", (event) => view.receive(event.data ?? event));
   model.on("remove", () => {
     view.observer.disconnect();
     clearTimeout(view.cropTimer);
   });
-  model.send_msg({ type: "ready" });
+  listen(model, (m) => view.receive(m));
   return view.wrap;
 }

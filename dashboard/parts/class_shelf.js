@@ -1,25 +1,17 @@
 // Class shelf: the classes of a draft with their chips; name, colour, merge, remove.
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+import { button, element, listen, picture } from "./part.js";
 
 export function render({ model }) {
   const root = element("div", "shelf");
   const notes = element("div", "notes");
   notes.setAttribute("aria-live", "polite");
   const rows = element("div", "rows");
-  const add = element("button", "tool", "+ add a class");
-  add.addEventListener("click", () => model.send_msg({ type: "add" }));
-  const undo = element("button", "tool", "undo (U)");
-  undo.addEventListener("click", () => model.send_msg({ type: "undo" }));
+  const add = button("tool", "+ add a class", () => model.send_msg({ type: "add" }));
+  const undo = button("tool", "undo (U)", () => model.send_msg({ type: "undo" }));
   const tools = element("div", "tools");
   tools.append(add, undo);
   root.append(rows, tools, notes);
-  let urls = [];
   let held = null;
 
   function row(one, all, locked) {
@@ -47,28 +39,18 @@ export function render({ model }) {
     merge.append(new Option("merge into…", ""));
     for (const other of all) if (other.name !== one.name) merge.append(new Option(other.name, other.name));
     merge.addEventListener("change", () => { if (merge.value) model.send_msg({ type: "merge", source: one.name, target: merge.value }); });
-    const remove = element("button", "tool", "remove");
+    const remove = button("tool", "remove", () => model.send_msg({ type: "remove", name: one.name }));
     remove.disabled = locked || all.length < 2;
     remove.setAttribute("aria-label", `remove ${one.name}`);
-    remove.addEventListener("click", () => model.send_msg({ type: "remove", name: one.name }));
     head.append(colour, name, count, advice, merge, remove);
     const chips = element("div", "chips");
     for (const chip of one.chips) {
-      const thumb = element("button", chip.odd ? "thumb odd" : "thumb");
+      const drop = () => model.send_msg({ type: "drop", number: chip.number });
+      const thumb = button(chip.odd ? "thumb odd" : "thumb", "", drop);
       thumb.title = `${chip.where}${chip.odd ? ": " + chip.odd : ""}; click to take it out`;
       thumb.setAttribute("aria-label", thumb.title);
       thumb.disabled = locked;
-      if (chip.jpeg && chip.jpeg.byteLength) {
-        const url = URL.createObjectURL(new Blob([chip.jpeg], { type: "image/jpeg" }));
-        urls.push(url);
-        const image = element("img");
-        image.src = url;
-        image.alt = "";
-        thumb.append(image);
-      } else {
-        thumb.append(element("span", "", "?"));
-      }
-      thumb.addEventListener("click", () => model.send_msg({ type: "drop", number: chip.number }));
+      thumb.append(picture(chip.jpeg) || element("span", "", "?"));
       chips.append(thumb);
     }
     box.append(head, chips);
@@ -83,8 +65,6 @@ export function render({ model }) {
       typing.addEventListener("blur", () => { if (held) { const last = held; held = null; show(last); } }, { once: true });
       return;
     }
-    for (const url of urls) URL.revokeObjectURL(url);
-    urls = [];
     rows.replaceChildren(...m.classes.map((one) => row(one, m.classes, m.locked)));
     add.disabled = undo.disabled = m.locked;
     root.dataset.number = m.number;
@@ -94,11 +74,6 @@ export function render({ model }) {
     notes.replaceChildren(...m.lines.map(([level, text]) => element("div", `line ${level}`, text)));
   }
 
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
-    if (m.type === "shelf") show(m);
-    else say(m);
-  });
-  model.send_msg({ type: "ready" });
+  listen(model, (m) => (m.type === "shelf" ? show(m) : say(m)));
   return root;
 }

@@ -1,14 +1,21 @@
-"""Components: our own browser parts, each an import-free script with its style beside it."""
+"""Components: our own browser parts, each a script with its style beside it."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from panel.custom import JSComponent
 
+logger = logging.getLogger(__name__)
+
 Handler = Callable[[dict[str, Any]], None]
 
 _HERE = Path(__file__).resolve().parent
+
+FILES = {path.name: path for kind in ("*.js", "*.css") for path in sorted(_HERE.glob(kind))}
+"""What a browser may ask for below `PATH`."""
+PATH = "parts/"
 
 
 class _Part(JSComponent):
@@ -31,9 +38,18 @@ class _Part(JSComponent):
             self._send_msg(message)
 
     def _handle_msg(self, data: Any) -> None:
-        if isinstance(data, dict) and isinstance(data.get("type"), str):
-            self._heard = True
+        if not isinstance(data, dict) or not isinstance(data.get("type"), str):
+            return
+        self._heard = True
+        try:
             self._on_message(data)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            logger.warning("a message of a browser makes no sense (%r): %.200r", error, data)
+
+    @classmethod
+    def _component_resource_path(cls, esm_path: Path, compiled: bool) -> str:
+        del compiled
+        return PATH + esm_path.name
 
 
 class ChipCanvas(_Part):
@@ -68,6 +84,35 @@ class Tables(_Part):
     """Tables and logs as plain text; wants everything again after "ready"."""
 
     _bundle = _HERE / "tables.js"
+
+
+def table(
+    title: str,
+    rows: Sequence[Sequence[object]],
+    head: Sequence[str] = (),
+    *,
+    right: Sequence[int] = (),
+    note: str = "",
+    empty: str = "nothing",
+    wide: bool = False,
+) -> dict[str, Any]:
+    """Make one of the tables that `Tables` shows.
+
+    Parameters
+    ----------
+    rows
+        Of texts, or of dicts with "text" and "mono", or "state" and "symbol".
+    right
+        Columns of numbers.
+    empty
+        What is said where there is no row.
+    wide
+        Whether it takes the whole width.
+    """
+    found: dict[str, Any] = {"title": title, "rows": rows, "right": right}
+    if head:
+        found["head"] = head
+    return found | {"note": note, "empty": empty, "wide": wide}
 
 
 class Scrubber(_Part):

@@ -23,22 +23,21 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from panel.io import unlocked
 
-from pychip_stream.domain.quantities import Quantity
+from pychip_stream.domain.quantities import Quantity, find
 
 from ..work.history import Curves, plotted
 
 NO_QUANTITY = "none"
 _QUANTITY = "#a05a2c"
+_EMPTY: dict[str, list[float]] = {"t": [], "v0": [], "l0": [], "h0": []}
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
 def quantity_select(changed: Callable[[], None]) -> Any:
     """Make the chooser of the second axis; its value is the name of a quantity or `NO_QUANTITY`."""
-    names = {NO_QUANTITY: NO_QUANTITY}
-    names |= {f"{q.name}: {q.meaning}": name for name, q in plotted().items()}
     select = pmui.Select(
         label="second axis",
-        options=names,
+        options=_choices(()),
         value=NO_QUANTITY,
         size="small",
         width=170,
@@ -46,6 +45,20 @@ def quantity_select(changed: Callable[[], None]) -> Any:
     )
     select.param.watch(lambda _event: changed(), "value")
     return select
+
+
+def offer_quantities(select: Any, classes: Sequence[str]) -> None:
+    """Let the chooser offer what these classes have; a choice stays while it is there."""
+    choices = _choices(classes)
+    if choices != select.options:
+        chosen = select.value
+        select.options = choices
+        select.value = chosen if chosen in choices.values() else NO_QUANTITY
+
+
+def _choices(classes: Sequence[str]) -> dict[str, str]:
+    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes).items()}
+    return {NO_QUANTITY: NO_QUANTITY} | told
 
 
 class CurvePlot:
@@ -67,9 +80,7 @@ class CurvePlot:
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
         self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
-        self._second = ColumnDataSource(
-            {"t": [], "v0": [], "l0": [], "h0": []}, name=f"{name}-quantity"
-        )
+        self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
         self._drawn: tuple[object, ...] = ()
         self.figure = self._make()
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
@@ -82,11 +93,11 @@ class CurvePlot:
         marks: Sequence[tuple[float, str]] = (),
     ) -> None:
         """Show these curves."""
-        names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.values)
-        drawn = (names, tuple(true.values))
+        names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
+        drawn = (names, tuple(true.columns))
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
             self._measured.data = _columns(measured, [n for n, _ in names])
-            self._true.data = _columns(true, list(true.values))
+            self._true.data = _columns(true, list(true.columns))
             if drawn != self._drawn:
                 self._drawn = drawn
                 self._draw(*drawn)
@@ -98,12 +109,10 @@ class CurvePlot:
 
     def add_quantity(self, chosen: str, curves: Curves) -> None:
         """Draw a quantity by its name, or none, on the second axis."""
-        quantity = plotted().get(chosen)
+        quantity = find(chosen)
         with unlocked():
-            known = quantity is not None and chosen in curves.values
-            names = [chosen] if known else []
-            empty: dict[str, Any] = {"t": [], "v0": [], "l0": [], "h0": []}
-            self._second.data = _columns(curves, names) if known else empty
+            known = quantity is not None and chosen in curves.columns
+            self._second.data = _columns(curves, [chosen]) if known else dict(_EMPTY)
             self._axis.visible = known
             if quantity is not None:
                 self._axis.axis_label = _label(quantity)
@@ -191,9 +200,8 @@ def _label(quantity: Quantity) -> str:
 def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {"t": np.array([_offset_s()]) * 1000.0 + curves.times * 1000.0}
     for number, name in enumerate(names):
-        columns[f"v{number}"] = curves.values[name].astype(np.float32)
-        columns[f"l{number}"] = curves.lows[name].astype(np.float32)
-        columns[f"h{number}"] = curves.highs[name].astype(np.float32)
+        value, low, high = np.ascontiguousarray(curves.columns[name].T, np.float32)
+        columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
     return columns
 
 

@@ -1,18 +1,25 @@
 """Download bar: export buttons of one viewer, the work behind them, and the way to the browser."""
 
 import shutil
-import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from pychip_stream.errors import PychipError
+from pychip_stream.export import EXPORTS, kinds
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
+from ..work import scratch
 from ..work.background import Background, Progress
-from ..work.export_kinds import KINDS, pieces, write_export
+from ..work.recent import Every
 from .components import Downloads
 
+KINDS = tuple(kind for kind in EXPORTS if kind.label)
+"""What pages offer."""
+
 _SHOWN_S = 0.2
+_PIECE_BYTES = 2 << 20
+_MOST_BYTES = 2 << 30
 
 
 class DownloadBar:
@@ -36,15 +43,14 @@ class DownloadBar:
         self._making: tuple[ExportKind, Progress] | None = None
         self._media = ""
         self._made: Path | None = None
-        self._sending: Generator[tuple[bytes, bool], None, None] | None = None
+        self._sending: BinaryIO | None = None
         self._told: tuple[object, ...] = ()
-        self._shown_at = 0.0
+        self._show = Every(_SHOWN_S)
         self.widget = Downloads(self._on_message, sizing_mode="stretch_width")
 
     def pull(self, now: float) -> None:
         """Tell how far it is."""
-        if self._making is not None and now - self._shown_at > _SHOWN_S:
-            self._shown_at = now
+        if self._making is not None and self._show.due(now):
             kind, progress = self._making
             of = f" ({progress.done} of {progress.total})" if progress.total > 1 else ""
             self._tell("busy", f"making {kind.label}{of}", progress.share)
@@ -64,7 +70,7 @@ class DownloadBar:
         elif kind == "start":
             self._start(self._kinds.get(str(message.get("kind"))))
         elif kind == "more":
-            self._send(first=False)
+            self._send()
         elif kind == "saved" and self._made is not None:
             self._end(f"{self._made.name} saved", "done")
         elif kind == "cancel" and not self._cancel():
@@ -88,7 +94,7 @@ class DownloadBar:
         progress = Progress()
 
         def work() -> Path:
-            folder = Path(tempfile.mkdtemp(prefix="pychip-stream-export-"))
+            folder = scratch.folder("export")
             try:
                 return write_export(kind, source, folder, progress)
             except BaseException:
@@ -101,20 +107,21 @@ class DownloadBar:
 
     def _begin_sending(self, made: Path) -> None:
         self._making, self._made = None, made
-        self._sending = pieces(made)
+        self._sending = made.open("rb")
         self._tell("busy", f"sending {made.name}", None)
         self._send(first=True)
 
-    def _send(self, *, first: bool) -> None:
-        if self._sending is None or self._made is None:
+    def _send(self, *, first: bool = False) -> None:
+        """Send the next piece; an empty file is one piece."""
+        file, made = self._sending, self._made
+        if file is None or made is None:
             return
-        found = next(self._sending, None)
-        if found is None:
-            return
-        data, last = found
+        data = file.read(_PIECE_BYTES)
+        if not (data or first):
+            return  # all is sent
         self.widget.send(
-            type="piece", content=data, first=first, last=last,
-            name=self._made.name, media=self._media,
+            type="piece", content=data, first=first, last=file.tell() >= made.stat().st_size,
+            name=made.name, media=self._media,
         )  # fmt: skip
 
     def _end(self, text: str, state: str = "failed") -> None:
@@ -134,3 +141,24 @@ class DownloadBar:
         if self._made is not None:
             shutil.rmtree(self._made.parent, ignore_errors=True)
         self._sending = self._made = None
+
+
+def write_export(
+    kind: ExportKind, source: ExportSource, folder: Path, progress: kinds.Progress
+) -> Path:
+    """Make a file in a folder.
+
+    Raises
+    ------
+    PychipError
+        If it cannot be made, was cancelled, or is too large for a browser.
+    """
+    path = folder / f"{source.run.path.stem}{kind.suffix}"
+    kind.make(source, path, progress)
+    progress(1, 1)
+    if path.stat().st_size > _MOST_BYTES:
+        raise PychipError(
+            f"{path.name} has {path.stat().st_size / 2**30:.1f} GiB, too much for a browser; "
+            "use `pychip-stream export` on the machine with the archive"
+        )
+    return path

@@ -1,12 +1,7 @@
 // Downloads: files that the server makes in the background come in pieces over the page's own
 // connection, each asked for after the one before, and are saved once they are whole.
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+import { button, element, listen } from "./part.js";
 
 export function render({ model }) {
   const root = element("div", "downloads");
@@ -17,8 +12,7 @@ export function render({ model }) {
   bar.setAttribute("aria-label", "progress of the export");
   const text = element("span", "text");
   text.setAttribute("role", "status");
-  const cancel = element("button", "tool", "cancel");
-  cancel.addEventListener("click", () => {
+  const cancel = button("tool", "cancel", () => {
     pieces = [];
     model.send_msg({ type: "cancel" });
   });
@@ -29,18 +23,17 @@ export function render({ model }) {
   const acts = {
     kinds(m) {
       buttons.replaceChildren(...m.kinds.map(([key, label, title]) => {
-        const button = element("button", "tool", label);
-        button.dataset.kind = key;
-        button.title = title;
-        button.addEventListener("click", () => model.send_msg({ type: "start", kind: key }));
-        return button;
+        const node = button("tool", label, () => model.send_msg({ type: "start", kind: key }));
+        node.dataset.kind = key;
+        node.title = title;
+        return node;
       }));
     },
     state(m) {
       text.textContent = m.text;
       root.dataset.state = m.state;
       bar.hidden = cancel.hidden = m.state !== "busy";
-      for (const button of buttons.children) button.disabled = m.state === "busy";
+      for (const node of buttons.children) node.disabled = m.state === "busy";
       if (m.share === null) bar.removeAttribute("value");
       else bar.value = m.share;
       if (m.state !== "busy") pieces = [];
@@ -63,10 +56,6 @@ export function render({ model }) {
       model.send_msg({ type: "saved" });
     },
   };
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
-    acts[m.type]?.(m);
-  });
-  model.send_msg({ type: "ready" });
+  listen(model, (m) => acts[m.type]?.(m));
   return root;
 }

@@ -1,14 +1,9 @@
 // Drop zone: takes one file from the viewer's machine and sends it in pieces, each after the one
 // before has arrived.
 
-const PIECE = 2 << 20;
+import { element, listen } from "./part.js";
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+const PIECE = 2 << 20;
 
 export function render({ model }) {
   const root = element("div", "zone");
@@ -58,8 +53,7 @@ export function render({ model }) {
     root.classList.remove("over");
     begin(event.dataTransfer.files);
   });
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
+  listen(model, (m) => {
     if (m.type === "more") more();
     if (m.type === "accept") input.accept = m.suffixes.join(",");
     if (m.type === "say") {
@@ -70,6 +64,5 @@ export function render({ model }) {
       if (m.level === "error") input.value = "";
     }
   });
-  model.send_msg({ type: "ready" });
   return root;
 }

@@ -1,6 +1,5 @@
 """Example editor: chips of a frame become examples, and what they make of it is seen at once."""
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -8,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import FEWEST, MOST
 
@@ -20,8 +20,6 @@ from ..work.workbench import Workbench
 from .components import ClassShelf
 from .frame_view import FrameView
 from .grid_controls import GridControls
-
-logger = logging.getLogger(__name__)
 
 _REST_S = 0.4
 
@@ -124,7 +122,7 @@ class ExampleEditor:
 
     def send_hints(self) -> None:
         """Mark the chips that are worth choosing next."""
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         shown = preview is not None and self.hints and preview.key == self.key
         chips = preview.suggestions if preview is not None and shown else ()
         marks = [[s.row, s.column, s.kind, s.reason] for s in chips]
@@ -171,8 +169,6 @@ class ExampleEditor:
                 draft.change(edited(draft.state, message, self.key))
         except PychipError as error:
             self.say([["error", str(error)]])
-        except (KeyError, ValueError, TypeError, IndexError):
-            logger.warning("a message of a browser makes no sense: %.200r", message)
         self._sent_state = 0
 
     def _on_grid(self, size: ChipSize) -> None:
@@ -194,7 +190,7 @@ class ExampleEditor:
         draft = self.opened.draft
         number, state = draft.number, draft.state
         if self._picking:
-            self.opened.previewer.ask(number, state, key)
+            self.opened.ask(key)
         if number == self._sent_state:
             return
         self._sent_state = number
@@ -207,7 +203,7 @@ class ExampleEditor:
             return
         locked = not self._enabled
         self.view.canvas.send(**picks_message(state, key, self._echo, locked=locked))
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         known = preview if preview is not None and preview.key == key else None
         self.view.canvas.send(**labels_message(state, known))
         self._send_shelf()
@@ -216,7 +212,7 @@ class ExampleEditor:
         """Cut the thumbnails on another thread; frames may have to be read for them."""
         bench, draft = self._bench, self.opened.draft
         number, state, locked = draft.number, draft.state, not self._enabled
-        odd = odd_chips(self.opened.previewer.preview)
+        odd = odd_chips(self.opened.preview)
         self._shelves += 1
         asked = self._shelves
 
@@ -227,7 +223,7 @@ class ExampleEditor:
         self._background.do(lambda: shelf_message(bench, number, state, odd, locked), send)
 
     def _show_preview(self, key: Key) -> None:
-        preview = self.opened.previewer.preview
+        preview = self.opened.preview
         if preview is None or preview is self._sent_preview or preview.key != key:
             return
         self._sent_preview = preview

@@ -1,6 +1,8 @@
 // Heartbeat: notices that the server is gone, greys the page, says so, and reloads when it is
 // back. Bokeh's own reconnection leaves live pages frozen, so it is not used.
 
+import { element, listen } from "./part.js";
+
 const SILENT_MS = 4000;
 const POLL_MS = 1000;
 const PATIENCE_MS = 3000;
@@ -8,14 +10,12 @@ const PATIENCE_MS = 3000;
 export function render({ model }) {
   let last = performance.now();
   let lost = false;
-  const root = document.createElement("span");
-  root.className = "beat";
-  const veil = document.createElement("div");
+  const root = element("span", "beat");
+  const veil = element("div", "", "Connection lost: what you see is not live. Trying to connect again…");
   veil.setAttribute("role", "alert");
   veil.style.cssText =
     "position:fixed;inset:0;z-index:99999;display:none;place-items:center;background:rgba(40,40,40,.72);" +
     "color:#fff;font:600 24px Roboto,sans-serif;backdrop-filter:grayscale(1);text-align:center";
-  veil.textContent = "Connection lost: what you see is not live. Trying to connect again…";
   document.body.append(veil);
 
   // A server that is only slow answers and goes on: then the veil is lifted. One that was started
@@ -51,17 +51,16 @@ export function render({ model }) {
     }
   }, 500);
 
-  model.on("msg:custom", (event) => {
+  listen(model, (m) => {
     last = performance.now();
     lost = false;
     veil.style.display = "none";
     root.dataset.state = "alive";
-    root.dataset.beats = (event.data ?? event).beat;
+    root.dataset.beats = m.beat;
   });
   model.on("remove", () => {
     clearInterval(timer);
     veil.remove();
   });
-  model.send_msg({ type: "ready" });
   return root;
 }

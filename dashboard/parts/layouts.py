@@ -1,8 +1,10 @@
 """Layouts: how the parts of a page stand beside each other, and plain text among them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
+import panel_material_ui as pmui
 
 FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
 """What the title bar and the tabs leave of the window."""
@@ -10,6 +12,13 @@ FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
 SMALL_BUTTONS = {
     "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
 }
+
+
+def small_button(label: str, act: Callable[[], object], **options: Any) -> Any:
+    """Make a button that calls `act`."""
+    button = pmui.Button(label=label, size="small", sx=SMALL_BUTTONS, **options)
+    button.on_click(lambda _event: act())
+    return button
 
 
 def side_by_side(*parts: Any, narrowest: int = 440) -> Any:

@@ -1,7 +1,6 @@
 """Review tables: what a run says about itself, as plain texts for the page."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -15,49 +14,32 @@ from ..work.frame_pictures import FramePicture
 from ..work.opened_run import OpenedRun
 from ..work.runs import RunCard
 from ..work.words import count, duration, moment, percent, size
+from .components import table
 
 
-@dataclass(frozen=True, slots=True)
-class ClassDifference:
-    """A class under two scorings.
+class Difference(NamedTuple):
+    """Mean fraction of a class under two scorings, and how far they are apart on common frames."""
 
-    Attributes
-    ----------
-    first, second
-        Mean fraction over all frames of each; NaN where one lacks the class.
-    mean, largest
-        Absolute difference of the fractions over the frames that both have; NaN without any.
-    """
-
-    name: str
     first: float
     second: float
     mean: float
     largest: float
 
 
-def differences(first: OpenedRun, second: OpenedRun) -> tuple[list[ClassDifference], int]:
-    """Every class of either, and the number of frames that both have (same path and index)."""
-    names = dict.fromkeys([*first.names, *second.names])
+def differences(first: OpenedRun, second: OpenedRun) -> tuple[dict[str, Difference], int]:
+    """Every class of either (NaN where it is lacking), and the number of common frames."""
     columns = ["path", "index"]
     both = first.table[columns].assign(a=np.arange(first.count)).merge(
         second.table[columns].assign(b=np.arange(second.count)), on=columns
     )  # fmt: skip
-    rows = []
-    for name in names:
+    found = {}
+    for name in dict.fromkeys([*first.names, *second.names]):
         a, b = _column(first, name), _column(second, name)
         apart = np.abs(a[both["a"].to_numpy()] - b[both["b"].to_numpy()])
         known = apart[np.isfinite(apart)]
-        rows.append(
-            ClassDifference(
-                name,
-                _mean(a),
-                _mean(b),
-                _mean(known),
-                float(known.max()) if len(known) else float("nan"),
-            )
-        )
-    return rows, len(both)
+        largest = float(known.max()) if len(known) else float("nan")
+        found[name] = Difference(_mean(a), _mean(b), _mean(known), largest)
+    return found, len(both)
 
 
 def same_frame(picture: FramePicture, other: OpenedRun) -> int | None:
@@ -120,25 +102,18 @@ def failed_table(run: Run) -> Table:
         [str(row["path"]), str(int(row["index"])), str(row["reason"])]
         for row in failed.head(_MOST_ROWS).to_dict("records")
     ]
-    note = ""
-    if len(failed) > _MOST_ROWS:
-        note = f"the first {_MOST_ROWS} of {len(failed)}"
-    return {
-        "title": "Failed frames",
-        "note": note,
-        "head": ["file", "index", "reason"],
-        "right": [1],
-        "rows": rows,
-        "empty": "every frame could be analysed",
-        "wide": True,
-    }
+    note = f"the first {_MOST_ROWS} of {len(failed)}" if len(failed) > _MOST_ROWS else ""
+    return table(
+        "Failed frames", rows, ["file", "index", "reason"],
+        right=[1], note=note, empty="every frame could be analysed", wide=True,
+    )  # fmt: skip
 
 
 def provenance_tables(run: Run) -> list[Table]:
     """Where the numbers come from: run, programs, encoder, support sets, configuration."""
     frames = run.frames
     hashes = [str(h) for h in dict.fromkeys(frames["encoder_hash"].tolist()) if h]
-    facts = [
+    facts: list[list[object]] = [
         ["run", {"text": run.run_id, "mono": True}],
         ["archive", {"text": str(run.path), "mono": True}],
         ["frames from", {"text": str(run.root or "not recorded"), "mono": True}],
@@ -149,20 +124,17 @@ def provenance_tables(run: Run) -> list[Table]:
         ["scorings", ", ".join(run.scorings)],
         ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
     ]
-    tables: list[Table] = [{"title": "Run", "rows": facts}]
     sessions = [
         [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
          s.metadata.get("versions", "")]
         for s in run.sessions
     ]  # fmt: skip
-    tables.append(
-        {
-            "title": "Starts of the archiver",
-            "head": ["no.", "when", "pychip-stream", "versions"],
-            "rows": sessions,
-        }
-    )
-    tables.append(_support_table(run))
+    head = ["no.", "when", "pychip-stream", "versions"]
+    tables = [
+        table("Run", facts),
+        table("Starts of the archiver", sessions, head),
+        _support_table(run),
+    ]
     if config := run.metadata.get("config"):
         tables.append({"title": "Configuration", "lines": _tidy(config)})
     return tables
@@ -175,13 +147,8 @@ def _support_table(run: Run) -> Table:
             rows.append(_support_row(version, run.support_set(version)))
         except PychipError as error:
             rows.append([{"text": version, "mono": True}, str(error), "", "", ""])
-    return {
-        "title": "Support sets",
-        "head": ["version", "classes", "chip size", "author", "note"],
-        "rows": rows,
-        "empty": "the run holds none",
-        "wide": True,
-    }
+    head = ["version", "classes", "chip size", "author", "note"]
+    return table("Support sets", rows, head, empty="the run holds none", wide=True)
 
 
 def _support_row(version: str, support: SupportSet) -> list[Any]:
@@ -193,19 +160,14 @@ def _support_row(version: str, support: SupportSet) -> list[Any]:
     return [{"text": version, "mono": True}, classes, str(support.chip_size), author, note]
 
 
-def difference_table(first: str, second: str, rows: list[ClassDifference], common: int) -> Table:
+def difference_table(first: OpenedRun, second: OpenedRun) -> Table:
     """Fractions of every class under two scorings."""
+    found, common = differences(first, second)
     note = f"over the {count(common, 'frame')} that both have" if common else "no common frame"
-    return {
-        "title": "Fractions",
-        "note": f"A: {first}; B: {second}; differences {note}",
-        "head": ["class", "mean A", "mean B", "mean |A - B|", "largest"],
-        "right": [1, 2, 3, 4],
-        "rows": [
-            [r.name, *(percent(v) for v in (r.first, r.second, r.mean, r.largest))] for r in rows
-        ],
-        "wide": True,
-    }
+    note = f"A: {first.label}; B: {second.label}; differences {note}"
+    rows = [[name, *map(percent, difference)] for name, difference in found.items()]
+    head = ["class", "mean A", "mean B", "mean |A - B|", "largest"]
+    return table("Fractions", rows, head, right=[1, 2, 3, 4], note=note, wide=True)
 
 
 def scoring_label(name: str) -> str:

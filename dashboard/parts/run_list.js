@@ -1,24 +1,13 @@
 // Run list: a card per run of the folder, newest first.
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+import { button, element, listen, picture } from "./part.js";
 
 function card(run, open) {
-  const node = element("button", "card");
+  const node = button("card", "", () => open(run.name));
   node.dataset.name = run.name;
   node.setAttribute("aria-label", `open run ${run.name}, ${run.state}, ${run.facts.join(", ")}`);
-  const picture = element("div", "picture");
-  if (run.preview && run.preview.byteLength) {
-    const image = element("img");
-    image.alt = "";
-    image.src = URL.createObjectURL(new Blob([run.preview], { type: "image/jpeg" }));
-    image.addEventListener("load", () => URL.revokeObjectURL(image.src));
-    picture.append(image);
-  } else picture.append(element("span", "", "no picture"));
+  const frame = element("div", "picture");
+  frame.append(picture(run.preview) || element("span", "", "no picture"));
   const text = element("div", "text");
   const title = element("div", "title");
   title.append(element("span", "name", run.name), element("span", `state ${run.state}`, run.state));
@@ -33,9 +22,8 @@ function card(run, open) {
   }
   text.append(classes);
   if (run.trouble) text.append(element("div", "trouble", run.trouble));
-  node.append(picture, text);
+  node.append(frame, text);
   node.disabled = !run.opens;
-  node.addEventListener("click", () => open(run.name));
   return node;
 }
 
@@ -45,8 +33,7 @@ export function render({ model }) {
   const cards = element("div", "cards");
   root.append(note, cards);
   const known = new Map();
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
+  listen(model, (m) => {
     note.textContent = m.note;
     const open = (name) => model.send_msg({ type: "open", name });
     const nodes = m.runs.map((run) => {
@@ -59,6 +46,5 @@ export function render({ model }) {
     cards.replaceChildren(...nodes);
     root.dataset.count = nodes.length;
   });
-  model.send_msg({ type: "ready" });
   return root;
 }

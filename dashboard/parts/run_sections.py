@@ -12,14 +12,13 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.opened_run import OpenedRun
 from ..work.words import percent
-from .components import Tables
+from .components import Tables, table
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
 from .layouts import SMALL_BUTTONS
 from .review_tables import (
     agreement,
     difference_table,
-    differences,
     failed_table,
     provenance_tables,
     scoring_label,
@@ -118,8 +117,8 @@ class RunSections:
         else:
             share = agreement(picture, other)
             text = "on different grids" if share is None else f"{percent(share)} of the chips"
-        table = {"title": "This frame", "rows": [["same label", text]], "wide": True}
-        self._made["Compare"] = [*self._made.get("Compare", [])[:1], table]
+        here = table("This frame", [["same label", text]], wide=True)
+        self._made["Compare"] = [*self._made.get("Compare", [])[:1], here]
         self._send("Compare")
 
     def close(self) -> None:
@@ -177,8 +176,7 @@ class RunSections:
 
         def load() -> tuple[OpenedRun, dict[str, Any]]:
             other = self._reopen(kind, name)
-            rows, common = differences(first, other)
-            return other, difference_table(first.label, other.label, rows, common)
+            return other, difference_table(first, other)
 
         def done(found: tuple[OpenedRun, dict[str, Any]]) -> None:
             self.other = found[0]

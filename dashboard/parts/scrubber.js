@@ -1,22 +1,16 @@
 // Scrubber: goes through the frames of a run by hand or by itself. One frame is on its way at a
 // time; of the wishes that come meanwhile the newest counts.
 
-const TICK_MS = 100;
+import { button, element, listen } from "./part.js";
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+const TICK_MS = 100;
 
 export function render({ model }) {
   const root = element("div", "scrubber");
-  const button = (text, title, act) => {
-    const node = element("button", "tool", text);
+  const tool = (text, title, act) => {
+    const node = button("tool", text, act);
     node.title = title;
     node.setAttribute("aria-label", title);
-    node.addEventListener("click", act);
     return node;
   };
   const range = element("input");
@@ -76,21 +70,20 @@ export function render({ model }) {
     root.dataset.playing = on ? "1" : "0";
   }
 
-  const start = button("▶", "play", () => play(!timer));
+  const start = tool("▶", "play", () => play(!timer));
   range.addEventListener("input", () => {
     play(false);
     seek(Number(range.value));
   });
   root.append(
-    button("|◀", "first frame", () => seek(0)),
-    button("‹", "one frame back", () => seek(at - 1)),
+    tool("|◀", "first frame", () => seek(0)),
+    tool("‹", "one frame back", () => seek(at - 1)),
     start,
-    button("›", "one frame on", () => seek(at + 1)),
-    button("▶|", "last frame", () => seek(count - 1)),
+    tool("›", "one frame on", () => seek(at + 1)),
+    tool("▶|", "last frame", () => seek(count - 1)),
     range, speed, text,
   );
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
+  listen(model, (m) => {
     count = m.count;
     at = m.at;
     busy = false;
@@ -103,6 +96,5 @@ export function render({ model }) {
     ask();
   });
   model.on("remove", () => clearInterval(timer));
-  model.send_msg({ type: "ready" });
   return root;
 }

@@ -1,11 +1,6 @@
 // Status strip: how fresh the page is, in words and colour, and where the time goes.
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
+import { element, listen } from "./part.js";
 
 export function render({ model }) {
   const root = element("div", "strip");
@@ -38,7 +33,6 @@ export function render({ model }) {
     alerts.replaceChildren(...m.alerts.map(([level, text]) => element("div", `alert ${level}`, text)));
   }
 
-  model.on("msg:custom", (event) => show(event.data ?? event));
-  model.send_msg({ type: "ready" });
+  listen(model, show);
   return root;
 }

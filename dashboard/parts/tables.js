@@ -1,11 +1,6 @@
 // Tables and logs as plain text: whatever a file says about itself is shown, never run.
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
-  return node;
-}
+import { element, listen } from "./part.js";
 
 // A cell is a text, or {text, state, symbol, color}: a state has its colour, its symbol and a word.
 function cell(tag, content, right) {
@@ -85,8 +80,7 @@ function log(part, old) {
 export function render({ model }) {
   const root = element("div", "tables");
   const known = new Map();
-  model.on("msg:custom", (event) => {
-    const m = event.data ?? event;
+  listen(model, (m) => {
     const parts = m.tables.map((part) => {
       const content = JSON.stringify(part);
       const before = known.get(part.title);
@@ -104,6 +98,5 @@ export function render({ model }) {
     }
     root.dataset.count = (Number(root.dataset.count) || 0) + 1;
   });
-  model.send_msg({ type: "ready" });
   return root;
 }

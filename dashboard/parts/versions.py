@@ -12,12 +12,13 @@ from pychip_stream.analysis.drafting import agreement
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import PychipError
 
-from ..accounts import Viewer
+from ..accounts import MAY_LOOK, Viewer
 from ..work.background import Background, Progress
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
+from ..work.recent import Every
 from ..work.workbench import Workbench
-from .layouts import SMALL_BUTTONS, plain_text
+from .layouts import plain_text, small_button
 
 _LIST_S = 2.0
 
@@ -39,35 +40,28 @@ class VersionsPanel:
         self._draft = draft
         self._key = key
         self._job: tuple[str, Progress] | None = None
-        self._list_at = 0.0
-        self._listed: tuple[object, str | None] | None = None
-        small: dict[str, Any] = {"size": "small", "sx": SMALL_BUTTONS, "margin": (4, 4)}
+        self._list_time = Every(_LIST_S)
+        self._listed: tuple[tuple[dict[str, str], str | None], str | None] | None = None
         self._note = pmui.TextInput(
             label="note", placeholder="what has changed, and why", size="small",
             sizing_mode="stretch_width", margin=(4, 4),
         )  # fmt: skip
-        self._save = pmui.Button(label="Save version", color="primary", **small)
-        self._publish = pmui.Button(label="Publish to the run", color="success", **small)
         self._version = pmui.Select(label="version", size="small", margin=(4, 4), width=250)
         self._other = pmui.Select(label="compare with", size="small", margin=(4, 4), width=250)
-        self._load = pmui.Button(label="Load", variant="outlined", **small)
-        self._compare = pmui.Button(label="Compare", variant="outlined", **small)
-        self._relabel = pmui.Button(label="Re-label the past", variant="outlined", **small)
-        self._cancel = pmui.Button(label="Cancel", variant="outlined", visible=False, **small)
+        small = {"margin": (4, 4), "disabled": not viewer.operator}
+        plain = {"variant": "outlined", **small}
+        self._save = small_button("Save version", self._do_save, color="primary", **small)
+        self._publish = small_button(
+            "Publish to the run", self._do_publish, color="success", **small
+        )
+        self._load = small_button("Load", self._do_load, **plain)
+        self._compare = small_button("Compare", self._do_compare, **plain)
+        self._relabel = small_button("Re-label the past", self._do_relabel, **plain)
+        self._cancel = small_button("Cancel", self._do_cancel, visible=False, **plain)
         self._bar = pmui.LinearProgress(
             value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
         )
         self._state = plain_text()
-        for button, act in (
-            (self._save, self._do_save),
-            (self._publish, self._do_publish),
-            (self._load, self._do_load),
-            (self._compare, self._do_compare),
-            (self._relabel, self._do_relabel),
-            (self._cancel, self._do_cancel),
-        ):
-            button.on_click(lambda _event, act=act: act())
-            button.disabled = not viewer.operator
 
     def panel(self) -> Any:
         """Lay it out."""
@@ -84,8 +78,7 @@ class VersionsPanel:
 
     def pull(self, now: float) -> None:
         """Show the list of versions and how far the work is."""
-        if now - self._list_at > _LIST_S:
-            self._list_at = now
+        if self._list_time.due(now):
             self._background.do(
                 self._list_versions, self._show_list, failed=lambda _text: None, slot="versions"
             )
@@ -95,6 +88,9 @@ class VersionsPanel:
     def _begin(
         self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
+        if not self._viewer.operator:
+            self._state.object = MAY_LOOK
+            return
         if self._job is not None:
             self._state.object = f"wait: {self._job[0]} is not done yet"
             return
@@ -112,49 +108,50 @@ class VersionsPanel:
         self._job = None
         self._bar.visible = self._cancel.visible = False
         self._state.object = text
-        self._list_at = 0.0
+        self._list_time.hurry()
 
     def _do_cancel(self) -> None:
         if self._job is not None:
             self._job[1].cancel()
 
     def _do_save(self) -> None:
-        bench, draft, key = self._bench, self._draft, self._key()
-        state, note = draft.state, self._note.value
-        author = self._viewer.user or current_user()
-        if key is None:
-            return
-
-        def work(_progress: Progress) -> str:
-            support = bench.save(state, key, author, note)
-            if draft.state == state:
-                draft.change(DraftState.of(support), saved=support.version)
-            return f"saved as {support.version[:8]}"
-
-        self._begin("saving", work)
+        if (save := self._saver()) is not None:
+            self._begin("saving", lambda _progress: f"saved as {save()[:8]}")
 
     def _do_publish(self) -> None:
         """Publish the draft; an unsaved one is saved first."""
-        bench, draft, key = self._bench, self._draft, self._key()
-        state, saved, note = draft.state, draft.saved, self._note.value
-        author = self._viewer.user or current_user()
-        if key is None:
+        bench, saved, author, save = self._bench, self._draft.saved, self._author, self._saver()
+        if save is None:
             return
 
         def work(_progress: Progress) -> str:
-            version = saved
-            if version is None:
-                support = bench.save(state, key, author, note)
-                version = support.version
-                if draft.state == state:
-                    draft.change(DraftState.of(support), saved=version)
+            version = saved or save()
             bench.publish(version, author)
             return f"published {version[:8]}; the worker uses it from its next frame on"
 
         self._begin("publishing", work)
 
+    @property
+    def _author(self) -> str:
+        return self._viewer.user or current_user()
+
+    def _saver(self) -> Callable[[], str] | None:
+        """Work that saves the draft as it is now, and returns its version; None without a frame."""
+        bench, draft, key = self._bench, self._draft, self._key()
+        state, note, author = draft.state, self._note.value, self._author
+        if key is None:
+            return None
+
+        def save() -> str:
+            support = bench.save(state, key, author, note)
+            if draft.state == state:
+                draft.change(DraftState.of(support), saved=support.version)
+            return support.version
+
+        return save
+
     def _do_load(self) -> None:
-        bench, draft, version = self._bench, self._draft, self._version.value
+        bench, draft, version = self._bench, self._draft, self._chosen(self._version)
         if not version:
             return
 
@@ -167,7 +164,7 @@ class VersionsPanel:
 
     def _do_compare(self) -> None:
         bench, key = self._bench, self._key()
-        first, second = self._version.value, self._other.value
+        first, second = self._chosen(self._version), self._chosen(self._other)
         if not (first and second and key):
             return
 
@@ -180,7 +177,7 @@ class VersionsPanel:
 
     def _do_relabel(self) -> None:
         """Give the frames of the run so far their labels under a version, from what is kept."""
-        bench, version = self._bench, self._version.value
+        bench, version = self._bench, self._chosen(self._version)
         if not version:
             self._state.object = "save or choose a version first"
             return
@@ -189,7 +186,12 @@ class VersionsPanel:
             lambda progress: bench.relabel(version, progress),
             pool=bench.long,
         )
-        self._bar.visible = self._cancel.visible = True
+        self._bar.visible = self._cancel.visible = self._job is not None
+
+    def _chosen(self, select: Any) -> str | None:
+        """Version that is chosen; None for what was not on offer."""
+        found = self._listed[0][0].values() if self._listed else ()
+        return select.value if select.value in found else None
 
     def _list_versions(self) -> tuple[dict[str, str], str | None]:
         """Version by what is shown of it, the newest first, and the one in use."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.quantities import OF_FRAMES, Quantity
+from pychip_stream.domain.quantities import Quantity, of_frames
 
 Float = npt.NDArray[np.float64]
 
@@ -21,16 +21,13 @@ class Curves:
     ----------
     times
         (n,) seconds since 1970.
-    values
-        (n,) mean value per class or quantity; NaN where it was not asked for or not measured.
-    lows, highs
-        (n,) lowest lower and highest upper end of the intervals within the bucket.
+    columns
+        (n, 3) per class or quantity: mean value (NaN where it was not asked for or not measured),
+        lowest lower and highest upper end of the intervals within the bucket.
     """
 
     times: Float
-    values: Mapping[str, Float] = field(repr=False)
-    lows: Mapping[str, Float] = field(repr=False)
-    highs: Mapping[str, Float] = field(repr=False)
+    columns: Mapping[str, Float] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -145,14 +142,8 @@ class History:
         last = len(order) if until is None else int(np.searchsorted(times, until, "right"))
         order, times = order[first:last], times[first:last]
         columns = {name: column[order] for name, column in self._columns.items()}
-        if len(times) <= points:
-            return Curves(
-                times,
-                {n: c[:, 0] for n, c in columns.items()},
-                {n: c[:, 1] for n, c in columns.items()},
-                {n: c[:, 2] for n, c in columns.items()},
-            )
-        return _bucketed(times, columns, points)
+        found = Curves(times, columns)
+        return found if len(times) <= points else _bucketed(found, points)
 
     def _sorted(self) -> npt.NDArray[np.intp]:
         if self._order is None:
@@ -171,21 +162,23 @@ class History:
         }
 
 
-def _bucketed(times: Float, columns: Mapping[str, Float], points: int) -> Curves:
+def _bucketed(curves: Curves, points: int) -> Curves:
     """Reduce to buckets of equal time: mean value, lowest low, highest high; no peak is lost."""
+    times = curves.times
     edges = np.linspace(times[0], times[-1], points + 1)[:-1]
     starts = np.unique(np.searchsorted(times, edges))
     counts = np.diff(np.append(starts, len(times)))
-    values, lows, highs = {}, {}, {}
-    for name, column in columns.items():
-        known = np.isfinite(column[:, 0])
+    columns = {}
+    for name, column in curves.columns.items():
+        value, low, high = column.T
+        known = np.isfinite(value)
         number = np.add.reduceat(known.astype(np.float64), starts)
-        total = np.add.reduceat(np.where(known, column[:, 0], 0.0), starts)
+        total = np.add.reduceat(np.where(known, value, 0.0), starts)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values[name] = total / number
-        lows[name] = np.fmin.reduceat(column[:, 1], starts)
-        highs[name] = np.fmax.reduceat(column[:, 2], starts)
-    return Curves(np.add.reduceat(times, starts) / counts, values, lows, highs)
+            mean = total / number
+        ends = np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)
+        columns[name] = np.stack([mean, *ends], axis=1)
+    return Curves(np.add.reduceat(times, starts) / counts, columns)
 
 
 def triples(values: Float) -> Float:
@@ -193,6 +186,6 @@ def triples(values: Float) -> Float:
     return np.repeat(values[:, None], 3, axis=1)
 
 
-def plotted() -> dict[str, Quantity]:
-    """Quantities of frames that may be drawn as a curve, by name."""
-    return {q.name: q for q in OF_FRAMES if q.plotted}
+def plotted(classes: Iterable[str] = ()) -> dict[str, Quantity]:
+    """Quantities of frames with these classes that may be drawn as a curve, by name."""
+    return {q.name: q for q in of_frames(classes) if q.plotted}

@@ -15,17 +15,6 @@ _GPU_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
-    """One NVIDIA card; memory in MiB, temperature in °C."""
-
-    name: str
-    busy_percent: str
-    memory_used: str
-    memory_total: str
-    temperature: str
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """How the machine of the dashboard is.
 
@@ -35,6 +24,8 @@ class Machine:
         Bytes of the disk with the archive folder; None where it is out of reach.
     archive_bytes
         Of the archive folder's files.
+    gpus
+        What each NVIDIA card is and does.
     log
         Last lines of the run's log.
     """
@@ -44,20 +35,12 @@ class Machine:
     archive_bytes: int
     cpu_percent: float
     memory_percent: float
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[str, ...]
     log: tuple[str, ...]
 
 
 def look(folder: Path, log: Path) -> Machine:
-    """Look at the machine.
-
-    Parameters
-    ----------
-    folder
-        Of the archives.
-    log
-        Of the run.
-    """
+    """Look at the machine, the folder of the archives and the log of the run."""
     free, total = _disk(folder)
     return Machine(
         free,
@@ -86,8 +69,8 @@ def tail(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
     return tuple(found[-lines:])
 
 
-def gpus() -> tuple[Gpu, ...]:
-    """NVIDIA cards, as the driver's own tool reports them; none without it."""
+def gpus() -> tuple[str, ...]:
+    """Say what each NVIDIA card does, as the driver's own tool reports it; none without it."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ()
@@ -99,10 +82,14 @@ def gpus() -> tuple[Gpu, ...]:
     return parse_gpus(done.stdout)
 
 
-def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """Read what the driver's tool printed, a card a line."""
+def parse_gpus(text: str) -> tuple[str, ...]:
+    """Read what the driver's tool printed, a card a line; memory in MiB, temperature in °C."""
     rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines()]
-    return tuple(Gpu(*row) for row in rows if len(row) == 5)
+    return tuple(
+        f"{row[0]}: {row[1]} % busy, {row[2]} of {row[3]} MiB, {row[4]} °C"
+        for row in rows
+        if len(row) == 5
+    )
 
 
 def _disk(folder: Path) -> tuple[int | None, int | None]:

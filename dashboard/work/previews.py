@@ -45,17 +45,27 @@ class Preview:
     suggestions: tuple[Suggestion, ...] = ()
 
 
-class Previewer:
-    """Keeps the preview of one draft fresh."""
+class OpenDraft:
+    """What a user works on: a draft, and what it makes of the frame that is shown.
 
-    def __init__(self, bench: Workbench) -> None:
+    Attributes
+    ----------
+    draft
+        Of the user.
+    preview
+        The newest one; None before the first.
+    """
+
+    def __init__(self, draft: Draft, bench: Workbench) -> None:
         self._bench = bench
         self._fits = Latest(bench.fits, self._work)
         self._asked: tuple[int, Key] | None = None
+        self.draft = draft
         self.preview: Preview | None = None
 
-    def ask(self, number: int, state: DraftState, key: Key) -> None:
-        """Ask for the preview of a state on a frame; asking again for the same costs nothing."""
+    def ask(self, key: Key) -> None:
+        """Ask for the preview of the draft on a frame; asking again for the same costs nothing."""
+        number, state = self.draft.number, self.draft.state
         if self._asked != (number, key):
             self._asked = (number, key)
             self._fits.ask((number, state, key))
@@ -96,14 +106,6 @@ class Previewer:
             return Preview(number, key, trouble=f"the preview failed: {error}")
 
 
-@dataclass(frozen=True, eq=False)
-class OpenDraft:
-    """What a user works on."""
-
-    draft: Draft
-    previewer: Previewer
-
-
 class OpenDrafts:
     """The drafts of all users; the tabs of one user share theirs."""
 
@@ -118,7 +120,7 @@ class OpenDrafts:
         if found is None:
             state = DraftState() if start is None else DraftState.of(start)
             draft = Draft.open(draft_path(self._folder, user), state, self._bench.frames.submit)
-            found = self._open[user] = OpenDraft(draft, Previewer(self._bench))
+            found = self._open[user] = OpenDraft(draft, self._bench)
         return found
 
 

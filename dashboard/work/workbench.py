@@ -1,7 +1,5 @@
 """Workbench: frames, support sets and fits for all pages, on threads of its own."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,13 +20,14 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
-from pychip_stream.formats.reading import read_frame
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 
 from .drafts import DraftState, Pick
 from .frame_pictures import FramePicture, Key
+from .readers import Readers
+from .recent import Recent
 
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
@@ -47,15 +46,16 @@ class Workbench:
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
+        self.readers = Readers(config.watch)
         self._encoder: RememberingEncoder | None = None
-        self._lock = threading.Lock()
-        self._read: OrderedDict[Key, Frame] = OrderedDict()
-        self._loaded: OrderedDict[str, SupportSet] = OrderedDict()
+        self._read = Recent[Key, Frame](_FRAMES_KEPT)
+        self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
 
     def close(self) -> None:
         """Begin nothing more."""
         for pool in (self.frames, self.fits, self.long):
             pool.shutdown(wait=False, cancel_futures=True)
+        self.readers.close()
 
     def read(self, key: Key) -> Frame:
         """Read a frame of the acquisition folder.
@@ -65,24 +65,13 @@ class Workbench:
         FrameError
             If it cannot be read.
         """
-        limit = int(self._config.watch.max_frame_mb * 2**20)
-        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
+        found = self.readers.frames.read_frame(inside(self._config.watch.root, key[0]), key[1])
         # Relative names keep support sets free of this machine's folders.
         return replace(found, source=key[0], index=key[1])
 
     def frame(self, key: Key) -> Frame:
         """Read a frame as `read` does; the last few are remembered."""
-        with self._lock:
-            known = self._read.pop(key, None)
-            if known is not None:
-                self._read[key] = known
-                return known
-        frame = self.read(key)
-        with self._lock:
-            self._read[key] = frame
-            while len(self._read) > _FRAMES_KEPT:
-                self._read.popitem(last=False)
-        return frame
+        return self._read.get(key) or self._read.put(key, self.read(key))
 
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
         """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
@@ -100,19 +89,18 @@ class Workbench:
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""
-        with self._lock:
-            known = self._loaded.get(version)
+        if not version.isalnum():
+            raise PychipError(f"{version[:40]!r} is not the version of a support set")
+        known = self._loaded.get(version)
         if known is None:
-            known = load_support(self.folder.path(version))
-            self.know(known)
+            path = self.folder.path(version)
+            self.readers.check(path)
+            known = self._loaded.put(version, load_support(path))
         return known
 
     def know(self, support: SupportSet) -> None:
         """Remember a version, for a while."""
-        with self._lock:
-            self._loaded[support.version] = support
-            while len(self._loaded) > 2 * _FRAMES_KEPT:
-                self._loaded.popitem(last=False)
+        self._loaded.put(support.version, support)
 
     def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
         """Make the support set of a draft; classes without chips are left out.

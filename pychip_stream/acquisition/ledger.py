@@ -1,167 +1,18 @@
 """Ledger: which frames wait, which are handed out, which are archived. No clock, no socket.
 
-Nothing here is durable and nothing needs to be: what is to do follows from the folder and the
-archive, and is told again after a restart.
+Nothing here is durable but the attempts, and nothing else needs to be: what is to do follows
+from the folder and the archive, and is told again after a restart.
 """
 
-import heapq
 import logging
+from collections import deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from itertools import islice
 
 from pychip_stream.acquisition.settling import Sighting
+from pychip_stream.acquisition.tasks import Attempts, Lanes, Lease, Resting, Task
 from pychip_stream.domain.frames import FrameRef
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A frame that was handed to a worker, or (quarantined) that nobody gets any more.
-
-    Attributes
-    ----------
-    attempt
-        Which try this is, from 1.
-    newest
-        Handed out ahead of the backlog, for the display.
-    worker
-        Who has it.
-    """
-
-    number: int
-    frame: FrameRef
-    attempt: int
-    newest: bool
-    worker: str
-
-
-@dataclass(slots=True, eq=False)
-class Task:
-    """A frame that is not archived.
-
-    Attributes
-    ----------
-    waiting
-        Nobody has it and it may be handed out.
-    current
-        Its file has not changed.
-    attempts
-        Workers that ended over it.
-    releases
-        How often it was given back.
-    resting
-        It was given back and is not to be handed out for a while.
-    out
-        Number of the lease that is out, 0 if none is.
-    """
-
-    frame: FrameRef
-    leasable: bool = True
-    waiting: bool = False
-    current: bool = True
-    attempts: int = 0
-    releases: int = 0
-    resting: bool = False
-    out: int = 0
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Order of acquisition."""
-        return self.frame.time, self.frame.index
-
-
-class Resting:
-    """Tasks that are not to be handed out for a while."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Task]] = []
-        self._order = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def put(self, task: Task, until: float) -> None:
-        """Let a task rest."""
-        self._mark(task, True)
-        self._order += 1
-        heapq.heappush(self._heap, (until, self._order, task))
-
-    def drop(self, task: Task) -> None:
-        """Take a task out, if it rests."""
-        self._mark(task, False)
-
-    def rested(self, now: float) -> Iterator[Task]:
-        """Take out the tasks that have rested enough."""
-        while self._heap and self._heap[0][0] <= now:
-            _, _, task = heapq.heappop(self._heap)
-            self._mark(task, False)
-            yield task
-
-    def _mark(self, task: Task, resting: bool) -> None:
-        self._count += resting - task.resting
-        task.resting = resting
-
-
-class Lanes:
-    """Waiting tasks: one lane gives the newest for the display, one the oldest to catch up.
-
-    A task is in both lanes and leaves the other one lazily; each costs a few hundred bytes.
-    """
-
-    def __init__(self) -> None:
-        self._newest: list[tuple[float, int, int, Task]] = []
-        self._oldest: list[tuple[float, str, int, int, Task]] = []
-        self._count = 0
-        self._order = 0
-        self._shown = (float("-inf"), 0)
-        self._newest_next = True
-
-    def __len__(self) -> int:
-        return self._count
-
-    def put(self, task: Task) -> None:
-        """Let a task wait, if it may be handed out."""
-        if task.waiting or not task.leasable:
-            return
-        task.waiting = True
-        self._count += 1
-        self._order += 1
-        frame = task.frame
-        heapq.heappush(self._newest, (-frame.time, -frame.index, self._order, task))
-        heapq.heappush(self._oldest, (frame.time, frame.path, frame.index, self._order, task))
-
-    def take(self) -> tuple[Task, bool] | None:
-        """Take the newest, if it is newer than all before, or by turns the oldest.
-
-        Gives the task and whether it is ahead of all that was taken; None if nothing waits.
-        """
-        newest, task = self._top(self._newest), self._top(self._oldest)
-        turn, self._newest_next = self._newest_next, not self._newest_next
-        if newest is not None and turn and newest.rank > self._shown:
-            task = newest
-        if task is None:
-            return None
-        ahead = task.rank > self._shown
-        if ahead:
-            self._shown = task.rank
-        self.remove(task)
-        return task, ahead
-
-    def remove(self, task: Task) -> None:
-        """Take a task out, if it waits."""
-        self._count -= task.waiting
-        task.waiting = False
-
-    def _top(self, heap: list[Any]) -> Task | None:
-        """First task of a heap that still waits; the others are dropped."""
-        if len(heap) > 64 + 2 * self._count:  # mostly frames that went out by the other lane
-            heap[:] = [entry for entry in heap if entry[-1].waiting]
-            heapq.heapify(heap)
-        while heap and not heap[0][-1].waiting:
-            heapq.heappop(heap)
-        return heap[0][-1] if heap else None
-
 
 logger = logging.getLogger(__name__)
 
@@ -169,18 +20,9 @@ _FIRST_REST_S = 0.5
 _SUSPECT_REST_S = 2.0
 _LONGEST_REST_S = 30.0
 _TRAVEL_S = 5.0
-
-
-@dataclass(slots=True)
-class _Out:
-    """A lease that is out; `named`: its worker has it; `done`: it had it and has it no more."""
-
-    lease: Lease
-    task: Task
-    issued: float
-    until: float
-    named: bool = False
-    done: bool = False
+_RETELL_S = 2.0
+# Frames of a stack that wait at once; the others are entered when these have gone out.
+_ENTERED = 10_000
 
 
 class Ledger:
@@ -189,13 +31,15 @@ class Ledger:
     Parameters
     ----------
     max_attempts
-        A frame over which so many workers ended is quarantined.
+        A frame over which so many workers ended has failed.
     lease_s
         A lease lasts this long unless it is renewed; a worker that is silent for so long is
         taken for dead.
     grace_s
         How long a result may take to the archive; when the archiver has changed, the frames of
         results that take longer are handed out again.
+    attempts
+        What is known of earlier ones.
     first_lease
         Number of the first lease. Another one after a restart keeps what workers say of old
         leases from being taken for new ones.
@@ -212,54 +56,42 @@ class Ledger:
         lease_s: float = 60.0,
         *,
         grace_s: float = 10.0,
+        attempts: Attempts | None = None,
         first_lease: int = 1,
     ) -> None:
+        self._attempts = attempts or Attempts()
         self._max_attempts = max_attempts
         self._lease_s = lease_s
         self._grace_s = grace_s
         self._now = float("-inf")
         self._tasks: dict[FrameRef, Task] = {}
+        self._later: dict[str, range] = {}
         self._current: dict[str, Sighting] = {}
         self._archived: set[FrameRef] = set()
         self._failed: set[FrameRef] = set()
+        self._failing: dict[FrameRef, Task] = {}
+        self._untold: deque[Task] = deque()
+        self._tell_at = float("-inf")
         self._lanes = Lanes()
         self._resting = Resting()
-        self._out: dict[int, _Out] = {}
+        self._out: dict[int, Lease] = {}
         self._held: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
-        self._quarantined: list[Lease] = []
         self._number = first_lease - 1
         self.newest_result: float | None = None
 
     @property
-    def seen_count(self) -> int:
-        """Frames known: archived ones and those behind."""
-        return len(self._archived) + len(self._tasks)
+    def counts(self) -> dict[str, int]:
+        """Frames seen, archived, of these failed, behind (not archived), leased, resting.
 
-    @property
-    def archived_count(self) -> int:
-        """Frames in the archive, failed ones included."""
-        return len(self._archived)
-
-    @property
-    def failed_count(self) -> int:
-        """Frames that the archive holds as failed."""
-        return len(self._failed)
-
-    @property
-    def behind_count(self) -> int:
-        """Frames seen and not archived."""
-        return len(self._tasks)
-
-    @property
-    def leased_count(self) -> int:
-        """Frames that workers have."""
-        return len(self._out)
-
-    @property
-    def resting_count(self) -> int:
-        """Frames that were given back and wait before they are handed out again."""
-        return len(self._resting)
+        Frames of a large stack that are not entered yet count as not archived.
+        """
+        archived = len(self._archived)
+        behind = len(self._tasks) + sum(map(len, self._later.values()))
+        return {
+            "seen": archived + behind, "archived": archived, "failed": len(self._failed),
+            "behind": behind, "leased": len(self._out), "resting": len(self._resting),
+        }  # fmt: skip
 
     def add(self, sighting: Sighting) -> int:
         """Take up a file's frames, less those that are archived; tells how many are new.
@@ -272,28 +104,23 @@ class Ledger:
             return 0
         self.forget(first.path)
         self._current[first.path] = sighting
-        added = 0
-        for frame in _frames_of(sighting):
-            if frame in self._archived:
-                self.newest_result = max(frame.time, self.newest_result or frame.time)
-                continue
-            task = Task(frame, leasable=sighting.problem is None)
-            self._tasks[frame] = task
-            self._lanes.put(task)
-            added += 1
-        return added
+        self._later[first.path] = range(sighting.frames if sighting.problem is None else 1)
+        return self._enter(first.path) + len(self._later.get(first.path, ()))
 
     def forget(self, path: str) -> None:
         """Drop what is to do of a file that is gone; what is archived stays known."""
-        sighting = self._current.pop(path, None)
-        for frame in _frames_of(sighting) if sighting is not None else ():
-            task = self._tasks.pop(frame, None)
+        sighting, later = self._current.pop(path, None), self._later.pop(path, range(0))
+        if sighting is None:
+            return
+        for index in range(later.start or sighting.frames):
+            task = self._tasks.pop(replace(sighting.frame, index=index), None)
             if task is not None:
                 self._retire(task)
 
     def archived(self, frame: FrameRef, *, failed: bool = False) -> None:
         """Note that a revision is durably in the archive, whoever put it there and when."""
         self._archived.add(frame)
+        self._attempts.forget(frame)
         if failed:
             self._failed.add(frame)
         else:
@@ -316,31 +143,59 @@ class Ledger:
         """
         self._pass(now)
         self._heard.setdefault(worker, now)
+        if self._later and len(self._lanes) < _ENTERED:
+            self._enter(next(iter(self._later)))
         taken = self._lanes.take()
         if taken is None:
             return None
         task, ahead = taken
         self._number += 1
         task.out = self._number
-        lease = Lease(self._number, task.frame, task.attempts + 1, ahead, worker)
-        self._out[self._number] = _Out(lease, task, now, now + self._lease_s)
+        lease = Lease(
+            self._number, task, task.attempts + 1, ahead, worker, now, now + self._lease_s
+        )
+        self._out[self._number] = lease
         self._held.setdefault(worker, set()).add(self._number)
         return lease
 
-    def release(self, lease_id: int, reason: str = "") -> Lease | None:
-        """Take back a frame that could not be read now; None if its lease ran out meanwhile."""
-        out = self._take_back(lease_id)
-        if out is None:
-            return None
-        task = out.task
-        if task.current:
-            logger.debug("%s given back: %s", out.lease.frame, reason)
-            self._let_rest(task, _FIRST_REST_S * 2 ** min(task.releases, 16))
-            task.releases += 1
-        return out.lease
+    def release(self, lease_id: int, reason: str = "", *, lost: bool = False) -> Lease | None:
+        """Take back a frame that could not be read now; None if its lease ran out meanwhile.
 
-    def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> None:
-        """Prolong a worker's leases.
+        Parameters
+        ----------
+        lost
+            It cost the process that read it, which counts as an attempt.
+        """
+        if lost and lease_id in self._out:
+            return self._back(lease_id, blame=True, reason=reason)
+        lease = self._take_back(lease_id)
+        if lease is not None and lease.task.current:
+            logger.debug("%s given back: %s", lease.frame, reason)
+            self._let_rest(lease.task, _FIRST_REST_S * 2 ** min(lease.task.releases, 16))
+            lease.task.releases += 1
+        return lease
+
+    def fail(self, lease_id: int, reason: str) -> None:
+        """Take back a frame that can never be read."""
+        lease = self._take_back(lease_id)
+        if lease is not None and lease.task.current:
+            self._fail(lease.task, reason)
+
+    def failures(self, now: float) -> Iterator[Task]:
+        """Frames that the archive is to record as failed: each at once, all again now and then.
+
+        One counts as told when the next is asked for.
+        """
+        if not self._untold and now >= self._tell_at:
+            self._untold.extend(self._failing.values())
+        while self._untold:
+            if self._untold[0].current:
+                yield self._untold[0]
+                self._tell_at = now + _RETELL_S
+            self._untold.popleft()
+
+    def renew(self, worker: str, now: float, held: Collection[int] | None = None) -> int:
+        """Prolong a worker's leases; tells how many were lost on the way to it.
 
         Parameters
         ----------
@@ -352,6 +207,7 @@ class Ledger:
         """
         self._pass(now)
         self._heard[worker] = now
+        missed = 0
         for number in list(self._held.get(worker, ())):
             out = self._out[number]
             if held is None or number in held:
@@ -360,6 +216,12 @@ class Ledger:
                 out.done = True
             elif now - out.issued > _TRAVEL_S:
                 self._back(number, blame=False)
+                missed += 1
+        return missed
+
+    def withdraw(self, worker: str) -> list[Lease]:
+        """Take back and return the leases of a worker that gets nowhere; nobody is blamed."""
+        return [self._back(n, blame=False) for n in sorted(self._held.get(worker, ()))]
 
     def travelling_count(self, worker: str) -> int:
         """Leases that a worker was sent and has not named yet."""
@@ -376,7 +238,7 @@ class Ledger:
         """Take back and return the leases of a worker that is dead.
 
         The one in its hand, the oldest that it has not finished, has had an attempt; after the
-        last one the frame is quarantined. The others only wait again.
+        last one the frame has failed. The others only wait again.
         """
         self._pass(now)
         self._heard.pop(worker, None)
@@ -390,60 +252,83 @@ class Ledger:
         silent = [w for w in self._held if self._heard.get(w, now) + self._lease_s <= now]
         leases = [lease for worker in silent for lease in self.lost(worker, now)]
         late = [number for number, out in self._out.items() if out.until <= now]
-        leases += [self._back(number, blame=False) for number in late]
+        leases += [self._back(number, blame=not self._out[number].done) for number in late]
         if leases:
             self._heard = {w: t for w, t in self._heard.items() if t + self._lease_s > now}
         return leases
 
-    def quarantined(self) -> list[Lease]:
-        """Frames whose attempts are used up, each once; they wait to be archived as failed."""
-        taken, self._quarantined = self._quarantined, []
-        return taken
-
-    def _back(self, number: int, *, blame: bool) -> Lease:
+    def _back(self, number: int, *, blame: bool, reason: str = "") -> Lease:
         """Let the frame of a lease that is out wait again, unless it has had its attempts."""
-        out = self._out[number]
+        lease = self._out[number]
         self._take_back(number)
-        task = out.task
+        task = lease.task
         if task.current:
-            task.attempts += blame
             if not blame:
                 self._lanes.put(task)
-            elif task.attempts < self._max_attempts:
+                return lease
+            task.attempts += 1
+            self._attempts.note(task.frame, task.attempts)
+            if task.attempts < self._max_attempts:
                 # Others first: workers killed for another reason must not have it in hand again.
                 self._let_rest(task, _SUSPECT_REST_S * 2 ** (task.attempts - 1))
+            elif reason:
+                self._fail(task, f"given up after {task.attempts} attempts: {reason}")
             else:
-                task.leasable = False
-                self._quarantined.append(replace(out.lease, attempt=task.attempts, newest=False))
-        return out.lease
+                self._give_up(task)
+        return lease
+
+    def _enter(self, path: str) -> int:
+        """Enter the next frames of a file; tells how many are not archived."""
+        sighting, later, entered = self._current[path], self._later.pop(path), 0
+        for index in islice(later, _ENTERED):
+            frame = replace(sighting.frame, index=index)
+            if frame in self._archived:
+                self.newest_result = max(frame.time, self.newest_result or frame.time)
+                continue
+            entered += 1
+            task = self._tasks[frame] = Task(frame, attempts=self._attempts.of(frame))
+            if sighting.problem is not None:
+                self._fail(task, sighting.problem)
+            elif task.attempts >= self._max_attempts:
+                self._give_up(task)
+            else:
+                self._lanes.put(task)
+        if len(later) > _ENTERED:
+            self._later[path] = later[_ENTERED:]
+        return entered
+
+    def _give_up(self, task: Task) -> None:
+        self._fail(task, f"given up after {task.attempts} workers died or went silent over it")
+
+    def _fail(self, task: Task, reason: str) -> None:
+        path = task.frame.path
+        logger.warning("%s: %s", path, reason, extra={"frame": path})
+        task.problem = reason
+        self._failing[task.frame] = task
+        self._untold.append(task)
 
     def _retire(self, task: Task) -> None:
         """Make sure that a task is never handed out again, and that nobody is blamed for it."""
         self._lanes.remove(task)
         self._resting.drop(task)
-        task.current = task.leasable = False
+        self._failing.pop(task.frame, None)
+        task.current = False
 
     def _let_rest(self, task: Task, seconds: float) -> None:
         self._resting.put(task, self._now + min(_LONGEST_REST_S, seconds))
 
-    def _take_back(self, number: int) -> _Out | None:
-        out = self._out.pop(number, None)
-        if out is not None:
-            held = self._held[out.lease.worker]
+    def _take_back(self, number: int) -> Lease | None:
+        lease = self._out.pop(number, None)
+        if lease is not None:
+            held = self._held[lease.worker]
             held.discard(number)
             if not held:
-                del self._held[out.lease.worker]
-            out.task.out = 0
-        return out
+                del self._held[lease.worker]
+            lease.task.out = 0
+        return lease
 
     def _pass(self, now: float) -> None:
         """Let time go on; frames that have rested enough wait again."""
         self._now = max(self._now, now)
         for task in self._resting.rested(self._now):
-            if task.current:
-                self._lanes.put(task)
-
-
-def _frames_of(sighting: Sighting) -> Iterator[FrameRef]:
-    count = sighting.frames if sighting.problem is None else 1
-    return (replace(sighting.frame, index=index) for index in range(max(1, count)))
+            self._lanes.put(task)

@@ -3,12 +3,12 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from pychip_stream.domain.frames import agree, file_time
+from pychip_stream.domain.frames import Stamp, agree, file_time
 from pychip_stream.errors import FrameError
 from pychip_stream.formats.reading import own_time
 
@@ -161,13 +161,19 @@ class SeriesBook:
     A second costs one integer, whose bits are its frames: an hour at 400 frames a second needs
     less than a megabyte.
 
+    Parameters
+    ----------
+    own_time
+        Asks a file when it was taken, as `formats.reading.own_time` does.
+
     Attributes
     ----------
     version
         Changes whenever a frame is added or removed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_time: Callable[[Path], Stamp | None] = own_time) -> None:
+        self._own_time = own_time
         self._series: dict[str, _Series] = {}
         self.version = 0
 
@@ -192,7 +198,7 @@ class SeriesBook:
             return mtime_ns / 1e9
         series = self._enter(moment)
         if series.start is None:
-            _begin(series, Path(absolute))
+            _begin(series, Path(absolute), self._own_time)
         return self.add(moment, mtime_ns / 1e9)
 
     def forget(self, path: str) -> None:
@@ -272,7 +278,7 @@ class SeriesBook:
                 last = second
 
 
-def _begin(series: _Series, path: Path) -> None:
+def _begin(series: _Series, path: Path, own_time: Callable[[Path], Stamp | None]) -> None:
     """Let a series begin with its first frame on disk: when that says, else by its file's time.
 
     Where it says so in whole seconds, it was within that second as near to its file's time as

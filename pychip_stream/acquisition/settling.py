@@ -8,12 +8,18 @@ import heapq
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pychip_stream.acquisition.completeness import Verdict, being_written, judge
 from pychip_stream.acquisition.tree import Stat, Tree
+from pychip_stream.acquisition.writers import being_written
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.errors import (
+    FrameError,
+    FrameIncompleteError,
+    FrameLostError,
+    FrameUnreachableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +43,8 @@ class Candidate:
         When `found` last changed, on the monotonic clock.
     reason
         Why it is not handed on; empty before the first look.
+    losses
+        How often looking at it went wrong as never happens with a good file.
     """
 
     path: str
@@ -44,6 +52,7 @@ class Candidate:
     seen: float
     changed: float
     reason: str = ""
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,10 @@ class Settler:
     ----------
     tree
         Tells where the files are, and is told their newer sizes and times.
+    count
+        Counts the frames of a file of so many bytes, as `formats.reading.frame_count` does.
+    attempts
+        A file at which so many looks were lost has failed.
     quiet_s, incomplete_s
         Unchanged for this long counts as finished; incomplete for this long as failed.
     pause_s
@@ -81,9 +94,19 @@ class Settler:
     """
 
     def __init__(
-        self, tree: Tree, *, quiet_s: float, incomplete_s: float, pause_s: float, local: bool
+        self,
+        tree: Tree,
+        count: Callable[[str, int], int],
+        *,
+        quiet_s: float,
+        incomplete_s: float,
+        pause_s: float,
+        local: bool,
+        attempts: int = 3,
     ) -> None:
         self._tree = tree
+        self._count = count
+        self._attempts = attempts
         self._quiet_s = quiet_s
         self._incomplete_s = incomplete_s
         self._pause_s = pause_s
@@ -219,28 +242,30 @@ class Settler:
         return self._judge(candidate, now, quiet)
 
     def _judge(self, candidate: Candidate, now: float, quiet: bool) -> Sighting | None:
-        verdict = judge(self._tree.absolute(candidate.path), candidate.found[0])
-        if verdict.whole:
-            return self._settled(candidate, verdict)
-        given_up = verdict.state == "incomplete" and now - candidate.changed >= self._incomplete_s
-        if given_up or (verdict.state == "damaged" and quiet):
-            return self._settled(candidate, verdict)
-        if verdict.state == "damaged":
-            candidate.reason = verdict.reason
-            self._wait(candidate, candidate.changed + self._quiet_s)
-        else:
-            self._later(candidate, now, verdict.reason)
-        return None
-
-    def _settled(self, candidate: Candidate, verdict: Verdict) -> Sighting:
+        """Look into a file: a closed one may still be half a file."""
         size, mtime_ns = candidate.found
         frame = FrameRef(
             path=candidate.path, size=size, mtime_ns=mtime_ns, time=mtime_ns / 1e9,
             seen=candidate.seen,
         )  # fmt: skip
-        return (
-            Sighting(frame, verdict.frames) if verdict.whole else Sighting(frame, 1, verdict.reason)
-        )
+        try:
+            return Sighting(frame, self._count(self._tree.absolute(candidate.path), size))
+        except FrameLostError as error:
+            candidate.losses += 1
+            if candidate.losses >= self._attempts:
+                return Sighting(frame, problem=str(error))
+            self._later(candidate, now, str(error))
+        except FrameIncompleteError as error:
+            patient = now - candidate.changed < self._incomplete_s
+            if not patient and not isinstance(error, FrameUnreachableError):
+                return Sighting(frame, problem=str(error))
+            self._later(candidate, now, str(error))
+        except FrameError as error:
+            if quiet:
+                return Sighting(frame, problem=str(error))
+            candidate.reason = str(error)
+            self._wait(candidate, candidate.changed + self._quiet_s)
+        return None
 
     def _later(self, candidate: Candidate, now: float, reason: str) -> None:
         """Look again soon, and less and less often while nothing changes."""

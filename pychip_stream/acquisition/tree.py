@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from pychip_stream.formats.reading import is_frame_name
+from pychip_stream.acquisition.selection import Selection
+from pychip_stream.formats.reading import is_left_alone
 
 _WINDOWS = os.name == "nt"
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
@@ -110,10 +111,15 @@ class Tree:
     trust_times
         Skip listing a folder whose modification time has not moved; network folders do not
         always keep it.
+    selection
+        Files that it does not take are not there.
     """
 
-    def __init__(self, root: Path, *, trust_times: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, trust_times: bool = True, selection: Selection | None = None
+    ) -> None:
         self.root = root
+        self._selection = selection or Selection()
         self.unreadable: dict[str, str] = {}
         self.passes = 0
         self._prefix = os.path.join(root, "")  # noqa: PTH118  (with a separator at its end)
@@ -148,7 +154,7 @@ class Tree:
 
     def look_at(self, path: str) -> None:
         """Follow a hint: a file or folder at which something may have happened."""
-        if any(part.startswith(".") or not is_text(part) for part in path.split("/")):
+        if any(is_left_alone(part) or not is_text(part) for part in path.split("/")):
             return
         folder, _, name = path.rpartition("/")
         try:
@@ -159,7 +165,7 @@ class Tree:
             return
         if stat.S_ISDIR(found.st_mode):
             self._enter(path)
-        elif stat.S_ISREG(found.st_mode) and is_frame_name(name):
+        elif stat.S_ISREG(found.st_mode) and self._selection.takes(folder, name):
             if folder not in self._folders:
                 self._enter(folder)
             elif self._folders[folder].listed > 0:
@@ -279,14 +285,14 @@ class Tree:
                 name = entry.name
                 if name in known and not deep:
                     files.add(name)
-                elif is_frame_name(name) and is_file(entry):
+                elif self._selection.takes(folder, name) and is_file(entry):
                     if self._takes(folder, name, state):
                         files.add(name)
                         found = size_and_time(entry)
                         if found is not None:
                             self._report(folder, name, found)
                 elif (
-                    not name.startswith(".")
+                    not is_left_alone(name)
                     and is_folder(entry)
                     and self._takes(folder, name, state)
                 ):

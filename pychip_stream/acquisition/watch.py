@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pychip_stream.acquisition.events import EventSource, Hints
+from pychip_stream.acquisition.selection import Selection
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
+from pychip_stream.formats.reading import GuardedReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,16 @@ class FolderWatch:
     def __init__(self, config: WatchConfig) -> None:
         self._config = config
         local = config.mode != "poll"
-        self._tree = Tree(config.root, trust_times=local)
+        self._tree = Tree(
+            config.root,
+            trust_times=local,
+            selection=Selection(config.include, config.exclude),
+        )
         self._rounds = Rounds(self._tree, scan_s=config.scan_s, reconcile_s=config.reconcile_s)
+        self._reader = GuardedReader(config.max_frame_bytes, config.patience_s)
         self._settler = Settler(
             self._tree,
+            self._reader.frame_count,
             quiet_s=config.quiet_s,
             incomplete_s=config.incomplete_s,
             pause_s=min(config.scan_s, 0.5),
@@ -141,7 +149,7 @@ class FolderWatch:
         )
         self._hints = Hints(config.root)
         self._events = EventSource(config.root, self._hints) if local else None
-        self._book = SeriesBook()
+        self._book = SeriesBook(self._reader.own_time)
         self._outbox = Outbox()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -158,6 +166,7 @@ class FolderWatch:
         if self._thread is not None:
             return
         self._stopping.clear()
+        self._reader.start()
         self._turned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="folder-watch", daemon=True)
         self._thread.start()
@@ -167,6 +176,7 @@ class FolderWatch:
         self._stopping.set()
         self._hints.arrived.set()
         thread, self._thread = self._thread, None
+        self._reader.close()
         if thread is not None:
             thread.join(5.0)
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,20 +13,21 @@ from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.formats.reading import read_checked
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
+from pychip_stream.formats import units
+from pychip_stream.formats.reading import ReadChecked, read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.monitor import Monitor
+from pychip_stream.model.scoring import Monitor
 
 logger = logging.getLogger(__name__)
 
 _SAME_SCALE = 1.05
 """Pixel sizes closer than this factor are the same magnification."""
-_NANOMETRES = {
-    "pm": 1e-3, "Å": 0.1, "A": 0.1, "Angstrom": 0.1, "nm": 1.0, "um": 1e3, "µm": 1e3, "μm": 1e3,
-    "micron": 1e3, "mm": 1e6, "m": 1e9,
-}  # fmt: skip
+_SAME_SHAPE = 0.005
+"""Pixels whose edges differ by less than this share are square."""
+_OTHER_DEPTH = 8.0
+"""A range of counts so many times as wide as that of the examples comes from other settings."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,6 @@ class Analyst:
         Whether chips unlike every example become "unknown".
     embeddings
         Whether records carry the embeddings.
-    max_bytes
-        Frames that would need more memory are refused.
     monitor
         Follows drift and exposure over the frames.
     """
@@ -53,9 +53,8 @@ class Analyst:
     classifier: Classifier
     reject: bool = True
     embeddings: bool = True
-    max_bytes: int = 2 << 30
     monitor: Monitor = field(default_factory=Monitor)
-    _scales: set[str] = field(default_factory=set, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
 
     @classmethod
     def of(
@@ -65,7 +64,6 @@ class Analyst:
         config: ClassifyConfig,
         *,
         embeddings: bool = True,
-        max_bytes: int = 2 << 30,
     ) -> "Analyst":
         """Fit the classifier, embedding the support set first where that is needed.
 
@@ -79,23 +77,21 @@ class Analyst:
         )
         for warning in classifier.warnings:
             logger.warning("support set %s: %s", support.version[:8], warning)
-        return cls(encoder, support, classifier, config.reject, embeddings, max_bytes)
+        return cls(encoder, support, classifier, config.reject, embeddings)
 
-    def analyse(self, root: Path, ref: FrameRef) -> FrameRecord:
+    def analyse(self, root: Path, ref: FrameRef, read: ReadChecked = read_checked) -> FrameRecord:
         """Read and classify one frame; what is wrong with it becomes a failed record.
 
         Raises
         ------
-        FrameIncompleteError
-            If the file changed or is not whole; the frame must be tried again later.
+        FrameIncompleteError, FrameLostError
+            If the file changed, is not whole, or cost its reader; the frame must be tried again.
         """
         started = time.time()
         try:
             path = inside(root, ref.path)
-            frame, content_hash = read_checked(
-                path, ref.index, ref.size, ref.mtime_ns, max_bytes=self.max_bytes
-            )
-        except FrameIncompleteError:
+            frame, content_hash = read(path, ref.index, ref.size, ref.mtime_ns)
+        except (FrameIncompleteError, FrameLostError):
             raise
         except FrameError as error:
             return FrameRecord.failed(ref, str(error), read=started)
@@ -119,16 +115,20 @@ class Analyst:
     @property
     def notices(self) -> tuple[str, ...]:
         """What makes the numbers less certain at present, one line each."""
-        return (*sorted(self._scales), *self.monitor.notices)
+        return (*sorted(self._said), *self.monitor.notices)
 
     def _notice(self, record: FrameRecord, frame: Frame) -> None:
         """Say once what a frame changes about how far the numbers can be trusted."""
-        for line in self.monitor.observe(record.frame.path, record.measured):
+        found = (
+            *frame.notes,
+            shape_warning(frame),
+            scale_warning(self.support, frame),
+            range_warning(self.support, record.measured),
+        )
+        new = {line for line in found if line is not None} - self._said
+        self._said.update(new)
+        for line in (*self.monitor.observe(record.frame.path, record.measured), *sorted(new)):
             logger.warning("%s: %s", record.frame.path, line, extra={"frame": record.frame.path})
-        scale = scale_warning(self.support, frame)
-        if scale is not None and scale not in self._scales:
-            self._scales.add(scale)
-            logger.warning("%s: %s", record.frame.path, scale, extra={"frame": record.frame.path})
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
@@ -161,13 +161,39 @@ class Analyst:
         )
 
 
+def shape_warning(frame: Frame) -> str | None:
+    """Say that pixels are not square; chips are square in pixels, not on the specimen."""
+    if frame.pixel_size is None or abs(frame.pixel_ratio - 1) < _SAME_SHAPE:
+        return None
+    height = frame.pixel_size * frame.pixel_ratio
+    return f"pixels are not square: {frame.pixel_size:.4g} wide, {height:.4g} {frame.unit} high"
+
+
+def range_warning(support: SupportSet, measured: Mapping[str, float]) -> str | None:
+    """Say that the counts of a frame lie where none of the examples' did (another bit depth).
+
+    None where the ranges overlap and are of like width, or the examples know no range of counts.
+    """
+    low, high = support.normalization.low, support.normalization.high
+    dark, bright = measured.get("intensity_p1"), measured.get("intensity_p99")
+    if support.normalization.mode != "range" or dark is None or bright is None:
+        return None
+    wider = (bright - dark) / (high - low)
+    if dark < high and bright > low and wider < _OTHER_DEPTH:
+        return None
+    return (
+        "the frames have other counts than the examples (another bit depth, exposure or gain); "
+        "make a support set on a frame of this run"
+    )
+
+
 def scale_warning(support: SupportSet, frame: Frame) -> str | None:
     """Say by which factor the chips of a frame differ in physical size from the examples.
 
     None where the pixel sizes agree, or one of them is not known or in a unit of another kind.
     """
-    here = in_nanometres(frame.pixel_size, frame.unit)
-    shown = {in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
+    here = _in_nanometres(frame.pixel_size, frame.unit)
+    shown = {_in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
     known = sorted(size for size in shown if size is not None)
     if here is None or not known:
         return None
@@ -180,9 +206,7 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
     )
 
 
-def in_nanometres(size: float | None, unit: str | None) -> float | None:
+def _in_nanometres(size: float | None, unit: str | None) -> float | None:
     """Pixel size in nanometres; None where it is not a known length."""
-    factor = _NANOMETRES.get((unit or "").strip())
-    if size is None or factor is None or not (np.isfinite(size) and size > 0):
-        return None
-    return size * factor
+    number, common = units.pixel_size(size, unit)
+    return number if common == "nm" else None

@@ -1,13 +1,23 @@
-"""Benchmark: the encoder against the usual ways, and the worker against the bare encoder."""
+"""Benchmark: ratios of encoder, usual ways and worker on this machine, measured side by side.
+
+Machines are shared and clocks vary, so the contenders take turns and the best round of each
+counts: a ratio then compares like with like.
+"""
 
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F  # noqa: N812 - the customary name
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.config import ClassifyConfig
@@ -16,22 +26,69 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import UsageError
 from pychip_stream.formats.reading import read_frame
-from pychip_stream.model.encoders import Encoder
-from pychip_stream.model.encoders.dense import DenseEncoder
-from pychip_stream.model.speed import Contender, measure_speed, take_turns
+from pychip_stream.model.encoders import Encoder, resnet
+from pychip_stream.model.encoders.dense import CHIP, DenseEncoder
 from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.wire import codec
 from pychip_stream.wire.result import to_message
 
-_EDGE, _CHIP, _FILES = 1024, 64, 4
+_RANGE = Normalization("range", 0.0, 4096.0)
+_PAPER = 224
+"""Edge of the paper's chips on its network's input."""
+_BATCHES = (32, 128)
+_EDGES, _CHIPS = (512, 1024, 2048, 4096), (32, 64)
+_QUICK_FRAME_S = 1.0
+"""A quick run measures the frames that should take less than this."""
+_EDGE, _FILES = 1024, 4
 _CALLS = 8
 _PICKS = 5
 """Example chips per class."""
 
+Clock = Callable[[], float]
+
+
+@dataclass
+class Contender:
+    """Something to be timed: a call, the work of one call, and its best time so far."""
+
+    call: Callable[[], object]
+    work: float
+    seconds: float = float("inf")
+
+    def rate(self) -> float:
+        """Work per second in the best round."""
+        return self.work / self.seconds
+
+
+def take_turns(
+    contenders: list[Contender],
+    seconds: float,
+    least: int = 2,
+    clock: Clock = time.perf_counter,
+) -> None:
+    """Time contenders in turn, after one round of warming up, until the time is used.
+
+    Parameters
+    ----------
+    least
+        Rounds at least, however long they take.
+    clock
+        What the rounds are timed with.
+    """
+    for contender in contenders:
+        contender.call()
+    rounds, deadline = 0, time.perf_counter() + seconds
+    while rounds < least or time.perf_counter() < deadline:
+        for contender in contenders:
+            start = clock()
+            contender.call()
+            contender.seconds = min(contender.seconds, clock() - start)
+        rounds += 1
+
 
 def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> dict[str, Any]:
-    """Measure what `measure_speed` does, and the worker beside it.
+    """Time an encoder against the usual ways, its frames per second, and the worker beside it.
 
     Parameters
     ----------
@@ -40,8 +97,21 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
 
     Returns
     -------
-    The figures of `measure_speed` and
+    A dictionary with
 
+    chips_per_s
+        64-px chips of a 1024² uint16 frame, from counts to embeddings.
+    ratio_resnet18_64
+        Against torchvision's ResNet-18 (random weights) at 64 px, best precision and batch.
+    ratio_paper
+        Against the paper's way: chip by chip to 224 px, ResNet-18, float32.
+    gemm_share
+        The network's multiply-adds per second over the machine's best matrix product in the
+        same precision.
+    resnet18_64_per_s, paper_per_s, gemm_gflops, device
+        What the ratios are made of.
+    frames_per_s
+        By "frame edge/chip edge".
     worker_chips_per_s
         Chips per second of a worker's step on DM4 files of 1024²: read and check the file,
         embed, label, interval, pack the message.
@@ -66,13 +136,122 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
         )
     found = measure_speed(encoder, quick, clock)
     with tempfile.TemporaryDirectory(prefix="pychip-bench-") as folder:
-        worker, bare = _worker(encoder, Path(folder))
-        blocks = [_block(worker), _block(bare)]
-        take_turns(blocks, 4.0 if quick else 15.0, clock=clock)
-    found["worker_chips_per_s"] = blocks[0].rate()
-    found["worker_share"] = blocks[0].rate() / blocks[1].rate()
+        worker, bare = (_block(one) for one in _worker(encoder, Path(folder)))
+        take_turns([worker, bare], 4.0 if quick else 15.0, clock=clock)
+    found["worker_chips_per_s"] = worker.rate()
+    found["worker_share"] = worker.rate() / bare.rate()
     found["clock"] = "cpu" if busy else "wall"
     return found
+
+
+def measure_speed(
+    encoder: DenseEncoder, quick: bool = False, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
+    """Measure all of `benchmark` but the worker."""
+    device = encoder.place.device
+    frame = _frame(1024)
+    own = Contender(lambda: encoder.embed(frame, CHIP, _RANGE), (1024 // CHIP) ** 2)
+    network, paper = _network_call(encoder), _paper(frame, device)
+    product = _product(device, encoder.place.dtype)
+    rivals = list(_rivals(device))
+    take_turns([own, network, product, paper, *rivals], 8.0 if quick else 40.0, clock=clock)
+    rival = max(r.rate() for r in rivals)
+    return {
+        "encoder": encoder.name,
+        "device": encoder.device,
+        "threads": torch.get_num_threads(),
+        "chips_per_s": own.rate(),
+        "ratio_resnet18_64": own.rate() / rival,
+        "ratio_paper": own.rate() / paper.rate(),
+        "gemm_share": network.rate() / product.rate(),
+        "resnet18_64_per_s": rival,
+        "paper_per_s": paper.rate(),
+        "gemm_gflops": product.rate() / 1e9,
+        "frames_per_s": _frames(encoder, own.rate(), quick, clock),
+    }
+
+
+def _frames(
+    encoder: DenseEncoder, chips_per_s: float, quick: bool, clock: Clock = time.perf_counter
+) -> dict[str, float]:
+    """Frames per second by "frame edge/chip edge"; a quick run leaves out those that take long."""
+    rates = {}
+    for edge, chip in itertools.product(_EDGES, _CHIPS):
+        if quick and (edge // chip) ** 2 > chips_per_s * _QUICK_FRAME_S:
+            continue
+        frame = _frame(edge)
+        contender = Contender(lambda f=frame, c=chip: encoder.embed(f, c, _RANGE), 1)  # type: ignore[misc]
+        take_turns([contender], 0.0 if quick else 1.0, least=1, clock=clock)
+        rates[f"{edge}/{chip}"] = contender.rate()
+    return rates
+
+
+def _frame(edge: int) -> npt.NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, 4096, (edge, edge), dtype=np.uint16)
+
+
+def _network_call(encoder: DenseEncoder) -> Contender:
+    """Run the bare network on one window of 16 × 16 chips; the work is its operations."""
+    edge = 16 * CHIP + 2 * encoder.network.margin
+    window = torch.rand((1, 1, edge, edge), device=encoder.place.device)
+
+    @torch.inference_mode()
+    def call() -> None:
+        _finish(encoder.network(window).float())
+
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return Contender(call, counter.get_total_flops())
+
+
+def _product(device: torch.device, dtype: torch.dtype) -> Contender:
+    edge = 2048
+    a = torch.randn((edge, edge), device=device).to(dtype)
+    return Contender(lambda: _finish(a @ a), 2.0 * edge**3)
+
+
+def _resnet18() -> nn.Module:
+    trunk: nn.Module = resnet.torchvision_models().resnet18(weights=None)
+    return trunk.eval().requires_grad_(False)
+
+
+def _paper(frame: npt.NDArray[np.uint16], device: torch.device) -> Contender:
+    """Four chips one after the other, each enlarged to 224 px."""
+    network = _resnet18().to(device)
+    plane = torch.from_numpy(frame[:CHIP, : 4 * CHIP].astype(np.float32) / 4096).to(device)
+
+    @torch.inference_mode()
+    def call() -> None:
+        for column in range(4):
+            chip = plane[None, None, :, column * CHIP : (column + 1) * CHIP]
+            large = F.interpolate(chip, size=(_PAPER, _PAPER), mode="bilinear")
+            _finish(network(large.expand(-1, 3, -1, -1)))
+
+    return Contender(call, 4.0)
+
+
+def _rivals(device: torch.device) -> Iterator[Contender]:
+    """ResNet-18 at 64 px in every precision and batch that may be its best."""
+    for dtype in (torch.float32, torch.bfloat16):
+        network = cast(
+            nn.Module,
+            _resnet18().to(device, dtype).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        )
+        for batch in _BATCHES:
+            chips = torch.rand((batch, 3, CHIP, CHIP), device=device, dtype=dtype)
+            chips = chips.contiguous(memory_format=torch.channels_last)
+
+            @torch.inference_mode()
+            def call(network: nn.Module = network, chips: torch.Tensor = chips) -> None:
+                _finish(network(chips))
+
+            yield Contender(call, batch)
+
+
+def _finish(result: torch.Tensor) -> None:
+    """Wait until a result is there (devices work behind our back)."""
+    if result.device.type != "cpu":
+        result.flatten()[:1].cpu()
 
 
 def _block(contender: Contender) -> Contender:
@@ -94,20 +273,17 @@ def _worker(encoder: Encoder, folder: Path) -> tuple[Contender, Contender]:
     frames = [read_frame(folder / ref.path) for ref in refs]
     support = _support(frames[-1])
     analyst = Analyst.of(support, encoder, ClassifyConfig())
-    chips = (_EDGE // _CHIP) ** 2
+    chips = (_EDGE // CHIP) ** 2
     ways, turns = itertools.cycle(refs), itertools.cycle(frames)
 
     def step() -> None:
         record = analyst.analyse(folder, next(ways))
         codec.encode(*to_message(record, "bench"))
 
-    return Contender(step, chips), Contender(_bare(encoder, turns, support.normalization), chips)
+    def bare() -> npt.NDArray[np.float32]:
+        return encoder.embed(next(turns), CHIP, support.normalization)
 
-
-def _bare(
-    encoder: Encoder, frames: "itertools.cycle[Frame]", norm: Normalization
-) -> Callable[[], object]:
-    return lambda: encoder.embed(next(frames), _CHIP, norm)
+    return Contender(step, chips), Contender(bare, chips)
 
 
 def _write_files(folder: Path) -> list[FrameRef]:
@@ -124,10 +300,10 @@ def _write_files(folder: Path) -> list[FrameRef]:
 
 def _support(frame: Frame) -> SupportSet:
     """Two classes, from the left and the right of a frame: what they show does not matter."""
-    last = _EDGE // _CHIP - 1
+    last = _EDGE // CHIP - 1
     picks = {
         name: [(row, column) for row in range(1, 2 * _PICKS, 2)]
         for name, column in (("left", 1), ("right", last - 1))
     }
     norm = Normalization.from_percentiles(frame.pixels)
-    return SupportSet.from_picks(frame, _CHIP, picks, normalization=norm)
+    return SupportSet.from_picks(frame, CHIP, picks, normalization=norm)

@@ -20,6 +20,7 @@ from pychip_stream.domain.support import (
     make_classes,
 )
 from pychip_stream.errors import SupportUsageError
+from pychip_stream.formats.reading import is_left_alone
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _FULL_SCALE = {"L": 255.0, "I;16": 65535.0}
@@ -53,7 +54,7 @@ def import_chips(
     """
     if not folder.is_dir():
         raise SupportUsageError(f"{folder}: no such folder; it should hold one folder per class")
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_left_alone(p.name))
     if not names:
         raise SupportUsageError(f"{folder}: holds no class folders (CLASS/*.png, jpg or tif)")
     chips = [chip for name in names for chip in _class_chips(folder / name, intensity_range, clahe)]
@@ -83,7 +84,11 @@ def import_chips(
 def _class_chips(
     folder: Path, intensity_range: tuple[float, float] | None, clahe: bool
 ) -> list[SupportChip]:
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not is_left_alone(path.name)
+    )
     user, now = current_user(), time.time()
     chips = []
     for path in paths:

@@ -17,8 +17,8 @@ from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
-from pychip_stream.formats.reading import frame_count, suffixes
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
+from pychip_stream.formats.reading import GuardedReader, is_left_alone, suffixes
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 
@@ -47,7 +47,7 @@ class Batch:
             if path.is_dir():
                 given.add(path.resolve())
                 for file in sorted(path.rglob("*")):
-                    hidden = any(p.startswith(".") for p in file.relative_to(path).parts)
+                    hidden = any(is_left_alone(p) for p in file.relative_to(path).parts)
                     if file.suffix.lower() in suffixes() and file.is_file() and not hidden:
                         found[file.resolve()] = None
             elif path.is_file():
@@ -125,16 +125,15 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
 
 def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
     """Count the files of a batch all of whose frames are archived."""
-    known, book = set(keys), SeriesBook()
+    known = set(keys)
     there = {frame.path for frame in known}
-    return sum(
-        all(ref in known for ref in refs)
-        for refs in (
-            _refs(batch.root, path, book)
+    with GuardedReader() as reader:
+        book = SeriesBook(reader.own_time)
+        return sum(
+            all(ref in known for ref in _refs(batch.root, path, book, reader))
             for path in batch.paths
             if path.relative_to(batch.root).as_posix() in there
         )
-    )
 
 
 def classify(
@@ -163,23 +162,19 @@ def classify(
     """
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
     done = set(writer.keys)
-    book = SeriesBook()
-    for path in batch.paths:
-        book.enter(path.as_posix())
     try:
-        for number, path in enumerate(batch.paths):
-            progress(path.name, number, len(batch.paths))
-            for ref in _refs(batch.root, path, book):
-                if ref in done:
-                    continue
-                try:
-                    record = analyst.analyse(batch.root, ref)
-                except FrameIncompleteError as error:
-                    record = FrameRecord.failed(ref, str(error), read=ref.seen)
-                writer.append(record)
-                if writer.full:
-                    writer.publish()
-        progress("", len(batch.paths), len(batch.paths))
+        with GuardedReader() as reader:
+            book = SeriesBook(reader.own_time)
+            for path in batch.paths:
+                book.enter(path.as_posix())
+            for number, path in enumerate(batch.paths):
+                progress(path.name, number, len(batch.paths))
+                for ref in _refs(batch.root, path, book, reader):
+                    if ref not in done:
+                        writer.append(_analysed(analyst, batch.root, ref, reader))
+                    if writer.full:
+                        writer.publish()
+            progress("", len(batch.paths), len(batch.paths))
         return writer.close()
     except KeyboardInterrupt:
         writer.publish()
@@ -187,11 +182,18 @@ def classify(
         raise
 
 
-def _refs(root: Path, path: Path, book: SeriesBook) -> Iterator[FrameRef]:
+def _analysed(analyst: Analyst, root: Path, ref: FrameRef, reader: GuardedReader) -> FrameRecord:
+    try:
+        return analyst.analyse(root, ref, reader.read_checked)
+    except (FrameIncompleteError, FrameLostError) as error:
+        return FrameRecord.failed(ref, str(error), read=ref.seen)
+
+
+def _refs(root: Path, path: Path, book: SeriesBook, reader: GuardedReader) -> Iterator[FrameRef]:
     """Refer to every frame of a file; to one when the file cannot be read."""
     stat = path.stat()
     try:
-        count = frame_count(path)
+        count = reader.frame_count(path)
     except FrameError:
         count = 1  # reading it says why
     time = book.note(path.as_posix(), str(path), stat.st_mtime_ns)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.domain.frames import natural
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
 ENTRY = "entry"
@@ -82,7 +83,7 @@ COLUMNS = (
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
     Column("device", "S", "", "where the encoder ran and in which precision"),
-    *(Column(q.name, "f8", q.unit, q.meaning) for q in OF_FRAMES),
+    *(Column(q.name, "f8", q.unit, q.meaning) for q in of_frames()),
     Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
 )
 
@@ -90,7 +91,7 @@ COLUMNS = (
 CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
-_STRANGE = "a quantity that no package declared when this was written"
+_STRANGE = Quantity("", "", "a quantity that no package declared when this was written")
 
 
 def table_of(
@@ -126,7 +127,10 @@ def table_of(
         "columns": [g[1] for g in grids],
         "session": [session] * len(records),
     }
-    for name in OF_FRAMES.names:
+    measured = dict.fromkeys(
+        (*(quantity.name for quantity in of_frames()), *(n for r in records for n in r.measured))
+    )
+    for name in measured:
         columns[name] = [r.measured.get(name, np.nan) for r in records]
     words: dict[str, list[str]] = {
         "path": [r.frame.path for r in records],
@@ -144,7 +148,8 @@ def table_of(
             table[column.name] = hdf.texts(words[column.name])
         else:
             table[column.name] = np.array(columns[column.name], column.dtype)
-    return table
+    further = (name for name in measured if name not in table)
+    return table | {name: np.array(columns[name], "f8") for name in further}
 
 
 def write_table(group: h5py.Group, table: Table) -> None:
@@ -153,13 +158,14 @@ def write_table(group: h5py.Group, table: Table) -> None:
     count = len(table["sequence"])
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
     packed = options if count >= 1024 else {}
-    strange = (Column(n, "f8", "", _STRANGE) for n in table if n not in ALL)
-    for column in (*COLUMNS, *strange):
+    for column in (*COLUMNS, *(_column(name) for name in table if name not in ALL)):
         values = table[column.name]
+        # Names of classes may hold a slash, which would be a group.
+        name = column.name.replace("%", "%25").replace("/", "%2F")
         if column.dtype == "S":
-            dataset = hdf.write_texts(group, column.name, values, **packed)
+            dataset = hdf.write_texts(group, name, values, **packed)
         else:
-            dataset = group.create_dataset(column.name, data=values, **packed)
+            dataset = group.create_dataset(name, data=values, **packed)
         dataset.attrs["long_name"] = column.meaning
         if column.unit:
             dataset.attrs["units"] = column.unit
@@ -221,19 +227,25 @@ def read_table(
             values = _absent(column, count)
             foreign.charge(foreign.stored(group, "sequence"), values.nbytes)
         table[column.name] = values
-    for name in _strange(group, count):
+    for stored, name in _others(group, count):
         if (names is None or name in names) and name not in blank:
-            table[name] = foreign.plain(group, name)[:]
+            table[name] = foreign.plain(group, stored)[:]
     return table
 
 
-def _strange(group: h5py.Group, count: int) -> Iterator[str]:
-    """Columns of quantities whose plug-ins are not here."""
-    for name in group:
-        if name not in ALL and foreign.has(group, name):
-            found = foreign.stored(group, name)
+def _others(group: h5py.Group, count: int) -> Iterator[tuple[str, str]]:
+    """Columns besides the common ones, under the names that they have there and here."""
+    for stored in group:
+        if stored not in ALL and foreign.has(group, stored):
+            found = foreign.stored(group, stored)
             if (found.dtype, found.shape) == ("f8", (count,)):
-                yield name
+                yield stored, unquote(stored)
+
+
+def _column(name: str) -> Column:
+    """Describe a column of a class, or of a quantity whose plug-in is not here."""
+    quantity = find(name) or _STRANGE
+    return Column(name, "f8", quantity.unit, quantity.meaning)
 
 
 def _values(table: Table, name: str) -> Array:

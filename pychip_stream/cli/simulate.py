@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,16 +13,12 @@ from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
-from pychip_stream.sim.faults import FAULTS, FaultPlan, parse_faults
-from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
-from pychip_stream.sim.furnace import Furnace, HeatedExperiment
+from pychip_stream.sim.faults import FAULTS, JOURNAL_NAME, FaultPlan, FaultyStorage, parse_faults
 from pychip_stream.sim.scenes import SCENARIOS
-from pychip_stream.sim.storage import Delivery, MakeStorage, Storage
+from pychip_stream.sim.specimen import Experiment, Furnace
+from pychip_stream.sim.storage import Delivery, MakeStorage, Source, Storage
+from pychip_stream.sim.truth import NAME as TRUTH
 from pychip_stream.sim.truth import TruthLog
-
-if TYPE_CHECKING:
-    from pychip_stream.sim.microscope import Microscope
-    from pychip_stream.sim.playback import Replay
 
 _SAY_EVERY_S = 5.0
 _FRAMES = 60
@@ -65,8 +61,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
-    from pychip_stream.sim.microscope import TRUTH_NAME, Microscope
-    from pychip_stream.sim.playback import Replay
+    from pychip_stream.sim.microscope import Microscope, Replay
 
     kinds = parse_faults(faults.split(","))
     if kinds:
@@ -78,14 +73,18 @@ def simulate(
     if replay is not None:
         played = Replay(replay, out, rate, files=frames, storage=recorder.storage)
         document |= {"replay": str(replay), "expected": len(played)}
-        source: Microscope | Replay = played
+        source: Source = played
     else:
         count = _FRAMES if frames is None else frames
-        experiment = HeatedExperiment(
-            scenario, seed, count, _size(size), interval_s=1 / rate if rate > 0 else 1, dose=dose
+        experiment = Experiment(
+            scenario,
+            seed,
+            count,
+            _size(size),
+            interval_s=1 / rate if rate > 0 else 1,
+            dose=dose,
+            furnace=None if control is None else Furnace(control),
         )
-        if control is not None:
-            experiment.furnace = Furnace(control)
         source = microscope = Microscope(
             out,
             experiment,
@@ -98,7 +97,7 @@ def simulate(
             storage=recorder.storage,
         )
         document |= {"scenario": scenario, "seed": seed, "name": microscope.name}
-        document |= {"classes": list(microscope.names), "truth": str(out / TRUTH_NAME)}
+        document |= {"classes": list(experiment.names), "truth": str(out / TRUTH)}
     say(f"writing into {out}, {rate:g} frames per second; Ctrl-C ends it")
     document |= recorder.run(source)
     if kinds:
@@ -116,7 +115,7 @@ class _Recorder:
         self._said = time.monotonic()
         self.storage: MakeStorage = self._make_storage
 
-    def run(self, source: "Microscope | Replay") -> dict[str, object]:
+    def run(self, source: Source) -> dict[str, object]:
         """Return {"frames", "files", "seconds", "stopped", "faults"}; replays count files."""
         stop: threading.Event = process.stop_event()
         start = time.monotonic()

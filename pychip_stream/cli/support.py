@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pychip_stream.cli.frames import open_frame
-from pychip_stream.cli.options import Encoder, Index, Json
+from pychip_stream.cli.options import Encoder, Index, Json, open_frame
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
 
@@ -113,13 +112,7 @@ def publish(
 
 
 def parse_picks(words: list[str]) -> dict[str, list[tuple[int, int]]]:
-    """Read CLASS=ROW,COL[;ROW,COL…] words; a class may come several times.
-
-    Raises
-    ------
-    UsageError
-        If a word has another form.
-    """
+    """Read CLASS=ROW,COL[;ROW,COL…] words; a class may come several times."""
     picks: dict[str, list[tuple[int, int]]] = {}
     for word in words:
         name, equals, places = word.rpartition("=")

@@ -30,6 +30,13 @@ class Stamp(float):
         stamp.resolution = resolution
         return stamp
 
+    def __getnewargs__(self) -> tuple[float, float]:  # type: ignore[override]
+        return float(self), self.resolution
+
+    def later(self, seconds: float) -> "Stamp":
+        """Return a time that is some seconds after this one, known as finely."""
+        return Stamp(self + seconds, self.resolution)
+
 
 def file_time(mtime_ns: int) -> Stamp:
     """When a file was changed; whole seconds come from archives and sticks that count by two."""
@@ -130,6 +137,12 @@ class Frame:
         finely the file gives it.
     exposure_s
         Exposure time in seconds, or None.
+    before_last_s
+        Seconds between it and the last frame of its file, 0 where that is not known.
+    pixel_ratio
+        Height of a pixel over its width (`pixel_size`).
+    notes
+        What was left out or not believed when it was read, for people.
     source
         File the frame came from, or an empty string.
     index
@@ -143,6 +156,9 @@ class Frame:
     exposure_s: float | None = None
     source: str = ""
     index: int = 0
+    before_last_s: float = 0.0
+    pixel_ratio: float = 1.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pixels = np.asarray(self.pixels)
@@ -165,6 +181,12 @@ class Frame:
 
 
 def time_of(frame: Frame, ref: FrameRef) -> float:
-    """When a frame was taken, by itself or by its series or file, whichever tells it finer."""
+    """When a frame was taken, by itself or by its series or file, whichever tells it finer.
+
+    The time of a file is that of its last frame.
+    """
     mtime = file_time(ref.mtime_ns)
-    return float(best_time(frame.time, mtime if mtime == ref.time else ref.time))
+    other = mtime if mtime == ref.time else ref.time
+    if frame.before_last_s:
+        other = Stamp(other - frame.before_last_s, resolution(other))
+    return float(best_time(frame.time, other))

@@ -14,6 +14,7 @@ from pychip_stream.formats.units import (
     from_date_and_clock,
     from_filetime,
     from_text,
+    interval,
     pixel_size,
     seconds,
 )
@@ -30,10 +31,9 @@ _TRAILER = 8
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A large array that was left on the disk: its place, element type and bytes."""
+    """A large array that was left on the disk: its place and bytes."""
 
     offset: int
-    kind: int
     size: int
 
 
@@ -74,13 +74,6 @@ def walk(source: Source) -> DmTree:
 
     The length in the header leaves 4 or 8 bytes over in files that exist (measured), so
     0 ≤ size − header − length ≤ 8 is asked for, and then a walk to the end of the tree.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file ends too early, or has zeros where a tag must be (preallocated).
-    FrameError
-        If the tree contradicts itself.
     """
     head = source.bytes_at(0, 16)
     version = int.from_bytes(head[:4], "big")
@@ -193,7 +186,7 @@ class _Walk:
             )
             self._tree.values[path] = text
             return
-        self._tree.blocks[path] = Block(self._at, info[1], total)
+        self._tree.blocks[path] = Block(self._at, total)
         self._skip(total)
 
     def _extent(self, info: list[int], at: int, path: str) -> tuple[int, int]:
@@ -278,41 +271,32 @@ class DmImage:
 
 
 def examine(source: Source) -> Structure:
-    """Judge a DM file by its tags.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If it is not whole yet.
-    FrameError
-        If it is damaged, or holds no image (spectrum, spectrum image, colours, complex).
-    """
+    """Judge a DM file by its tags."""
     tree = walk(source)
     image = _find_image(source.name, tree)
     return Structure(image.shape[2], (tree, image))
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Read one frame.
-
-    Raises
-    ------
-    FrameError
-        If it would need more than `max_bytes`.
-    """
+    """Read one frame."""
     tree, image = structure.detail
     check_memory(source.name, image.frame_bytes, max_bytes)
     view = source.view_at(image.block.offset + index * image.frame_bytes, image.frame_bytes)
-    width, height, _ = image.shape
-    size, unit = _pixel_size(tree, image.path)
+    width, height, frames = image.shape
+    size, unit = _pixel_size(tree, image.path, 1)
+    size_y, unit_y = _pixel_size(tree, image.path, 2)
+    exposure, start = _exposure(tree, image.path), _time(tree, image.path)
+    step = _step(tree, image.path, exposure)
     return Frame(
         pixels=np.frombuffer(view, _PIXELS[image.kind]).reshape(height, width),
         pixel_size=size,
         unit=unit,
-        time=_time(tree, image.path),
-        exposure_s=_exposure(tree, image.path),
+        time=None if start is None else start.later(index * step),
+        exposure_s=exposure,
         source=source.name,
         index=index,
+        before_last_s=(frames - 1 - index) * step,
+        pixel_ratio=size_y / size if size and size_y and unit_y == unit else 1.0,
     )
 
 
@@ -388,9 +372,24 @@ def _check_signal(name: str, values: dict[str, Any], path: str, dimensions: int)
         raise FrameError(f"{name}: is a spectrum image (one axis is an energy), not an image")
 
 
-def _pixel_size(tree: DmTree, path: str) -> tuple[float | None, str | None]:
-    axis = f"{path}.ImageData.Calibrations.Dimension.1"
-    return pixel_size(tree.values.get(f"{axis}.Scale"), tree.values.get(f"{axis}.Units"))
+def _calibration(tree: DmTree, path: str, dimension: int) -> tuple[Any, Any]:
+    axis = f"{path}.ImageData.Calibrations.Dimension.{dimension}"
+    return tree.values.get(f"{axis}.Scale"), tree.values.get(f"{axis}.Units")
+
+
+def _pixel_size(tree: DmTree, path: str, dimension: int) -> tuple[float | None, str | None]:
+    return pixel_size(*_calibration(tree, path, dimension))
+
+
+def _step(tree: DmTree, path: str, exposure: float | None) -> float:
+    """Seconds between the frames of a stack: its third axis, else the exposure if that has no unit.
+
+    0 where the third axis is no time (heights, tilts).
+    """
+    scale, unit = _calibration(tree, path, 3)
+    if str(unit or "").replace("\0", "").strip():
+        return interval(scale, unit) or 0.0
+    return exposure or 0.0
 
 
 def _exposure(tree: DmTree, path: str) -> float | None:

@@ -3,19 +3,23 @@
 import contextlib
 import json
 import math
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from pychip_stream import foreign
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
 
 _MAX_JSON = 1 << 22
+_MAX_ATTRIBUTE = 1 << 12
+_CHUNK_NOTES = 4096
+_PREFERRED = ("HAADF", "DF-S")
+_SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -25,43 +29,100 @@ def is_hdf5(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Find the images of an EMD file (Berkeley or Velox); refuse DM5 and other HDF5.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the file is not whole yet.
-    FrameError
-        If it holds no image stack.
-    """
+    """Find the images of an EMD file (Berkeley or Velox); refuse DM5 and other HDF5."""
     with _hdf5(source) as file:
-        if "ImageList" in file and "DocumentObjectList" in file:
+        if foreign.has(file, "ImageList") and foreign.has(file, "DocumentObjectList"):
             raise FrameError(f"{source.name}: is a DM5 file, not supported; save it as DM4")
-        if "Data/Image" in file:
-            data = _velox(source.name, file)
-            return Structure(data.shape[2] if data.ndim == 3 else 1, ("velox", data.name))
+        if foreign.has(file, "Data") and foreign.has(foreign.subgroup(file, "Data"), "Image"):
+            images = _velox(source.name, file)
+            data = images[0].data
+            found = _Emd("velox", data.name, _left_out(images))
+            return Structure(data.shape[2] if data.ndim == 3 else 1, found)
         data = _berkeley(source.name, file)
-        return Structure(data.shape[0] if data.ndim == 3 else 1, ("berkeley", data.name))
+        return Structure(data.shape[0] if data.ndim == 3 else 1, _Emd("berkeley", data.name))
 
 
-def _velox(name: str, file: h5py.File) -> h5py.Dataset:
-    for group in file["Data/Image"].values():
-        data = group.get("Data") if isinstance(group, h5py.Group) else None
-        if isinstance(data, h5py.Dataset) and data.ndim in (2, 3):
-            return data
-    raise FrameError(f"{name}: is a Velox file without images")
+@dataclass(frozen=True, slots=True)
+class _Emd:
+    """Which data set of a file is the image, and what was left out for it."""
+
+    flavour: Literal["velox", "berkeley"]
+    path: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """An image of a Velox file; `rank` is its place in the order of choice."""
+
+    data: h5py.Dataset
+    detector: str
+    rank: int
+
+
+def _velox(name: str, file: h5py.File) -> list[_Image]:
+    """Images of grey values, the one to analyse first: HAADF, other detectors, then maps.
+
+    Velox names images by random numbers, so their order says nothing.
+    """
+    images = []
+    parent = foreign.descend(file, "Data/Image")
+    for member in parent:
+        group = foreign.subgroup(parent, member)
+        data = _image(group, "Data")
+        if data is not None and data.dtype.kind in "uif":
+            detector = _detector(group)
+            images.append(_Image(data, detector, _rank(detector, data)))
+    if not images:
+        raise FrameError(f"{name}: is a Velox file without images of grey values")
+    # The number last: the same choice whenever the same file is read.
+    return sorted(images, key=lambda image: (image.rank, image.detector, image.data.name))
+
+
+def _detector(group: h5py.Group) -> str:
+    try:
+        result = _json(group, 0).get("BinaryResult", {})
+        return str(result.get("Detector") or result.get("Name") or "")[:40]
+    except Exception:
+        return ""
+
+
+def _rank(detector: str, data: h5py.Dataset) -> int:
+    if detector.upper().startswith(_SPECTROMETERS):
+        return 4  # a map made from spectra, which Velox keeps as an image
+    if detector.upper() in _PREFERRED:
+        return _PREFERRED.index(detector.upper())
+    # Counts come from detectors; numbers with fractions were calculated (DPC, filters).
+    return 2 if data.dtype.kind in "ui" else 3
+
+
+def _left_out(images: list[_Image]) -> tuple[str, ...]:
+    chosen, *others = (image.detector or "unnamed" for image in images)
+    if not others:
+        return ()
+    return (f"{len(images)} images: {chosen} is analysed, {', '.join(others)} left out",)
+
+
+def _json(group: h5py.Group, index: int) -> dict[str, Any]:
+    """Metadata of a frame, which Velox keeps beside the image as a column of bytes."""
+    stored = foreign.own(group, "Metadata")
+    if max(stored.shape[0], *(stored.chunks or (0,))) > _MAX_JSON:
+        return {}
+    column = stored[:, min(index, stored.shape[1] - 1)]
+    found: dict[str, Any] = json.loads(column.tobytes().split(b"\0", 1)[0])
+    return found
 
 
 def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
     found: list[h5py.Dataset] = []
 
     def visit(_path: str, item: Any) -> None:
-        if isinstance(item, h5py.Group) and item.attrs.get("emd_group_type") == 1:
-            data = item.get("data")
-            if isinstance(data, h5py.Dataset) and data.ndim in (2, 3):
+        if isinstance(item, h5py.Group) and _attribute(item, "emd_group_type", "iu") == 1:
+            data = _image(item, "data")
+            if data is not None:
                 found.append(data)
 
-    file.visititems(visit)
+    file.visititems(visit)  # follows no link elsewhere
     if not found:
         raise FrameError(f"{name}: is HDF5, but no EMD file with an image or a stack")
     return found[0]
@@ -69,67 +130,121 @@ def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one frame of an EMD file."""
-    flavour, path = structure.detail
+    found: _Emd = structure.detail
+    flavour = found.flavour
     with _hdf5(source) as file:
-        data = file[path]
-        area = math.prod(data.shape[:2] if flavour == "velox" else data.shape[-2:])
-        chunk = math.prod(data.chunks) if data.chunks else 0
-        check_memory(source.name, max(area, chunk) * data.dtype.itemsize, max_bytes)
+        data = _found(file, found.path)
+        axes = slice(2) if flavour == "velox" else slice(-2, None)
+        check_memory(source.name, _needed(data, axes), max_bytes)
         if data.dtype.kind not in "uif":
             raise FrameError(f"{source.name}: pixels of type {data.dtype} are not grey values")
         if data.ndim == 2:
             pixels = data[()]
         else:
             pixels = data[:, :, index] if flavour == "velox" else data[index]
-    size, unit, time, exposure = _metadata(source, flavour, path)
-    return Frame(np.asarray(pixels), size, unit, time, exposure, source.name, index)
+    meta = _metadata(source, found, index)
+    return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
 
 
-def _metadata(
-    source: Source, flavour: str, path: str
-) -> tuple[float | None, str | None, Stamp | None, float | None]:
+def _needed(data: h5py.Dataset, axes: slice) -> int:
+    """Bytes of memory for a frame: its pixels or one chunk, and what HDF5 notes of each chunk."""
+    shape, chunk = data.shape[axes], data.chunks
+    if chunk is None:
+        return int(math.prod(shape) * data.dtype.itemsize)
+    count = math.prod(-(-edge // step) for edge, step in zip(shape, chunk[axes], strict=True))
+    return int(max(math.prod(shape), math.prod(chunk)) * data.dtype.itemsize + count * _CHUNK_NOTES)
+
+
+_UNKNOWN = Frame(np.zeros((1, 1), np.uint8))
+"""A frame of which nothing is known; its metadata is what the functions below fill in."""
+
+
+def _metadata(source: Source, found: _Emd, index: int) -> Frame:
     """Metadata is a courtesy: what cannot be parsed must not cost the frame."""
     try:
         with quiet():
-            return (
-                _velox_metadata(source, path)
-                if flavour == "velox"
-                else _berkeley_metadata(source, path)
-            )
+            if found.flavour == "velox":
+                return _velox_metadata(source, found.path, index)
+            return _berkeley_metadata(source, found.path)
     except Exception:
-        return None, None, None, None
+        return _UNKNOWN
 
 
-def _velox_metadata(
-    source: Source, path: str
-) -> tuple[float | None, str | None, Stamp | None, float | None]:
-    """Read the JSON that Velox keeps beside the image, as a column of bytes per frame."""
+def _velox_metadata(source: Source, path: str, index: int) -> Frame:
     with _hdf5(source) as file:
-        group = file[path].parent
-        if group["Metadata"].shape[0] > _MAX_JSON:
-            return None, None, None, None
-        text = group["Metadata"][:, 0].tobytes().split(b"\0", 1)[0]
-    meta = json.loads(text)
-    result, start = meta.get("BinaryResult", {}), meta.get("Acquisition", {})
-    size, unit = units.pixel_size(
-        result.get("PixelSize", {}).get("width"), result.get("PixelUnitX")
+        data = _found(file, path)
+        group = data.parent
+        frames = data.shape[2] if data.ndim == 3 else 1
+        first, meta = _json(group, 0), _json(group, index)
+    result = meta.get("BinaryResult", {})
+    edges = result.get("PixelSize", {})
+    size, unit = units.pixel_size(edges.get("width"), result.get("PixelUnitX"))
+    height, unit_y = units.pixel_size(edges.get("height"), result.get("PixelUnitY"))
+    exposure = units.seconds(meta.get("Scan", {}).get("FrameTime"))
+    time, start = _started(meta), _started(first)
+    # Frames of a series that all say when it began follow one another by the frame time.
+    step = (exposure or 0.0) if index == 0 or time == start else 0.0
+    return replace(
+        _UNKNOWN,
+        pixel_size=size,
+        unit=unit,
+        time=None if time is None else time.later(index * step),
+        exposure_s=exposure,
+        before_last_s=(frames - 1 - index) * step,
+        pixel_ratio=height / size if height and size and unit_y == unit else 1.0,
     )
-    stamp = units.from_unix(start.get("AcquisitionStartDatetime", {}).get("DateTime"))
-    return size, unit, stamp, units.seconds(meta.get("Scan", {}).get("FrameTime"))
 
 
-def _berkeley_metadata(
-    source: Source, path: str
-) -> tuple[float | None, str | None, Stamp | None, float | None]:
-    from ncempy.io import emd
+def _started(meta: dict[str, Any]) -> Stamp | None:
+    started = meta.get("Acquisition", {}).get("AcquisitionStartDatetime", {})
+    return units.from_unix(started.get("DateTime"))
 
-    with emd.fileEMD(Path(source.name)) as file:
-        group = next(g for g in file.list_emds if path == g.name + "/data")
-        axis: npt.NDArray[Any]
-        axis, _, unit = file.get_emddims(group)[-1]
-    step = float(axis[1] - axis[0]) if len(axis) > 1 else None
+
+def _berkeley_metadata(source: Source, path: str) -> Frame:
+    with _hdf5(source) as file:
+        data = _found(file, path)
+        axes = [foreign.own(data.parent, f"dim{n}") for n in (data.ndim - 1, data.ndim)]
+        (height, unit_y), (size, unit) = map(_step, axes)
+    ratio = height / size if height and size and unit_y == unit else 1.0
+    return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio)
+
+
+def _step(axis: h5py.Dataset) -> tuple[float | None, str | None]:
+    readable = axis.ndim == 1 and len(axis) > 1 and math.prod(axis.chunks or ()) <= _MAX_JSON
+    step = float(np.diff(axis[:2])[0]) if readable else None
+    unit = _attribute(axis, "units", "OSU")
     # Written as "[n_m]" in the format's own examples.
-    return *units.pixel_size(step, str(unit).strip("[]").replace("_", "")), None, None
+    return units.pixel_size(step, str(_plain(unit)).replace("_", ""))
+
+
+def _attribute(node: Any, name: str, kinds: str) -> Any:
+    """Attribute of a node where it is one small value of a type that is wanted; else None."""
+    if name not in node.attrs:
+        return None
+    kept = node.attrs.get_id(name)
+    if kept.shape not in ((), (1,)) or kept.dtype.kind not in kinds:
+        return None
+    return node.attrs[name] if kept.get_storage_size() <= _MAX_ATTRIBUTE else None
+
+
+def _plain(value: Any) -> Any:
+    """Text or number of an attribute, which may come as bytes or in an array of one."""
+    value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _image(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Image or stack of a group; None where it has none."""
+    if not foreign.has(group, name) or not isinstance(group[name], h5py.Dataset):
+        return None
+    data = foreign.own(group, name)
+    return data if data.ndim in (2, 3) else None
+
+
+def _found(file: h5py.File, path: str) -> h5py.Dataset:
+    """Find again what `examine` found."""
+    where, _, name = path.strip("/").rpartition("/")
+    return foreign.own(foreign.descend(file, where) if where else file, name)
 
 
 @contextlib.contextmanager
@@ -143,7 +258,10 @@ def _hdf5(source: Source) -> Any:
             raise FrameIncompleteError(f"{source.name}: is still being written ({text})") from error
         raise FrameError(f"{source.name}: is no readable HDF5 file ({text})") from error
     with file:
-        yield file
+        try:
+            yield file
+        except foreign.UnusableFileError as error:
+            raise FrameError(f"{source.name}: {error}; refused") from error
 
 
 # DM5 only to say that it is refused.

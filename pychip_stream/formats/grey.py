@@ -1,4 +1,4 @@
-"""From colours and palettes to grey values."""
+"""From what is stored to grey values as they are looked at: colours, palettes, turned pictures."""
 
 from typing import Any
 
@@ -71,6 +71,34 @@ def inverted(pixels: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
     if pixels.dtype.kind == "i":
         return np.asarray(~pixels)
     return np.asarray(-pixels)
+
+
+def is_turned(orientation: int) -> bool:
+    """Whether rows of a stored picture are columns of the one that is shown."""
+    return 5 <= orientation <= 8
+
+
+def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Turn a picture as TIFF's and EXIF's tag 274 asks for, as every viewer shows it.
+
+    Parameters
+    ----------
+    pixels
+        (H, W) as stored.
+    orientation
+        1 to 8; anything else counts as 1.
+
+    Returns
+    -------
+    (H, W), or (W, H) where `is_turned`; contiguous.
+    """
+    if is_turned(orientation):
+        pixels = pixels.T
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _back(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

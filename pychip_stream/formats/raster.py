@@ -2,13 +2,14 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -18,20 +19,18 @@ from pychip_stream.formats.source import Format, Source, Structure, check_memory
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EOI = b"\xff\xd9"
 _TAIL = 1 << 16
+_OWN = ("Software", "pychip-stream")
+_OWN_TEXT = "\0".join(_OWN).encode("latin-1")
+_MOST_PARTS = 1_000_000
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_EXIF_TIME = (36867, 306)
+# The moment of exposure and the one of the file, each with its fraction of a second.
+_DETAILS, _EXPOSED, _WRITTEN, _ORIENTATION = 34665, (36867, 37521), (306, 37520), 274
 _16_BIT_COLOURS = {2, 4, 6}
 _CONVERTED = {
-    "1": "L",
-    "LA": "L",
-    "CMYK": "L",
-    "P": "RGB",
-    "PA": "RGB",
-    "RGBA": "RGB",
-    "RGBX": "RGB",
-    "YCbCr": "RGB",
-}
+    "1": "L", "LA": "L", "CMYK": "L",
+    "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,13 @@ class _Raster:
     kind: str
     depth: int = 8
     color: int = 0
+
+
+def own_mark() -> PngInfo:
+    """Mark a picture that this program makes; where it lies among frames, it is none of them."""
+    mark = PngInfo()
+    mark.add_text(*_OWN)
+    return mark
 
 
 def is_png(head: bytes) -> bool:
@@ -54,17 +60,9 @@ def is_jpeg(head: bytes) -> bool:
 
 
 def examine_png(source: Source) -> Structure:
-    """Walk the chunks of a PNG file up to its end.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the end chunk is not there.
-    FrameError
-        If it is damaged.
-    """
-    at, found = 8, None
-    while True:
+    """Walk the chunks of a PNG file up to its end."""
+    at, found, own = 8, None, False
+    for _ in range(_MOST_PARTS):
         head = source.bytes_at(at, 8)
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if not name.isalpha():
@@ -80,23 +78,20 @@ def examine_png(source: Source) -> Structure:
             width, height = (int.from_bytes(body[i : i + 4], "big") for i in (0, 4))
             found = _Raster(width, height, "PNG", body[8], body[9])
         if name == b"IEND":
-            break
+            structure = _structure(source, found)
+            return replace(structure, frames=0) if own else structure
+        own = own or (name == b"tEXt" and source.bytes_at(at + 8, min(length, 99)) == _OWN_TEXT)
         at += 12 + length
-    return _structure(source, found)
+    raise FrameError(f"{source.name}: has more than {_MOST_PARTS:,} PNG chunks; it is damaged")
 
 
 def examine_jpeg(source: Source) -> Structure:
-    """Walk the segments of a JPEG file to its pixels, and look for its end marker.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If the end marker is not there.
-    FrameError
-        If it is damaged.
-    """
-    at, found, marker = 2, None, 0
+    """Walk the segments of a JPEG file to its pixels, and look for its end marker."""
+    at, found, marker, parts = 2, None, 0, 0
     while marker != 0xDA:  # start of the pixels
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise FrameError(f"{source.name}: has more than {_MOST_PARTS:,} JPEG segments; damaged")
         marker, length = _jpeg_segment(source, at)
         if marker in _SOF:
             body = source.bytes_at(at + 5, 4)
@@ -120,8 +115,8 @@ def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
         if lead == marker == 0:
             raise FrameIncompleteError(f"{source.name}: has zeros where a JPEG marker must be")
         raise FrameError(f"{source.name}: has a damaged JPEG marker at byte {at}")
-    if marker == 0xFF:  # a fill byte
-        return marker, 1
+    if marker == 0xFF:
+        return marker, _fill_bytes(source, at)
     if marker in _NO_LENGTH:
         return marker, 2
     length = int.from_bytes(source.bytes_at(at + 2, 2), "big")
@@ -130,15 +125,22 @@ def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
     return marker, 2 + length
 
 
-def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Decode the image and turn colours grey.
+def _fill_bytes(source: Source, start: int) -> int:
+    """How many bytes 0xFF stand before the one that begins a marker."""
+    at = start
+    while at < source.size:
+        block = source.bytes_at(at, min(_TAIL, source.size - at))
+        rest = block.lstrip(b"\xff")
+        at += len(block) - len(rest)
+        if rest:
+            break
+    return max(at - 1 - start, 1)
 
-    Raises
-    ------
-    FrameError
-        If it cannot be decoded, or would need more than `max_bytes`.
-    """
+
+def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
+    """Decode the image and turn colours grey."""
     raster: _Raster = structure.detail
+    check_memory(source.name, source.size, max_bytes)
     samples = 4 if raster.kind == "PNG" else 3
     check_memory(
         source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes
@@ -147,12 +149,19 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     large = raster.width * raster.height > (Image.MAX_IMAGE_PIXELS or 0)
     deep = raster.depth == 16 and raster.color in _16_BIT_COLOURS
     if raster.kind == "PNG" and (large or deep):
-        pixels, time = _grey(np.asarray(imagecodecs.png_decode(source.load()))), None
+        stored: npt.NDArray[Any] | None = np.asarray(imagecodecs.png_decode(source.load()))
     elif large:
-        pixels, time = _grey(np.asarray(imagecodecs.jpeg_decode(source.load()))), None
+        stored = np.asarray(imagecodecs.jpeg_decode(source.load()))
     else:
-        pixels, time = _decode(source, raster)
-    return Frame(pixels=pixels, time=time, source=source.name, index=index)
+        stored = None
+    # Pillow opens up to twice its limit (warnings aside); what is larger is taken as stored.
+    opened = raster.width * raster.height <= 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
+    if stored is not None and not opened:
+        return Frame(_grey(stored), source=source.name, index=index)
+    pixels, time, orientation = _decode(source, raster, stored)
+    return Frame(
+        grey.upright(_grey(pixels), orientation), time=time, source=source.name, index=index
+    )
 
 
 def _structure(source: Source, found: _Raster) -> Structure:
@@ -161,16 +170,36 @@ def _structure(source: Source, found: _Raster) -> Structure:
     return Structure(1, found)
 
 
-def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None]:
+def _decode(
+    source: Source, raster: _Raster, pixels: npt.NDArray[Any] | None
+) -> tuple[npt.NDArray[Any], Stamp | None, int]:
+    """Pixels where there are none yet, time and orientation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
         with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:
             if image.size != (raster.width, raster.height):
                 raise FrameError(f"{source.name}: has two sizes; it is damaged")
-            exif = image.getexif() if raster.kind == "JPEG" else {}
-            time = next((t for tag in _EXIF_TIME if (t := units.from_text(exif.get(tag)))), None)
-            mode = _CONVERTED.get(image.mode)
-            return _grey(np.array(image.convert(mode) if mode else image)), time
+            time, orientation = _exif(image)
+            if pixels is None:
+                mode = _CONVERTED.get(image.mode)
+                pixels = np.array(image.convert(mode) if mode else image)
+            return pixels, time, orientation
+
+
+def _exif(image: Image.Image) -> tuple[Stamp | None, int]:
+    """Time and orientation; what cannot be understood must not cost the frame."""
+    try:
+        exif = image.getexif()
+        details = exif.get_ifd(_DETAILS)
+        orientation = int(exif.get(_ORIENTATION, 1))
+        for tags, (day, fraction) in ((details, _EXPOSED), (exif, _EXPOSED), (exif, _WRITTEN)):
+            part = str(tags.get(fraction) or details.get(fraction) or "").strip("\0 ")
+            whole = str(tags.get(day) or "").strip("\0 ")
+            if stamp := units.from_text(f"{whole}.{part}" if part.isdecimal() else whole):
+                return stamp, orientation
+    except Exception:
+        return None, 1
+    return None, orientation
 
 
 def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -6,26 +6,37 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 
 import warnings
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
+    FrameLostError,
     FrameMissingError,
     FrameUnreachableError,
     FrameUsageError,
+    GuardError,
 )
 from pychip_stream.formats import FORMATS
-from pychip_stream.formats.source import Format, Source, Structure, opened
+from pychip_stream.formats.source import Format, Source, Structure, check_frames, opened
+from pychip_stream.guard import Guard, Limits
 
 MAX_BYTES = 2 << 30
 """Memory that one frame may need unless a configuration says otherwise."""
 
+PATIENCE_S = 30.0
+"""Seconds that a look at a file may take unless a configuration says otherwise."""
+
+ReadChecked: TypeAlias = Callable[[Path, int, int, int], tuple[Frame, str]]
+"""`read_checked`, here or through a guard: of path, index, size and mtime_ns."""
+
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _IN_MEMORY = 256 << 20
+_SLOWEST = 4 << 20
 
 
 _LONG_MAGICS = (b"\0\0\0\3", b"\0\0\0\4", b"\x89PNG", b"\x89HDF")
@@ -38,9 +49,19 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 
 
+_OF_SYSTEMS = {
+    "@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information",
+}  # fmt: skip
+
+
+def is_left_alone(name: str) -> bool:
+    """Whether a file or folder is hidden, temporary, a recycle bin, or a storage's previews."""
+    return name.startswith((".", "~")) or name.lower() in _OF_SYSTEMS
+
+
 def is_frame_name(name: str) -> bool:
-    """Whether a file of this name may hold frames; hidden and temporary files do not."""
-    return name[name.rfind(".") :].lower() in suffixes() and not name.startswith((".", "~"))
+    """Whether a file of this name may hold frames."""
+    return name[name.rfind(".") :].lower() in suffixes() and not is_left_alone(name)
 
 
 def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:
@@ -68,11 +89,20 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
         If it is damaged, too large, or holds something else than frames.
     """
     with opened(Path(path)) as source:
-        return _read(source, index, max_bytes)
+        return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
-def frame_count(path: str | Path) -> int:
-    """Count the frames of a file without decoding pixels.
+def frame_count(path: str | Path, size: int | None = None) -> int:
+    """Count the frames of a file by its structure, without decoding pixels.
+
+    DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
+    every value, strip and tile inside the file. PNG: chunks up to IEND. JPEG: segments, EOI.
+    MRC, SER: sizes in the headers. EMD: HDF5's own end of file.
+
+    Parameters
+    ----------
+    size
+        Bytes the file is believed to have; if it has others, it is being written.
 
     Raises
     ------
@@ -82,6 +112,8 @@ def frame_count(path: str | Path) -> int:
         If it is damaged or holds something else than frames.
     """
     with opened(Path(path)) as source:
+        if size is not None and source.size != size:
+            raise FrameIncompleteError(f"{path}: is growing or shrinking")
         return examine(source).frames
 
 
@@ -95,8 +127,8 @@ def own_time(path: str | Path) -> Stamp | None:
     """
 
     def work() -> Stamp | None:
-        form = _recognize(source)
-        return form.own_time(source, form.examine(source))
+        form, structure = _examined(source)
+        return form.own_time(source, structure)
 
     with opened(Path(path)) as source:
         return _guarded(source, work)
@@ -123,13 +155,108 @@ def read_checked(
     FrameError
         As `read_frame` does.
     """
-    place = Path(path)
+    place, revision = Path(path), (str(path), size, mtime_ns)
     _check_stat(place, size, mtime_ns)
     with opened(place) as source:
-        frame = _read(source, index, max_bytes)
-        digest = source.digest() if source.loaded else _digest(str(place), size, mtime_ns)
+        known = _stacks.pop(revision, None)
+        if known is None:
+            known = _look(source, max_bytes)
+        elif known.data is not None:
+            source.load(known.data)
+        frame = _read(source, known, index, max_bytes)
+        digest = known.digest or source.digest()
+        if known.structure.frames > 1:
+            _stacks[revision] = known._replace(digest=digest)
+            while len(_stacks) > _MOST_STACKS:
+                del _stacks[next(iter(_stacks))]
     _check_stat(place, size, mtime_ns)
     return frame, digest
+
+
+class _Look(NamedTuple):
+    """What was found in a file, its content where it is in memory, and its hash once known."""
+
+    form: Format
+    structure: Structure
+    data: bytes | None
+    digest: str = ""
+
+
+# A stack is read, walked and hashed once, not once for each of its frames.
+_stacks: dict[tuple[str, int, int], _Look] = {}
+_MOST_STACKS = 2
+
+
+class GuardedReader:
+    """Reads files in a process of its own: one that hangs it, crashes it or swells it costs itself.
+
+    Threads may share a reader; they wait for each other.
+
+    Parameters
+    ----------
+    max_bytes
+        Memory that one frame may need, as for `read_frame`; the process gets twice that and some.
+    patience_s
+        A look at a file may take so long, and a second more for each 4 MiB of the file.
+
+    Notes
+    -----
+    The methods are the functions of this module with the same names. They raise FrameLostError
+    beside what those raise.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S) -> None:
+        self._max_bytes = max_bytes
+        self._patience_s = patience_s
+        self._guard = Guard((__name__,))
+
+    def frame_count(self, path: str | Path, size: int | None = None) -> int:
+        """Count the frames of a file."""
+        return self._call(path, frame_count, path, size)
+
+    def own_time(self, path: str | Path) -> Stamp | None:
+        """Ask a file when its first frame was taken."""
+        return self._call(path, own_time, path)
+
+    def read_frame(self, path: str | Path, index: int = 0) -> Frame:
+        """Read one frame."""
+        return self._call(path, read_frame, path, index, max_bytes=self._max_bytes)
+
+    def read_checked(
+        self, path: str | Path, index: int, size: int, mtime_ns: int
+    ) -> tuple[Frame, str]:
+        """Read one frame of exactly the revision that was meant."""
+        limit = self._max_bytes
+        return self._call(path, read_checked, path, index, size, mtime_ns, max_bytes=limit)
+
+    def start(self) -> None:
+        """Let the process start, so that the first file finds it ready."""
+        self._guard.start()
+
+    def close(self) -> None:
+        """End the process; another call starts one again."""
+        self._guard.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(
+        self, path: str | Path, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        try:
+            size = min(Path(path).stat().st_size, self._max_bytes)
+        except (OSError, ValueError):
+            size = 0  # the reader will say what is wrong
+        limits = Limits(self._patience_s + size / _SLOWEST, 2 * self._max_bytes + _IN_MEMORY)
+        try:
+            return self._guard.call(limits, work, *args, **kwargs)
+        except GuardError as error:
+            raise FrameLostError(
+                f"{path}: {error} while it was read; it is damaged, or too large for this machine"
+            ) from error
 
 
 def examine(source: Source) -> Structure:
@@ -142,20 +269,24 @@ def examine(source: Source) -> Structure:
     FrameError
         If it is damaged or holds something else than frames.
     """
-    return _guarded(source, lambda: _recognize(source).examine(source))
+    return _guarded(source, lambda: _examined(source)[1])
 
 
-def _read(source: Source, index: int, max_bytes: int) -> Frame:
-    if source.size <= min(_IN_MEMORY, max_bytes):
-        source.load()
+def _examined(source: Source) -> tuple[Format, Structure]:
+    form = _recognize(source)
+    structure = form.examine(source)
+    check_frames(source.name, structure.frames)
+    return form, structure
 
-    def work() -> Frame:
-        form = _recognize(source)
-        structure = form.examine(source)
-        structure.check(source.name, index)
-        return form.read(source, structure, index, max_bytes)
 
-    return _guarded(source, work)
+def _look(source: Source, max_bytes: int) -> _Look:
+    data = source.load() if source.size <= min(_IN_MEMORY, max_bytes) else None
+    return _Look(*_guarded(source, lambda: _examined(source)), data)
+
+
+def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
+    look.structure.check(source.name, index)
+    return _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
 
 
 def _recognize(source: Source) -> Format:
@@ -204,10 +335,3 @@ def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
         ) from error
     if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
         raise FrameIncompleteError(f"{path}: has changed since it was seen; it will be read anew")
-
-
-@lru_cache(maxsize=8)
-def _digest(path: str, _size: int, _mtime_ns: int) -> str:
-    """Hash a file too large for memory once, not once for each of its frames."""
-    with opened(Path(path)) as source:
-        return source.digest()

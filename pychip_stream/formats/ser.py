@@ -7,7 +7,14 @@ import numpy as np
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import (
+    Format,
+    Source,
+    Structure,
+    check_frames,
+    check_memory,
+    quiet,
+)
 
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
 _IMAGES = 0x4122
@@ -19,15 +26,7 @@ def is_ser(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Check that every image of a SER series is in the file.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If one is not.
-    FrameError
-        If it holds spectra, or is damaged.
-    """
+    """Check that every image of a SER series is in the file."""
     head = source.bytes_at(0, 30)
     version, kind = (int.from_bytes(head[i : i + n], "little") for i, n in ((4, 2), (6, 4)))
     valid = int.from_bytes(head[18:22], "little", signed=True)
@@ -37,6 +36,7 @@ def examine(source: Source) -> Structure:
         raise FrameError(f"{source.name}: holds spectra, not images")
     if valid < 1:
         raise FrameIncompleteError(f"{source.name}: holds no finished image yet")
+    check_frames(source.name, valid)
     if valid * 2 * wide > source.size:
         raise FrameIncompleteError(f"{source.name}: has no room for the {valid} images it lists")
     offsets = np.frombuffer(source.bytes_at(table, valid * wide), f"<i{wide}")
@@ -70,7 +70,8 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     delta = meta["Calibration"][0]["CalibrationDelta"]
     return Frame(
         np.ascontiguousarray(pixels),
-        *units.pixel_size(delta, "m"),
+        # The format names no unit; no pixel is a millimetre wide, and diffraction is in 1/m.
+        *units.pixel_size(delta, "m" if abs(delta) < 1e-3 else "1/m"),
         # In a series it is finer than the file's time, which is one for all images.
         time=stamp if stamp is None or structure.frames == 1 else float(stamp),
         source=source.name,

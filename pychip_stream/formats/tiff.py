@@ -14,9 +14,10 @@ import tifffile
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.formats import grey, tiff_map, tiff_metadata
+from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 from pychip_stream.formats.tiff_map import Page, TiffMap
+from pychip_stream.formats.tiff_stack import Stack
 
 # A damaged file makes tifffile report each bad tag; the frame's own reason is enough.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -37,69 +38,96 @@ _COMPLEX_FORMATS = {5, 6}
 
 @dataclass(frozen=True, slots=True)
 class _Tiff:
-    """Frames of a file: its pages, or equal slices of one page (ImageJ's large stacks)."""
+    """Frames of a file: its pages, or equal slices of one page (ImageJ's large stacks).
+
+    Attributes
+    ----------
+    planes
+        (N,) which of the pages or slices are frames; the others are other channels.
+    """
 
     map: TiffMap
     pages: list[Page]
+    stack: Stack
+    planes: npt.NDArray[np.int64]
     sliced: bool = False
 
 
 def examine(source: Source) -> Structure:
-    """Judge a TIFF file by its directories, strips and tiles.
-
-    Raises
-    ------
-    FrameIncompleteError
-        If it is not whole yet.
-    FrameError
-        If it is damaged or holds no grey or colour image.
-    """
+    """Judge a TIFF file by its directories, strips and tiles."""
     found = TiffMap(source)
     pages = [page for page in found.pages if page.is_frame] or found.pages[:1]
+    # Olympus puts a preview before the image, without a word that it is one.
+    pages = [page for page in pages if tiff_map.OLYMPUS in page.tags] or pages
     for page in pages:
         _check_page(source.name, page)
-    first = pages[0]
-    planes = _imagej_planes(first)
-    if planes > 1 and len(pages) == 1:
-        _check_planes(source, first, planes)
-        return Structure(planes, _Tiff(found, pages, sliced=True))
-    _check_expected(source.name, first, len(found.pages))
-    return Structure(len(pages), _Tiff(found, pages))
+    stack = tiff_stack.find(found.pages[0].description)
+    sliced = len(pages) == 1 and stack.planes > 1 and _is_imagej(pages[0])
+    if sliced:
+        _check_planes(source, pages[0], stack.planes)
+    elif len(found.pages) < stack.planes:
+        # A stack is written page by page.
+        raise FrameIncompleteError(
+            f"{source.name}: has {len(found.pages)} of {stack.planes} announced pages"
+        )
+    count = stack.planes if sliced else len(pages)
+    planes = np.arange(count)
+    if stack.channels > 1 and count == stack.planes:
+        planes = np.flatnonzero(stack.channel == 0)
+    return Structure(len(planes), _Tiff(found, pages, stack, planes, sliced))
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
-    """Read one page.
-
-    Raises
-    ------
-    FrameError
-        If it cannot be decoded, or would need more than `max_bytes`.
-    """
+    """Read one page."""
     tiff: _Tiff = structure.detail
-    page = tiff.pages[0 if tiff.sliced else index]
+    plane = int(tiff.planes[index])
+    page = tiff.pages[0 if tiff.sliced else plane]
     _check_size(source, page, max_bytes)
     with _entry(source, page) as (file, entry):
-        meta = tiff_metadata.describe(file, entry, page.description)
+        meta = _describe(tiff, file, entry, page)
         if tiff.sliced:
-            pixels = _slice(source, tiff.map, page, index)
+            pixels = _slice(source, tiff.map, page, plane)
         else:
             pixels = _to_grey(source.name, page, entry, entry.asarray(maxworkers=1))
+    orientation = page.value(tiff_map.ORIENTATION, 1)
+    turned = grey.is_turned(orientation) and meta.pixel_size is not None
+    size = meta.pixel_size * meta.pixel_ratio if meta.pixel_size and turned else meta.pixel_size
+    after, last = _moments(tiff, plane)
     return Frame(
-        pixels=pixels,
-        pixel_size=meta.pixel_size,
+        pixels=grey.upright(pixels, orientation),
+        pixel_size=size,
         unit=meta.unit,
-        time=meta.time,
+        time=meta.time.later(after) if meta.time is not None else None,
         exposure_s=meta.exposure_s,
         source=source.name,
         index=index,
+        before_last_s=last - after,
+        pixel_ratio=1 / meta.pixel_ratio if turned else meta.pixel_ratio,
+        notes=tiff.stack.left_out() if len(tiff.planes) < tiff.stack.planes else (),
     )
 
 
 def own_time(source: Source, structure: Structure) -> Stamp | None:
     """When a file says its first frame was taken."""
-    page = structure.detail.pages[0]
+    tiff: _Tiff = structure.detail
+    page = tiff.pages[0]
     with _entry(source, page) as (file, entry):
-        return tiff_metadata.describe(file, entry, page.description).time
+        return _describe(tiff, file, entry, page).time
+
+
+def _describe(
+    tiff: _Tiff, file: tifffile.TiffFile, entry: tifffile.TiffPage, page: Page
+) -> tiff_metadata.Meta:
+    first = tiff.map.pages[0].description
+    of_file = first if tiff_stack.speaks_of_file(first) else page.description
+    return tiff_metadata.describe(file, entry, of_file)
+
+
+def _moments(tiff: _Tiff, plane: int) -> tuple[float, float]:
+    """Seconds of a plane, and of the last one, since the first plane of the file."""
+    seconds = tiff.stack.seconds
+    known = len(seconds) > plane and tiff.planes[-1] < len(seconds)
+    return (float(seconds[plane]), float(seconds[tiff.planes[-1]])) if known else (0.0, 0.0)
 
 
 @contextmanager
@@ -193,12 +221,9 @@ def _bits(entry: tifffile.TiffPage) -> int:
     return int(np.ravel(bits)[0])
 
 
-def _imagej_planes(page: Page) -> int:
-    """Images that ImageJ put behind one directory, 1 if it did not."""
-    if not page.description.startswith("ImageJ="):
-        return 1
-    match = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
-    return int(match[1]) if match else 1
+def _is_imagej(page: Page) -> bool:
+    """Whether ImageJ wrote the page, which may put all planes behind one directory."""
+    return page.description.startswith("ImageJ=")
 
 
 def _check_planes(source: Source, page: Page, planes: int) -> None:
@@ -224,13 +249,6 @@ def _slice(source: Source, found: TiffMap, page: Page, index: int) -> npt.NDArra
     dtype = np.dtype(f"{found.order}{kind}{page.bits // 8}")
     pixels = np.frombuffer(view, dtype).reshape(page.length, page.width)
     return pixels.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _check_expected(name: str, page: Page, pages: int) -> None:
-    """Compare the page count with what ImageJ or OME announce; a stack is written page by page."""
-    expected = max(_imagej_planes(page), tiff_metadata.ome_planes(page.description))
-    if pages < expected:
-        raise FrameIncompleteError(f"{name}: has {pages} of {expected} announced pages")
 
 
 FORMAT = Format(

@@ -3,7 +3,8 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import tifffile
@@ -13,7 +14,7 @@ from pychip_stream.formats import units
 
 _GATAN_UNIT, _GATAN_SCALE = 65003, 65009
 _DATETIME = 306
-_TVIPS = 37706
+_OLYMPUS = 33560
 _MAX_XML = 1 << 20
 # Resolutions of printers and screens are no calibration; micrographs have pixels below this.
 _LARGEST_PIXEL_NM = 5000.0
@@ -21,16 +22,23 @@ _LARGEST_PIXEL_NM = 5000.0
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """Pixel size with unit, acquisition time, exposure; None where unknown."""
+    """Pixel size with unit, acquisition time, exposure, None where unknown; height over width."""
 
     pixel_size: float | None = None
     unit: str | None = None
     time: Stamp | None = None
     exposure_s: float | None = None
+    pixel_ratio: float = 1.0
 
 
 def describe(file: tifffile.TiffFile, page: tifffile.TiffPage, description: str) -> Meta:
-    """Find what a page says about itself; what cannot be understood counts as unknown."""
+    """Find what a page says about itself; what cannot be understood counts as unknown.
+
+    Parameters
+    ----------
+    description
+        Of the page; that of the first page where it speaks of the whole file, as OME's does.
+    """
     for source in (_ome, _jeol, _imagej):
         meta = _try(source, page, description)
         if meta is not None:
@@ -42,22 +50,13 @@ def describe(file: tifffile.TiffFile, page: tifffile.TiffPage, description: str)
     return _with_time(Meta(), page)
 
 
-def ome_planes(description: str) -> int:
-    """Planes that an OME description puts into this one file; 1 if it does not say."""
-    root = _xml(description) if "<OME" in description[:2000] else None
-    if root is None or root.find(".//{*}UUID[@FileName]") is not None:
-        return 1  # spread over several files: nobody can tell from one of them
-    total = 0
-    for pixels in root.findall(".//{*}Pixels"):
-        sizes = [pixels.get(f"Size{axis}", "1") for axis in "ZCT"]
-        if not all(re.fullmatch(r"\d{1,7}", size) for size in sizes):
-            return 1
-        samples = max(
-            (int(c.get("SamplesPerPixel", "1")) for c in pixels.findall("{*}Channel")), default=1
-        )
-        z, c, t = (int(size) for size in sizes)
-        total += z * t * max(1, c // max(1, samples))
-    return max(1, total)
+def _meta(
+    x: Any, unit: Any, y: Any = None, *, time: Stamp | None = None, exposure: float | None = None
+) -> Meta:
+    """Put together what was found; y in the unit of x, None where pixels are square."""
+    size, name = units.pixel_size(x, unit)
+    height, _ = units.pixel_size(y, unit)
+    return Meta(size, name, time, exposure, height / size if height and size else 1.0)
 
 
 def _try(source: Any, *arguments: Any) -> Meta | None:
@@ -76,10 +75,11 @@ def _with_time(meta: Meta, page: tifffile.TiffPage) -> Meta:
         stamp = units.from_text(page.tags.valueof(_DATETIME))
     except Exception:
         stamp = None
-    return Meta(meta.pixel_size, meta.unit, stamp, meta.exposure_s)
+    return replace(meta, time=stamp)
 
 
-def _xml(text: str) -> ET.Element | None:
+@lru_cache(maxsize=2)
+def xml(text: str) -> ET.Element | None:
     """Parse XML unless it is large or declares entities (which can be made to explode)."""
     if len(text) > _MAX_XML or "<!ENTITY" in text or "<!DOCTYPE" in text:
         return None
@@ -90,25 +90,30 @@ def _xml(text: str) -> ET.Element | None:
 
 
 def _ome(_page: tifffile.TiffPage, description: str) -> Meta | None:
-    root = _xml(description) if "<OME" in description[:2000] else None
+    root = xml(description) if "<OME" in description[:2000] else None
     pixels = root.find(".//{*}Pixels") if root is not None else None
     if root is None or pixels is None:
         return None
-    size, unit = units.pixel_size(
-        pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeXUnit", "µm")
-    )
     plane, date = pixels.find("{*}Plane"), root.find(".//{*}AcquisitionDate")
-    exposure = units.seconds(plane.get("ExposureTime")) if plane is not None else None
-    if plane is not None and exposure is not None and plane.get("ExposureTimeUnit") == "ms":
-        exposure /= 1000
+    exposure = None
+    if plane is not None:
+        exposure = units.interval(plane.get("ExposureTime"), plane.get("ExposureTimeUnit", "s"))
     time = units.from_text((date.text or "").replace("Z", "+00:00")) if date is not None else None
-    return Meta(size, unit, time, exposure)
+    unit = pixels.get("PhysicalSizeXUnit", "µm")
+    same = pixels.get("PhysicalSizeYUnit", "µm") == unit
+    return _meta(
+        pixels.get("PhysicalSizeX"),
+        unit,
+        pixels.get("PhysicalSizeY") if same else None,
+        time=time,
+        exposure=exposure,
+    )
 
 
 def _jeol(page: tifffile.TiffPage, description: str) -> Meta | None:
     if "<TemReporter" not in description[:2000]:
         return None
-    root = _xml(description)
+    root = xml(description)
     if root is None:
         return None
     return Meta(
@@ -121,7 +126,7 @@ def _jeol(page: tifffile.TiffPage, description: str) -> Meta | None:
 def _jeol_scale(page: tifffile.TiffPage, root: ET.Element) -> tuple[float | None, str | None]:
     """JEOL's resolution is that of a print at the magnification: 512 pixels are 200 mm wide."""
     imaging = root.find("ImageFormingSystem")
-    per_unit = _ratio(page.tags.valueof(282))
+    per_unit, _ = _per_unit(page)
     if imaging is None or not per_unit or not imaging.findtext("ModeString", "").endswith("MAG"):
         return None, None
     magnification = float(imaging.findtext("SelectorValue", "0"))
@@ -133,12 +138,8 @@ def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
     if not description.startswith("ImageJ="):
         return None
     match = re.search(r"^unit=(.+)$", description, re.M)
-    unit = match[1].strip().replace("\\u00B5", "µ") if match else ""
-    per_unit = _ratio(page.tags.valueof(282))
-    interval = re.search(r"^finterval=([0-9.eE+-]+)", description, re.M)
-    size, unit_name = units.pixel_size(1 / per_unit if per_unit else None, unit)
-    del interval  # time between frames is no exposure
-    return Meta(size, unit_name)
+    across, down = _per_unit(page)
+    return _meta(1 / across if across else None, match and match[1], 1 / down if down else None)
 
 
 def _gatan(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
@@ -147,62 +148,73 @@ def _gatan(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
         return None
     if isinstance(unit, bytes):
         unit = unit.decode("utf-8", "replace")
-    return Meta(*units.pixel_size(scale, unit))
+    return _meta(scale, unit)
 
 
 def _fei(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
     found = file.fei_metadata
     if not found:
         return None
-    scan: Mapping[str, Any] = found.get("Scan", {}) or {}
-    width = scan.get("PixelWidth", (found.get("EScan", {}) or {}).get("PixelWidth"))
     user: Mapping[str, Any] = found.get("User", {}) or {}
-    time = units.from_date_and_clock(user.get("Date"), user.get("Time"))
-    return Meta(*units.pixel_size(width, "m"), time, units.seconds(scan.get("FrameTime")))
+    scans = [found.get(name, {}) or {} for name in ("Scan", "EScan")]
+    scan = next((part for part in scans if "PixelWidth" in part), scans[0])
+    return _meta(
+        scan.get("PixelWidth"),
+        "m",
+        scan.get("PixelHeight"),
+        time=units.from_date_and_clock(user.get("Date"), user.get("Time")),
+        exposure=units.seconds(scans[0].get("FrameTime")),
+    )
 
 
-def _zeiss(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
+def _zeiss(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
+    """Zeiss: what is called a pixel size may be that of the raster before it was stored smaller."""
     found = file.sem_metadata
     if not found:
         return None
-    for key in ("ap_image_pixel_size", "ap_pixel_size"):
+    date, clock = (found.get(key, ("", None))[1] for key in ("ap_date", "ap_time"))
+    time = units.from_date_and_clock(date, clock)
+    for key, parts in (
+        ("ap_image_pixel_size", 1),
+        ("ap_width", page.imagewidth),
+        ("ap_pixel_size", 1),
+    ):
         value = found.get(key)
         if isinstance(value, tuple) and len(value) >= 3:
-            size, unit = units.pixel_size(value[1], value[2])
-            if size is not None:
-                return Meta(size, unit)
-    return Meta(*units.pixel_size(found.get("", [0, 0, 0, None])[3], "m"))
+            meta = _meta(float(value[1]) / parts, value[2], time=time)
+            if meta.pixel_size is not None:
+                return meta
+    return _meta(found.get("", [0, 0, 0, None])[3], "m", time=time)
 
 
 def _tvips(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
     found = file.tvips_metadata
     if not found:
         return None
-    exposure = units.seconds(found.get("ExposureTime"))
-    return Meta(
-        *units.pixel_size(found.get("PixelSizeX"), "nm"),
-        None,
-        exposure / 1000 if exposure else None,
-    )
+    exposure = units.interval(found.get("ExposureTime"), "ms")
+    return _meta(found.get("PixelSizeX"), "nm", found.get("PixelSizeY"), exposure=exposure)
 
 
-def _olympus(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
-    found = file.sis_metadata
-    if not found:
+def _olympus(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
+    found = page.tags.valueof(_OLYMPUS)
+    if not isinstance(found, dict) or not found:
         return None
-    return Meta(*units.pixel_size(found.get("pixelsizex"), "m"))
+    return _meta(found.get("pixelsizex"), "m", found.get("pixelsizey"))
 
 
 def _resolution(_file: object, page: tifffile.TiffPage) -> Meta | None:
     """Resolution per inch or centimetre, if it is one that only a microscope can have."""
     nm = {2: 2.54e7, 3: 1e7}.get(int(page.tags.valueof(296, 2) or 2))
-    per_unit = _ratio(page.tags.valueof(282))
-    if nm is None or not per_unit:
+    across, down = _per_unit(page)
+    if nm is None or not across:
         return None
-    size, unit = units.pixel_size(nm / per_unit, "nm")
-    if size is None or size > _LARGEST_PIXEL_NM:
-        return None
-    return Meta(size, unit)
+    meta = _meta(nm / across, "nm", nm / down if down else None)
+    return None if meta.pixel_size is None or meta.pixel_size > _LARGEST_PIXEL_NM else meta
+
+
+def _per_unit(page: tifffile.TiffPage) -> tuple[float, float]:
+    """Pixels per unit of resolution across and down; 0 where the page does not say."""
+    return _ratio(page.tags.valueof(282)), _ratio(page.tags.valueof(283))
 
 
 def _ratio(value: Any) -> float:

@@ -9,31 +9,16 @@ from typing import Any
 from pychip_stream.domain.frames import Stamp
 
 _LENGTHS_NM = {
-    "pm": 1e-3,
-    "a": 0.1,
-    "å": 0.1,
-    "angstrom": 0.1,
-    "angstroms": 0.1,
-    "ångström": 0.1,
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometre": 1.0,
-    "um": 1e3,
-    "micron": 1e3,
-    "microns": 1e3,
-    "micrometer": 1e3,
-    "micrometre": 1e3,
-    "mm": 1e6,
-    "cm": 1e7,
-    "m": 1e9,
-    "meter": 1e9,
-    "metre": 1e9,
-    "inch": 2.54e7,
-}
-_RECIPROCAL = re.compile(r"^(?:1/(?P<a>.+)|(?P<b>.+?)\^?(?:-1|⁻¹))$")
+    "pm": 1e-3, "nm": 1.0, "um": 1e3, "mm": 1e6, "cm": 1e7, "m": 1e9, "inch": 2.54e7,
+    "a": 0.1, "å": 0.1, "angstrom": 0.1, "ångström": 0.1, "micron": 1e3,
+    "picometer": 1e-3, "nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6,
+    "centimeter": 1e7, "meter": 1e9,
+}  # fmt: skip
+_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}
+_RECIPROCAL = re.compile(r"^(?:1\s*/\s*(?P<a>.+)|(?P<b>.+?)\s*\^?(?:-1|⁻¹))$")
 _NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
 _FILETIME_EPOCH_S = 11_644_473_600
-_DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d")
+_DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y")
 _CLOCKS = ("%I:%M:%S %p", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M")
 _CLOCK = re.compile(r"\d\d?:?(?P<minute>\d\d)?(?::?(?P<second>\d\d)(?:[.,](?P<part>\d+))?)?")
 
@@ -56,20 +41,45 @@ def pixel_size(size: Any, unit: Any) -> tuple[float | None, str | None]:
         number = abs(float(size))
     except (TypeError, ValueError, OverflowError):
         return None, None
-    text = str(unit or "").replace("\0", "").strip().replace("µ", "u").replace("μ", "u")
+    text = _spelled(unit)
     if not math.isfinite(number) or number <= 0 or text.lower() in _NOT_UNITS:
         return None, None
     # "A" and "M" differ from "a" and "m" in SI, but no microscope counts in ampere or mega.
-    factor = _LENGTHS_NM.get(text.lower())
+    factor = _length(text)
     if factor is not None:
         return _positive(number * factor, "nm")
     match = _RECIPROCAL.match(text)
-    base = _LENGTHS_NM.get((match["a"] or match["b"]).strip().lower()) if match else None
+    base = _length((match["a"] or match["b"]).strip()) if match else None
     if base is not None:
         return _positive(number / base, "1/nm")
     if not text.isprintable():
         return None, None
     return number, text[:16]
+
+
+def _spelled(unit: Any) -> str:
+    """Undo what programs do to units: escapes, brackets, other letters for micro and ångström."""
+    text = re.sub(
+        r"\\u([0-9a-fA-F]{4})", lambda m: chr(int(m[1], 16)), str(unit or "").replace("\0", "")
+    )
+    text = re.sub("^\ufffd(?=m$)", "u", text.strip())
+    text = text.translate({0xB5: "u", 0x3BC: "u", 0x212B: "å"})
+    inner = re.fullmatch(r"[(\[]\s*(.+?)\s*[)\]]", text)
+    return inner[1] if inner else text
+
+
+def _length(text: str) -> float | None:
+    """Nanometres of a unit of length, in singular or plural, metre or meter."""
+    lower = re.sub(r"metre(?=s?$)", "meter", text.lower())
+    return _LENGTHS_NM.get(lower, _LENGTHS_NM.get(lower.removesuffix("s")))
+
+
+def interval(step: Any, unit: Any) -> float | None:
+    """Bring the time between frames to seconds; None where it is none that can be."""
+    text = _spelled(unit).lower()
+    factor = _SECONDS.get(text, _SECONDS.get(text.removesuffix("s")))
+    number = seconds(step)
+    return None if factor is None or number is None else number * factor
 
 
 def _positive(number: float, unit: str) -> tuple[float | None, str | None]:
@@ -108,12 +118,13 @@ def from_unix(value: Any) -> Stamp | None:
 def from_text(text: Any) -> Stamp | None:
     """Seconds since 1970 of an ISO 8601 or TIFF date; without a zone it is this computer's."""
     cleaned = str(text or "").replace("\0", "").strip()
-    exif = re.match(r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)$", cleaned)
+    exif = re.match(r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)$", cleaned)
     if exif:
         cleaned = f"{exif[1]}-{exif[2]}-{exif[3]} {exif[4]}"
-    # Some instruments write seven decimals, which fromisoformat does not take.
     cleaned = re.sub(r"(\.\d{6})\d+", r"\1", cleaned)
     clock = cleaned.replace("T", " ").partition(" ")[2]
+    # Instruments write any number of decimals; older Pythons take three or six.
+    cleaned = re.sub(r"\.(\d+)", lambda m: f".{m[1]:0<6}", cleaned, count=1)
     try:
         return _plausible(datetime.fromisoformat(cleaned).timestamp(), _step(clock))
     except (ValueError, OverflowError, OSError):

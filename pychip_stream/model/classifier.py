@@ -20,42 +20,6 @@ from pychip_stream.model.lda import SHRINKAGES, Discriminant, Examples
 from pychip_stream.model.novelty import Novelty, fit_novelty
 from pychip_stream.model.scoring import Origin, Scorer
 
-
-def caveats(support: SupportSet, examples: Examples, novelty: Novelty) -> list[str]:
-    """Say what makes the numbers of this set less certain than they look."""
-    out = []
-    if not np.isfinite(novelty.threshold):
-        out.append(
-            "the examples came without their frame, so nothing can be told to be unknown; pick "
-            "them on a frame to have unlike chips rejected"
-        )
-    single = [name for name, count in support.counts.items() if count == 1]
-    if single:
-        out.append(
-            f"only one example of {', '.join(map(repr, single))}: its spread is borrowed from "
-            "the other classes; add at least one more"
-        )
-    if not np.ptp(examples.chips, axis=0).max() > 1e-9:
-        out.append("all examples look the same to the encoder; the labels mean nothing")
-        return out
-    out.extend(_twins(support, examples))
-    return out
-
-
-def _twins(support: SupportSet, examples: Examples) -> list[str]:
-    """Warn of one chip given as an example of two classes."""
-    out = []
-    _, first, group = np.unique(
-        np.round(examples.chips, 6), axis=0, return_index=True, return_inverse=True
-    )
-    for number in range(len(first)):
-        names = {support.chips[i].label for i in np.flatnonzero(group.ravel() == number)}
-        if len(names) > 1:
-            pair = " and ".join(repr(name) for name in sorted(names))
-            out.append(f"the same chip is an example of {pair}; remove it from one of them")
-    return out
-
-
 logger = logging.getLogger(__name__)
 
 Method = Literal["auto", "lda", "euclidean"]
@@ -149,9 +113,17 @@ class Classifier:
         )
         rule = lda.fit(examples, shrinkage)
         novelty = fit_novelty(examples, background)
-        ensemble = fit_ensemble(examples, rule, shrinkage, temperature, seed=seed)
-        origin = Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1))
-        scale = (embedding.mean, embedding.deviation)
+        scorer = Scorer(
+            mean=embedding.mean,
+            deviation=embedding.deviation,
+            weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
+            offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
+            owners=rule.owners,
+            novelty=novelty.in_single_precision(),
+            sensitivity=sensitivity,
+            ensemble=fit_ensemble(examples, rule, shrinkage, temperature, seed=seed),
+            origin=Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1)),
+        )
         return cls(
             support=support,
             support_version=version,
@@ -163,8 +135,8 @@ class Classifier:
             rule=rule,
             novelty=novelty,
             held_out=held_out,
-            scorer=Scorer.of(scale, rule, temperature, novelty, sensitivity, ensemble, origin),
-            warnings=tuple(caveats(support, examples, novelty)),
+            scorer=scorer,
+            warnings=tuple(_caveats(support, examples, novelty)),
             encoder=encoder,
         )
 
@@ -185,8 +157,6 @@ class Classifier:
         ------
         UsageError
             If the classifier was fitted without an encoder.
-        FrameError
-            If not even one chip fits on the frame.
         """
         if self.encoder is None:
             raise UsageError(
@@ -202,14 +172,9 @@ class Classifier:
         ----------
         embeddings
             (rows, columns, D), not standardised. A chip with a non-finite component counts as
-            unlike everything.
+            unlike everything; another D than that of the support set's encoder is a SupportError.
         reject
             Whether chips with a novelty above 1 become "unknown".
-
-        Raises
-        ------
-        SupportError
-            If D is not that of the support set's encoder, or there is no chip.
         """
         shape = embeddings.shape[:2]
         scores = self.scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=reject)
@@ -250,13 +215,7 @@ class Classifier:
 def standardised(
     support: SupportSet, embedding: SupportEmbedding
 ) -> tuple[Examples, npt.NDArray[np.float64]]:
-    """Examples and (m, D) background in units of the support frame's mean and deviation.
-
-    Raises
-    ------
-    SupportError
-        If the embedding does not belong to the chips or is not finite.
-    """
+    """Examples and (m, D) background in units of the support frame's mean and deviation."""
     cells, background = embedding.cells, embedding.background
     if cells.ndim != 3 or len(cells) != len(support.chips):
         raise SupportError(
@@ -294,3 +253,28 @@ def _candidates(examples: Examples, method: Method) -> tuple[float, ...]:
     analytic = lda.analytic_shrinkage(examples)
     others = [s for s in SHRINKAGES if s < 1.0 or method == "auto"]
     return (analytic, *(s for s in others if abs(s - analytic) > 1e-9))
+
+
+def _caveats(support: SupportSet, examples: Examples, novelty: Novelty) -> list[str]:
+    """Say what makes the numbers of this set less certain than they look."""
+    out = []
+    if not np.isfinite(novelty.threshold):
+        out.append(
+            "the examples came without their frame, so nothing can be told to be unknown; pick "
+            "them on a frame to have unlike chips rejected"
+        )
+    single = [name for name, count in support.counts.items() if count == 1]
+    if single:
+        out.append(
+            f"only one example of {', '.join(map(repr, single))}: its spread is borrowed from "
+            "the other classes; add at least one more"
+        )
+    if not np.ptp(examples.chips, axis=0).max() > 1e-9:
+        return [*out, "all examples look the same to the encoder; the labels mean nothing"]
+    groups = np.unique(np.round(examples.chips, 6), axis=0, return_inverse=True)[1].ravel()
+    for number in range(int(groups.max()) + 1):
+        names = {support.chips[i].label for i in np.flatnonzero(groups == number)}
+        if len(names) > 1:
+            pair = " and ".join(repr(name) for name in sorted(names))
+            out.append(f"the same chip is an example of {pair}; remove it from one of them")
+    return out

@@ -1,8 +1,8 @@
-"""Blobs: several prototypes for a class whose examples do not form one group.
+"""Cross-validation over the examples: the shrinkage, the temperature, and blobs.
 
-A class such as "crystal" may hold two orientations whose mean looks like neither. Its examples
-are grouped by Ward's method; whether that helps is decided by cross-validation over the
-examples, in which the groups are formed anew without the chip that is judged.
+Blobs are several prototypes for a class whose examples do not form one group: "crystal" may hold
+two orientations whose mean looks like neither. Its examples are grouped by Ward's method; whether
+that helps is decided with the groups formed anew without the chip that is judged.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -27,11 +26,6 @@ from pychip_stream.model.lda import (
 
 Split: TypeAlias = Callable[[Examples], Examples]
 """Gives examples their blobs."""
-
-
-def no_split(examples: Examples) -> Examples:
-    """One prototype per class."""
-    return examples
 
 
 def folds(labels: Index, limit: int, seed: int) -> list[Index]:
@@ -74,7 +68,7 @@ class HeldOut:
     logits: Float = field(repr=False)
 
     def only(self, number: int) -> "HeldOut":
-        """Keep one candidate."""
+        """Keep one candidate shrinkage."""
         return HeldOut(self.chips, self.labels, self.logits[number : number + 1])
 
 
@@ -82,7 +76,7 @@ def hold_out(
     examples: Examples,
     shrinkages: tuple[float, ...],
     *,
-    split: Split = no_split,
+    split: Split = lambda examples: examples,
     limit: int = 40,
     seed: int = 0,
 ) -> HeldOut:
@@ -142,14 +136,10 @@ def moment_temperature(logits: Float, labels: Index) -> float:
 
 
 def fit_temperature(logits: Float, labels: Index, spread: float = PRIOR_SPREAD) -> float:
-    """Most probable temperature given held-out logits.
+    """Most probable temperature given (n, K) logits of chips whose rule did not know them.
 
-    Parameters
-    ----------
-    logits, labels
-        (n, K) and (n,) of chips whose rule did not know them; n may be 0.
-    spread
-        Width of the prior about the moment estimate, in units of the logarithm.
+    `labels` are (n,), n may be 0; `spread` is the width of the prior about the moment estimate, in
+    units of the logarithm.
     """
     if len(labels) == 0:
         return 1.0
@@ -201,25 +191,6 @@ def clearly_smaller(losses: Float, reference: Float) -> bool:
     return bool(gain.mean() > error)
 
 
-def calibration_error(
-    confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
-) -> float:
-    """Measure the expected calibration error: |confidence - accuracy| over equal bins.
-
-    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
-
-    Parameters
-    ----------
-    confidence, correct
-        (n,) probability given to the predicted class, and whether it was right.
-    """
-    if confidence.size == 0:
-        return 0.0
-    number = np.minimum((confidence * bins).astype(np.intp), bins - 1)
-    gap = np.bincount(number, confidence, bins) - np.bincount(number, correct, bins)
-    return float(np.abs(gap).sum() / confidence.size)
-
-
 SMALLEST = 2
 """Examples that a blob needs: one alone is a stray, not a group."""
 _MOST_BLOBS = 3
@@ -229,13 +200,9 @@ _WORTH_TRYING = 0.05
 
 
 def split_classes(examples: Examples, numbers: Sequence[int], smallest: int = 1) -> Examples:
-    """Group the examples of each class.
+    """Group the examples of each class into (K,) `numbers` of blobs.
 
-    Parameters
-    ----------
-    numbers
-        (K,) blobs wanted per class; a class gets fewer where one would hold less than
-        `smallest` examples.
+    A class gets fewer where one would hold less than `smallest` examples.
     """
     if max(numbers) <= 1:
         return replace(examples, blobs=None)

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import CELLS, ChipSize, Grid
-from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportChip, SupportEmbedding, SupportSet
 from pychip_stream.errors import EncoderError, FrameError, SupportError
@@ -47,20 +46,12 @@ def embedded(support: SupportSet, encoder: Encoder) -> tuple[SupportSet, str]:
 
 
 def embed_support(support: SupportSet, encoder: Encoder, *, seed: int = 0) -> SupportSet:
-    """Let an encoder see the examples, with the surroundings they were picked from.
+    """Return a set with its embedding: the examples in the surroundings they were picked from.
 
     Chips of the reference frame, while it is at hand, are embedded within the whole frame, as
     the chips of later frames will be. Others are embedded within the margin that was kept
-    with them, or mirrored where there is none.
-
-    Parameters
-    ----------
-    seed
-        Chooses the background chips where the frame has more than `BACKGROUND_CHIPS`.
-
-    Returns
-    -------
-    The same set with its `embedding`.
+    with them, or mirrored where there is none. `seed` chooses the background chips where the frame
+    has more than `BACKGROUND_CHIPS`.
 
     Raises
     ------
@@ -75,7 +66,8 @@ def embed_support(support: SupportSet, encoder: Encoder, *, seed: int = 0) -> Su
         if dense is not None and place is not None:
             cells.append(dense[place])
             continue
-        patch = _embed_patch(chip, support, encoder)
+        pixels = centred_patch(chip.pixels, support.margin, support.chip_size)
+        patch = encoder.embed_cells(pixels, support.chip_size, support.chip_normalization)
         cells.append(patch[1, 1])
         # Mirrored surroundings repeat the chip and say nothing about the frame.
         own = patch if min(support.margin) > 0 else patch[1:2, 1:2]
@@ -95,24 +87,12 @@ def centred_patch(
 ) -> npt.NDArray[np.generic]:
     """Give a chip a margin of exactly one chip on every side, mirrored where it has less.
 
-    Parameters
-    ----------
-    pixels
-        (height + 2·margin[0], width + 2·margin[1]) chip with its surroundings.
-    margin
-        Pixels of surroundings above/below and left/right.
-
-    Returns
-    -------
-    (3·height, 3·width), dtype of `pixels`.
+    `pixels` are (height + 2·margin[0], width + 2·margin[1]), the result (3·height, 3·width) of the
+    same dtype.
     """
-    wanted = (size.height, size.width)
-    cut = tuple(
-        slice(max(m - w, 0), None if m <= w else w - m) for m, w in zip(margin, wanted, strict=True)
-    )
-    inner = pixels[cut]
-    missing = [max(w - m, 0) for m, w in zip(margin, wanted, strict=True)]
-    return np.pad(inner, [(n, n) for n in missing], mode="symmetric")
+    spare = [have - want for have, want in zip(margin, (size.height, size.width), strict=True)]
+    inner = pixels[tuple(slice(max(n, 0), -n if n > 0 else None) for n in spare)]
+    return np.pad(inner, [(max(-n, 0),) * 2 for n in spare], mode="symmetric")
 
 
 def _dense(support: SupportSet, encoder: Encoder) -> Float32 | None:
@@ -127,7 +107,10 @@ def _dense(support: SupportSet, encoder: Encoder) -> Float32 | None:
 
 
 def _place(chip: SupportChip, support: SupportSet, dense: Float32 | None) -> tuple[int, int] | None:
-    """Grid position of a chip on the reference frame, or None if it is not from there."""
+    """Grid position of a chip on the reference frame, or None if it is not from there.
+
+    Frames without a file name all look alike: the frame must show there what the chip shows.
+    """
     frame, source = support.reference, chip.source
     if frame is None or dense is None or source.row is None or source.column is None:
         return None
@@ -135,35 +118,22 @@ def _place(chip: SupportChip, support: SupportSet, dense: Float32 | None) -> tup
         return None
     if not (source.row < dense.shape[0] and source.column < dense.shape[1]):
         return None
-    return (source.row, source.column) if _same_pixels(chip, support, frame) else None
-
-
-def _same_pixels(chip: SupportChip, support: SupportSet, frame: Frame) -> bool:
-    """Whether the frame still shows at that place what the chip shows.
-
-    Frames without a file name all look alike, so the place alone proves nothing.
-    """
+    place = (source.row, source.column)
     if support.normalization.clahe:
-        return True  # the chip holds equalised values, the frame counts
+        return place  # the chip holds equalised values, the frame counts
     size, (above, left) = support.chip_size, support.margin
     inner = chip.pixels[above : above + size.height, left : left + size.width]
-    grid = Grid.of(frame.shape, size)
-    row, column = chip.source.row, chip.source.column
-    assert row is not None and column is not None
-    return np.array_equal(grid.patch(frame.pixels, row, column, (0, 0)), inner)
-
-
-def _embed_patch(chip: SupportChip, support: SupportSet, encoder: Encoder) -> Float32:
-    """(3, 3, CELLS², D) embeddings of a chip and its eight neighbours."""
-    patch = centred_patch(chip.pixels, support.margin, support.chip_size)
-    return encoder.embed_cells(patch, support.chip_size, support.chip_normalization)
+    there = Grid.of(frame.shape, size).patch(frame.pixels, *place, (0, 0))
+    return place if np.array_equal(there, inner) else None
 
 
 def _sample(background: Float32, seed: int) -> Float32:
-    if len(background) <= BACKGROUND_CHIPS:
-        return np.ascontiguousarray(background, dtype=np.float32)
-    chosen = np.random.default_rng(seed).choice(len(background), BACKGROUND_CHIPS, replace=False)
-    return np.ascontiguousarray(background[np.sort(chosen)], dtype=np.float32)
+    if len(background) > BACKGROUND_CHIPS:
+        rng = np.random.default_rng(seed)
+        background = background[
+            np.sort(rng.choice(len(background), BACKGROUND_CHIPS, replace=False))
+        ]
+    return np.ascontiguousarray(background, dtype=np.float32)
 
 
 def _check(cells: Float32, background: Float32, encoder: Encoder) -> None:

@@ -91,13 +91,7 @@ class Lattice:
 
 
 def recommend_grid(image: Frame | npt.NDArray[np.generic]) -> GridAdvice:
-    """Recommend a chip size for a frame; takes a fraction of a second.
-
-    Parameters
-    ----------
-    image
-        (H, W) counts or a frame; pixels that are not finite are ignored.
-    """
+    """Recommend a chip size for a frame or (H, W) counts; what is not finite is ignored."""
     frame = image if isinstance(image, Frame) else Frame(image)
     pixels = _finite(frame.pixels)
     correlation = correlation_length(pixels)
@@ -120,10 +114,7 @@ def find_lattice(pixels: Float) -> Lattice | None:
 def correlation_length(pixels: Float) -> float:
     """Distance in pixels at which the autocorrelation, averaged over directions, is 1/e.
 
-    Parameters
-    ----------
-    pixels
-        (H, W), all finite; a plane is subtracted. Without any contrast the answer is 0.
+    The (H, W) pixels are all finite; a plane is subtracted. Without any contrast the answer is 0.
     """
     step = -(-max(pixels.shape) // _OVERVIEW)
     height, width = (n // step * step for n in pixels.shape)

@@ -4,8 +4,8 @@ Of one frame: which chips served as examples (bootstrap over them), what the cla
 confuses (its calibrated probabilities), on which side of a border a chip that shows two classes
 falls, where "unknown" begins, and how far the chips have moved away from the examples (drift).
 A fully tiled frame has no sampling error, so no term goes with the square root of its number of
-chips. Of a specimen seen in independent fields, and of the mean over a time series, see
-`averages`.
+chips. Over several frames: independent fields tell about the specimen (ASTM E562); frames of one
+field in time do not, and are alike besides, so their mean gets its interval from blocks.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from pychip_stream.domain.records import Fraction
 from pychip_stream.model.lda import (
     Discriminant,
     Examples,
@@ -28,6 +29,7 @@ from pychip_stream.model.lda import (
 
 LEVEL = 0.95
 REPLICATES = 96
+_SERIES_REPLICATES = 2000
 SAMPLED_CHIPS = 1024
 """Chips of a frame that the replicates look at; they only measure a spread."""
 _FEW_CLASSES = 8
@@ -98,10 +100,9 @@ def fit_ensemble(
     shrinkage: float,
     temperature: float,
     *,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    seed: int,
 ) -> Ensemble:
-    """Refit the rule to resampled examples.
+    """Refit the rule to `REPLICATES` draws of the examples.
 
     Each class (or blob of one) is resampled with replacement. The mean of n resampled examples
     scatters less than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of
@@ -111,14 +112,14 @@ def fit_ensemble(
     rng = np.random.default_rng(seed)
     counts, owners = np.bincount(examples.members), examples.owners
     dim = examples.cells.shape[-1]
-    weights = np.empty((replicates, len(owners), dim), np.float32)
-    offsets = np.empty((replicates, len(owners), 1), np.float32)
-    luck = rng.standard_normal((replicates, 2 + len(examples.counts)))
+    weights = np.empty((REPLICATES, len(owners), dim), np.float32)
+    offsets = np.empty((REPLICATES, len(owners), 1), np.float32)
+    luck = rng.standard_normal((REPLICATES, 2 + len(examples.counts)))
     luck[0] = 0.0
     temperatures = temperature * np.exp(_TEMPERATURE_SPREAD * luck[:, 0])
     weights[0] = rule.weights.T / temperature
     offsets[0] = rule.offsets[:, None] / temperature
-    for number in range(1, replicates):
+    for number in range(1, REPLICATES):
         share = _resample(examples.members, counts, rng)
         moved = _moved_prototypes(examples, rule.prototypes, share, rng)
         one = linear_rule(moved, within_covariance(examples, share), shrinkage, owners)
@@ -240,3 +241,59 @@ def widening(count: int) -> float:
     degrees = max(count - 1, 1)
     tail = float(stats.t.ppf(0.5 + LEVEL / 2, degrees) / stats.norm.ppf(0.5 + LEVEL / 2))
     return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
+
+
+def field_interval(fractions: npt.ArrayLike) -> Fraction:
+    """Mean fraction of a specimen from (n,) independent fields: mean ± t·s/√n (ASTM E562).
+
+    Non-finite ones are left out; without any other, a ValueError. With one field the interval is
+    0…1: it says nothing about the specimen.
+    """
+    values = _finite(fractions)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Fraction(mean, 0.0, 1.0)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * float(
+        values.std(ddof=1) / np.sqrt(len(values))
+    )
+    return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))
+
+
+def series_interval(fractions: npt.ArrayLike) -> Fraction:
+    """Mean fraction over a time series (n,) of one field, by circular block bootstrap.
+
+    Neighbouring frames are alike, so √n would promise too much; blocks of frames are resampled
+    instead (Politis & Romano 1992). Non-finite ones are left out; without any other, a ValueError.
+    """
+    values = _finite(fractions)
+    count, mean = len(values), float(values.mean())
+    if count < 3:
+        return Fraction(mean, 0.0, 1.0)
+    length = min(_block_length(values), count)
+    rng = np.random.default_rng(0)
+    starts = rng.integers(count, size=(_SERIES_REPLICATES, -(-count // length), 1))
+    places = ((starts + np.arange(length)) % count).reshape(_SERIES_REPLICATES, -1)[:, :count]
+    means = values[places].mean(axis=1)
+    low, high = np.quantile(means, (0.5 - LEVEL / 2, 0.5 + LEVEL / 2))
+    return Fraction(mean, float(min(low, mean)), float(max(high, mean)))
+
+
+def _block_length(values: Float) -> int:
+    """Larger of n^(1/3) and twice the lag at which the autocorrelation has fallen below 1/e."""
+    centred = values - values.mean()
+    power = float(centred @ centred)
+    default = max(int(np.rint(len(values) ** (1 / 3))), 1)
+    if not power > 0:
+        return default
+    lag = 1
+    while lag < len(values) // 2 and float(centred[lag:] @ centred[:-lag]) / power > np.exp(-1):
+        lag += 1
+    return max(default, 2 * lag if lag > 1 else 1)
+
+
+def _finite(fractions: npt.ArrayLike) -> Float:
+    values = np.asarray(fractions, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]
+    if values.size == 0:
+        raise ValueError("no finite fraction to average")
+    return values

@@ -46,11 +46,11 @@ class Whitening:
     matrix: Floating = field(repr=False)
     prototypes: Floating = field(repr=False)
 
-    def distances(self, chips: Floating) -> Floating:
-        """(n, D) standardised chips to (n, P) distances to the prototypes."""
-        return self.flat_distances(chips @ self.matrix)
+    def unlikeness(self, chips: Floating) -> Float:
+        """(n,) distance of (n, D) standardised chips to the line between their nearest two."""
+        return self.between(self.distances(chips @ self.matrix))
 
-    def flat_distances(self, flat: Floating) -> Floating:
+    def distances(self, flat: Floating) -> Floating:
         """(n, D) whitened chips to (n, P) distances to the prototypes."""
         centre = self.prototypes
         squared = (
@@ -93,9 +93,8 @@ class Novelty:
 
     def in_single_precision(self) -> "Novelty":
         """Return the same with float32 arrays, for the hot path."""
-        whitening = Whitening(
-            self.whitening.matrix.astype(np.float32), self.whitening.prototypes.astype(np.float32)
-        )
+        parts = (self.whitening.matrix, self.whitening.prototypes)
+        whitening = Whitening(*(part.astype(np.float32) for part in parts))
         return Novelty(whitening, self.threshold, self.spread)
 
 
@@ -114,14 +113,9 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     scatter = float(np.quantile(bulk, 0.9) - np.quantile(bulk, 0.1)) if bulk.size else 0.0
     threshold = _SLACK * min(edge, typical + 3.0 * scatter)
     floor = max(typical, np.sqrt(examples.cells.shape[-1])) if threshold <= 0 else typical
-    if not knows_a_frame(examples, background):
+    if len(background) <= len(examples.labels):  # no more than the examples themselves
         threshold = np.inf
     return Novelty(whitening, max(threshold, floor, 1e-6), max(typical, 1e-6))
-
-
-def knows_a_frame(examples: Examples, background: Float) -> bool:
-    """Whether the background holds more than the examples themselves."""
-    return len(background) > len(examples.labels)
 
 
 def _robust(examples: Examples, background: Float) -> Whitening:
@@ -134,7 +128,7 @@ def _robust(examples: Examples, background: Float) -> Whitening:
     residual = np.concatenate([known, within / np.sqrt(per_chip)])
     whitening = _whiten(centre, residual)
     for _ in range(_ROUNDS if len(background) else 0):
-        distance = whitening.between(whitening.distances(background))
+        distance = whitening.unlikeness(background)
         typical = background[distance <= np.quantile(distance, _KEPT)]
         residual = np.concatenate([known, _residuals(typical, whitening, centre)])
         whitening = _whiten(centre, residual)
@@ -143,7 +137,7 @@ def _robust(examples: Examples, background: Float) -> Whitening:
 
 def _residuals(chips: Float, whitening: Whitening, centre: Float) -> Float:
     """(n, D) difference of chips from the nearest prototype."""
-    return np.asarray(chips - centre[whitening.distances(chips).argmin(axis=1)])
+    return np.asarray(chips - centre[whitening.distances(chips @ whitening.matrix).argmin(axis=1)])
 
 
 def _whiten(centre: Float, residual: Float) -> Whitening:
@@ -163,10 +157,10 @@ def _held_out(examples: Examples, background: Float) -> Float:
     if len(background) < 2 * _PARTS:
         whitening = _robust(examples, background[:0])
         every = np.concatenate([examples.chips, background])
-        return whitening.between(whitening.distances(every))
+        return whitening.unlikeness(every)
     part = np.arange(len(background)) % _PARTS
     out = []
     for number in range(_PARTS):
         whitening = _robust(examples, background[part != number])
-        out.append(whitening.between(whitening.distances(background[part == number])))
+        out.append(whitening.unlikeness(background[part == number]))
     return np.concatenate(out)

@@ -4,31 +4,19 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
+from sklearn.metrics import confusion_matrix, silhouette_samples
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.lda import Discriminant, Examples, Float, Index, linear_rule
 
 
-@dataclass(frozen=True)
-class Influence:
-    """Effect of one example.
-
-    Attributes
-    ----------
-    change
-        Largest change of a class's fraction on the support frame without it, 0…1.
-    affected
-        Index of the class whose fraction changes so.
-    """
-
-    change: float
-    affected: int
-
-
-def influences(classifier: Classifier) -> list[Influence]:
+def influences(classifier: Classifier) -> list[tuple[float, int]]:
     """Leave out each example in turn and count the chips of the support frame again.
+
+    Returns
+    -------
+    For every example the largest change of a class's fraction, 0…1, and the index of that class.
 
     Notes
     -----
@@ -48,7 +36,7 @@ def influences(classifier: Classifier) -> list[Influence]:
             rule = sums.rule_without(blob, examples.cells[chip], classifier.shrinkage)
         after = _fractions(rule, classifier.background, classes)
         change = np.abs(after - before)
-        out.append(Influence(float(change.max()), int(change.argmax())))
+        out.append((float(change.max()), int(change.argmax())))
     return out
 
 
@@ -175,13 +163,7 @@ class Quality:
 
 
 def assess(support: SupportSet, classifier: Classifier) -> Quality:
-    """Judge a support set by its own examples.
-
-    Parameters
-    ----------
-    classifier
-        Fitted to `support`.
-    """
+    """Judge a support set by its own examples, with the classifier that was fitted to it."""
     table = _confusion_table(classifier)
     known = table.sum(axis=1) > 0
     accuracy = float(table.diagonal()[known].mean()) if known.any() else None
@@ -201,10 +183,11 @@ def assess(support: SupportSet, classifier: Classifier) -> Quality:
 def _confusion_table(classifier: Classifier) -> Float:
     """(K, K) share of each class's held-out examples that goes to each class."""
     held, classes = classifier.held_out, len(classifier.names)
-    table = np.zeros((classes, classes))
-    if len(held.labels):
-        np.add.at(table, (held.labels, held.logits[0].argmax(axis=1)), 1.0)
-    return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), 1.0))
+    if not len(held.labels):
+        return np.zeros((classes, classes))
+    said = held.logits[0].argmax(axis=1)
+    table = confusion_matrix(held.labels, said, labels=range(classes), normalize="true")
+    return np.asarray(table, np.float64)
 
 
 def _worst(table: Float, names: tuple[str, ...]) -> tuple[str, str, float] | None:
@@ -218,16 +201,17 @@ def _chips(classifier: Classifier) -> tuple[ChipQuality, ...]:
     names, labels = classifier.names, classifier.examples.labels
     held = classifier.held_out
     guesses = dict(zip(held.chips.tolist(), held.logits[0].argmax(axis=1).tolist(), strict=True))
-    effects: list[Influence] = influences(classifier)
     return tuple(
         ChipQuality(
             label=names[int(labels[i])],
             taken_for=names[guesses[i]] if i in guesses else None,
             silhouette=silhouette,
-            influence=effects[i].change,
-            affected=names[effects[i].affected],
+            influence=change,
+            affected=names[affected],
         )
-        for i, silhouette in enumerate(_silhouettes(classifier))
+        for i, (silhouette, (change, affected)) in enumerate(
+            zip(_silhouettes(classifier), influences(classifier), strict=True)
+        )
     )
 
 

@@ -1,5 +1,12 @@
-"""Scoring: the part of a classifier that runs for every frame, a few matrix products."""
+"""Scoring: the part of a classifier that runs for every frame, a few matrix products.
 
+And what changes between frames and makes their numbers less certain: the drift of the chips, and
+the exposure, which multiplies dark and bright pixels alike, while a specimen that transforms does
+not (`Monitor`).
+"""
+
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,7 +14,7 @@ import numpy.typing as npt
 
 from pychip_stream.errors import SupportError
 from pychip_stream.model.intervals import Ensemble, frame_intervals, moderated
-from pychip_stream.model.lda import Discriminant, Examples, Float, Index, largest_per_class
+from pychip_stream.model.lda import Examples, Float, Index, largest_per_class
 from pychip_stream.model.novelty import Floating, Novelty
 
 FEWEST = 8
@@ -39,7 +46,7 @@ class Origin:
         """Learn it from the (m, D) standardised background and its (m,) labels."""
         whitening = novelty.whitening
         flat = background @ whitening.matrix
-        usual = whitening.between(whitening.distances(background)) <= novelty.threshold
+        usual = whitening.unlikeness(background) <= novelty.threshold
         owners, classes = examples.owners, len(examples.counts)
         means, scatter, reach = [], [], []
         for k in range(classes):
@@ -52,15 +59,11 @@ class Origin:
             reach.append(max(float(gaps.min()) / 2.0, 1e-6))
         return cls(np.stack(means).astype(np.float32), np.array(scatter), np.array(reach))
 
-    def shifts(self, flat: Floating, labels: Index, usual: "np.typing.NDArray[np.bool_]") -> Float:
+    def shifts(self, flat: Floating, labels: Index, usual: npt.NDArray[np.bool_]) -> Float:
         """(K,) share of the way to the border that each class has moved; 0 for absent ones.
 
-        Parameters
-        ----------
-        flat
-            (n, D) whitened chips.
-        labels, usual
-            (n,) class of each, and whether it is like the examples at all.
+        `flat` are (n, D) whitened chips, `labels` and `usual` (n,) the class of each and whether it
+        is like the examples at all.
         """
         classes, dim = self.means.shape
         member = np.equal.outer(np.arange(classes), labels) & usual
@@ -139,46 +142,18 @@ class Scorer:
     ensemble: Ensemble = field(repr=False)
     origin: Origin = field(repr=False)
 
-    @classmethod
-    def of(
-        cls,
-        scale: tuple[Float32, Float32],
-        rule: Discriminant,
-        temperature: float,
-        novelty: Novelty,
-        sensitivity: float,
-        ensemble: Ensemble,
-        origin: Origin,
-    ) -> "Scorer":
-        """Bring fitted parts into float32; `scale` is mean and deviation."""
-        return cls(
-            mean=scale[0].astype(np.float32),
-            deviation=scale[1].astype(np.float32),
-            weights=np.ascontiguousarray(rule.weights / temperature, dtype=np.float32),
-            offsets=np.asarray(rule.offsets / temperature, dtype=np.float32),
-            owners=rule.owners,
-            novelty=novelty.in_single_precision(),
-            sensitivity=sensitivity,
-            ensemble=ensemble,
-            origin=origin,
-        )
-
     def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
         """Classify (n, D) embeddings, not standardised.
 
         They are rounded to float16 first, the precision that archives keep: a frame then has
         the same labels while it is acquired and whenever its run is re-scored with its examples.
-
-        Raises
-        ------
-        SupportError
-            If D is not that of the examples.
+        Another D than that of the examples is a SupportError.
         """
         chips, broken = self._standardise(embeddings)
         logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
         whitening = self.novelty.whitening
         flat = chips @ whitening.matrix
-        distances = whitening.flat_distances(flat)
+        distances = whitening.distances(flat)
         nearest = -largest_per_class(-distances, self.owners)
         unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
@@ -221,3 +196,85 @@ def softmax(logits: Float32) -> Float32:
     """(n, K) logits to probabilities that sum to 1."""
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+DRIFTED = 1.0
+"""Drift from which on a class's typical chip stands on its border."""
+_CALM = 0.8
+_EXPOSURE = 1.12
+"""Factor by which dark, mean and bright all change when the exposure was changed."""
+_WINDOW = 9
+_FEWEST = 3
+
+_LEVELS = ("intensity_mean", "intensity_p1", "intensity_p99")
+_Levels = tuple[float, ...]
+
+
+@dataclass
+class Monitor:
+    """Follows the frames of a run in the order in which they are analysed.
+
+    Attributes
+    ----------
+    exposure_changes
+        How often the exposure changed.
+    """
+
+    exposure_changes: int = 0
+    _drifts: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
+    _levels: deque[_Levels] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
+    _drifted: bool = False
+    _exposure: str = ""
+
+    @property
+    def drift(self) -> float:
+        """Median drift of the last frames; 0 before the first."""
+        return float(np.median(self._drifts)) if self._drifts else 0.0
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What holds now, one line each, for people."""
+        out = []
+        if self._drifted:
+            out.append(
+                f"the chips have moved away from the examples (drift {self.drift:.1f}, 1 is the "
+                "border between classes); add examples from a recent frame"
+            )
+        if self._exposure:
+            out.append(self._exposure)
+        return tuple(out)
+
+    def observe(self, where: str, measured: Mapping[str, float]) -> tuple[str, ...]:
+        """Take in the quantities of a frame; returns the notices that are new with it."""
+        before = self.notices
+        drifted, exposure = self._drifted, self._exposure
+        drift = measured.get("drift", np.nan)
+        intensity = tuple(measured.get(name, np.nan) for name in _LEVELS)
+        if np.isfinite(drift):
+            self._drifts.append(drift)
+            enough = len(self._drifts) >= _FEWEST
+            self._drifted = enough and self.drift > (_CALM if self._drifted else DRIFTED)
+        factor = self._exposure_factor(intensity)
+        if factor is not None:
+            self.exposure_changes += 1
+            self._exposure = (
+                f"the exposure changed by a factor of {factor:.2f} at {where}; the intensity "
+                "range of the support set no longer fits, make a new one"
+            )
+        changed = (self._drifted and not drifted) or self._exposure != exposure
+        return tuple(line for line in self.notices if line not in before) if changed else ()
+
+    def _exposure_factor(self, intensity: _Levels) -> float | None:
+        """Factor against the frames before, if everything became brighter or darker by it."""
+        level = np.array(intensity)
+        if not (np.isfinite(level).all() and (level > 0).all()):
+            return None
+        factor = None
+        if len(self._levels) >= _FEWEST:
+            ratio = np.log(level / np.median(self._levels, axis=0))
+            same = (ratio > 0).all() or (ratio < 0).all()
+            if same and np.abs(ratio).min() > np.log(_EXPOSURE):
+                factor = float(np.exp(np.median(ratio)))
+                self._levels.clear()
+        self._levels.append(intensity)
+        return factor

@@ -78,11 +78,6 @@ def suggest(
         (row, column) of chips of this frame that are examples already.
     count
         How many at most: typical ones first, then uncertain ones, the farthest one last.
-
-    Raises
-    ------
-    UsageError
-        If `count` is below 1 or a taken chip is outside the grid.
     """
     if count < 1:
         raise UsageError(f"count {count}: ask for at least one chip")

@@ -1,5 +1,6 @@
 """Checkup: what is wrong with this installation, and with the configuration of an experiment."""
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -8,13 +9,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pychip_stream import config as configuration
 from pychip_stream.config import PORTS, Config, is_loopback
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
 from pychip_stream.wire.ports import listened, why_taken
+
+if TYPE_CHECKING:
+    from pychip_stream.domain.support import SupportSet
+
+_EVENT_S = 3.0
+_SKEW_S = 1.0
+_NOTE_HOURS = 24.0
+_SMALLEST_TORCH_THREADS = 2
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox", "microsoft-edge")
 
 
 class Finding(NamedTuple):
@@ -36,7 +48,21 @@ class Finding(NamedTuple):
     do: str = ""
 
 
-def safely(part: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def check(config_path: Path | None, rate_hz: float = 1.0) -> list[Finding]:
+    """Check the installation and what a configuration needs at so many frames per second."""
+    parts = [*map(_safely, (_python, _torch, _torchvision, _browser))]
+    if config_path is not None:
+        try:
+            config = configuration.load(config_path)
+        except PychipError as error:
+            parts.append([Finding("config", "bad", str(error), "correct the keys it names")])
+        else:
+            parts.append([Finding("config", "good", f"{config_path} can be used")])
+            parts += [_safely(part) for part in _of_experiment(config, rate_hz)]
+    return [finding for part in parts for finding in part]
+
+
+def _safely(part: Callable[[], Iterator[Finding]]) -> list[Finding]:
     """Run a check; one that fails in an unforeseen way is a finding, not the end."""
     try:
         return list(part())
@@ -47,32 +73,19 @@ def safely(part: Callable[[], Iterator[Finding]]) -> list[Finding]:
         return [Finding(name, "bad", f"{type(error).__name__}: {error}", "report this")]
 
 
-_EVENT_S = 3.0
-_SKEW_S = 1.0
-_NOTE_HOURS = 24.0
-
-
-def checks(config: Config, rate_hz: float) -> list[Callable[[], Iterator[Finding]]]:
-    """Give the checks of an experiment at a number of frames per second."""
-    parts: list[Callable[[], Iterator[Finding]]] = [
-        lambda: _ports(config),
-        lambda: _keys(config),
-        lambda: _support(config),
-    ]
-    here = config.machine.services
-    if here is None or "archiver" in here or "hub" in here:
-        folder = config.archive.folder
-        parts = [
-            lambda: _writable(folder, "archive.folder"),
-            lambda: _writable(config.support.folder, "support.folder"),
-            lambda: _space(config, rate_hz),
-            lambda: _clock(folder, "archive.folder"),
-            *parts,
-        ]
+def _of_experiment(config: Config, rate_hz: float) -> Iterator[Callable[[], Iterator[Finding]]]:
+    here, folder, root = config.machine.services, config.archive.folder, config.watch.root
     if config.sees_frames:
-        root = config.watch.root
-        parts = [lambda: _acquisition(config), lambda: _clock(root, "watch.root"), *parts]
-    return parts
+        yield lambda: _acquisition(config)
+        yield lambda: _clock(root, "watch.root")
+    if here is None or "archiver" in here or "hub" in here:
+        yield lambda: _writable(folder, "archive.folder")
+        yield lambda: _writable(config.support.folder, "support.folder")
+        yield lambda: _space(config, rate_hz)
+        yield lambda: _clock(folder, "archive.folder")
+    yield lambda: _ports(config)
+    yield lambda: _keys(config)
+    yield lambda: _support(config)
 
 
 def _acquisition(config: Config) -> Iterator[Finding]:
@@ -105,15 +118,13 @@ def _events(root: Path) -> Iterator[Finding]:
             if ".pychip-doctor" in str(event.src_path):
                 heard.set()
 
-    observer = Observer()
+    observer, hint = Observer(), partial(Finding, "events", "hint")
     try:
         observer.schedule(Listener(), str(root))
         observer.start()
     except OSError as error:
-        yield Finding(
-            "events", "hint", f"{root}: cannot be watched ({error})",
-            "set watch.mode: poll; on Linux raise fs.inotify.max_user_watches",
-        )  # fmt: skip
+        do = "set watch.mode: poll; on Linux raise fs.inotify.max_user_watches"
+        yield hint(f"{root}: cannot be watched ({error})", do)
         return
     try:
         probe = root / f".pychip-doctor-{os.getpid()}"
@@ -121,44 +132,49 @@ def _events(root: Path) -> Iterator[Finding]:
         delivered = heard.wait(_EVENT_S)
         probe.unlink()
     except OSError as error:
-        yield Finding(
-            "events", "hint", f"{root}: not tried, it cannot be written ({error.strerror})",
-            "frames are found by listing the folders anyway",
-        )  # fmt: skip
-        return
+        do = "frames are found by listing the folders anyway"
+        yield hint(f"{root}: not tried, it cannot be written ({error.strerror})", do)
+    else:
+        if delivered:
+            yield Finding("events", "good", f"{root} delivers file events")
+        else:
+            do = "set watch.mode: poll and watch.quiet_s: 4"
+            yield hint(f"{root} delivers no file events (a network share?)", do)
     finally:
         observer.stop()
         observer.join()
-    if delivered:
-        yield Finding("events", "good", f"{root} delivers file events")
-    else:
-        yield Finding(
-            "events", "hint", f"{root} delivers no file events (a network share?)",
-            "set watch.mode: poll and watch.quiet_s: 4",
-        )  # fmt: skip
+
+
+def _existing(folder: Path) -> Path:
+    return next(p for p in (folder, *folder.parents) if p.exists())
+
+
+def _try_writing(folder: Path) -> float:
+    """Write a file into a folder or where it will be made; by how much its time is ahead."""
+    with tempfile.NamedTemporaryFile(dir=_existing(folder), prefix=".pychip-doctor-") as file:
+        before = time.time()
+        file.write(b"x" * 4096)
+        file.flush()
+        skew = Path(file.name).stat().st_mtime - before
+        os.fsync(file.fileno())
+    return skew
 
 
 def _writable(folder: Path, key: str) -> Iterator[Finding]:
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
     try:
-        with tempfile.NamedTemporaryFile(dir=existing, prefix=".pychip-doctor-") as file:
-            file.write(b"x" * 4096)
-            file.flush()
-            os.fsync(file.fileno())
+        _try_writing(folder)
     except OSError as error:
         yield Finding(
-            key, "bad", f"{existing} cannot be written ({error.strerror or error})",
+            key, "bad", f"{_existing(folder)} cannot be written ({error.strerror or error})",
             f"grant access, free space, or choose another {key}",
         )  # fmt: skip
-        return
-    yield Finding(key, "good", f"{folder} can be written")
+    else:
+        yield Finding(key, "good", f"{folder} can be written")
 
 
 def _space(config: Config, rate_hz: float) -> Iterator[Finding]:
     """Compare the free space with what an hour of frames of usual size will need."""
-    folder = config.archive.folder
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_existing(config.archive.folder)).free
     frame, chips = _frame_bytes(config)
     hour = frame * rate_hz * 3600
     # While a run is merged, its segments and the merged file exist side by side.
@@ -178,23 +194,26 @@ def _space(config: Config, rate_hz: float) -> Iterator[Finding]:
 
 def _frame_bytes(config: Config) -> tuple[int, int]:
     """Bytes that a frame leaves in the archive, and its chips; of the newest frame at hand."""
-    from pychip_stream.archive.support_sets import SupportFolder, load_support
     from pychip_stream.model.encoders import load_encoder
 
-    edge = (32, 32)
-    try:
-        support = SupportFolder(config.support.folder).current()
-        if support is None and config.support.initial is not None:
-            support = load_support(config.support.initial)
-        if support is not None:
-            edge = (support.chip_size.height, support.chip_size.width)
-    except PychipError:
-        pass
-    shape = _frame_shape(config.watch.root) or (1024, 1024)
-    chips = max(shape[0] // edge[0], 1) * max(shape[1] // edge[1], 1)
+    edge = ChipSize(32, 32)
+    with contextlib.suppress(PychipError):  # said elsewhere
+        support = _chosen_support(config)
+        edge = support.chip_size if support is not None else edge
+    rows, columns = _frame_shape(config.watch.root) or (1024, 1024)
+    chips = max(rows // edge.height, 1) * max(columns // edge.width, 1)
     dimension = load_encoder("bundled").dim if config.archive.embeddings else 0
     classes = 4
     return chips * (2 * dimension + 4 * classes + 4) + 2000, chips
+
+
+def _chosen_support(config: Config) -> "SupportSet | None":
+    from pychip_stream.archive.support_sets import SupportFolder, load_support
+
+    support = SupportFolder(config.support.folder).current()
+    if support is None and config.support.initial is not None:
+        support = load_support(config.support.initial)
+    return support
 
 
 def _frame_shape(root: Path) -> tuple[int, int] | None:
@@ -217,13 +236,8 @@ def _frame_shape(root: Path) -> tuple[int, int] | None:
 
 def _clock(folder: Path, key: str) -> Iterator[Finding]:
     """Compare this machine's clock with that of the machine that keeps a folder."""
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
     try:
-        with tempfile.NamedTemporaryFile(dir=existing, prefix=".pychip-doctor-") as file:
-            before = time.time()
-            file.write(b"x")
-            file.flush()
-            skew = Path(file.name).stat().st_mtime - before
+        skew = _try_writing(folder)
     except OSError:
         return  # said elsewhere
     if abs(skew) > _SKEW_S:
@@ -275,12 +289,8 @@ def _keys(config: Config) -> Iterator[Finding]:
 
 
 def _support(config: Config) -> Iterator[Finding]:
-    from pychip_stream.archive.support_sets import SupportFolder, load_support
-
     try:
-        support = SupportFolder(config.support.folder).current()
-        if support is None and config.support.initial is not None:
-            support = load_support(config.support.initial)
+        support = _chosen_support(config)
     except PychipError as error:
         yield Finding(
             "support set", "bad", str(error), "publish another one, or correct support.initial"
@@ -293,29 +303,6 @@ def _support(config: Config) -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding("support set", "good", f"{support.version[:8]}: {', '.join(support.names)}")
-
-
-_SMALLEST_TORCH_THREADS = 2
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox", "microsoft-edge")
-
-
-def check(config_path: Path | None, rate_hz: float = 1.0) -> list[Finding]:
-    """Check the installation and, with a configuration, what it needs.
-
-    Parameters
-    ----------
-    rate_hz
-        Frames per second that are planned, for the space they need.
-    """
-    findings = [f for part in (_python, _torch, _torchvision, _browser) for f in safely(part)]
-    if config_path is None:
-        return findings
-    try:
-        config = configuration.load(config_path)
-    except PychipError as error:
-        return [*findings, Finding("config", "bad", str(error), "correct the keys it names")]
-    findings.append(Finding("config", "good", f"{config_path} can be used"))
-    return findings + [f for part in checks(config, rate_hz) for f in safely(part)]
 
 
 def _python() -> Iterator[Finding]:

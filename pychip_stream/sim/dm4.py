@@ -74,11 +74,6 @@ def encode(
         Time between the frames of a stack in seconds.
     name
         Title of the image.
-
-    Raises
-    ------
-    UsageError
-        If DigitalMicrograph has no such image.
     """
     pixels = np.asarray(pixels)
     if pixels.ndim not in (2, 3) or pixels.size == 0 or pixels.dtype.name not in _IMAGE_TYPES:
@@ -106,17 +101,12 @@ def encode(
 def _image_data(
     pixels: npt.NDArray[np.generic], pixel_size: float | None, unit: str, interval_s: float | None
 ) -> dict[str, Any]:
-    length = {"Origin": np.float32(0), "Scale": np.float32(1), "Units": ""}
-    if pixel_size is not None:
-        length = {"Origin": np.float32(0), "Scale": np.float32(pixel_size), "Units": unit}
-    axes = [length, length]
+    axes = [_axis(pixel_size, unit)] * 2
     if pixels.ndim == 3:
-        known = interval_s is not None
-        scale = np.float32(interval_s if known else 1.0)
-        axes.append({"Origin": np.float32(0), "Scale": scale, "Units": "s" if known else ""})
+        axes.append(_axis(interval_s, "s"))
     return {
         "Calibrations": {
-            "Brightness": {"Origin": np.float32(0), "Scale": np.float32(1), "Units": "Counts"},
+            "Brightness": _axis(1.0, "Counts"),
             "Dimension": axes,
             "DisplayCalibratedUnits": True,
         },
@@ -125,6 +115,12 @@ def _image_data(
         "Dimensions": [np.uint32(edge) for edge in reversed(pixels.shape)],
         "PixelDepth": np.uint32(pixels.dtype.itemsize),
     }
+
+
+def _axis(scale: float | None, unit: str) -> dict[str, Any]:
+    """Calibration of an axis; without a scale there is none."""
+    size = np.float32(1 if scale is None else scale)
+    return {"Origin": np.float32(0), "Scale": size, "Units": "" if scale is None else unit}
 
 
 def _image_tags(

@@ -41,21 +41,10 @@ class Exposure:
 
 
 def encode(kind: str, pixels: npt.NDArray[np.generic], exposure: Exposure, name: str) -> bytes:
-    """Encode frames as the bytes of a file.
+    """Encode an (H, W) frame or (N, H, W) stack as the bytes of a file of one of `FORMATS`.
 
-    Parameters
-    ----------
-    kind
-        One of `FORMATS`.
-    pixels
-        (H, W) frame or (N, H, W) stack.
-    name
-        Title of the image, where the format has one.
-
-    Raises
-    ------
-    UsageError
-        If the format cannot hold them.
+    `name` is the title of the image, where the format has one. What the format cannot hold is a
+    UsageError.
     """
     if kind == "dm4":
         return dm4.encode(
@@ -76,12 +65,7 @@ def encode(kind: str, pixels: npt.NDArray[np.generic], exposure: Exposure, name:
 def insitu_path(name: str, second: int, frame: int, suffix: str) -> str:
     """Path of a frame in an in-situ series, with forward slashes.
 
-    Parameters
-    ----------
-    second
-        Whole seconds since the start of the series.
-    frame
-        Number of the frame within its second, from 0.
+    `second` counts from the start of the series, `frame` from 0 within its second.
     """
     hours, rest = divmod(second, 3600)
     parts = [f"Hour_{hours:02}", f"Minute_{rest // 60:02}", f"Second_{rest % 60:02}"]

@@ -1,30 +1,29 @@
-"""The practice microscope: takes the frames of an experiment and stores them at a rate."""
+"""What fills acquisition folders: the practice microscope, and the replay of real files."""
 
 import itertools
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from pychip_stream.acquisition import series
 from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.frames import natural
 from pychip_stream.errors import UsageError
+from pychip_stream.formats import reading
 from pychip_stream.sim.frame_files import FORMATS, Exposure, encode, insitu_path
-from pychip_stream.sim.specimen import Experiment, SimulatedFrame
-from pychip_stream.sim.storage import Delivery, MakeStorage, Storage, play
-from pychip_stream.sim.truth import TruthLog, TruthRow
-
-TRUTH_NAME = "truth.csv"
-"""Table of the true fractions, in the root of the acquisition folder."""
+from pychip_stream.sim.specimen import Experiment
+from pychip_stream.sim.storage import Delivery, MakeStorage, Source, Storage, check_rate
+from pychip_stream.sim.truth import NAME, TruthLog, TruthRow
 
 TRUTH_MAPS = ".truth"
 """Folder of the true class maps; its dot keeps watchers out."""
 
 
-class Microscope:
+class Microscope(Source):
     """Writes an experiment into an acquisition folder, as Gatan's in-situ software lays it out.
 
     Parameters
@@ -43,8 +42,6 @@ class Microscope:
         For the true fractions, which are those of the area that the chips cover.
     truth_maps
         Also write the class of every pixel, as `.truth/NAME/frame_000000.png`.
-    started
-        Time of the first frame in seconds since 1970; default: when `run` is called.
     storage
         How files are put into the acquisition folder; default: without faults.
 
@@ -65,64 +62,25 @@ class Microscope:
         stack: int = 1,
         chip_size: ChipSize = ChipSize(32, 32),  # noqa: B008  (frozen)
         truth_maps: bool = False,
-        started: float | None = None,
         storage: MakeStorage = Storage,
     ) -> None:
         self.name = name or _free_name(out, experiment.scenario)
-        check_formats(formats, stack)
-        if not 0 < rate_hz <= 10_000:
-            raise UsageError(f"rate {rate_hz:g}: choose frames per second above 0, up to 10000")
+        _check_formats(formats, stack)
+        self._rate = check_rate(rate_hz)
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", self.name):
             raise UsageError(f"name {self.name!r}: use letters, digits, '.', '_' and '-'")
         if (out / self.name).exists():
             raise UsageError(f"{out / self.name}: is there already; choose another folder or name")
-        self._experiment, self._rate, self._formats = experiment, float(rate_hz), tuple(formats)
-        self._stack, self._chip_size, self._started = stack, chip_size, started
+        self._experiment, self._formats = experiment, tuple(formats)
+        self._stack, self._chip_size = stack, chip_size
         self._maps = out / TRUTH_MAPS / self.name if truth_maps else None
-        self._experiment.true_fractions(0, chip_size)  # a chip must fit
+        experiment.true_fractions(0, chip_size)  # a chip must fit
         out.mkdir(parents=True, exist_ok=True)
-        self._storage = storage(out, TruthLog(out / TRUTH_NAME, experiment.names))
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names, in the order of the columns of the truth."""
-        return self._experiment.names
-
-    def run(
-        self,
-        stop: threading.Event | None = None,
-        on_file: Callable[[Delivery], None] | None = None,
-    ) -> int:
-        """Take all frames, or until `stop` is set.
-
-        Parameters
-        ----------
-        on_file
-            Called after each file.
-
-        Returns
-        -------
-        Number of frames taken.
-
-        Raises
-        ------
-        OSError
-            If the folder cannot be written.
-        """
-        taken = 0
-
-        def count(delivery: Delivery) -> None:
-            nonlocal taken
-            taken += len(delivery.rows)
-            if on_file is not None:
-                on_file(delivery)
-
-        play(self.deliveries(), self._storage, stop or threading.Event(), count)
-        return taken
+        super().__init__(storage(out, TruthLog(out / NAME, experiment.names)))
 
     def deliveries(self) -> Iterator[Delivery]:
         """Take the frames one file at a time, as fast as they are asked for."""
-        started = time.time() if self._started is None else self._started
+        started = time.time()
         second, within = -1, 0
         for number, first in enumerate(range(0, len(self._experiment), self._stack)):
             moment = int(first / self._rate + 1e-9)
@@ -139,8 +97,10 @@ class Microscope:
             TruthRow(i, i - first, path, i / self._rate, self._fractions(i)) for i in numbers
         )
         if self._maps is not None:
+            self._maps.mkdir(parents=True, exist_ok=True)
             for i, frame in zip(numbers, frames, strict=True):
-                _save_map(self._maps / f"frame_{i:06}.png", frame)
+                there = self._maps / f"frame_{i:06}.png"
+                Image.fromarray(frame.truth).save(there, "PNG", compress_level=1)
         exposure = Exposure(
             pixel_size_nm=frames[0].pixel_size_nm,
             time=started + first / self._rate,
@@ -163,14 +123,8 @@ class Microscope:
         return tuple(self._experiment.true_fractions(i, self._chip_size).values())
 
 
-def check_formats(formats: Sequence[str], stack: int) -> None:
-    """Refuse formats that cannot be written, or not as stacks.
-
-    Raises
-    ------
-    UsageError
-        If there is one.
-    """
+def _check_formats(formats: Sequence[str], stack: int) -> None:
+    """Refuse formats that cannot be written, or not as stacks."""
     if not formats:
         raise UsageError(f"formats: name at least one of {', '.join(FORMATS)}")
     for kind in formats:
@@ -188,6 +142,79 @@ def _free_name(out: Path, name: str) -> str:
     return next(one for one in names if not (out / one).exists())
 
 
-def _save_map(path: Path, frame: SimulatedFrame) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(frame.truth).save(path, "PNG", compress_level=1)
+class Replay(Source):
+    """Copies the frames of a folder into an acquisition folder, in order of time.
+
+    Parameters
+    ----------
+    source
+        Folder of frames; its layout is kept.
+    out
+        Acquisition folder; made if it is not there.
+    rate_hz
+        Files per second.
+    files
+        End after this many; None: all.
+    storage
+        How files are put into the acquisition folder; default: without faults.
+
+    Raises
+    ------
+    UsageError
+        If there is nothing to replay, or `out` lies in the folder or holds such a file already.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        out: Path,
+        rate_hz: float = 2.0,
+        *,
+        files: int | None = None,
+        storage: MakeStorage = Storage,
+    ) -> None:
+        self._rate = check_rate(rate_hz)
+        if not source.is_dir():
+            raise UsageError(f"{source}: is no folder; give the folder to replay")
+        if out.resolve().is_relative_to(source.resolve()):
+            raise UsageError(f"{out}: lies in the folder that is replayed; choose another")
+        self._source = source
+        self._paths = in_order_of_time(source)[:files]
+        if not self._paths:
+            raise UsageError(f"{source}: holds no frames (dm3, dm4, tif, tiff, png, …)")
+        taken = next((path for path in self._paths if (out / path).exists()), None)
+        if taken is not None:
+            raise UsageError(f"{out / taken}: is there already; choose another folder")
+        out.mkdir(parents=True, exist_ok=True)
+        super().__init__(storage(out, None))
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """Read the files one at a time, as fast as they are asked for."""
+        for number, path in enumerate(self._paths):
+            data = (self._source / path).read_bytes()
+            yield Delivery(number, path, data, due_s=number / self._rate)
+
+
+def in_order_of_time(folder: Path) -> list[str]:
+    """Find the frames below a folder, oldest first.
+
+    Returns
+    -------
+    Paths relative to `folder`, with forward slashes. In-situ series are ordered by their names,
+    which tell the time to the frame; anything else by the time of the last change, and names
+    (numbers by value) where that is the same, as in a copy.
+    """
+    found = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if reading.is_frame_name(path.name)
+        and not any(reading.is_left_alone(part) for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    moments = {path: series.parse(path) for path in found}
+    if all(moment is not None for moment in moments.values()):
+        return sorted(found, key=lambda path: (moments[path], path))
+    return sorted(found, key=lambda path: ((folder / path).stat().st_mtime_ns, natural(path)))

@@ -1,19 +1,105 @@
 """Experiments: simulated in-situ runs whose truth is known at every pixel."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts load when they are used
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
-from pychip_stream.sim.detector import Detector
-from pychip_stream.sim.scene import Canvas
+from pychip_stream.sim.matter import Canvas
 from pychip_stream.sim.scenes import SCENARIOS
+from pychip_stream.sim.textures import Field, Shape, smooth_noise
 from pychip_stream.sim.truth import class_shares, clean_chips, majority_labels, spread_out
 
 SMALLEST, LARGEST = 64, 8192
 """Allowed edge lengths of a frame in pixels."""
+NORMAL_C = 300.0
+"""Temperature at which an experiment takes its usual time."""
+FROZEN_C = 200.0
+"""At and below this temperature nothing changes."""
+_DOUBLING_C = 25.0
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A counting camera with an uneven gain that does not move with the specimen.
+
+    Attributes
+    ----------
+    dose
+        Electrons per pixel and frame in vacuum.
+    sensitivity
+        (H, W) float32 gain of every pixel relative to the mean.
+    counts_per_electron
+        Mean gain.
+    offset
+        Counts without beam.
+    readout
+        Standard deviation of the readout noise in counts.
+    """
+
+    dose: float
+    sensitivity: Field
+    counts_per_electron: float = 40.0
+    offset: float = 120.0
+    readout: float = 12.0
+
+    @classmethod
+    def uneven(cls, rng: np.random.Generator, size: Shape, dose: float) -> "Detector":
+        """Give a camera 2 % of shading and 0.5 % of fixed pattern."""
+        shading = 1.0 + 0.02 * np.clip(smooth_noise(rng, size, 0.3 * min(size)), -2.0, 2.0)
+        pattern = 1.0 + 0.005 * rng.standard_normal(size, dtype=np.float32)
+        return cls(dose, (shading * pattern).astype(np.float32))
+
+    def expose(
+        self, rng: np.random.Generator, intensity: Field, blur: float
+    ) -> npt.NDArray[np.uint16]:
+        """Take a frame of (H, W) relative intensity.
+
+        `blur` is the standard deviation of the point spread in pixels; the counts have Poisson
+        noise of the dose, gain, readout noise and offset.
+        """
+        blurred = scipy.ndimage.gaussian_filter(intensity, blur, mode="nearest", truncate=3.0)
+        electrons = rng.poisson(np.maximum(blurred, 0.0) * self.dose)
+        counts = electrons * (self.sensitivity * np.float32(self.counts_per_electron))
+        counts += self.offset
+        counts += self.readout * rng.standard_normal(intensity.shape, dtype=np.float32)
+        return np.asarray(np.clip(np.rint(counts), 0, 65535), np.uint16)
+
+
+class Furnace:
+    """Lets somebody set the temperature while an experiment runs: {"temperature_c": 275} in a file.
+
+    A file that is missing or cannot be read leaves the temperature as it was, so that a half
+    written one does no harm.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temperature_c = NORMAL_C
+
+    @property
+    def temperature_c(self) -> float:
+        """Temperature in degrees Celsius, within 0 … 1000."""
+        try:
+            value = float(json.loads(self._path.read_text(encoding="utf-8"))["temperature_c"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return self._temperature_c
+        if 0.0 <= value <= 1000.0:
+            self._temperature_c = value
+        return self._temperature_c
+
+    @property
+    def speed(self) -> float:
+        """How fast the specimen changes, 1 at `NORMAL_C`; doubles every 25 degrees."""
+        temperature_c = self.temperature_c
+        if temperature_c <= FROZEN_C:
+            return 0.0
+        return float(min(2.0 ** ((temperature_c - NORMAL_C) / _DOUBLING_C), 64.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +143,14 @@ class Experiment:
         Electrons per pixel and frame in vacuum: less is noisier.
     pixel_size_nm
         Edge of a pixel in nanometres (for the files; the lattices are drawn in pixels).
+    furnace
+        Sets the pace of the change from frame to frame, which have to be asked for in order
+        the first time; None: an even pace.
 
     Raises
     ------
     UsageError
-        For an unknown scenario or impossible numbers.
+        For an unknown scenario or impossible numbers; in methods, if the run has no such frame.
     """
 
     def __init__(
@@ -74,6 +163,7 @@ class Experiment:
         interval_s: float = 1.0,
         dose: float = 100.0,
         pixel_size_nm: float = 0.04,
+        furnace: Furnace | None = None,
     ) -> None:
         if scenario not in SCENARIOS:
             raise UsageError(f"scenario {scenario!r} is unknown; choose {', '.join(SCENARIOS)}")
@@ -90,6 +180,7 @@ class Experiment:
         self.scenario, self.seed, self.frames = scenario, int(seed), int(frames)
         self.size = (int(size[0]), int(size[1]))
         self.interval_s, self.pixel_size_nm = float(interval_s), float(pixel_size_nm)
+        self._furnace, self._passed = furnace, [0.0]
         self._key = (self.seed, list(SCENARIOS).index(scenario))
         shape = (self.size[1], self.size[0])
         self._scene = SCENARIOS[scenario](self._random(0), Canvas(shape))
@@ -104,14 +195,8 @@ class Experiment:
         return self._scene.names
 
     def frame(self, i: int) -> SimulatedFrame:
-        """Take frame `i`, from 0.
-
-        Raises
-        ------
-        UsageError
-            If the run has no such frame.
-        """
-        progress = self._progress(i)
+        """Take frame `i`, from 0."""
+        progress = self.progress(i)
         truth = self._scene.labels(progress)
         start, end = self._scene.blur
         pixels = self._detector.expose(
@@ -123,22 +208,31 @@ class Experiment:
 
     def truth(self, i: int) -> npt.NDArray[np.uint8]:
         """(H, W) uint8 class of every pixel of frame `i`, without taking the frame."""
-        return self._scene.labels(self._progress(i))
+        return self._scene.labels(self.progress(i))
+
+    def progress(self, i: int) -> float:
+        """How much of the change has happened at frame `i`, 0…1."""
+        if not 0 <= i < self.frames:
+            raise UsageError(f"frame {i}: the run has frames 0 to {self.frames - 1}")
+        last = max(self.frames - 1, 1)
+        if self._furnace is None:
+            return i / last
+        while len(self._passed) <= i:
+            self._passed.append(min(self._passed[-1] + self._furnace.speed / last, 1.0))
+        return self._passed[i]
+
+    def true_shares(self, i: int, chip_size: ChipSize) -> npt.NDArray[np.float64]:
+        """(rows, columns, classes) share of every class in every chip of frame `i`."""
+        return class_shares(self.truth(i), len(self.names), chip_size)
 
     def true_fractions(self, i: int, chip_size: ChipSize) -> dict[str, float]:
         """Share of each class among the pixels that the chips of frame `i` cover."""
-        shares = class_shares(self.truth(i), len(self.names), chip_size).mean(axis=(0, 1))
+        shares = self.true_shares(i, chip_size).mean(axis=(0, 1))
         return dict(zip(self.names, map(float, shares), strict=True))
-
-    def true_chip_fractions(self, i: int, chip_size: ChipSize) -> dict[str, float]:
-        """Share of each class among the chips of frame `i`, each counted as its majority."""
-        labels = self.true_labels(i, chip_size)
-        counts = np.bincount(labels.ravel(), minlength=len(self.names)) / labels.size
-        return dict(zip(self.names, map(float, counts), strict=True))
 
     def true_labels(self, i: int, chip_size: ChipSize) -> npt.NDArray[np.uint8]:
         """(rows, columns) uint8 class that covers most of each chip of frame `i`."""
-        return majority_labels(class_shares(self.truth(i), len(self.names), chip_size))
+        return majority_labels(self.true_shares(i, chip_size))
 
     def picks(
         self,
@@ -159,21 +253,11 @@ class Experiment:
 
         Returns
         -------
-        (row, column) pairs, from 0, for each class that has a clean chip in frame `i`;
-        a class that is not there (yet) is left out.
+        (row, column) pairs, from 0, for each class that has a clean chip in frame `i`.
         """
-        shares = class_shares(self.truth(i), len(self.names), chip_size)
-        found = {}
-        for number, name in enumerate(self.names):
-            places = clean_chips(shares[:, :, number], coverage)
-            if places:
-                found[name] = spread_out(places, per_class, rng)
-        return found
-
-    def _progress(self, i: int) -> float:
-        if not 0 <= i < self.frames:
-            raise UsageError(f"frame {i}: the run has frames 0 to {self.frames - 1}")
-        return i / max(self.frames - 1, 1)
+        shares = self.true_shares(i, chip_size)
+        clean = {n: clean_chips(shares[:, :, k], coverage) for k, n in enumerate(self.names)}
+        return {n: spread_out(places, per_class, rng) for n, places in clean.items() if places}
 
     def _random(self, stream: int, number: int = 0) -> np.random.Generator:
         return np.random.default_rng([*self._key, stream, number])

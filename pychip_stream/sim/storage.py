@@ -1,12 +1,14 @@
-"""Storage: puts finished exposures into the acquisition folder as a microscope does."""
+"""Storage: puts finished exposures into the acquisition folder, at a rate, as a microscope does."""
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
+from pychip_stream.errors import UsageError
 from pychip_stream.sim.truth import TruthLog, TruthRow
 
 PIECE = 1 << 16
@@ -57,15 +59,8 @@ class Storage:
         self._truth = truth
 
     def put(self, delivery: Delivery) -> None:
-        """Write one file.
-
-        Raises
-        ------
-        OSError
-            If the folder cannot be written.
-        """
-        self.note(delivery)
-        write_pieces(self.root / delivery.path, delivery.data)
+        """Write one file; raises OSError if the folder cannot be written."""
+        self.write(delivery, delivery.data)
 
     def finish(self, *, hurry: bool = False) -> None:
         """Wait for what is still being written; `hurry` leaves out every pause.
@@ -75,6 +70,17 @@ class Storage:
         OSError
             If something could not be written meanwhile.
         """
+
+    def write(self, delivery: Delivery, data: bytes, name: str | None = None) -> Path:
+        """Note the truth of a file's frames, then write these bytes under its (or another) name."""
+        self.note(delivery)
+        path = self.root / delivery.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path = path.with_name(name or path.name)
+        with path.open("wb", buffering=0) as file:
+            for start in range(0, len(data), PIECE):
+                file.write(data[start : start + PIECE])
+        return path
 
     def note(self, delivery: Delivery) -> None:
         """Write down the truth of a file's frames."""
@@ -87,36 +93,56 @@ MakeStorage = Callable[[Path, TruthLog | None], Storage]
 """Makes the storage of an acquisition folder, given where to note the truth."""
 
 
-def play(
-    deliveries: Iterable[Delivery],
-    storage: Storage,
-    stop: threading.Event,
-    on_file: Callable[[Delivery], None] | None = None,
-) -> None:
-    """Store files when they are due, until `stop` is set; late ones go at once.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
-    """
-    coming = iter(deliveries)
-    first = list(islice(coming, 1))  # a camera begins when it is ready
-    start = time.monotonic()
-    try:
-        for delivery in chain(first, coming):
-            if stop.wait(max(0.0, start + delivery.due_s - time.monotonic())):
-                break
-            storage.put(delivery)
-            if on_file is not None:
-                on_file(delivery)
-    finally:
-        storage.finish(hurry=stop.is_set())
+def check_rate(rate_hz: float) -> float:
+    """Refuse impossible rates, with a `UsageError`."""
+    if not 0 < rate_hz <= 10_000:
+        raise UsageError(f"rate {rate_hz:g}: choose frames per second above 0, up to 10000")
+    return float(rate_hz)
 
 
-def write_pieces(path: Path, data: bytes) -> None:
-    """Write a file under its final name, piece by piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb", buffering=0) as file:
-        for start in range(0, len(data), PIECE):
-            file.write(data[start : start + PIECE])
+class Source(ABC):
+    """What fills an acquisition folder: a practice microscope, or a replay."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    @abstractmethod
+    def deliveries(self) -> Iterator[Delivery]:
+        """Make the files one at a time, as fast as they are asked for."""
+
+    def run(
+        self,
+        stop: threading.Event | None = None,
+        on_file: Callable[[Delivery], None] | None = None,
+    ) -> int:
+        """Store files when they are due, late ones at once, to the end or until `stop` is set.
+
+        Parameters
+        ----------
+        on_file
+            Called after each file.
+
+        Returns
+        -------
+        Number of frames stored; of files, where nobody knows how many frames they hold.
+
+        Raises
+        ------
+        OSError
+            If a file cannot be read or written.
+        """
+        stop = stop or threading.Event()
+        coming: Iterable[Delivery] = self.deliveries()
+        first = list(islice(coming, 1))  # a camera begins when it is ready
+        start, stored = time.monotonic(), 0
+        try:
+            for delivery in chain(first, coming):
+                if stop.wait(max(0.0, start + delivery.due_s - time.monotonic())):
+                    break
+                self._storage.put(delivery)
+                stored += len(delivery.rows) or 1
+                if on_file is not None:
+                    on_file(delivery)
+        finally:
+            self._storage.finish(hurry=stop.is_set())
+        return stored

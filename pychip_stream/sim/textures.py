@@ -17,10 +17,7 @@ Shape = tuple[int, int]
 def smooth_noise(rng: np.random.Generator, shape: Shape, length: float) -> Field:
     """Draw a Gaussian random field of zero mean and unit deviation.
 
-    Parameters
-    ----------
-    length
-        Correlation length (standard deviation of the Gaussian kernel), in pixels.
+    `length` is its correlation length (standard deviation of the Gaussian kernel), in pixels.
     """
     frequency = _frequencies(shape)
     return _filtered(rng, shape, np.exp(-2.0 * (np.pi * frequency * length) ** 2))
@@ -92,15 +89,8 @@ class Lattice:
     def render(self, rng: np.random.Generator, shape: Shape, strain: float = 0.6) -> Field:
         """Draw the fringes, zero mean and unit deviation where the crystal is flat.
 
-        Parameters
-        ----------
-        strain
-            Deviation of the smooth displacement of the atoms, in pixels.
-
-        Notes
-        -----
-        The amplitude varies smoothly over the image, as it does with local thickness and
-        tilt.
+        `strain` is the deviation of the smooth displacement of the atoms, in pixels. The amplitude
+        varies smoothly over the image, as it does with local thickness and tilt.
         """
         y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
         origin = rng.uniform(0.0, 2.0 * max(self.periods), 2).astype(np.float32)

@@ -3,21 +3,22 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import zmq
 
 from pychip_stream.errors import PychipError, WireError
-from pychip_stream.wire import codec
+from pychip_stream.wire import checks, codec
 from pychip_stream.wire.messages import Message
 
 logger = logging.getLogger(__name__)
 
 _DROP_LOG_S = 10.0
 _FLOOD_S = 0.02
+_HANDSHAKE_MS = 3000
+"""Who connects and says nothing is cut off after this, so that it holds a handle no longer."""
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -64,6 +65,7 @@ class Channel:
             (zmq.HEARTBEAT_TIMEOUT, 10000),
             (zmq.RECONNECT_IVL, 50),
             (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
         ):
             self._socket.setsockopt(option, value)
         if kind == zmq.ROUTER:
@@ -75,13 +77,7 @@ class Channel:
             self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
 
     def bind(self, endpoint: str) -> str:
-        """Listen; returns the address with the port that was really taken.
-
-        Raises
-        ------
-        PychipError
-            If the address is in use or not of this machine.
-        """
+        """Listen; returns the address with the port that was really taken."""
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
@@ -149,6 +145,7 @@ class Channel:
                 lead = frames.pop(0).bytes
             try:
                 packet = codec.decode([frame.buffer for frame in frames])
+                checks.check(packet)
             except WireError as error:
                 self._drop(error)
                 continue
@@ -156,13 +153,14 @@ class Channel:
             return Received(packet, sender, topic)
         return None
 
-    def drain(self, limit: int = 1000) -> Iterator[Received]:
-        """Good messages that are there already, at most `limit`."""
+    def drain(self, limit: int = 1000, wait_s: float = 0.0) -> Iterator[Received]:
+        """Good messages that are there, at most `limit`; waits only for the first."""
         for _ in range(limit):
-            received = self.receive(0.0)
+            received = self.receive(wait_s)
             if received is None:
                 return
             yield received
+            wait_s = 0.0
 
     def drop(self, why: str) -> None:
         """Count a message that is well-formed but makes no sense here."""
@@ -172,20 +170,9 @@ class Channel:
         """Close at once; unsent messages are discarded."""
         self._socket.close(0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _drop(self, error: WireError) -> None:
         self.dropped += 1
         now = time.monotonic()
         if now - self._said > _DROP_LOG_S:
             self._said = now
-            logger.warning("dropped a message (%d so far): %s", self.dropped, error)
+            logger.warning("dropped a message (%d so far): %.500s", self.dropped, error)

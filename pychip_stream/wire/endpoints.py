@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import zmq
@@ -32,18 +31,7 @@ _LOOK_AGAIN_S = 2.0
 
 
 class Endpoints:
-    """Sockets of one process.
-
-    Parameters
-    ----------
-    config
-        Addresses and, for more than one machine, the keys.
-
-    Raises
-    ------
-    PychipError
-        If the keys cannot be used.
-    """
+    """Sockets of one process, at the addresses and with the keys of a configuration."""
 
     def __init__(self, config: WireConfig) -> None:
         self._config = config
@@ -61,11 +49,6 @@ class Endpoints:
             ROUTER or XPUB of zmq.
         queue
             Messages that wait for or from each peer at most.
-
-        Raises
-        ------
-        PychipError
-            If the address is in use or not of this machine, or a key is missing.
         """
         channel = self._channel(kind, queue, LARGEST[port])
         if self._keys is not None:
@@ -94,13 +77,7 @@ class Endpoints:
         return channel
 
     def check(self) -> None:
-        """Look after the guard of the door, now and then.
-
-        Raises
-        ------
-        PychipError
-            If it has died: nobody could connect any more.
-        """
+        """Look after the guard of the door, now and then; without it nobody could connect."""
         if self._guard is not None:
             self._guard.check()
 
@@ -120,12 +97,7 @@ class Endpoints:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -171,13 +143,7 @@ class _Guard:
 def request(
     config: WireConfig, message: Message, arrays: Arrays | None = None, timeout_s: float = 5.0
 ) -> Reply:
-    """Ask the hub for something and wait for its answer.
-
-    Raises
-    ------
-    PychipError
-        If nothing answers in time, or the hub refuses.
-    """
+    """Ask the hub for something and wait for its answer; a refusal is an error."""
     where = config.endpoint("requests")
     with Endpoints(config) as endpoints:
         channel = endpoints.reach("requests", zmq.DEALER, 4)

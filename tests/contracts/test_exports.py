@@ -88,7 +88,7 @@ def test_one_from_outside_is_on_the_command_line_and_the_page(tmp_path):
     run = make_run(tmp_path / "runs", 3, disk=QuickDisk())
     script = """
 import contextlib, io, json, sys
-from dashboard.work.export_kinds import KINDS
+from dashboard.parts.download_bar import KINDS
 from pychip_stream.cli.main import main
 out = io.StringIO()
 with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):

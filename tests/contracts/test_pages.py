@@ -78,7 +78,7 @@ class TestPage:
     def test_a_pull_does_not_wait(self, kind, desk):
         page = kind(desk, Viewer())
         page.panel()
-        with desk.bench._lock:  # as if another session read a frame
+        with desk.bench._read._lock:  # as if another session read a frame
             page.pull(time.monotonic())
         page.close()
 

@@ -4,6 +4,8 @@ import base64
 
 import numpy as np
 
+from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
+from pychip_stream.formats.reading import frame_count
 from pychip_stream.sim import dm4
 from tests.support.waiting import wait_for
 
@@ -11,6 +13,19 @@ TINY = base64.b64decode(  # a PNG of one grey pixel, quickly judged
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
 FRAME = dm4.encode(np.arange(256, dtype=np.uint16).reshape(16, 16))
+
+
+def state_of(path, size=None):
+    """What the structure of a file says: "whole", or why it is not handed on, and its reason."""
+    try:
+        frame_count(path, size)
+    except FrameUnreachableError as error:
+        return "unreachable", str(error)
+    except FrameIncompleteError as error:
+        return "incomplete", str(error)
+    except FrameError as error:
+        return "damaged", str(error)
+    return "whole", ""
 
 
 def put(path, data=FRAME):

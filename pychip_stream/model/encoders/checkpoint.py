@@ -13,15 +13,10 @@ FORMAT = "pychip-stream encoder 1"
 
 
 def weights_hash(label: str, state: Mapping[str, torch.Tensor]) -> str:
-    """Name weights by their content (32 hexadecimal digits).
+    """Name weights by their content (32 hexadecimal digits); the order does not matter.
 
-    Parameters
-    ----------
-    label
-        The architecture and the version of its code: equal weights in another architecture
-        are another encoder.
-    state
-        Tensors by name; their order does not matter.
+    `label` is the architecture and the version of its code: equal weights in another architecture
+    are another encoder.
     """
     digest = hashlib.blake2b(label.encode() + b"\0", digest_size=16)
     for name in sorted(state):
@@ -41,12 +36,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
     Returns
     -------
-    The tensors by name (prefixes that wrappers add are removed), and the file's metadata.
-
-    Raises
-    ------
-    EncoderError
-        If the file is missing, damaged, or holds anything but tensors and plain values.
+    The tensors by name (prefixes that wrappers add are removed), and the file's metadata. A file
+    that is missing, damaged, or holds anything but tensors and plain values is an EncoderError.
     """
     try:
         tree = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,8 @@
-"""Dense encoder: a network run over the whole frame, one embedding per chip in one call."""
+"""Dense encoder: a network run over the whole frame, one embedding per chip in one call.
+
+Windows of the frame are brought to the network's scale by an area filter and mirrored beyond the
+borders.
+"""
 
 import itertools
 import threading
@@ -17,14 +21,114 @@ from pychip_stream.domain.chips import CELLS, ChipSize, Grid
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.model.encoders.device import Placement, choose, keep_memory
-from pychip_stream.model.encoders.encoder import EncoderKind
-from pychip_stream.model.encoders.resample import axis_filter, window
+from pychip_stream.model.encoders.encoder import Encoder, EncoderKind, Image, Size
 
 CHIP = 64
 """Edge of a chip in pixels on the encoder's scale."""
 CELL = CHIP // CELLS
+"""Edge of a cell in pixels on the encoder's scale."""
 TILE = 24
 """Chips per edge of the windows a large frame is worked through in; bounds the memory."""
+
+_Taps = npt.NDArray[np.int64]
+_Weights = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class AxisFilter:
+    """Each output sample along one axis as a weighted sum of input samples.
+
+    Attributes
+    ----------
+    indices
+        (taps, out) int64 input positions, already mirrored at the frame's borders; one tap where
+        the axis is only cut or mirrored.
+    weights
+        (taps, out) float32; each column sums to 1.
+    """
+
+    indices: torch.Tensor
+    weights: torch.Tensor
+
+
+def axis_filter(
+    limit: int, size: int, target: int, start: int, stop: int, device: torch.device | str = "cpu"
+) -> AxisFilter:
+    """Resample one axis so that `size` input samples become `target` output samples.
+
+    Shrinking takes the exact area average (fractional overlap included); enlarging
+    interpolates linearly, so that no steps appear that the specimen does not have.
+
+    Parameters
+    ----------
+    limit
+        Input samples there are; beyond them the frame is mirrored.
+    size, target
+        Input and output samples of one chip.
+    start, stop
+        Wanted output samples, 0 at the frame's border; may reach beyond the frame.
+    """
+    positions = np.arange(start, stop, dtype=np.int64)
+    if size == target:
+        taps, weights = positions[None], np.ones((1, len(positions)))
+    elif size > target:
+        taps, weights = _area(positions, size, target)
+    else:
+        taps, weights = _linear(positions, size, target)
+    return AxisFilter(
+        torch.from_numpy(_mirror(taps, limit)).to(device),
+        torch.from_numpy(weights.astype(np.float32)).to(device),
+    )
+
+
+def _area(positions: _Taps, size: int, target: int) -> tuple[_Taps, _Weights]:
+    # Borders of the output samples in units of 1/target input samples: integers, so exact.
+    low, high = positions * size, (positions + 1) * size
+    first = low // target
+    count = int(((high - 1) // target - first).max()) + 1
+    taps = first[None] + np.arange(count)[:, None]
+    overlap = np.minimum(high, (taps + 1) * target) - np.maximum(low, taps * target)
+    return taps, np.maximum(overlap, 0) / size
+
+
+def _linear(positions: _Taps, size: int, target: int) -> tuple[_Taps, _Weights]:
+    centre = (positions + 0.5) * (size / target) - 0.5
+    first = np.floor(centre).astype(np.int64)
+    fraction = centre - first
+    return np.stack([first, first + 1]), np.stack([1.0 - fraction, fraction])
+
+
+def _mirror(taps: _Taps, limit: int) -> _Taps:
+    if limit == 1:
+        return np.zeros_like(taps)
+    period = 2 * (limit - 1)
+    folded = np.abs(taps) % period
+    return np.where(folded >= limit, period - folded, folded)
+
+
+def window(image: torch.Tensor, rows: AxisFilter, columns: AxisFilter) -> torch.Tensor:
+    """Cut and resample a window of an (H, W) float image: (rows out, columns out)."""
+    return _along(_along(image, rows, 0), columns, 1)
+
+
+def _along(image: torch.Tensor, axis: AxisFilter, dim: int) -> torch.Tensor:
+    if len(axis.indices) == 1:
+        return _take(image, axis.indices[0], dim)
+    shape = (-1, 1) if dim == 0 else (1, -1)
+    out = image.index_select(dim, axis.indices[0]) * axis.weights[0].view(shape)
+    for index, weight in zip(axis.indices[1:], axis.weights[1:], strict=True):
+        out.addcmul_(image.index_select(dim, index), weight.view(shape))
+    return out
+
+
+def _take(image: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """Cut along an axis; the straight part is a view, only mirrored ends are copied."""
+    length = int(index.numel())
+    if length <= image.shape[dim] and int(index[-1]) - int(index[0]) == length - 1:
+        straight = torch.arange(length, device=index.device) + index[0]
+        if torch.equal(straight, index):
+            return image.narrow(dim, int(index[0]), length)
+    return image.index_select(dim, index)
 
 
 class Network(Protocol):
@@ -46,160 +150,68 @@ class Network(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A block of chips: first row and column, and how many."""
-
-    row: int
-    column: int
-    rows: int
-    columns: int
-
-
-class DenseEncoder:
-    """A network on a device, ready for frames.
-
-    Attributes
-    ----------
-    name
-        "bundled", "filters", a torchvision name, or the file the weights came from.
-    weights_hash
-        Names the weights and the code that uses them; equal hashes give equal embeddings
-        up to the rounding of the device.
-    dim
-        Components D of an embedding.
-    device
-        Where it runs and in which precision, for example "cpu/bfloat16".
-    """
+class DenseEncoder(Encoder):
+    """A network on a device, ready for frames."""
 
     def __init__(self, name: str, network: Network, weights_hash: str, place: Placement) -> None:
         self.name = name
         self.weights_hash = weights_hash
         self.dim = network.dim
         self.device = str(place)
-        self._network = network
-        self._place = place
+        self.network = network
+        self.place = place
         self._lock = threading.Lock()
 
-    @property
-    def torch_device(self) -> torch.device:
-        """The device as torch names it."""
-        return self._place.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the convolutions."""
-        return self._place.dtype
-
-    @property
-    def margin(self) -> int:
-        """Pixels of surroundings, on the encoder's scale, around every window."""
-        return self._network.margin
-
-    def run_network(self, windows: torch.Tensor) -> torch.Tensor:
-        """Run the bare network on (B, 1, H, W) float32 windows on the device."""
-        with torch.inference_mode():
-            return self._place.run(self._network, windows)
-
     def embed(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
+        self, image: Image, chip_size: Size, normalization: Normalization | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embed every chip of a frame.
-
-        Parameters
-        ----------
-        image
-            (H, W) counts of any real dtype.
-        chip_size
-            Edge(s) of a chip in pixels of the frame.
-        normalization
-            Range of the run; None takes the frame's own 0.1 and 99.9 percentiles.
-
-        Returns
-        -------
-        (rows, columns, D) float32, not standardised: the mean over the chip's cells.
-
-        Raises
-        ------
-        FrameError
-            If not even one chip fits, or the image is not two-dimensional.
-        """
-        chips = self._run(image, chip_size, normalization, CELLS)
-        return cast(npt.NDArray[np.float32], chips.cpu().numpy())
+        """See `Encoder`."""
+        return self._run(image, chip_size, normalization, CELLS)
 
     def embed_cells(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
+        self, image: Image, chip_size: Size, normalization: Normalization | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embed the cells of every chip; their mean is the chip's embedding.
-
-        Returns
-        -------
-        (rows, columns, CELLS·CELLS, D) float32; cells row by row. See `embed`.
-        """
+        """See `Encoder`."""
         cells = self._run(image, chip_size, normalization, 1)
-        rows, columns, dim = cells.shape
-        split = cells.view(rows // CELLS, CELLS, columns // CELLS, CELLS, dim)
-        ordered = split.permute(0, 2, 1, 3, 4).reshape(
-            rows // CELLS, columns // CELLS, CELLS * CELLS, dim
-        )
-        return cast(npt.NDArray[np.float32], ordered.cpu().numpy())
-
-    def warm_up(
-        self, shape: tuple[int, int], chip_size: ChipSize | int | str | tuple[int, int]
-    ) -> None:
-        """Do everything once that the first frame of this shape would have to wait for."""
-        noise = np.random.default_rng(0).integers(0, 4096, shape, dtype=np.uint16)
-        self.embed(noise, chip_size, Normalization("range", 0.0, 4096.0))
+        rows, columns = cells.shape[0] // CELLS, cells.shape[1] // CELLS
+        split = cells.reshape(rows, CELLS, columns, CELLS, self.dim).swapaxes(1, 2)
+        return split.reshape(rows, columns, CELLS * CELLS, self.dim)
 
     def _run(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None,
-        pool: int,
-    ) -> torch.Tensor:
-        """Features on the device, (rows, columns, D) float32: of cells, or of chips (pooled)."""
+        self, image: Image, chip_size: Size, normalization: Normalization | None, pool: int
+    ) -> npt.NDArray[np.float32]:
+        """(rows, columns, D) features of cells, or of chips (pooled)."""
         pixels = (image if isinstance(image, Frame) else Frame(np.asarray(image))).pixels
-        height, width = pixels.shape
-        grid = Grid.of((int(height), int(width)), ChipSize.parse(chip_size))
+        grid = Grid.of((int(pixels.shape[0]), int(pixels.shape[1])), ChipSize.parse(chip_size))
         norm = normalization or Normalization.from_percentiles(pixels)
         with self._lock, torch.inference_mode():
-            plane = self._place.upload(norm, pixels)
-            out = torch.empty(
-                (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim),
-                dtype=torch.float32,
-                device=self._place.device,
-            )
-            for block in _blocks(grid):
-                part = F.avg_pool2d(self._features(plane, grid, block), pool)[0].permute(1, 2, 0)
-                top, left = block.row * CELLS // pool, block.column * CELLS // pool
+            plane = self.place.upload(norm, pixels)
+            shape = (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim)
+            out = torch.empty(shape, dtype=torch.float32, device=self.place.device)
+            for rows, columns in itertools.product(_spans(grid.rows), _spans(grid.columns)):
+                features = self._features(plane, grid.chip_size, rows, columns)
+                part = F.avg_pool2d(features, pool)[0].permute(1, 2, 0)
+                top, left = rows.start * CELLS // pool, columns.start * CELLS // pool
                 out[top : top + part.shape[0], left : left + part.shape[1]] = part
-        return out
+        return cast(npt.NDArray[np.float32], out.cpu().numpy())
 
-    def _features(self, plane: torch.Tensor, grid: Grid, block: _Window) -> torch.Tensor:
-        """Cell features of one window: (1, D, rows·CELLS, columns·CELLS)."""
-        margin = self._network.margin
-        size, device = grid.chip_size, self._place.device
-        spans = (
-            (plane.shape[0], size.height, block.row, block.rows),
-            (plane.shape[1], size.width, block.column, block.columns),
+    def _features(
+        self, plane: torch.Tensor, size: ChipSize, rows: range, columns: range
+    ) -> torch.Tensor:
+        """Cell features of some rows and columns of chips: (1, D, rows·CELLS, columns·CELLS)."""
+        margin = self.network.margin
+
+        def axis(limit: int, edge: int, span: range) -> AxisFilter:
+            start, stop = span.start * CHIP - margin, span.stop * CHIP + margin
+            return axis_filter(limit, edge, CHIP, start, stop, self.place.device)
+
+        down, right = (
+            axis(plane.shape[0], size.height, rows),
+            axis(plane.shape[1], size.width, columns),
         )
-        rows, columns = (
-            axis_filter(
-                limit, edge, CHIP, first * CHIP - margin, (first + count) * CHIP + margin
-            ).to(device)
-            for limit, edge, first, count in spans
-        )
-        x = window(plane, rows, columns)[None, None]
-        features = self._place.run(self._network, x)
+        features = self.network(window(plane, down, right)[None, None]).float()
         skip = margin // CELL
-        return features[..., skip : skip + block.rows * CELLS, skip : skip + block.columns * CELLS]
+        return features[..., skip : skip + len(rows) * CELLS, skip : skip + len(columns) * CELLS]
 
 
 Find = Callable[[Path | None], tuple[nn.Module, str]]
@@ -219,16 +231,7 @@ def network_kind(name: str, find: Find) -> EncoderKind:
     return EncoderKind(name, load)
 
 
-def _blocks(grid: Grid) -> list[_Window]:
-    """Cut a grid into windows of nearly equal size, none larger than TILE chips."""
-
-    def spans(total: int) -> list[tuple[int, int]]:
-        count = -(-total // TILE)
-        edges = [total * i // count for i in range(count + 1)]
-        return [(a, b - a) for a, b in itertools.pairwise(edges)]
-
-    return [
-        _Window(row, column, rows, columns)
-        for row, rows in spans(grid.rows)
-        for column, columns in spans(grid.columns)
-    ]
+def _spans(total: int) -> list[range]:
+    """Cut rows or columns of chips into spans of nearly equal size, none larger than TILE."""
+    count = -(-total // TILE)
+    return [range(total * i // count, total * (i + 1) // count) for i in range(count)]

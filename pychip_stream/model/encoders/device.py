@@ -2,7 +2,6 @@
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,7 +25,7 @@ _CLEAR_GAIN = 0.9
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a precision; moves pixels there and runs networks there."""
+    """A device and a precision; brings networks and pixels there."""
 
     device: torch.device
     dtype: torch.dtype = torch.float32
@@ -45,10 +44,6 @@ class Placement:
             if isinstance(module, nn.Conv2d):
                 module.to(self.dtype)
         return cast(nn.Module, moved.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-
-    def run(self, network: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """Run a network on (B, 1, H, W) float32 pixels; the result is float32."""
-        return network(x).float()
 
     def upload(self, norm: Normalization, pixels: npt.NDArray[np.generic]) -> torch.Tensor:
         """Bring a frame to the device as normalised (H, W) float32.
@@ -81,11 +76,6 @@ def choose(network: nn.Module, device: str | None, precision: str | None) -> Pla
         else CPU.
     precision
         A key of `PRECISIONS`, or None to measure. Networks that need it stay in float32.
-
-    Raises
-    ------
-    EncoderError
-        If the device or precision does not exist here.
     """
     if device and "/" in device:
         device, _, after = device.partition("/")
@@ -133,15 +123,15 @@ def _measure(network: nn.Module, device: torch.device) -> Placement:
     return best
 
 
-def seconds(place: Placement, network: nn.Module, repeats: int = 3) -> float:
-    """Shortest time of a run on one window of 8 × 8 chips, in seconds."""
+def seconds(place: Placement, network: nn.Module) -> float:
+    """Shortest time of three runs on one window of 8 × 8 chips, in seconds."""
     ready = place.prepare(network)
     x = torch.rand(_PROBE, generator=torch.Generator().manual_seed(0)).to(place.device)
     durations = []
     with torch.inference_mode():
-        for _ in range(repeats + 1):
+        for _ in range(4):
             start = time.perf_counter()
-            place.run(cast(Callable[[torch.Tensor], torch.Tensor], ready), x)
+            ready(x).float()
             _wait(place.device)
             durations.append(time.perf_counter() - start)
     return min(durations[1:])
@@ -165,13 +155,7 @@ def _wait(device: torch.device) -> None:
 
 
 def memory_in_use(device: str) -> dict[str, float]:
-    """Memory that a GPU has given to this process, in MB; empty without a GPU.
-
-    Parameters
-    ----------
-    device
-        As encoders name it, for example "cuda/float16".
-    """
+    """Memory in MB that a GPU, named as encoders do, has given to this process; empty without."""
     if not device.startswith("cuda"):
         return {}
     where = torch.device(device.partition("/")[0])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +12,26 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 
+Image: TypeAlias = Frame | npt.NDArray[np.generic]
+"""A frame, or (H, W) counts of any real dtype."""
+Size: TypeAlias = ChipSize | int | str | tuple[int, int]
+"""Edge(s) of a chip in pixels of the frame, as `ChipSize.parse` reads them."""
+
 
 class Encoder(Protocol):
-    """A network (or filter bank) that turns the chips of a frame into embeddings.
+    """A network (or filter bank) on a device that turns the chips of a frame into embeddings.
 
     Attributes
     ----------
     name
-        What it was loaded as.
+        What it was loaded as: "bundled", "filters", a torchvision name, a weights file.
     weights_hash
-        Identifies its weights; embeddings with different hashes must not be mixed.
+        Names the weights and the code that uses them; equal hashes give equal embeddings up to
+        the rounding of the device, different ones must not be mixed.
     dim
-        Length D of an embedding.
+        Components D of an embedding.
     device
-        Where it runs, for example "cpu".
+        Where it runs and in which precision, for example "cpu/bfloat16".
     """
 
     name: str
@@ -34,28 +40,30 @@ class Encoder(Protocol):
     device: str
 
     def embed(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
+        self, image: Image, chip_size: Size, normalization: Normalization | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embed every chip of a frame: (rows, columns, D) float32, not standardised.
+        """Embed every chip of a frame.
 
-        `image` is a frame or raw (H, W) counts; without a normalisation its own percentiles
-        are taken.
+        Parameters
+        ----------
+        normalization
+            Range of the run; None takes the frame's own 0.1 and 99.9 percentiles.
+
+        Returns
+        -------
+        (rows, columns, D) float32, not standardised: the mean over the chip's cells.
+
+        Raises
+        ------
+        FrameError
+            If not even one chip fits, or the image is not two-dimensional.
         """
         ...
 
     def embed_cells(
-        self,
-        image: Frame | npt.NDArray[np.generic],
-        chip_size: ChipSize | int | str | tuple[int, int],
-        normalization: Normalization | None = None,
+        self, image: Image, chip_size: Size, normalization: Normalization | None = None
     ) -> npt.NDArray[np.float32]:
-        """Embed every cell of every chip: (rows, columns, CELLS², D) float32.
-
-        A chip's embedding is the mean over its cells.
-        """
+        """Embed the cells of every chip: (rows, columns, CELLS·CELLS, D) float32, row by row."""
         ...
 
 

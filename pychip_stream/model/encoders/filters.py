@@ -16,7 +16,7 @@ from torch import nn
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
-from pychip_stream.model.encoders.dense import network_kind
+from pychip_stream.model.encoders.dense import CELL, network_kind
 
 BLOCK = 4
 _LEVELS = 3
@@ -43,15 +43,10 @@ def stacked(level: torch.Tensor) -> torch.Tensor:
 
 
 class Responses(nn.Module):
-    """Isotropic responses of a pyramid's half, quarter and eighth level, in float32.
-
-    Attributes
-    ----------
-    dim
-        Components per cell.
-    """
+    """Isotropic responses of a pyramid's half, quarter and eighth level, in float32."""
 
     dim = _LEVELS * PER_LEVEL
+    """Components per cell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,16 +57,9 @@ class Responses(nn.Module):
 
     @torch.no_grad()
     def forward(self, half: torch.Tensor, quarter: torch.Tensor) -> torch.Tensor:
-        """Describe cells.
+        """Describe cells: (B, dim, H / 16, W / 16) float32.
 
-        Parameters
-        ----------
-        half, quarter
-            (B, 1, H / 2, W / 2) and (B, 1, H / 4, W / 4) float32 intensities.
-
-        Returns
-        -------
-        (B, dim, H / 16, W / 16) float32.
+        `half` and `quarter` are (B, 1, H / 2, W / 2) and (B, 1, H / 4, W / 4) float32 intensities.
         """
         plain, *blocked = cast("list[torch.Tensor]", list(self.buffers()))
         responses = [
@@ -108,9 +96,6 @@ def _blocked(plain: torch.Tensor, step: int) -> torch.Tensor:
     return torch.cat(sets).contiguous(memory_format=torch.channels_last)
 
 
-CELL = 16
-"""Edge of a cell in pixels on the encoder's scale."""
-
 _BANK_LEVELS = 4
 ORIENTATIONS = 4
 WAVELENGTHS = (3.0, 4.4)
@@ -120,20 +105,11 @@ _DERIVATIVE_SIGMA = 1.2
 
 
 class FilterBank(nn.Module):
-    """Multiscale filter responses pooled over cells.
-
-    Attributes
-    ----------
-    margin
-        Pixels of surroundings that the responses of a cell can reach.
-    dim
-        Components per cell.
-    version
-        Changes whenever the same pixels would give other components.
-    """
+    """Multiscale filter responses pooled over cells; a `Network`."""
 
     margin = 64
     version = "filters 1"
+    """Changes whenever the same pixels would give other components."""
     full_precision = True
     """Small differences of large sums: half precision would cost accuracy."""
 
@@ -144,16 +120,9 @@ class FilterBank(nn.Module):
         self.dim = _BANK_LEVELS * (bands * (ORIENTATIONS + 1) + 5) + 2 * _BANK_LEVELS
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Describe the cells of windows.
+        """Describe the cells of windows: (B, dim, H / 16, W / 16).
 
-        Parameters
-        ----------
-        x
-            (B, 1, H, W) intensities, useful range 0…1; H and W multiples of 16.
-
-        Returns
-        -------
-        (B, dim, H / 16, W / 16).
+        `x` are (B, 1, H, W) intensities, useful range 0…1; H and W multiples of 16.
         """
         level = x
         parts = [_intensity(x)]

@@ -6,7 +6,7 @@ at strides 8 and 16, and batch normalisation folds into the convolutions once tr
 """
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
+from pychip_stream.model.encoders.dense import CELL
 from pychip_stream.model.encoders.filters import BLOCK, Responses, stacked
 
-CELL = 16
 _FLOOR = 0.02
 """Response of the stem below which differences are detector noise."""
 _GAIN = 4.0
@@ -53,29 +53,16 @@ class Design:
 
     @classmethod
     def parse(cls, tree: dict[str, Any]) -> "Design":
-        """Read what `as_dict` wrote."""
+        """Read the plain values of `asdict`."""
         return cls(**{**tree, "stem": tuple(tree["stem"])})
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the sizes as plain values."""
-        return asdict(self)
 
 
 class CellNet(nn.Module):
-    """Cell features of windows.
-
-    Attributes
-    ----------
-    margin
-        Pixels of surroundings that a window brings along.
-    dim
-        Components per cell.
-    version
-        Changes whenever equal weights would give other features.
-    """
+    """Cell features of windows; a `Network`."""
 
     margin = 32
     version = "cells 2"
+    """Changes whenever equal weights would give other features."""
 
     def __init__(self, design: Design | None = None) -> None:
         super().__init__()
@@ -103,14 +90,8 @@ class CellNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Describe the cells of windows.
 
-        Parameters
-        ----------
-        x
-            (B, 1, H, W) float32 intensities, useful range 0…1; H and W multiples of 16.
-
-        Returns
-        -------
-        (B, dim, H / 16, W / 16) float32: what is learnt, then the fixed responses.
+        `x` are (B, 1, H, W) float32 intensities, useful range 0…1; H and W multiples of 16. The
+        result is (B, dim, H / 16, W / 16) float32: what is learnt, then the fixed responses.
         """
         half = _halved(x)
         block = _halved(half)
@@ -209,10 +190,7 @@ def _channels_last(x: torch.Tensor) -> torch.Tensor:
 def _intensities(block: torch.Tensor) -> torch.Tensor:
     """Mean and log-deviation of a cell, and its mean against its surroundings.
 
-    Parameters
-    ----------
-    block
-        (B, 1, H / 4, W / 4) float32.
+    `block` is (B, 1, H / 4, W / 4) float32.
     """
     mean = F.avg_pool2d(block, CELL // BLOCK)
     spread = F.avg_pool2d(block.square(), CELL // BLOCK) - mean.square()
@@ -240,13 +218,7 @@ def _start_stems(stems: nn.ModuleList) -> None:
 def load(
     path: Path, state: dict[str, torch.Tensor], metadata: dict[str, Any]
 ) -> tuple[nn.Module, str]:
-    """Build the network from the tensors and metadata of a file, ready for inference.
-
-    Raises
-    ------
-    EncoderError
-        If they do not fit.
-    """
+    """Build the network that fits the tensors and metadata of a file, ready for inference."""
     try:
         network = CellNet(Design.parse(metadata["design"]))
         missing, unexpected = network.load_state_dict(state, strict=False)

@@ -6,7 +6,7 @@ at once, so that a chip sees its surroundings.
 
 import importlib
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -17,22 +17,18 @@ from torch import nn
 
 from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
-from pychip_stream.model.encoders.dense import network_kind
+from pychip_stream.model.encoders.dense import CELL, network_kind
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_library: torch.library.Library | None = None
 
 
 def torchvision_models() -> ModuleType:
     """Return `torchvision.models`, importable whatever torch it was built for.
 
-    Raises
-    ------
-    EncoderError
-        If torchvision is missing or broken beyond the missing operators.
+    A torchvision that is missing, or broken beyond the missing operators, is an EncoderError.
     """
     try:
         return importlib.import_module("torchvision.models")
@@ -45,22 +41,18 @@ def torchvision_models() -> ModuleType:
             raise EncoderError(
                 f"torchvision does not fit this torch ({error}); use encoder 'bundled'"
             ) from error
-    _declare_operators()
+    _missing_operators()
     return importlib.import_module("torchvision.models")
 
 
-def _declare_operators() -> None:
-    """Declare the missing schemas; a module-level reference keeps them registered."""
-    global _library
-    if _library is None:
-        _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        for schema in _SCHEMAS:
-            _library.define(schema)  # type: ignore[no-untyped-call]
+@cache  # what it returns must live: that keeps them registered
+def _missing_operators() -> torch.library.Library:
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    for schema in _SCHEMAS:
+        library.define(schema)  # type: ignore[no-untyped-call]
+    return library
 
 
-NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-
-_CELL = 16
 _BLOCKS = {
     "resnet18": (2, 2, 2),
     "resnet34": (3, 4, 6),
@@ -68,7 +60,9 @@ _BLOCKS = {
     "resnet101": (3, 4, 23),
     "resnet152": (3, 8, 36),
 }
+NAMES = tuple(_BLOCKS)
 _BOTTLENECK = ("resnet50", "resnet101", "resnet152")
+_UNUSED = ("fc.", "layer4.")
 # Mean and deviation of ImageNet's three channels, averaged: micrographs are grey.
 _MEAN, _DEVIATION = 0.449, 0.226
 
@@ -93,8 +87,8 @@ class DenseResNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Describe the cells of (B, 1, H, W) windows: (B, dim, H / 16, W / 16)."""
-        mean = F.avg_pool2d(x, _CELL)
-        spread = (F.avg_pool2d(x.square(), _CELL) - mean.square()).clamp_min(0)
+        mean = F.avg_pool2d(x, CELL)
+        spread = (F.avg_pool2d(x.square(), CELL) - mean.square()).clamp_min(0)
         wide = F.avg_pool2d(F.pad(mean, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         parts = [mean, spread.sqrt(), mean - wide]
         first = cast(nn.Conv2d, self.stem[0])
@@ -114,20 +108,13 @@ def load(name: str, weights: Path | None) -> tuple[DenseResNet, str]:
         One of `NAMES`.
     weights
         State dict on disk; None takes torchvision's ImageNet weights, from the local cache
-        or the network.
-
-    Raises
-    ------
-    EncoderError
-        If the weights cannot be had or do not fit.
+        or the network. Such that cannot be had or do not fit are an EncoderError.
     """
-    if name not in NAMES:
-        raise EncoderError(f"encoder {name!r}: torchvision ResNets here are {', '.join(NAMES)}")
     models = torchvision_models()
     trunk: nn.Module = getattr(models, name)(weights=None)
     state = _downloaded(name) if weights is None else checkpoint.read(weights)[0]
     _fill(trunk, state, f"{weights or name}")
-    used = {k: v for k, v in trunk.state_dict().items() if not k.startswith(("fc.", "layer4."))}
+    used = {k: v for k, v in trunk.state_dict().items() if not k.startswith(_UNUSED)}
     network = DenseResNet(trunk)
     return network, checkpoint.weights_hash(f"{name} {network.version}", used)
 
@@ -161,21 +148,15 @@ def _downloaded(name: str) -> Mapping[str, torch.Tensor]:
 
 def _fill(trunk: nn.Module, state: Mapping[str, torch.Tensor], where: str) -> None:
     """Load what the dense layers need; the classification head may be missing or foreign."""
-    wanted = trunk.state_dict()
-    usable = {
-        k: v for k, v in state.items() if k in wanted and not k.startswith(("fc.", "layer4."))
-    }
+    wanted = {k: v for k, v in trunk.state_dict().items() if not k.startswith(_UNUSED)}
+    usable = {k: v for k, v in state.items() if k in wanted}
     for key, value in usable.items():
         if value.shape != wanted[key].shape:
             raise EncoderError(
                 f"{where}: {key} has shape {tuple(value.shape)} where "
                 f"{tuple(wanted[key].shape)} is expected; are these weights of another network?"
             )
-    needed = [
-        k
-        for k in wanted
-        if not k.startswith(("fc.", "layer4.")) and not k.endswith("num_batches_tracked")
-    ]
+    needed = [k for k in wanted if not k.endswith("num_batches_tracked")]
     absent = [k for k in needed if k not in usable]
     if absent:
         raise EncoderError(

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from pychip_stream.acquisition.completeness import being_written
 from pychip_stream.acquisition.watch import FolderWatch
+from pychip_stream.acquisition.writers import being_written
 from pychip_stream.config import WatchConfig
 from tests.support.material import Sightings
 

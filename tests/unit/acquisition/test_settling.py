@@ -10,6 +10,8 @@ import tifffile
 from pychip_stream.acquisition import settling
 from pychip_stream.acquisition.settling import Settler
 from pychip_stream.acquisition.tree import Tree
+from pychip_stream.errors import FrameLostError
+from pychip_stream.formats.reading import frame_count
 from tests.support.material import FRAME, put
 
 
@@ -46,7 +48,7 @@ class Bench:
         self.root, self.clock = root, clock
         self.tree = Tree(root)
         defaults = {"quiet_s": 1.0, "incomplete_s": 20.0, "pause_s": 0.1, "local": True}
-        self.settler = Settler(self.tree, **(defaults | options))
+        self.settler = Settler(self.tree, frame_count, **(defaults | options))
 
     def turn(self, after_s=0.0):
         """Let time pass, look, settle; what settled, by name."""
@@ -203,18 +205,32 @@ def test_an_error_of_our_own_costs_one_file_some_time(bench, tmp_path, monkeypat
     table = bench()
     put(tmp_path / "a.dm4")
     put(tmp_path / "b.dm4")
-    original = settling.judge
 
     def stumble(path, size):
         if path.endswith("a.dm4"):
             raise RuntimeError("a mistake")
-        return original(path, size)
+        return frame_count(path, size)
 
-    monkeypatch.setattr(settling, "judge", stumble)
+    table.settler._count = stumble
     assert set(table.turn()) == {"b.dm4"}
     assert "a mistake" in table.reasons()["a.dm4"]
-    monkeypatch.setattr(settling, "judge", original)
+    table.settler._count = frame_count
     assert set(table.turn(5.0)) == {"a.dm4"}
+
+
+def test_a_file_at_which_looks_are_lost_has_failed_after_some_of_them(bench, tmp_path):
+    table = bench()
+    put(tmp_path / "a.dm4")
+    looks = []
+
+    def lose(path, size):
+        looks.append(path)
+        raise FrameLostError(f"{path}: crashed its reader")
+
+    table.settler._count = lose
+    settled = [found for _ in range(20) for found in table.turn(3.0).values()]
+    assert [one.problem for one in settled] == [f"{tmp_path / 'a.dm4'}: crashed its reader"]
+    assert len(looks) == 3
 
 
 def test_the_newest_are_looked_at_first_and_nothing_is_lost_when_time_is_short(bench, tmp_path):

@@ -9,8 +9,7 @@ import pytest
 from pychip_stream.acquisition import series as insitu_names
 from pychip_stream.acquisition.settling import Settler
 from pychip_stream.acquisition.tree import Rounds, Tree
-from pychip_stream.sim.faults import FaultPlan
-from pychip_stream.sim.faulty import FaultyStorage
+from pychip_stream.sim.faults import FaultPlan, FaultyStorage
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from tests.support.material import FRAME, TINY, put

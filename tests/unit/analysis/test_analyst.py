@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.analyst import Analyst, in_nanometres, scale_warning
+from pychip_stream.analysis.analyst import Analyst, range_warning, scale_warning, shape_warning
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import ChipSource, SupportSet
 from pychip_stream.model.encoders import load_encoder, open_encoder
 
@@ -44,10 +45,33 @@ def test_another_magnification_is_said_with_its_factor(size, unit, factor):
         assert f"differs by a factor of {factor} from" in warning
 
 
+def test_counts_of_another_kind_are_said():
+    support = a_support(a_frame())
+    low, high = support.normalization.low, support.normalization.high
+    same = {"intensity_p1": low, "intensity_p99": high}
+    assert range_warning(support, same) is None
+    assert range_warning(support, {"intensity_p1": low, "intensity_p99": high * 1.5}) is None
+    assert range_warning(support, {}) is None
+    for other in (257, 1 / 257):
+        counts = {name: value * other for name, value in same.items()}
+        assert "another bit depth" in range_warning(support, counts)
+    by_frame = replace(support, normalization=Normalization("frame"))
+    assert range_warning(by_frame, {"intensity_p1": 1e6, "intensity_p99": 2e6}) is None
+
+
+def test_pixels_that_are_not_square_are_said_with_both_edges():
+    assert shape_warning(a_frame()) is None
+    assert shape_warning(replace(a_frame(0.5), pixel_ratio=1.001)) is None
+    assert shape_warning(replace(a_frame(None, None), pixel_ratio=2.0)) is None
+    assert shape_warning(replace(a_frame(0.5), pixel_ratio=2.0)) == (
+        "pixels are not square: 0.5 wide, 1 nm high"
+    )
+
+
 def test_examples_without_a_pixel_size_cannot_disagree():
     support = a_support(a_frame(None, None))
     assert scale_warning(support, a_frame()) is None
-    assert in_nanometres(float("nan"), "nm") is None
+    assert scale_warning(a_support(a_frame()), a_frame(float("nan"))) is None
 
 
 def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):

@@ -7,7 +7,6 @@ from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.cli import bench as command
 from pychip_stream.cli.main import main
 from pychip_stream.errors import UsageError
-from pychip_stream.model import speed
 from pychip_stream.model.encoders import load_encoder
 
 
@@ -47,8 +46,9 @@ def test_the_share_of_the_worker_is_its_rate_over_that_of_the_bare_encoder(monke
     original = encoder.embed
     monkeypatch.setattr(Analyst, "analyse", slow)
     monkeypatch.setattr(encoder, "embed", embed)
+    turns = module.take_turns
     monkeypatch.setattr(
-        module, "take_turns", lambda c, *_, **__: speed.take_turns(c, 0.0, clock=lambda: now[0])
+        module, "take_turns", lambda c, *_, **__: turns(c, 0.0, clock=lambda: now[0])
     )
     found = module.benchmark(encoder, quick=True)
     assert len(read) % 2 == 0

@@ -1,4 +1,5 @@
 import shutil
+import zipfile
 
 import matplotlib
 import numpy as np
@@ -107,3 +108,20 @@ def test_what_cannot_be_imported_is_one_clear_error(folder, spoil):
     with pytest.raises(SupportError) as caught:
         import_chips(target, size)
     assert "\n" not in str(caught.value)
+
+
+def test_what_file_managers_add_is_left_alone(folder):
+    before = import_chips(folder).counts
+    for name in ("dark", "bright"):
+        (folder / name / "._0.png").write_bytes(b"no picture")
+        (folder / name / "Thumbs.db").write_bytes(b"none either")
+    (folder / "__MACOSX" / "dark").mkdir(parents=True)
+    (folder / "__MACOSX" / "._dark.png").write_bytes(b"no class")
+    (folder / "@eaDir").mkdir()
+    assert import_chips(folder).counts == before
+
+
+def test_folders_from_a_mac_are_imported(shared_data, tmp_path):
+    with zipfile.ZipFile(shared_data / "reported" / "support_from_mac.zip") as archive:
+        archive.extractall(tmp_path)
+    assert import_chips(tmp_path / "set").counts == {"blobs": 3, "stripes": 3}

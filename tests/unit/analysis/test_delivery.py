@@ -9,9 +9,9 @@ import pytest
 import tifffile
 
 from pychip_stream.analysis.delivery import with_pixels
-from pychip_stream.config import WatchConfig
 from pychip_stream.domain.frames import FrameRef, inside
 from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.formats.reading import read_checked
 from pychip_stream.wire.messages import Job
 
 
@@ -60,7 +60,7 @@ def test_a_job_says_when_its_frame_was_taken_as_finely_as_is_known(root):
     stat = (root / "c.tif").stat()
     for time, wanted in ((1_700_000_010.2, 1_700_000_010.2), (1_700_000_020.2, 1_700_000_010)):
         ref = FrameRef(path="c.tif", size=stat.st_size, mtime_ns=stat.st_mtime_ns, time=time)
-        job, _ = with_pixels(Job(lease=1, frame=ref), WatchConfig(root=root))
+        job, _ = with_pixels(Job(lease=1, frame=ref), root, read_checked)
         assert (type(job.image.time), job.image.time) == (float, wanted)
 
 
@@ -69,9 +69,9 @@ def test_a_job_gets_the_pixels_of_its_revision(root):
     tifffile.imwrite(root / "c.tif", pixels)
     stat = (root / "c.tif").stat()
     ref = FrameRef(path="c.tif", size=stat.st_size, mtime_ns=stat.st_mtime_ns)
-    job, arrays = with_pixels(Job(lease=1, frame=ref), WatchConfig(root=root))
+    job, arrays = with_pixels(Job(lease=1, frame=ref), root, read_checked)
     assert np.array_equal(arrays["pixels"], pixels)
     assert len(job.image.content_hash) == 32
     stale = Job(lease=1, frame=FrameRef(path="c.tif", size=stat.st_size, mtime_ns=1))
     with pytest.raises(FrameIncompleteError):
-        with_pixels(stale, WatchConfig(root=root))
+        with_pixels(stale, root, read_checked)

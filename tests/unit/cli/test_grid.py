@@ -78,8 +78,8 @@ def test_from_a_frame_to_audited_fractions(tmp_path, run):
         writer.writerows(rows)
     audited = run("audit", archive, "--labels", drawn["table"])
     assert audited["chips"] == len(rows)
-    for name in experiment.names:
-        true = np.mean([experiment.true_chip_fractions(2 * i, size)[name] for i in range(3)])
+    for number, name in enumerate(experiment.names):
+        true = np.mean([experiment.true_labels(2 * i, size) == number for i in range(3)])
         low, high = audited["fractions"].get(name, [0, 0, 0])[1:]
         assert low - 0.1 <= true <= high + 0.1
 

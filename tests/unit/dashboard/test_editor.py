@@ -7,7 +7,7 @@ import pytest
 from dashboard.parts.editor import ExampleEditor
 from dashboard.work.drafts import Draft, DraftState
 from dashboard.work.frame_pictures import FramePicture
-from dashboard.work.previews import OpenDraft, Preview
+from dashboard.work.previews import Preview
 from pychip_stream.domain.chips import ChipSize
 from tests.support.at_once import AtOnce
 
@@ -26,14 +26,14 @@ class Bench:
         return f"{pick.row},{pick.column}".encode()
 
 
-class Previewer:
-    preview = None
+class Opened:
+    """A draft whose previews are only asked for."""
 
-    def __init__(self):
-        self.asked = []
+    def __init__(self, draft):
+        self.draft, self.preview, self.asked = draft, None, []
 
-    def ask(self, number, _state, key):
-        self.asked.append((number, key))
+    def ask(self, key):
+        self.asked.append((self.draft.number, key))
 
 
 class Told(ExampleEditor):
@@ -41,7 +41,7 @@ class Told(ExampleEditor):
 
     def __init__(self, folder, **options):
         self.sizes = []
-        opened = OpenDraft(Draft(folder / "draft.json", DraftState()), Previewer())
+        opened = Opened(Draft(folder / "draft.json", DraftState()))
         super().__init__(Bench(), AtOnce(), opened, on_grid=self.sizes.append, **options)
         self.canvas_sent, self.shelf_sent = [], []
         self.view.canvas._send_msg, self.shelf._send_msg = (
@@ -79,7 +79,7 @@ def test_a_click_becomes_an_example_and_comes_back(editor):
     assert [bar["name"] for bar in editor.last("labels")["bars"]][:2] == ["feature 1", "feature 2"]
     (chip,) = editor.last("shelf")["classes"][0]["chips"]
     assert chip["jpeg"] == b"1,2"
-    assert editor.opened.previewer.asked[-1] == (editor.opened.draft.number, PICTURE.key)
+    assert editor.opened.asked[-1] == (editor.opened.draft.number, PICTURE.key)
     editor.say_canvas({"type": "undo"})
     assert editor.state == DraftState()
 
@@ -129,19 +129,19 @@ def test_nothing_is_chosen_while_the_page_shows_something_else(editor):
     editor.show_again(picking=False)
     editor.pull(0.0)
     assert (editor.last("picks")["locked"], editor.last("picks")["classes"]) == (True, [])
-    asked = len(editor.opened.previewer.asked)
+    asked = len(editor.opened.asked)
     editor.say_canvas(PICK)
     editor.pull(0.0)
     assert editor.state == DraftState()
-    assert len(editor.opened.previewer.asked) == asked
+    assert len(editor.opened.asked) == asked
 
 
 def test_a_preview_of_another_frame_is_not_shown(editor):
     notes = len(editor.shelf_sent)
-    editor.opened.previewer.preview = Preview(1, ("b.tif", 0), trouble="too few")
+    editor.opened.preview = Preview(1, ("b.tif", 0), trouble="too few")
     editor.pull(0.0)
     assert len(editor.shelf_sent) == notes
-    editor.opened.previewer.preview = Preview(1, PICTURE.key, trouble="too few")
+    editor.opened.preview = Preview(1, PICTURE.key, trouble="too few")
     editor.pull(0.0)
     assert editor.last("notes")["lines"] == [["", "too few"]]
     assert editor.last("highlights")["chips"] == []

@@ -76,7 +76,8 @@ def test_rates_follow_the_counters_and_survive_a_restart():
 def test_latency_is_split_by_stage():
     frame = FrameRef(path="a", mtime_ns=10 * 10**9, seen=10.5)
     message = Live(
-        frame=frame, names=(), colors=(), support_version="", chip_size=(1, 1), shape=(1, 1),
+        frame=frame, names=("alpha",), colors=("#0072b2",), support_version="",
+        chip_size=(1, 1), shape=(1, 1),
         status="ok", read=11.0, classified=13.0, received=13.25,
     )  # fmt: skip
     run = RunState()
@@ -134,7 +135,7 @@ def test_tail_of_a_long_log_begins_with_a_whole_line(tmp_path):
 
 def test_cards_are_read_from_what_the_driver_prints():
     (card,) = parse_gpus("NVIDIA H100, 37, 1024, 81559, 41\n")
-    assert (card.name, card.busy_percent, card.temperature) == ("NVIDIA H100", "37", "41")
+    assert card == "NVIDIA H100: 37 % busy, 1024 of 81559 MiB, 41 °C"
     assert parse_gpus("No devices were found\n") == ()
 
 

@@ -21,7 +21,7 @@ def test_frames_come_back_in_order_of_time():
         history.put((f"{moment}", 0), moment, {"a": (moment / 10, 0, 1)})
     curves = history.curves(10)
     assert curves.times.tolist() == [1.0, 2.0, 3.0]
-    assert curves.values["a"].tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert curves.columns["a"][:, 0].tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_a_later_revision_replaces_the_frame():
@@ -29,7 +29,7 @@ def test_a_later_revision_replaces_the_frame():
     history.put(("f", 0), 1.0, {"a": (0.1, 0, 1)})
     history.put(("f", 0), 1.0, {"a": (0.7, 0, 1)})
     assert len(history) == 1
-    assert history.curves(10).values["a"].tolist() == [0.7]
+    assert history.curves(10).columns["a"][:, 0].tolist() == [0.7]
 
 
 def test_what_is_heard_live_wins_over_the_archive():
@@ -37,13 +37,13 @@ def test_what_is_heard_live_wins_over_the_archive():
     history.put(("f1", 0), 1.0, {"alpha": (0.9, 0.8, 1.0)})
     history.extend([("f1", 0), ("f9", 0)], np.array([1.0, 9.0]), {"alpha": np.zeros((2, 3))})
     assert len(history) == 4
-    assert history.curves(10).values["alpha"][1] == 0.9
+    assert history.curves(10).columns["alpha"][1, 0] == 0.9
 
 
 def test_a_class_that_appears_late_is_unknown_before():
     history = filled(2)
     history.put(("g", 0), 5.0, {"beta": (0.2, 0.1, 0.3)})
-    beta = history.curves(10).values["beta"]
+    beta = history.curves(10).columns["beta"][:, 0]
     assert np.isnan(beta[:2]).all()
     assert beta[2] == 0.2
 
@@ -53,10 +53,10 @@ def test_buckets_keep_every_peak_and_are_few():
     history.put(("f2500", 0), 2500.0, {"alpha": (0.99, 0.98, 1.0)})
     curves = history.curves(800)
     assert len(curves) <= 800
-    assert curves.highs["alpha"].max() == 1.0
+    assert curves.columns["alpha"][:, 2].max() == 1.0
     assert (np.diff(curves.times) > 0).all()
-    inside = (curves.lows["alpha"] <= curves.values["alpha"]) & (
-        curves.values["alpha"] <= curves.highs["alpha"]
+    inside = (curves.columns["alpha"][:, 1] <= curves.columns["alpha"][:, 0]) & (
+        curves.columns["alpha"][:, 0] <= curves.columns["alpha"][:, 2]
     )
     assert inside.all()
 
@@ -80,9 +80,9 @@ def test_quantities_are_thinned_like_fractions_and_keep_their_peaks():
     history.extend(keys, np.arange(5000.0), {"drift": triples(values)})
     curves = history.curves(800)
     assert len(curves) <= 800
-    assert curves.highs["drift"].max() == 9.0
-    assert np.isfinite(curves.values["drift"]).all()
-    assert curves.values["drift"].mean() == pytest.approx(np.nanmean(values), abs=0.01)
+    assert curves.columns["drift"][:, 2].max() == 9.0
+    assert np.isfinite(curves.columns["drift"][:, 0]).all()
+    assert curves.columns["drift"][:, 0].mean() == pytest.approx(np.nanmean(values), abs=0.01)
 
 
 def test_what_may_be_plotted_is_declared_with_the_quantity():

@@ -2,10 +2,13 @@
 
 import csv
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from dashboard.parts import download_bar
+from dashboard.parts.download_bar import KINDS, DownloadBar, write_export
 from dashboard.parts.review_tables import (
     agreement,
     difference_table,
@@ -14,15 +17,15 @@ from dashboard.parts.review_tables import (
     provenance_tables,
     same_frame,
 )
-from dashboard.work.export_kinds import KINDS, PIECE_BYTES, pieces, write_export
 from dashboard.work.opened_run import OpenedRun, PastFrames, histogram
 from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError
-from pychip_stream.export.kinds import ExportSource, pixel_reader
+from pychip_stream.export.kinds import ExportKind, ExportSource, pixel_reader
 from tests.support.archive_samples import failed, record, result
+from tests.support.at_once import AtOnce
 from tests.support.live_frames import live, shot
 from tests.support.run_samples import add_second_scoring, make_run
 
@@ -62,8 +65,8 @@ def test_nearest_frame_of_a_moment(opened):
 
 def test_quantities_of_the_frames_are_curves_beside_the_fractions(opened):
     curves = opened.quantities()
-    assert set(curves.values) == {"intensity_mean"}  # what no frame has is no curve
-    assert curves.values["intensity_mean"].tolist() == [2000.0] * 6
+    assert set(curves.columns) == {"intensity_mean"}  # what no frame has is no curve
+    assert curves.columns["intensity_mean"][:, 0].tolist() == [2000.0] * 6
     np.testing.assert_array_equal(curves.times, opened.curves().times)
     assert len(opened.quantities(since=opened.run.start + 3.5)) == 2
 
@@ -111,7 +114,7 @@ def test_two_scorings_of_a_run_are_compared_frame_by_frame(opened, tmp_path):
     other = OpenedRun(tmp_path / "runs" / "run.h5", tmp_path, name)
     rows, common = differences(opened, other)
     assert common == 6
-    alpha = rows[0]
+    alpha = rows["alpha"]
     first, second = (r.table["alpha"].to_numpy() for r in (opened, other))
     assert (alpha.first, alpha.second) == (first.mean(), second.mean())
     assert alpha.mean == pytest.approx(np.abs(first - second).mean())
@@ -121,7 +124,7 @@ def test_two_scorings_of_a_run_are_compared_frame_by_frame(opened, tmp_path):
     assert there == 1
     expected = (result(1).label_map == result(501).label_map).mean()
     assert agreement(picture, other.picture(there)) == pytest.approx(expected)
-    assert difference_table("a", "b", rows, common)["rows"][0][0] == "alpha"
+    assert difference_table(opened, other)["rows"][0][0] == "alpha"
 
 
 def test_another_run_begins_where_this_one_does(opened, tmp_path):
@@ -185,10 +188,27 @@ def test_cancelled_export_stops(opened, tmp_path):
         write_export(chips, source, tmp_path, progress)
 
 
-@pytest.mark.parametrize("size", [0, 5, PIECE_BYTES, PIECE_BYTES + 1])
-def test_pieces_are_the_file_and_say_which_is_the_last(tmp_path, size):
-    path = tmp_path / "file"
-    path.write_bytes(bytes(range(256)) * (size // 256) + bytes(size % 256))
-    found = list(pieces(path))
-    assert b"".join(data for data, _ in found) == path.read_bytes()
-    assert [last for _, last in found] == [False] * (len(found) - 1) + [True]
+@pytest.mark.parametrize("size", [0, 5, 64, 65, 128])
+def test_pieces_are_the_file_and_say_which_is_the_last(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(download_bar, "_PIECE_BYTES", 64)
+    whole = bytes(range(size))
+    kind = ExportKind(
+        "x",
+        "x",
+        ".bin",
+        "text/plain",
+        lambda _source, path, _told: path.write_bytes(whole),
+        label="x",
+    )
+    source = SimpleNamespace(run=SimpleNamespace(path=tmp_path / "run.h5"))
+    bar = DownloadBar(AtOnce(), lambda: source, [kind])
+    sent = []
+    bar.widget._send_msg = sent.append
+    bar.widget._handle_msg({"type": "start", "kind": "x"})
+    for _ in range(3):
+        bar.widget._handle_msg({"type": "more"})
+    found = [m for m in sent if m["type"] == "piece"]
+    assert b"".join(m["content"] for m in found) == whole
+    assert [m["first"] for m in found] == [True] + [False] * (len(found) - 1)
+    assert [m["last"] for m in found] == [False] * (len(found) - 1) + [True]
+    bar.close()

@@ -23,7 +23,7 @@ def test_curves_are_made_once_and_again_after_a_change():
     assert state.curves(None)[0] is first[0]
     record(state, live("b.tif", 2.0))
     assert len(state.curves(None)[0]) == 2
-    assert set(first[0].values) == {"alpha", "unknown"}
+    assert set(first[0].columns) == {"alpha", "unknown"}
 
 
 def test_marks_stand_where_the_support_set_changed():
@@ -53,8 +53,11 @@ def test_quantities_are_kept_beside_the_fractions_and_only_those_that_are_drawn(
     curves = state.curves(None)
     assert curves.measured.times.tolist() == [1.0, 2.0, 3.0]
     assert curves.quantities.times.tolist() == [1.0, 2.0]
-    assert curves.quantities.values["drift"].tolist() == [0.25, 0.5]  # what was heard live wins
-    assert set(curves.quantities.values) == {"drift", "exposure_s"}
+    assert curves.quantities.columns["drift"][:, 0].tolist() == [
+        0.25,
+        0.5,
+    ]  # what was heard live wins
+    assert set(curves.quantities.columns) == {"drift", "exposure_s"}
 
 
 def test_truth_may_come_before_or_after_its_frame(tmp_path):
@@ -65,12 +68,12 @@ def test_truth_may_come_before_or_after_its_frame(tmp_path):
     path.write_bytes(b"frame,index,path,time_s,alpha\n0,0,a.tif,0.0,0.25\n1,0,b.tif,1.0,0.5")
     record(state, live())
     state.reveal(file.read_new())
-    assert state.curves(None)[1].values["alpha"].tolist() == [0.25]
+    assert state.curves(None)[1].columns["alpha"][:, 0].tolist() == [0.25]
     with path.open("ab") as more:
         more.write(b"\n2,0,c.tif,x,not a number\n")
     state.reveal(file.read_new())
     record(state, live("b.tif", 2.0))
-    assert state.curves(None)[1].values["alpha"].tolist() == [0.25, 0.5]
+    assert state.curves(None)[1].columns["alpha"][:, 0].tolist() == [0.25, 0.5]
 
 
 def test_rows_of_the_truth_are_read_once(tmp_path):

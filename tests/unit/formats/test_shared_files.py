@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pychip_stream.acquisition import completeness
+from pychip_stream.acquisition import writers
 from pychip_stream.formats import shared_files
 from pychip_stream.formats.reading import read_frame
 from tests.support.material import put
@@ -111,8 +111,8 @@ def test_nobody_is_known_to_use_what_is_not_there(kernel, tmp_path):
 
 def test_only_nobody_counts_as_an_answer(kernel, monkeypatch, tmp_path):
     """The branch of Windows is taken when the module is loaded."""
-    source = Path(completeness.__file__)
-    module = types.ModuleType("completeness_of_windows")
+    source = Path(writers.__file__)
+    module = types.ModuleType("writers_of_windows")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(source.read_text(encoding="utf-8"), str(source), "exec"), module.__dict__)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from pychip_stream.formats.units import from_date_and_clock, from_filetime, from_text, from_unix
+from pychip_stream.formats.units import (
+    from_date_and_clock,
+    from_filetime,
+    from_text,
+    from_unix,
+    interval,
+    pixel_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,3 +37,26 @@ def test_numbers():
     assert from_filetime((1_700_000_000 + 11_644_473_600) * 10**7).resolution < 1e-3
     assert from_text("2106-02-30") is None
     assert from_unix("nan") is None
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "expected", "name"),
+    [(0.5, "\\u00C5", 0.05, "nm"), (0.5, "\u212b", 0.05, "nm"), (0.5, "\ufffdm", 500, "nm"),
+     (0.5, "nanometers", 0.5, "nm"), (0.1, "(1/nm)", 0.1, "1/nm"),
+     (0.1, "1 / nm", 0.1, "1/nm"), (0.1, "[nm^-1]", 0.1, "1/nm"), (0.1, "1/Å", 1, "1/nm"),
+     (2, "microns", 2000, "nm"), (2, "inches", 2, "inches"), (0.5, "\\u00B5m", 500, "nm"),
+     (5, "pixels", None, None), (5, "(pixel)", None, None), (5, "", None, None)],
+)  # fmt: skip
+def test_units_in_every_spelling(size, unit, expected, name):
+    found, told = pixel_size(size, unit)
+    assert told == name
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("step", "unit", "expected"),
+    [(0.5, "s", 0.5), (500, "ms", 0.5), (2, "seconds", 2), (1, "min", 60), (3, "µs", 3e-6),
+     (1, "nm", None), (0, "s", None), ("nan", "s", None), (1, None, None)],
+)  # fmt: skip
+def test_intervals(step, unit, expected):
+    assert interval(step, unit) == (None if expected is None else pytest.approx(expected))

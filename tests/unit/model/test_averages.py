@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.model.averages import field_interval, series_interval
+from pychip_stream.model.intervals import field_interval, series_interval
 
 
 def test_fields_follow_astm_e562():

@@ -8,7 +8,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import load_encoder
-from pychip_stream.model.monitor import DRIFTED, Monitor
+from pychip_stream.model.scoring import DRIFTED, Monitor
 from pychip_stream.sim.specimen import Experiment
 
 CHIP = ChipSize(32, 32)

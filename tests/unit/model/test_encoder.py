@@ -118,9 +118,8 @@ def test_a_frame_and_its_pixels_are_one(encoder):
     )
 
 
-def test_repeats_exactly_after_warm_up(encoder):
+def test_repeats_exactly(encoder):
     image = textures(128, 128)
-    encoder.warm_up(image.shape, 64)
     np.testing.assert_array_equal(encoder.embed(image, 64, RANGE), encoder.embed(image, 64, RANGE))
     assert load_encoder("filters", device="cpu").weights_hash == encoder.weights_hash
 

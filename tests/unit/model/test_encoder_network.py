@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -35,7 +37,7 @@ def trained(design: Design, seed: int = 0) -> CellNet:
 
 def saved(path, design=SMALL, seed=0, **changes):
     state = {k: v for k, v in trained(design, seed).state_dict().items() if "num_batches" not in k}
-    metadata = {"architecture": "cells", "design": design.as_dict(), **changes}
+    metadata = {"architecture": "cells", "design": asdict(design), **changes}
     checkpoint.write(path, state, metadata)
     return path
 
@@ -72,7 +74,7 @@ def test_other_weights_have_another_hash(tmp_path):
 def test_a_design_that_does_not_fit_its_weights(tmp_path):
     path = saved(tmp_path / "own.pt", design=SMALL)
     state, metadata = checkpoint.read(path)
-    checkpoint.write(path, state, {**metadata, "design": Design().as_dict()})
+    checkpoint.write(path, state, {**metadata, "design": asdict(Design())})
     with pytest.raises(EncoderError, match="do not fit together"):
         load_encoder(str(path))
     checkpoint.write(path, state, {**metadata, "design": {"width": 3}})

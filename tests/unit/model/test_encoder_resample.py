@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pychip_stream.model.encoders.resample import axis_filter, window
+from pychip_stream.model.encoders.dense import axis_filter, window
 
 
 def dense(limit: int, size: int, target: int, start: int, stop: int) -> np.ndarray:

@@ -22,7 +22,7 @@ def examples(rng, count):
 def test_half_of_the_chips_of_a_frame_are_nearer_than_the_typical_one():
     rng = np.random.default_rng(0)
     found = fit_novelty(examples(rng, 6), chips(rng, 300))
-    distances = found.whitening.between(found.whitening.distances(chips(rng, 300)))
+    distances = found.whitening.unlikeness(chips(rng, 300))
     assert 0.3 < (distances < found.spread).mean() < 0.7
     assert (distances < found.threshold).mean() > 0.95
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pychip_stream.config import AlertRule
-from pychip_stream.operation.alerts import AlertEngine
+from pychip_stream.config import AlertRule, Config
+from pychip_stream.operation.alerts import Alerting
+from pychip_stream.wire.messages import Alert
 
 BETA = ("fraction", "beta")
 
@@ -17,10 +18,18 @@ def rule(**changes):
     return AlertRule.model_validate(options | changes)
 
 
+def alerting(one):
+    return Alerting(Config.model_validate({"watch": {"root": "."}, "alerts": {"rules": [one]}}))
+
+
+def on(alert):
+    return alert.state == "on"
+
+
 def run(one, series):
     """Feed (time, value) pairs; returns (time, on) of what fired."""
-    engine = AlertEngine([one])
-    return [(t, f.on) for t, value in series for f in engine.look({BETA: value}, t)]
+    engine = alerting(one)
+    return [(t, on(a)) for t, value in series for a in engine.look({BETA: value}, "", t)]
 
 
 def test_a_value_must_stay_beyond_the_limit_for_its_time():
@@ -47,15 +56,15 @@ def test_it_holds_off_after_it_cleared():
 def test_what_is_not_known_changes_nothing_but_the_wait():
     series = [(0, 1.0), (1, math.nan), (2, 1.0), (4, 1.0), (5, math.nan), (6, 0.0)]
     assert run(rule(for_s=2.0), series) == [(4, True), (6, False)]
-    assert AlertEngine([rule()]).look({}, 0.0) == []
+    assert alerting(rule()).look({}, "", 0.0) == []
 
 
 def test_what_was_on_before_a_restart_does_not_fire_again():
-    engine = AlertEngine([rule()])
-    engine.restore(["r", "gone"], 0.0)
-    assert [r.name for r in engine.active] == ["r"]
-    assert engine.look({BETA: 0.5}, 1.0) == []
-    assert [f.on for f in engine.look({BETA: 0.0}, 2.0)] == [False]
+    engine = alerting(rule())
+    one = Alert(id="1", rule="r", level="info", state="on", reason="", time=1.0)
+    engine.restore({"r": one, "gone": one})
+    assert engine.look({BETA: 0.5}, "") == []
+    assert [on(a) for a in engine.look({BETA: 0.0}, "")] == [False]
 
 
 @pytest.mark.parametrize(
@@ -75,9 +84,9 @@ def test_what_was_on_before_a_restart_does_not_fire_again():
     ],
 )
 def test_the_reason_says_what_was_seen_and_the_limit(one, value, says):
-    engine = AlertEngine([one])
+    engine = alerting(one)
     key = (one.quantity, one.class_ or "")
-    fired = [f for t in (0.0, 3.0) for f in engine.look({key: value}, t)]
+    fired = [f for t in (0.0, 3.0) for f in engine.look({key: value}, "", t)]
     assert [f.reason for f in fired] == [says]
 
 
@@ -92,19 +101,19 @@ values = st.one_of(st.floats(-1, 1), st.just(math.nan))
 )
 def test_firings_alternate_and_are_always_justified(series, for_s, hold_off_s, above):
     one = rule(for_s=for_s, hold_off_s=hold_off_s, **{"above" if above else "below": 0.1})
-    engine, now, seen, events = AlertEngine([one]), 0.0, [], []
+    engine, now, seen, events = alerting(one), 0.0, [], []
     for step, value in series:
         now += step
         seen.append((now, value))
-        events += [(now, f) for f in engine.look({BETA: value}, now)]
-    assert [f.on for _, f in events] == [i % 2 == 0 for i in range(len(events))]
+        events += [(now, f) for f in engine.look({BETA: value}, "", now)]
+    assert [on(f) for _, f in events] == [i % 2 == 0 for i in range(len(events))]
     for t, firing in events:
-        if firing.on:  # beyond the limit at every look for all of for_s
+        if on(firing):  # beyond the limit at every look for all of for_s
             recent = [v for s, v in seen if t - for_s <= s <= t]
             assert all(one.beyond(v, one.limit) for v in recent)
             assert t - seen[0][0] >= for_s
         else:
             assert not one.beyond(firing.value, one.clears_at)
-    offs = [t for t, f in events if not f.on]
-    ons = [t for t, f in events if f.on]
+    offs = [t for t, f in events if not on(f)]
+    ons = [t for t, f in events if on(f)]
     assert all(b - a >= hold_off_s for a, b in zip(offs, ons[1:], strict=False))

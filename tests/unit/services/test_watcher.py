@@ -5,9 +5,8 @@ import time
 import pytest
 import zmq
 
-from pychip_stream.acquisition.failures import Failures
+from pychip_stream.acquisition import ledger as ledger_module
 from pychip_stream.config import Config
-from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
@@ -20,6 +19,7 @@ from pychip_stream.wire.messages import (
     Release,
     Status,
 )
+from services import watcher as module
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
 from tests.support.ports import free_wire
@@ -129,7 +129,7 @@ def table(tmp_path):
 def test_frames_are_handed_out_against_credit_until_they_are_archived(table):
     for number in range(3):
         put(table.root / f"{number}.dm4")
-    table.wait(lambda: table.ledger.behind_count == 3)
+    table.wait(lambda: table.ledger.counts["behind"] == 3)
     table.ready(2)
     for _ in range(20):
         table.step()
@@ -144,8 +144,8 @@ def test_frames_are_handed_out_against_credit_until_they_are_archived(table):
     for job in jobs:
         table.archive(job.frame)
     table.archive(table.take(1)[0].frame)
-    table.wait(lambda: table.ledger.behind_count == 0)
-    assert table.ledger.archived_count == 3
+    table.wait(lambda: table.ledger.counts["behind"] == 0)
+    assert table.ledger.counts["archived"] == 3
 
 
 def test_after_a_restart_only_what_the_archive_lacks_is_done(tmp_path):
@@ -153,16 +153,16 @@ def test_after_a_restart_only_what_the_archive_lacks_is_done(tmp_path):
     for number in range(4):
         put(one.root / f"{number}.dm4")
     one.wait_synced()
-    one.wait(lambda: one.ledger.behind_count == 4)
+    one.wait(lambda: one.ledger.counts["behind"] == 4)
     for job in one.take(2):
         one.archive(job.frame)
-    one.wait(lambda: one.ledger.archived_count == 2)
+    one.wait(lambda: one.ledger.counts["archived"] == 2)
     done = {key.path for key in one.keys}
     one.watcher.close()  # a kill leaves no more behind than this
     one.watcher = Watcher(one.config)
     one.jobs.clear()
     one.wait_synced()
-    one.wait(lambda: one.ledger.seen_count == 4)
+    one.wait(lambda: one.ledger.counts["seen"] == 4)
     jobs = one.take(2)
     assert {job.frame.path for job in jobs} | done == {f"{n}.dm4" for n in range(4)}
     one.ready(5)
@@ -178,7 +178,7 @@ def test_a_lost_acknowledgement_is_asked_for_again(table):
     job = table.take(1)[0]
     table.keys.append(ArchivedKey(job.frame.path, 0, job.frame.size, job.frame.mtime_ns, False))
     table.beat()
-    table.wait(lambda: table.ledger.archived_count == 1)
+    table.wait(lambda: table.ledger.counts["archived"] == 1)
     assert table.wanted == [0]
 
 
@@ -186,10 +186,10 @@ def test_another_archive_means_starting_over(table):
     put(table.root / "a.dm4")
     table.wait_synced()
     table.archive(table.take(1)[0].frame)
-    table.wait(lambda: table.ledger.behind_count == 0 and table.ledger.archived_count == 1)
+    table.wait(lambda: table.ledger.counts["behind"] == 0 and table.ledger.counts["archived"] == 1)
     table.keys, table.run = [], "run-2"  # somebody took the archive away
     table.beat()
-    table.wait(lambda: table.ledger.behind_count == 1)
+    table.wait(lambda: table.ledger.counts["behind"] == 1)
     assert table.take(1)[0].frame.path == "a.dm4"
 
 
@@ -198,10 +198,10 @@ def test_a_file_that_cannot_be_read_is_reported_until_it_is_recorded(table):
     table.wait_synced()
     table.wait(lambda: len(table.failures) >= 2, "told again")
     assert "cut off" in table.failures[0].reason
-    assert table.ledger.behind_count == 1
+    assert table.ledger.counts["behind"] == 1
     table.archive(table.failures[0].frame, failed=True)
-    table.wait(lambda: table.ledger.behind_count == 0)
-    assert table.ledger.failed_count == 1
+    table.wait(lambda: table.ledger.counts["behind"] == 0)
+    assert table.ledger.counts["failed"] == 1
     put(table.root / "a.dm4")
     assert table.take(1)[0].frame.size == len(FRAME)
 
@@ -215,30 +215,11 @@ def test_the_failure_of_a_newer_revision_outlives_the_record_of_the_older(table)
     table.wait(lambda: table.failures[-1].frame.size != old.size)
     new = table.failures[-1].frame
     table.archive(old, failed=True)
-    table.wait(lambda: table.ledger.archived_count == 1)
+    table.wait(lambda: table.ledger.counts["archived"] == 1)
     table.failures.clear()
     table.wait(lambda: table.failures, "the newer failure is told again")
     table.archive(new, failed=True)
-    table.wait(lambda: table.ledger.behind_count == 0)
-
-
-def test_failures_of_earlier_revisions_are_not_told_late():
-    failures = Failures()
-    old, new = FrameRef(path="a", size=1), FrameRef(path="a", size=2)
-    failures.add(old, "cut")
-    assert failures.next(0.0).frame == old
-    failures.supersede(new)
-    assert failures.next(0.0) is None
-    failures.add(new, "damaged")
-    assert failures.next(0.0).frame == new
-    failures.sent(0.0)
-    assert failures.next(1.0) is None
-    assert failures.next(3.0).frame == new
-    failures.recorded(old)
-    assert failures.next(3.0).frame == new
-    failures.recorded(new)
-    assert failures.next(9.0) is None
-    assert len(failures) == 0
+    table.wait(lambda: table.ledger.counts["behind"] == 0)
 
 
 def test_a_frame_deleted_before_it_is_read_is_neither_behind_nor_tried_again(table):
@@ -247,12 +228,12 @@ def test_a_frame_deleted_before_it_is_read_is_neither_behind_nor_tried_again(tab
     job = table.take(1)[0]
     (table.root / "a.dm4").unlink()
     table.worker.send(Release(lease=job.lease, reason="cannot be read now (No such file)"))
-    table.wait(lambda: table.ledger.behind_count == 0)
+    table.wait(lambda: table.ledger.counts["behind"] == 0)
     table.ready(5)
     for _ in range(100):
         table.step()
     assert len(table.jobs) == 1
-    assert table.ledger.leased_count == 0
+    assert table.ledger.counts["leased"] == 0
     table.wait(lambda: table.statuses and table.statuses[-1].counters["behind"] == 0)
 
 
@@ -265,7 +246,7 @@ def test_a_frame_that_changed_under_the_worker_is_read_as_it_is_now(table):
     again = table.take(1)[0]
     assert again.frame.size == len(FRAME) - 8
     table.archive(again.frame)
-    table.wait(lambda: table.ledger.behind_count == 0)
+    table.wait(lambda: table.ledger.counts["behind"] == 0)
 
 
 def test_frames_given_back_are_said(table):
@@ -273,7 +254,7 @@ def test_frames_given_back_are_said(table):
     table.wait_synced()
     job = table.take(1)[0]
     table.worker.send(Release(lease=job.lease, reason="the worker has no such drive"))
-    table.wait(lambda: table.ledger.resting_count == 1)
+    table.wait(lambda: table.ledger.counts["resting"] == 1)
     table.wait(lambda: any("no such drive" in status.detail for status in table.statuses))
     assert table.take(1)[0].frame.path == "a.dm4"
 
@@ -282,7 +263,7 @@ def test_a_worker_that_comes_back_to_life_gets_its_frames_again_at_once(table):
     for number in range(2):
         put(table.root / f"{number}.dm4")
     table.wait_synced()
-    table.wait(lambda: table.ledger.behind_count == 2)
+    table.wait(lambda: table.ledger.counts["behind"] == 2)
     first = table.take(2)
     table.ready(0, [job.lease for job in first])
     table.worker.close()
@@ -329,7 +310,7 @@ def test_the_age_of_the_newest_result_and_the_backlog_are_published(table):
 def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     put(table.root / "a.dm4")
     table.wait_synced()
-    table.wait(lambda: table.ledger.behind_count == 1)
+    table.wait(lambda: table.ledger.counts["behind"] == 1)
     table.root.rename(tmp_path / "away")
     table.wait(lambda: table.statuses and table.statuses[-1].state == "paused")
     assert "cannot be reached" in table.statuses[-1].detail
@@ -340,4 +321,72 @@ def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     (tmp_path / "away").rename(table.root)
     table.wait(lambda: table.statuses[-1].state == "running")
     table.wait(lambda: table.jobs)
-    assert table.ledger.behind_count == 1
+    assert table.ledger.counts["behind"] == 1
+
+
+class Selfish:
+    """Another worker at the table, who asks for all there is and finishes nothing."""
+
+    def __init__(self, table, *, holds):
+        self.table, self.holds, self.leases = table, holds, []
+        self.channel = table.connect("selfish")
+        self.asked = 0.0
+
+    def step(self):
+        self.leases += [one.packet.message.lease for one in self.channel.drain(1000)]
+        if time.monotonic() - self.asked > 0.05:
+            self.asked = time.monotonic()
+            held = tuple(self.leases) if self.holds else ()
+            self.channel.send(Ready(worker="selfish:1", credit=1000, held=held))
+        self.table.step()
+
+
+@pytest.fixture
+def selfish(table, request):
+    one = Selfish(table, holds=request.param)
+    yield one
+    one.channel.close()
+
+
+@pytest.mark.parametrize("selfish", [True], indirect=True)
+def test_nobody_gets_more_frames_than_a_worker_may_ask_for(table, selfish):
+    for number in range(70):
+        put(table.root / f"{number}.dm4")
+    table.wait_synced()
+    wait_for(lambda: table.ledger.counts["behind"] == 70 and selfish.leases, step=selfish.step)
+    for _ in range(30):
+        selfish.step()
+    assert len(selfish.leases) == 64
+
+
+@pytest.mark.parametrize("selfish", [True, False], indirect=True)
+def test_frames_come_back_from_who_finishes_none(table, selfish, monkeypatch):
+    monkeypatch.setattr(module, "_STUCK_S", 0.5)
+    monkeypatch.setattr(ledger_module, "_TRAVEL_S", 0.2)
+    for number in range(3):
+        put(table.root / f"{number}.dm4")
+    table.wait_synced()
+    wait_for(lambda: len(selfish.leases) >= 3, step=selfish.step)
+    held = []
+
+    def honest():
+        held.extend(job.lease for job in table.jobs if job.lease not in held)
+        table.ready(3 - len(held), held)
+        selfish.step()
+
+    wait_for(lambda: len({job.frame.path for job in table.jobs}) == 3, step=honest, timeout_s=20)
+    assert table.ledger.counts["failed"] == 0
+
+
+@pytest.mark.parametrize("selfish", [True], indirect=True)
+def test_who_finishes_a_frame_after_all_gets_others_again(table, selfish, monkeypatch):
+    monkeypatch.setattr(module, "_STUCK_S", 0.3)
+    put(table.root / "first.dm4")
+    table.wait_synced()
+    wait_for(lambda: selfish.leases, step=selfish.step)
+    wait_for(lambda: table.ledger.counts["leased"] == 0, step=selfish.step)
+    first = selfish.leases.pop()
+    table.archive(next(iter(table.ledger._tasks)))
+    put(table.root / "second.dm4")
+    wait_for(lambda: selfish.leases, step=selfish.step)
+    assert first not in selfish.leases

@@ -6,16 +6,21 @@ import time
 
 import pytest
 
-from pychip_stream.acquisition.completeness import judge
 from pychip_stream.errors import FrameError, FrameIncompleteError, UsageError
 from pychip_stream.formats.reading import read_frame
-from pychip_stream.sim.faults import EXPECTED, FAULTS, FaultPlan, parse_faults
-from pychip_stream.sim.faulty import JOURNAL_NAME, FaultyStorage
+from pychip_stream.sim.faults import (
+    EXPECTED,
+    FAULTS,
+    JOURNAL_NAME,
+    FaultPlan,
+    FaultyStorage,
+    parse_faults,
+)
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.storage import Delivery
 from pychip_stream.sim.truth import TruthLog
-from tests.support.material import FRAME
+from tests.support.material import FRAME, state_of
 
 QUICK = {"slow_s": 0.3, "rewrite_s": 0.05, "away_s": 0.1, "burst": 3}
 
@@ -75,7 +80,7 @@ def test_the_journal_tells_what_was_done_and_what_is_expected(tmp_path):
     assert len(there) + len(absent) == 40
     assert not absent & there
     for path in there:
-        assert (judge(tmp_path / path).state == "whole") == (path not in failed), path
+        assert (state_of(tmp_path / path)[0] == "whole") == (path not in failed), path
     assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
 
 
@@ -165,7 +170,7 @@ def test_stopping_leaves_nothing_half_done(tmp_path):
     taken = microscope.run(stop, lambda delivery: delivery.number == 5 and stop.set())
     assert time.monotonic() - start < 300
     assert taken == 6
-    assert all(judge(path).state == "whole" for path in frames(tmp_path))
+    assert all(state_of(path)[0] == "whole" for path in frames(tmp_path))
     assert len(frames(tmp_path)) == 6
 
 

@@ -6,10 +6,9 @@ import threading
 import pytest
 
 from pychip_stream.errors import UsageError
-from pychip_stream.sim.faults import FaultPlan
-from pychip_stream.sim.faulty import FaultyStorage
+from pychip_stream.sim.faults import FaultPlan, FaultyStorage
 from pychip_stream.sim.frame_files import insitu_path
-from pychip_stream.sim.playback import Replay, in_order_of_time
+from pychip_stream.sim.microscope import Replay, in_order_of_time
 from tests.support.material import FRAME, TINY, put
 
 

@@ -1,4 +1,6 @@
+import socket
 import time
+from contextlib import closing
 
 import pytest
 import zmq
@@ -21,9 +23,11 @@ def context():
 
 @pytest.fixture
 def pair(context):
-    with Channel(context, zmq.ROUTER, 10) as router, Channel(context, zmq.DEALER, 10) as dealer:
-        dealer.connect(router.bind("tcp://127.0.0.1:0"), identity="me")
-        yield router, dealer
+    router, dealer = Channel(context, zmq.ROUTER, 10), Channel(context, zmq.DEALER, 10)
+    dealer.connect(router.bind("tcp://127.0.0.1:0"), identity="me")
+    yield router, dealer
+    router.close()
+    dealer.close()
 
 
 def test_a_router_answers_who_asked(pair):
@@ -51,7 +55,7 @@ def test_an_unknown_receiver_is_said(pair):
 
 
 def test_a_full_queue_is_said_instead_of_growing(context):
-    with Channel(context, zmq.DEALER, 2) as dealer:
+    with closing(Channel(context, zmq.DEALER, 2)) as dealer:
         dealer.connect("tcp://127.0.0.1:9")  # nobody listens there
         sent = [dealer.send(Ready(worker="w", credit=1)) for _ in range(10)]
     assert sent.count(True) == 2
@@ -62,7 +66,7 @@ def test_a_port_in_use_is_one_clear_line(context, pair):
     router, _ = pair
     address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
     with (
-        Channel(context, zmq.ROUTER, 1) as second,
+        closing(Channel(context, zmq.ROUTER, 1)) as second,
         pytest.raises(PychipError, match="cannot listen"),
     ):
         second.bind(address)
@@ -88,3 +92,12 @@ def test_a_flood_of_bad_messages_does_not_hold_up_its_receiver(pair, monkeypatch
     assert router.receive(0.0) is None or router.receive(0.0) is None
     assert router.receive(0.1) is None
     assert 1 <= router.dropped < 50
+
+
+def test_who_connects_and_says_nothing_is_cut_off_soon(pair):
+    router, _ = pair
+    assert router.raw.getsockopt(zmq.HANDSHAKE_IVL) <= 5000  # 30 s by itself
+    address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
+    with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])), 60) as silent:
+        while silent.recv(100):
+            pass  # its greeting, and then the end

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_the_example_client_prints_fractions():
     )
     intervals = np.array([[0.25, 0.2, 0.3], [0.75, 0.7, 0.8], [0.0, 0.0, 0.0]])
     context = zmq.Context()
-    with Channel(context, zmq.XPUB, 10) as hub:
+    with closing(Channel(context, zmq.XPUB, 10)) as hub:
         port = hub.bind("tcp://127.0.0.1:0").rsplit(":", 1)[1]
         code = code.replace("5604", port)
         with subprocess.Popen(

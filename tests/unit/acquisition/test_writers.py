@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.acquisition.completeness import being_written, judge
-from tests.support.material import FRAME, put
+from pychip_stream.acquisition.writers import being_written
+from pychip_stream.formats.reading import frame_count
+from tests.support.material import FRAME, put, state_of
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read leases are Linux'")
 
 
 def test_a_whole_file_tells_its_frames(tmp_path):
-    assert judge(put(tmp_path / "a.dm4")).frames == 1
+    assert frame_count(put(tmp_path / "a.dm4")) == 1
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((3, 8, 8), np.uint8), photometric="minisblack")
-    verdict = judge(tmp_path / "b.tif")
-    assert (verdict.state, verdict.frames, verdict.reason) == ("whole", 3, "")
+    assert frame_count(tmp_path / "b.tif") == 3
 
 
 @pytest.mark.parametrize(
@@ -35,26 +35,26 @@ def test_a_whole_file_tells_its_frames(tmp_path):
     ],
 )
 def test_dm4_by_its_length_and_its_tags(tmp_path, data, state):
-    verdict = judge(put(tmp_path / "a.dm4", data))
-    assert verdict.state == state
-    assert bool(verdict.reason) == (state != "whole")
+    found, reason = state_of(put(tmp_path / "a.dm4", data))
+    assert found == state
+    assert bool(reason) == (state != "whole")
 
 
 def test_a_file_of_another_size_than_believed_is_not_whole(tmp_path):
     path = put(tmp_path / "a.dm4")
-    assert judge(path, len(FRAME)).state == "whole"
-    assert judge(path, len(FRAME) - 1).state == "incomplete"
+    assert state_of(path, len(FRAME))[0] == "whole"
+    assert state_of(path, len(FRAME) - 1)[0] == "incomplete"
 
 
 def test_a_file_that_cannot_be_opened_is_neither_whole_nor_damaged(tmp_path, monkeypatch):
-    assert judge(tmp_path / "gone.dm4").state == "unreachable"
+    assert state_of(tmp_path / "gone.dm4")[0] == "unreachable"
     path = put(tmp_path / "a.dm4")
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(path), "open", refuse)
-    assert judge(path).state == "unreachable"
+    assert state_of(path)[0] == "unreachable"
 
 
 @linux
@@ -102,5 +102,5 @@ def test_a_program_that_opens_the_file_meanwhile_is_not_stopped_by_us(tmp_path, 
 def test_where_leases_say_nothing_nothing_is_claimed(tmp_path, monkeypatch):
     assert being_written("/proc/self/status") is None
     assert being_written(tmp_path / "gone.dm4") is None
-    monkeypatch.setattr("pychip_stream.acquisition.completeness._LEASABLE", set())
+    monkeypatch.setattr("pychip_stream.acquisition.writers._LEASABLE", set())
     assert being_written(put(tmp_path / "a.dm4")) is None

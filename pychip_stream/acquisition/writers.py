@@ -1,21 +1,11 @@
-"""Completeness: whether a file is whole, and whether somebody still writes it.
-
-Neither question suffices alone: preallocated files with a zero tail pass most structural tests,
-and a closed file may be half a file.
-"""
+"""Writers: whether somebody still writes a file, as far as the system tells."""
 
 import ctypes
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
-from pychip_stream.formats import reading, shared_files
-from pychip_stream.formats.source import opened
-
-State = Literal["whole", "incomplete", "damaged", "unreachable"]
+from pychip_stream.formats import shared_files
 
 # Magic numbers (statfs(2)) of file systems on which a read lease tells of every writer: there is
 # no other computer, and no layer between the file that is leased and the one that is written.
@@ -28,57 +18,6 @@ _LEASABLE = {
     0x2FC12FC1,  # zfs
     0xCA451A4E,  # bcachefs
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a file's structure says.
-
-    Attributes
-    ----------
-    state
-        "whole"; "incomplete" (wait for it, up to a limit); "damaged" (or no frame at all: waiting
-        is no use); "unreachable" (nobody knows: rights, a share that is away).
-    reason
-        One line for people; empty when whole.
-    frames
-        Frames in a whole file.
-    """
-
-    state: State
-    reason: str = ""
-    frames: int = 0
-
-    @property
-    def whole(self) -> bool:
-        """Whether the file can be read."""
-        return self.state == "whole"
-
-
-def judge(path: str | Path, size: int | None = None) -> Verdict:
-    """Judge a file by its own structure; pixels are not decoded.
-
-    DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
-    every value, strip and tile inside the file. PNG: chunks up to IEND. JPEG: segments, EOI.
-    MRC, SER: sizes in the headers. EMD: HDF5's own end of file.
-
-    Parameters
-    ----------
-    size
-        Bytes the file is believed to have; if it has others, it is being written.
-    """
-    place = Path(path)
-    try:
-        with opened(place) as source:
-            if size is not None and source.size != size:
-                return Verdict("incomplete", f"{place}: is growing or shrinking")
-            return Verdict("whole", frames=reading.examine(source).frames)
-    except FrameUnreachableError as error:
-        return Verdict("unreachable", str(error))
-    except FrameIncompleteError as error:
-        return Verdict("incomplete", str(error))
-    except FrameError as error:
-        return Verdict("damaged", str(error))
 
 
 def being_written(path: str | Path) -> bool | None:
@@ -138,6 +77,3 @@ else:
 
     def _asked(path: Path) -> bool | None:  # noqa: ARG001
         return None
-
-
-__all__ = ["State", "Verdict", "being_written", "judge"]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pychip_stream.analysis import audit as audited
 from pychip_stream.errors import UsageError
-from pychip_stream.model import audited
 
 
 def test_the_worked_example_of_olofsson_2014():

@@ -1,0 +1,30 @@
+// What every part needs: nodes that hold text and never markup, and the way to Python and back.
+
+export function element(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined && text !== null) node.textContent = text;
+  return node;
+}
+
+export function button(className, text, act) {
+  const node = element("button", className, text);
+  node.addEventListener("click", act);
+  return node;
+}
+
+// A picture of JPEG bytes; null where there are none. The browser forgets the bytes once it is drawn.
+export function picture(jpeg) {
+  if (!jpeg || !jpeg.byteLength) return null;
+  const image = element("img");
+  image.alt = "";
+  image.src = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src));
+  return image;
+}
+
+// Hears what Python sends from now on, and asks for everything.
+export function listen(model, heard) {
+  model.on("msg:custom", (event) => heard(event.data ?? event));
+  model.send_msg({ type: "ready" });
+}
