@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
@@ -21,6 +20,7 @@ from pychip_stream.archive.files import (
     KINDS,
     Part,
     RunPlaces,
+    advised,
     covering,
     read_full_table,
     read_part,
@@ -196,14 +196,6 @@ class _VanishedError(Exception):
     """A file that was listed is gone: the archiver merged it meanwhile."""
 
 
-def advised(path: Path, error: UnusableFileError) -> str:
-    """Tell that a file is damaged, and what can be done."""
-    text = f"{path}: {error}"
-    if str(error).startswith("is damaged"):
-        text += "; `pychip-stream verify RUN --repair` keeps what is whole"
-    return text
-
-
 class FileCatalog:
     """Files of a run, read again only where they changed."""
 
@@ -347,7 +339,7 @@ class Catalog:
     def order(self) -> Array:
         """Rows of the table in order of time, superseded revisions left out."""
         table = self.table
-        rows = np.flatnonzero(~superseded(table))
+        rows = np.flatnonzero(~layout.superseded(table))
         return rows[layout.in_order(layout.take(table, rows))]
 
     @cached_property
@@ -443,14 +435,6 @@ class Catalog:
             return np.zeros(len(sequence), bool)
         same = table["support_version"][rows] == version.encode()
         return np.asarray(same & (table["sequence"][rows] == sequence))
-
-
-def superseded(table: Table) -> Array:
-    """(n,) whether a later revision of the same frame was archived."""
-    if not len(table["revision"]) or table["revision"].max() <= 1:
-        return np.zeros(len(table["revision"]), bool)
-    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
-    return np.asarray(keys.duplicated(keep="last"))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

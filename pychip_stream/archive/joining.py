@@ -1,7 +1,6 @@
 """Closing: a run becomes one file, and what it was made of goes."""
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pychip_stream.archive import alert_journal, hdf, layout, nexus
 from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
 from pychip_stream.archive.damage import harmed, keep_beside, mend_segment, put_aside
-from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
     Header,
     Part,
@@ -26,6 +25,7 @@ from pychip_stream.archive.files import (
     Span,
     covering,
     is_whole,
+    merged_header,
     read_part,
     start_file,
 )
@@ -37,7 +37,6 @@ from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.errors import ArchiveError, PychipError
 
 _PIECE_BYTES = 48 << 20
-_SPARE_BYTES = 8 << 20
 _CLASSES = ("class_names", "class_colors")
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,8 @@ def merge(
     OSError
         If the disk fails.
     """
-    _check_space(catalog, target)
+    parts = (*catalog.parts, *catalog.scorings.values())
+    check_room(target.parent, sum(part.path.stat().st_size for part in parts))
     header = merged_header(catalog.parts)
     table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
@@ -93,19 +93,6 @@ def merge(
         file.flush()
     _verify(target, ordered, written)
     return header
-
-
-def merged_header(parts: Sequence[Part]) -> Header:
-    """Header of what is made of several parts."""
-    first, last = parts[0].header, parts[-1].header
-    sessions = {s.number: s for part in parts for s in part.header.sessions}
-    return Header(
-        run_id=last.run_id,
-        name=last.name,
-        first=first.first,
-        last=last.last,
-        sessions=tuple(sessions[number] for number in sorted(sessions)),
-    )
 
 
 def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, default: str) -> None:
@@ -189,17 +176,6 @@ def _copy(source: h5py.Group, target: h5py.Group, name: str) -> None:
         logger.error("support set %s: %s; the run is kept without it", name[:8], error)
         return
     source.file.copy(source, target, name)
-
-
-def _check_space(catalog: Catalog, target: Path) -> None:
-    needed = sum(p.path.stat().st_size for p in (*catalog.parts, *catalog.scorings.values()))
-    free = shutil.disk_usage(target.parent).free
-    if free < needed + needed // 20 + _SPARE_BYTES:
-        raise ArchiveError(
-            f"{target.parent}: {needed / 1e6:.0f} MB are needed to merge the run, "
-            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
-            "start and stop the run again"
-        )
 
 
 def _verify(path: Path, table: Table, written: Checksums) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import pandas as pd
 import xxhash
 
 from pychip_stream import foreign
@@ -305,3 +306,11 @@ def in_order(table: Table) -> Array:
 def take(table: Table, rows: Array) -> Table:
     """Return rows of a table."""
     return {name: values[rows] for name, values in table.items()}
+
+
+def superseded(table: Table) -> Array:
+    """(n,) whether a later revision of the same frame was archived."""
+    if not len(table["revision"]) or table["revision"].max() <= 1:
+        return np.zeros(len(table["revision"]), bool)
+    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
+    return np.asarray(keys.duplicated(keep="last"))

@@ -1,8 +1,10 @@
 """Segments: records that can be kept, arranged, and written as the files of a live run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -63,6 +65,12 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
         if not isinstance(value, (int, float)):
             return f"its {name} is no number"
     return "" if record.result is None else _flaw_of(record.result, classes)
+
+
+def unkept(record: FrameRecord, why: str) -> FrameRecord:
+    """Return what is kept of a record whose values cannot be."""
+    reason = f"its result cannot be archived: {why}"
+    return FrameRecord.failed(record.frame, reason, read=math.nan)
 
 
 def _flaw_of(result: FrameResult, classes: Sequence[str]) -> str:
@@ -165,6 +173,15 @@ def block_of_parts(catalog: Catalog) -> Block:
     found = [catalog.embeddings(encoder, good)[0] for encoder in catalog.encoders()]
     embeddings = [one.read() for one in found if len(one)]
     return Block(layout.take(table, order), results, tuple(embeddings))
+
+
+class Batch(NamedTuple):
+    """Frames on their way to the disk; kept as they are until they have arrived."""
+
+    records: list[FrameRecord]
+    header: Header
+    block: Block
+    image: bytes
 
 
 def write_block(entry: h5py.Group, block: Block) -> None:

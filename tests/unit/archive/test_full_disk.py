@@ -18,7 +18,7 @@ import pathlib, sys
 from pychip_stream.archive import joining
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
-joining._check_space = lambda *_: None  # the space was taken after it was looked for
+joining.check_room = lambda *_: None  # the space was taken after it was looked for
 writer = RunWriter(pathlib.Path(sys.argv[1]), "run")
 {limit}
 try:
