@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -267,6 +268,9 @@ class ClassifyConfig(Section):
     sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
 
 
+_TAKEN_ENDINGS = (".live", ".segments", ".scorings", ".lock", ".resolved", ".h5", ".tmp")
+
+
 class ArchiveConfig(Section):
     """The run archive."""
 
@@ -275,6 +279,18 @@ class ArchiveConfig(Section):
     embeddings: bool = Field(True, description="keep embeddings, so that runs can be re-scored")
     segment_frames: int = Field(64, ge=1, le=4096)
     segment_s: float = Field(5.0, gt=0, le=600)
+
+    @field_validator("name")
+    @classmethod
+    def _means_nothing_else(cls, name: str) -> str:
+        """Refuse what stands for the live view, the segments, … of another run."""
+        for ending in _TAKEN_ENDINGS:
+            if name.casefold().endswith(ending):
+                raise ValueError(
+                    f"{name!r} ends in {ending}, which means a part of the run "
+                    f"{name[: -len(ending)]!r}; write - for the dot"
+                )
+        return name
 
 
 MOST_CREDIT = 64
@@ -417,11 +433,28 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
     return _resolve(config, base)
 
 
-def dump(config: Config) -> str:
-    """Write a configuration as YAML that `load` reads back."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
-    )
+def dump(config: Config, *, secrets: bool = True) -> str:
+    """Write a configuration as YAML that `load` reads back.
+
+    Parameters
+    ----------
+    secrets
+        Without them, webhook addresses end after their host, since what follows is often a
+        password, and settings of foreign actions are left out.
+    """
+    tree = config.model_dump(mode="json", by_alias=True)
+    if not secrets:
+        alerts = tree["alerts"]
+        alerts["webhooks"] = [_host_only(address) for address in alerts["webhooks"]]
+        for rule in alerts["rules"]:
+            rule["webhook"] = rule["webhook"] and _host_only(rule["webhook"])
+            rule["settings"] = {}
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _host_only(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}/"
 
 
 def _problems(error: ValidationError) -> list[str]:
