@@ -59,6 +59,9 @@ class SupervisionConfig(Section):
     give_up_after: int = Field(
         8, ge=1, description="deaths in a row, without an archived frame between, that end the run"
     )
+    patience_s: float = Field(
+        120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
+    )
 
 
 class HealthConfig(Section):
@@ -86,7 +89,9 @@ class AlertRule(Section):
 
     name: str = Field(min_length=1, max_length=100)
     quantity: str = Field(description="what is watched; see docs/operate.md")
-    class_: str | None = Field(None, alias="class", description="for fraction: the class")
+    class_: str | None = Field(
+        None, alias="class", description="for fraction and other values of classes"
+    )
     above: float | None = Field(None, description="fires when the value is above this")
     below: float | None = Field(None, description="fires when the value is below this")
     clear: float | None = Field(
@@ -164,8 +169,9 @@ class AlertRule(Section):
             )
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
-        if (self.quantity == "fraction") != (self.class_ is not None):
-            raise ValueError('the quantity "fraction" needs a class, the others take none')
+        if quantities.needs_class(self.quantity) != (self.class_ is not None):
+            takes = "needs a class" if self.class_ is None else "takes no class"
+            raise ValueError(f"the quantity {self.quantity!r} {takes}")
         if self.clear is not None and self.beyond(self.clear, self.limit):
             raise ValueError("clear lies on the wrong side of the limit")
         return self
@@ -235,6 +241,12 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    include: tuple[str, ...] = Field(
+        (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description='patterns of what is never a frame, such as "*_preview.*", "focus/*"'
+    )
     patience_s: float = Field(
         30.0, gt=0, le=3600,
         description="give up a look at a file after so long, and a second more for each 4 MiB",

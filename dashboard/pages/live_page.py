@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.health import stretches
 
 from ..accounts import Viewer
 from ..page import Desk
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import CurvePlot, quantity_select
+from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..work.background import Background
@@ -143,6 +144,7 @@ class LivePage:
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
+        offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
         self._plot.add_quantity(self._quantity.value, quantities)
 
     def _status(self) -> dict[str, Any]:

@@ -246,11 +246,16 @@ class RunLock:
             return False
         return True
 
+    @property
+    def held(self) -> bool:
+        """Whether the lock file is the one that was locked; else its folder is another one."""
+        return self._is_current(self._descriptor)
+
     def _is_current(self, descriptor: int) -> bool:
         mine = os.fstat(descriptor)
         try:
             there = self._path.stat()
-        except FileNotFoundError:
+        except OSError:
             return False
         return (mine.st_ino, mine.st_dev) == (there.st_ino, there.st_dev)
 

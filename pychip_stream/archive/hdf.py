@@ -5,6 +5,7 @@ What reads raises `UnusableFileError` where something is missing, damaged or ref
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +33,18 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 _DAMAGE = (
-    ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What h5py and NumPy raise over things that are not what they should be."""
+
+
+class NewerFileError(UnusableFileError):
+    """A file of a newer version of this package, which is whole as far as we know."""
 
 
 class ForeignFileError(UnusableFileError):
@@ -78,10 +88,10 @@ def reading(path: Path) -> Iterator[h5py.File]:
         yield file
     except _DAMAGE as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
-    except OSError as error:
-        if error.errno is None:
+    except (MemoryError, OSError) as error:
+        if (trouble := system_trouble(error, path)) is None:
             raise UnusableFileError(f"is damaged ({one_line(error)})") from error
-        raise
+        raise trouble from error
     finally:
         foreign.forget(file)
         file.close()
@@ -106,11 +116,23 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
         raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
     except (*_DAMAGE, OSError) as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     finally:
         foreign.forget(file)
         file.close()
+
+
+def system_trouble(error: Exception, path: Path) -> OSError | None:
+    """Return what the system refused, as far as HDF5 tells it; None where the file is at fault."""
+    if isinstance(error, MemoryError):
+        return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path))
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    told = re.search(r"errno = (\d+)", str(error))
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(path)) if told else None
 
 
 def _explained(error: OSError, path: Path) -> Exception:
@@ -127,6 +149,8 @@ def _explained(error: OSError, path: Path) -> Exception:
 
 def _unopened(head: bytes, error: Exception) -> UnusableFileError:
     """Tell damaged HDF5 from a file of another kind by how it begins."""
+    if not any(head):
+        return UnusableFileError("is not an HDF5 file, but empty or begins with zeros")
     if head != _SIGNATURE:
         return ForeignFileError("is not an HDF5 file")
     return UnusableFileError(f"is damaged or was cut short ({one_line(error)})")
@@ -145,7 +169,7 @@ def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
         raise ForeignFileError(f"was not written by pychip-stream (expected a {kinds[0]})")
     layout = file.attrs.get(LAYOUT_ATTRIBUTE, 0)
     if not isinstance(layout, (int, np.integer)) or int(layout) > LAYOUT:
-        raise UnusableFileError(
+        raise NewerFileError(
             f"was written by a newer pychip-stream (layout {layout}, this version reads up to "
             f"{LAYOUT}); update pychip-stream"
         )
@@ -259,8 +283,6 @@ def collection(parent: h5py.Group, name: str) -> h5py.Group:
 
 def one_line(error: BaseException) -> str:
     """Message of an error on one line."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for what it claims to hold"
     text = " ".join(str(error.args[0] if error.args else error).split())
     return text[:200] or type(error).__name__
 

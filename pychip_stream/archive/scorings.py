@@ -20,7 +20,8 @@ from pychip_stream.archive.files import TEMPORARY, Header, RunPlaces, start_file
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.support_sets import Derived, write_support
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError
 
 _STALE_S = 86400.0

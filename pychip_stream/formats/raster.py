@@ -2,13 +2,14 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -18,6 +19,8 @@ from pychip_stream.formats.source import Format, Source, Structure, check_memory
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EOI = b"\xff\xd9"
 _TAIL = 1 << 16
+_OWN = ("Software", "pychip-stream")
+_OWN_TEXT = "\0".join(_OWN).encode("latin-1")
 _MOST_PARTS = 1_000_000
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -39,6 +42,13 @@ class _Raster:
     color: int = 0
 
 
+def own_mark() -> PngInfo:
+    """Mark a picture that this program makes; where it lies among frames, it is none of them."""
+    mark = PngInfo()
+    mark.add_text(*_OWN)
+    return mark
+
+
 def is_png(head: bytes) -> bool:
     """Tell PNG by its first bytes."""
     return head.startswith(_PNG)
@@ -51,7 +61,7 @@ def is_jpeg(head: bytes) -> bool:
 
 def examine_png(source: Source) -> Structure:
     """Walk the chunks of a PNG file up to its end."""
-    at, found = 8, None
+    at, found, own = 8, None, False
     for _ in range(_MOST_PARTS):
         head = source.bytes_at(at, 8)
         length, name = int.from_bytes(head[:4], "big"), head[4:]
@@ -68,7 +78,9 @@ def examine_png(source: Source) -> Structure:
             width, height = (int.from_bytes(body[i : i + 4], "big") for i in (0, 4))
             found = _Raster(width, height, "PNG", body[8], body[9])
         if name == b"IEND":
-            return _structure(source, found)
+            structure = _structure(source, found)
+            return replace(structure, frames=0) if own else structure
+        own = own or (name == b"tEXt" and source.bytes_at(at + 8, min(length, 99)) == _OWN_TEXT)
         at += 12 + length
     raise FrameError(f"{source.name}: has more than {_MOST_PARTS:,} PNG chunks; it is damaged")
 

@@ -163,7 +163,7 @@ class Structure:
     Attributes
     ----------
     frames
-        Frames in it, at least 1.
+        Frames in it; 0 for a picture that this program made itself.
     detail
         Whatever the format's reader wants to find again.
     """
@@ -179,6 +179,10 @@ class Structure:
         FrameUsageError
             If `index` is not 0…frames − 1.
         """
+        if self.frames == 0:
+            raise FrameUsageError(
+                f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
+            )
         if not 0 <= index < self.frames:
             raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
 

@@ -10,13 +10,15 @@ import numpy.typing as npt
 import zmq
 
 from pychip_stream.errors import PychipError, WireError
-from pychip_stream.wire import codec
+from pychip_stream.wire import checks, codec
 from pychip_stream.wire.messages import Message
 
 logger = logging.getLogger(__name__)
 
 _DROP_LOG_S = 10.0
 _FLOOD_S = 0.02
+_HANDSHAKE_MS = 3000
+"""Who connects and says nothing is cut off after this, so that it holds a handle no longer."""
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -63,6 +65,7 @@ class Channel:
             (zmq.HEARTBEAT_TIMEOUT, 10000),
             (zmq.RECONNECT_IVL, 50),
             (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
         ):
             self._socket.setsockopt(option, value)
         if kind == zmq.ROUTER:
@@ -142,6 +145,7 @@ class Channel:
                 lead = frames.pop(0).bytes
             try:
                 packet = codec.decode([frame.buffer for frame in frames])
+                checks.check(packet)
             except WireError as error:
                 self._drop(error)
                 continue
@@ -171,4 +175,4 @@ class Channel:
         now = time.monotonic()
         if now - self._said > _DROP_LOG_S:
             self._said = now
-            logger.warning("dropped a message (%d so far): %s", self.dropped, error)
+            logger.warning("dropped a message (%d so far): %.500s", self.dropped, error)

@@ -1,5 +1,6 @@
 """Beacon: a service's line to the hub, for its heartbeat and what it has to show."""
 
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,8 @@ import zmq
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Message, Status
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 PATIENCE_S = 4.0
@@ -69,8 +72,12 @@ class Beacon:
             self._wake.clear()
             with self._lock:
                 told, busy_s = self._told, time.monotonic() - self._told_at
-            if told is not None:
+            if told is None:
+                continue
+            try:
                 self._heart.send(self._judge(*told, busy_s))
+            except Exception as error:  # a heart that stops is taken for a death
+                logger.warning("a heartbeat failed: %s", error)
 
     def _judge(self, state: str, detail: str, counters: dict[str, float], busy_s: float) -> Status:
         status = Status(
@@ -103,7 +110,7 @@ class Beacon:
                     "cpu_s": round(times.user + times.system, 2),
                     "handles": float(handles),
                 }
-        except psutil.Error:
+        except (psutil.Error, OSError):  # without handles for a moment, say
             return {}
 
 
