@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
 
-from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.frames import Frame, Stamp, mtime_of
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -333,5 +333,5 @@ def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
         raise FrameUnreachableError(
             f"{path}: cannot be read now ({error.strerror or error}); check folder and rights"
         ) from error
-    if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
+    if (found.st_size, mtime_of(found)) != (size, mtime_ns):
         raise FrameIncompleteError(f"{path}: has changed since it was seen; it will be read anew")
