@@ -131,7 +131,11 @@ class Rig:
             self.clock = hostile.bend(patch, folder)
             self.plant = Plant(Stack(folder / "run", support, **(QUICK | trial.sections)))
             self.run = self.plant.run
-            self.run.start()
+            try:
+                self.run.start()
+            except BaseException:
+                self.run.kill_all()
+                raise
         self.failing: set[str] = set()
         """Frames that cannot be analysed; their rows are to be there all the same."""
         self.meter, self.recovery_s = Meter(self.run), 0.0
