@@ -107,6 +107,11 @@ class Meter:
     handles: dict[str, int] = field(default_factory=dict)
     _first: dict[int, tuple[float, int]] = field(default_factory=dict)
 
+    def again(self) -> None:
+        """Forget what was measured; grow from here."""
+        for figures in (self.memory, self.handles, self._first):
+            figures.clear()
+
     def look(self) -> None:
         """Measure all services now."""
         for name in SERVICES:
