@@ -21,8 +21,8 @@ class Section(BaseModel):
                 continue
             if isinstance(value, str) and min(value, default=" ") < " ":
                 raise ValueError(
-                    f"{name}: {value!r} is no path (in double quotes \\t is a tab, \\n a line break); "
-                    "write it with / or in 'single quotes'"
+                    f"{name}: {value!r} is no path (\\t in double quotes is a tab, \\n a line "
+                    "break); write it with / or in 'single quotes'"
                 )
         return tree
 
