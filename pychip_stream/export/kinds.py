@@ -119,8 +119,7 @@ def pixel_reader(
     from pychip_stream.formats.reading import read_frame
 
     base = root if moved else run.root or root
-    watch = run.config.get("watch")
-    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
+    told, detector = run.watch.get("max_frame_mb"), str(run.watch.get("detector") or "")
     usual = WatchConfig.model_fields["max_frame_mb"].default
     known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
     limit = int(known * 2**20)
@@ -131,8 +130,8 @@ def pixel_reader(
         try:
             place = inside(base, path)
             if reader is not None:
-                return reader.read_frame(place, index).pixels
-            return read_frame(place, index, max_bytes=limit).pixels
+                return reader.read_frame(place, index, detector).pixels
+            return read_frame(place, index, max_bytes=limit, detector=detector).pixels
         except (PychipError, OSError):
             return None
 
