@@ -26,7 +26,18 @@ PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 """(path, index) → (H, W) counts, or None where they are gone."""
 
 
-_TAKEN = ("path", "run", "scoring", "frames", "fps", "max_frames", "as_json", "json", "help")
+_TAKEN = (
+    "path",
+    "run",
+    "scoring",
+    "frames",
+    "fps",
+    "max_frames",
+    "iso_times",
+    "as_json",
+    "json",
+    "help",
+)
 """Other words of the `export` command and its document."""
 
 
@@ -40,6 +51,8 @@ class ExportSource:
         Number of the frame that is on the screen.
     fps, max_frames
         Of films; None: as is usual for their kind.
+    iso_times
+        Tables of frames tell the moment, too, as ISO 8601 with the zone of this computer.
     """
 
     run: Run
@@ -47,6 +60,7 @@ class ExportSource:
     shown: int = 0
     fps: float | None = None
     max_frames: int | None = None
+    iso_times: bool = False
 
 
 @dataclass(frozen=True)
