@@ -109,7 +109,9 @@ class Rehearsal:
             measured=measured,
         )  # fmt: skip
         self.channel.send(Seen(frame=ref))
-        self.channel.send(live, {"label_map": labels, "intervals": intervals})
+        sure = np.full_like(labels, 255)
+        arrays = {"label_map": labels, "intervals": intervals, "confidence": sure}
+        self.channel.send(live, arrays)
         self.watcher(behind)
         return ref
 
