@@ -110,10 +110,14 @@ def connections(rig: Rig) -> Iterator[None]:
 # ---------------------------------------------------------------- frames
 
 
-@experiment("changing-sizes", "each is analysed or has its row; memory stays", seconds=30)
+@experiment("changing-sizes", "all have their rows; memory is that of the largest", seconds=40)
 def changing_sizes(rig: Rig) -> Iterator[None]:
-    """Between the usual frames come smaller, larger, longer ones and other types of counts."""
+    """Between the usual frames come smaller and larger, longer ones, of other types of counts."""
     stop = threading.Event()
+    for number in range(3):  # a worker keeps what the largest frame needs
+        rig.put(f"large_{number}.tif", np.ones((1028, 1028)) * number)
+    rig.recover()
+    rig.meter.again()
 
     def write() -> None:
         number = 0

@@ -107,6 +107,11 @@ class Meter:
     handles: dict[str, int] = field(default_factory=dict)
     _first: dict[int, tuple[float, int]] = field(default_factory=dict)
 
+    def again(self) -> None:
+        """Forget what was measured; grow from here."""
+        for figures in (self.memory, self.handles, self._first):
+            figures.clear()
+
     def look(self) -> None:
         """Measure all services now."""
         for name in SERVICES:
@@ -131,7 +136,11 @@ class Rig:
             self.clock = hostile.bend(patch, folder)
             self.plant = Plant(Stack(folder / "run", support, **(QUICK | trial.sections)))
             self.run = self.plant.run
-            self.run.start()
+            try:
+                self.run.start()
+            except BaseException:
+                self.run.kill_all()
+                raise
         self.failing: set[str] = set()
         """Frames that cannot be analysed; their rows are to be there all the same."""
         self.meter, self.recovery_s = Meter(self.run), 0.0
