@@ -99,10 +99,10 @@ def connections(rig: Rig) -> Iterator[None]:
     for one in peers:
         one.close()
     context.destroy(linger=0)
-    services = [rig.run.service(f"services.{name}") for name in ("hub", "watcher", "archiver")]
-    first = [rig.meter._first[one.pid][1] for one in services]
+    names = ("hub", "watcher", "archiver")
+    services = {name: rig.run.service(f"services.{name}") for name in names}
     rig.run.listen_for(
-        lambda: all(one.num_fds() <= n + 30 for one, n in zip(services, first, strict=True)),
+        lambda: all(one.num_fds() <= rig.meter.first[n][1] + 30 for n, one in services.items()),
         "the handles have come back",
     )
 
