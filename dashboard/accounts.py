@@ -1,15 +1,10 @@
-"""Accounts: who may look, who may change, and what the server is told about logging in."""
+"""Accounts: who may look, and who may change."""
 
-import json
-import secrets
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from pychip_stream.config import DashboardConfig
-from pychip_stream.errors import ConfigError
 
-_LOGIN_PAGE = Path(__file__).resolve().parent / "login.html"
+MAY_LOOK = "this login may look and download; an operator does the rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +16,12 @@ class Viewer:
     user
         Login name; empty without accounts.
     operator
-        Whether this viewer may change anything: support sets, scorings.
+        Whether this viewer may change anything. Every handler of such an action asks: that a
+        button is disabled binds the browsers of honest people only.
     """
 
     user: str = ""
     operator: bool = True
-
-
-def server_options(config: DashboardConfig) -> dict[str, Any]:
-    """Tell Panel's server how to log viewers in; nothing where no accounts are configured.
-
-    Raises
-    ------
-    ConfigError
-        If the file of accounts cannot be used.
-    """
-    if config.users is None:
-        return {}
-    _check(config.users)
-    return {
-        "basic_auth": str(config.users),
-        "basic_login_template": str(_LOGIN_PAGE),
-        # Made anew at each start: whoever was logged in logs in again.
-        "cookie_secret": secrets.token_hex(32),
-    }
 
 
 def viewer(config: DashboardConfig, user: str | None) -> Viewer:
@@ -53,17 +30,3 @@ def viewer(config: DashboardConfig, user: str | None) -> Viewer:
         return Viewer()
     name = user or ""
     return Viewer(name, operator=not config.operators or name in config.operators)
-
-
-def _check(path: Path) -> None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read ({error.strerror or error})"]) from error
-    except ValueError as error:
-        raise ConfigError(str(path), [f"is not valid JSON: {error}"]) from error
-    good = isinstance(found, dict) and all(
-        isinstance(name, str) and isinstance(word, str) and word for name, word in found.items()
-    )
-    if not good or not found:
-        raise ConfigError(str(path), ['write {"name": "password", …} with a password for each'])

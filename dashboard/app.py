@@ -14,9 +14,10 @@ from panel.io.resources import LOCAL_DIST
 from pychip_stream import process
 from pychip_stream.config import Config
 
-from . import accounts, server
+from . import accounts, login, server
 from .page import Desk, Page
 from .pages import PAGES
+from .work import scratch
 from .work.feed import Feed
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
@@ -30,7 +31,7 @@ _WITHOUT_RUN = ("review", "upload")
 """Pages that need no run that is going on."""
 
 _STEP_S = 0.2
-_MOST_SESSIONS = 64
+_MOST_SESSIONS, _FOR_OPERATORS = 64, 16
 
 
 class Dashboard:
@@ -43,9 +44,11 @@ class Dashboard:
     """
 
     def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
+        scratch.sweep()
         run, bench = RunState(), Workbench(config)
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
-        shelf = RunShelf(archives or [config.archive.folder], config.watch.root)
+        places = archives or [config.archive.folder]
+        shelf = RunShelf(places, config.watch.root, bench.readers)
         self._desk = Desk(config, run, bench, past, drafts, shelf)
         names = PAGES.names if archives is None else _WITHOUT_RUN
         self._pages = tuple(PAGES[name] for name in names)
@@ -80,17 +83,18 @@ class Dashboard:
 
     def _page(self) -> Any:
         """Build the page of a new session."""
-        if self._sessions >= _MOST_SESSIONS:
-            return pmui.Typography(
-                f"{_MOST_SESSIONS} viewers are connected already; close one and load again."
-            )
+        cookie = pn.state.cookies.get("user") if pn.state.curdoc else None
+        user = login.user_of(pn.config.cookie_secret, cookie)
+        who = accounts.viewer(self._desk.config.dashboard, user)
+        most = _MOST_SESSIONS if who.operator else _MOST_SESSIONS - _FOR_OPERATORS
+        if self._sessions >= most:
+            return pmui.Typography(f"{most} viewers are connected already; close one, load again.")
         self._sessions += 1
         # Where a browser is slow to connect, Bokeh builds the session anew without its page,
         # and Panel would then take its style sheets from the internet.
         if pn.state.curdoc is not None:
             pn.state.curdoc.template_variables["dist_url"] = LOCAL_DIST
         pn.state.on_session_destroyed(self._gone)
-        who = accounts.viewer(self._desk.config.dashboard, pn.state.user)
         return Page(self._desk, who, self._pages).panel()
 
     def _gone(self, _context: Any) -> None:

@@ -4,6 +4,13 @@ The names below are the Python interface; they are imported when first used, so 
 microscope PC without torch can still watch a folder and read archives.
 """
 
+import sys
+
+if getattr(sys, "argv", [])[:1] == ["-m"] and not sys.flags.safe_path:
+    # `python -m pychip_stream…` looks for modules first in the folder where it is typed, which
+    # may be one where microscopes and strangers write.
+    del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,7 @@
 """How a service lives: it steps until told to stop; its exit code says how it went."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
 """Environment variable that whoever starts a service sets when it holds the service's standard
 input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+UNEXPECTED = "stopped by an unexpected error"
 _LOOK_S = 0.2
 
 if sys.platform == "win32":
@@ -89,7 +91,7 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
         logger.error("%s", error)
         return error.exit_code
     except Exception:
-        logger.exception("stopped by an unexpected error")
+        logger.exception(UNEXPECTED)
         return 1
     return 0
 
@@ -124,12 +126,28 @@ def main(
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     said = vars(parser.parse_args(argv))
     logs.configure(name, style=said.pop("log_format"))
+    use_all_handles()
     stop, path = stop_event(), said.pop("config")
     return run(lambda: make(load(path), **said), stop)
 
 
+def use_all_handles() -> None:
+    """Allow this process, and what it starts, as many open files and sockets as there may be."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS says more than it allows
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _watch_lifeline(stop: threading.Event) -> None:
     while not stop.wait(_LOOK_S):
-        if not _is_held():
+        try:
+            held = _is_held()
+        except Exception as error:  # a watch that ends would let this process outlive its run
+            logger.warning("the lifeline cannot be looked at: %s", error)
+            continue
+        if not held:
             logger.warning("the supervising process has let go; stopping")
             stop.set()

@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import numpy.typing as npt
 import zmq
 
 from pychip_stream import __version__, logs, process
@@ -20,7 +21,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveError, SupportError, WireError
+from pychip_stream.errors import ArchiveError, PychipError, SupportError
 from pychip_stream.operation.health import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
@@ -61,7 +62,11 @@ class Archiver:
             segment_frames=config.archive.segment_frames,
             segment_s=config.archive.segment_s,
             embeddings=config.archive.embeddings,
-            metadata={"config": configuration.dump(config), "pychip_stream": __version__},
+            spare_supports=config.support.folder,
+            metadata={
+                "config": configuration.dump(config, secrets=False),
+                "pychip_stream": __version__,
+            },
         )
         self._endpoints = Endpoints(config.wire)
         self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
@@ -73,6 +78,7 @@ class Archiver:
         self._retry_at = 0.0
         self._beat_at = 0.0
         self._duplicates = 0
+        self._reloads = 0
         self._latency = LatencySplit()
         self._latency_counters: dict[str, float] = {}
         self._waiting: list[FrameRecord] = []
@@ -82,10 +88,17 @@ class Archiver:
         now = time.monotonic()
         self._follow_support()
         self._answer_watcher()
+        if now - self._beat_at > _BEAT_S:
+            self._look(now)
         if not self._trouble:
             self._take_results()
         if now >= self._retry_at and (self._writer.due(now) or self._trouble):
             self._publish(now)
+        if self._reloads != self._writer.reloads:
+            # What the watcher knows holds no more: it asks again from the first key on.
+            self._reloads = self._writer.reloads
+            self._tasks.send(ArchiverBeat(run=self._writer.run_id, count=1))
+            self._beat_at = 0.0
         if now - self._beat_at > _BEAT_S:
             self._beat_at = now
             self._tasks.send(ArchiverBeat(run=self._writer.run_id, count=len(self._writer.keys)))
@@ -138,7 +151,7 @@ class Archiver:
                 continue
             try:
                 record = to_record(received.packet)
-            except WireError as error:
+            except PychipError as error:
                 self._results.drop(str(error))
                 continue
             with logs.about(record.frame.path):
@@ -162,16 +175,30 @@ class Archiver:
             self._duplicates += 1
             return
         self._waiting.append(record)
-        self._show(record)
+        try:
+            self._show(self._writer.fit(record))
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
+            logger.warning("%s: cannot be shown (%s)", record.frame, error)
+
+    def _look(self, now: float) -> None:
+        """Notice when what was archived is gone."""
+        try:
+            self._writer.look()
+        except ArchiveError as error:
+            self._pause(error, now)
+
+    def _pause(self, error: ArchiveError, now: float) -> None:
+        if str(error) != self._trouble:
+            logger.error("%s; the run is paused and goes on when that is mended", error)
+        self._trouble, self._retry_at = str(error), now + _RETRY_S
 
     def _publish(self, now: float) -> None:
         start = len(self._writer.keys)
         try:
+            self._writer.look()
             self._writer.publish()
         except ArchiveError as error:
-            if str(error) != self._trouble:
-                logger.error("%s; the run is paused and goes on when that is mended", error)
-            self._trouble, self._retry_at = str(error), now + _RETRY_S
+            self._pause(error, now)
             return
         if self._trouble:
             logger.info("the archive can be written again")
@@ -226,11 +253,11 @@ class Archiver:
             intensity=intensity(record.measured),
             measured=dict(record.measured),
         )
-        arrays: dict[str, np.typing.NDArray[np.generic]] = {}
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
         if result is not None:
             arrays = {
                 "label_map": result.label_map,
-                "confidence": np.rint(result.confidence * 255).astype(np.uint8),
+                "confidence": np.rint(_share(result.confidence) * 255).astype(np.uint8),
                 "intervals": result.intervals,
             }
         self._beacon.show(live, arrays)
@@ -240,10 +267,15 @@ class Archiver:
             "archived": float(len(self._writer.keys)),
             "pending": float(self._writer.pending_count),
             "duplicates": float(self._duplicates),
-            "dropped": float(self._results.dropped + self._tasks.dropped),
+            "dropped": float(self._results.dropped + self._tasks.dropped + self._writer.refused),
             **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
+
+
+def _share(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Values within 0…1; what is unknown is 0."""
+    return np.clip(np.nan_to_num(values), 0, 1)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -59,7 +59,6 @@ class Hub:
         """Serve requests and new subscribers."""
         for received in self._requests.drain(_REQUESTS_PER_STEP, wait_s=0.02):
             self._serve(received.packet, received.sender)
-        self._endpoints.check()
         self._greet_subscribers()
         self._beacon.status("running", {"dropped": float(self._requests.dropped)})
 
@@ -123,12 +122,28 @@ class Hub:
             self._events.send(packet.message, packet.arrays, to=key[0])
 
     def _load_current(self, config: Config) -> None:
-        found = self._stored()
-        if found is None and config.support.initial is not None:
-            found = _loaded(config.support.initial)
+        found, initial = self._stored(), config.support.initial
+        if found is None and initial is not None:
+            found = _loaded(initial)
             self._folder.add(found[0].version, found[1])
+        elif found is not None and initial is not None:
+            self._compare(initial, found[0].version)
         if found is not None:
             self._announce(*found)
+
+    def _compare(self, initial: Path, current: str) -> None:
+        """Say so where the run goes on with another support set than the one that is configured."""
+        try:
+            version = _loaded(initial)[0].version
+        except SupportError as error:
+            logger.warning("support.initial: %s; the one in force stays", error)
+            return
+        if not self._folder.path(version).exists():
+            logger.warning(
+                "support.initial: %s is another support set (%s) than the one in force (%s), which "
+                "stays; to go on with it: pychip-stream support publish",
+                initial, version[:8], current[:8],
+            )  # fmt: skip
 
     def _stored(self) -> tuple[SupportSet, bytes] | None:
         try:

@@ -16,6 +16,7 @@ from pychip_stream.operation.actions import Actions
 from pychip_stream.operation.alerts import Alerting
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.metrics import Exporter
+from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -43,7 +44,7 @@ class Sentinel:
         self._events = self._endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
         self._archive = self._endpoints.reach("results", zmq.DEALER, 100)
         self._beacon = Beacon(self._endpoints, "sentinel", "sentinel")
-        self._health = RunHealth()
+        self._health = RunHealth(expected(config))
         self._alerting = Alerting(config)
         self._actions = Actions(config.alerts)
         port = config.health.prometheus

@@ -1,11 +1,22 @@
 """What all tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test judges how fast a machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+
+# A shell lets what it starts in the background ignore Ctrl-C, and all that this starts, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

@@ -253,4 +253,5 @@ def _badge(state: str, symbol: str, text: str) -> Cell:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}"
+    whole = abs(value) >= 100 or value % 1 == 0
+    return f"{value:,.0f}" if whole else f"{value:.3g}"

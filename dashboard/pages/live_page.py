@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.health import stretches
 
 from ..accounts import Viewer
 from ..page import Desk
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import CurvePlot, quantity_select
+from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..work.background import Background
@@ -135,15 +136,17 @@ class LivePage:
             self._show(self._desk.run.shot)
 
     def _update_curves(self) -> None:
-        run, minutes = self._desk.run, WINDOWS[self._window.value]
-        asked = (run.changes, minutes, self._quantity.value)
+        run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
+        quantity = str(self._quantity.value)
+        asked = (run.changes, minutes, quantity)
         if asked == self._curve_of:
             return
         self._curve_of = asked
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
-        self._plot.add_quantity(self._quantity.value, quantities)
+        offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
+        self._plot.add_quantity(quantity, quantities)
 
     def _status(self) -> dict[str, Any]:
         run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support

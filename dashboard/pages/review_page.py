@@ -84,7 +84,9 @@ class ReviewPage:
         if name not in cards or self._opened is not None:
             return
         others = {n: c.path for n, c in cards.items() if n != name and not c.trouble and c.frames}
-        self._opened = RunView(cards[name].path, self._root, others, self._leave)
+        self._opened = RunView(
+            cards[name].path, self._root, others, self._leave, self._shelf.readers
+        )
         self._place[:] = [self._opened.panel()]
 
     def _leave(self) -> None:

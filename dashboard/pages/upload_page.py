@@ -8,10 +8,10 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
-from pychip_stream.export.kinds import ExportKind, ExportSource, Progress, pixel_reader
+from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
 from pychip_stream.formats.reading import suffixes
 
-from ..accounts import Viewer
+from ..accounts import MAY_LOOK, Viewer
 from ..page import Desk
 from ..parts.components import DropZone
 from ..parts.download_bar import KINDS, DownloadBar
@@ -34,12 +34,13 @@ class UploadPage:
     title: ClassVar = "Upload"
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        self._user = viewer.user
+        self._viewer = viewer
         self._upload = UploadBench(desk.config)
         self._background = Background(self._on_trouble)
         self._editor = ExampleEditor(
-            self._upload.bench, self._background, self._upload.open, on_grid=self._on_grid
-        )
+            self._upload.bench, self._background, self._upload.open,
+            enabled=viewer.operator, on_grid=self._on_grid,
+        )  # fmt: skip
         self._editor.hints = False
         self._result: OpenedRun | None = None
         self._classified = 0
@@ -132,6 +133,10 @@ class UploadPage:
         try:
             if kind == "ready":
                 self._drop.send(type="accept", suffixes=sorted(suffixes()))
+                if not self._viewer.operator:
+                    self._on_trouble(MAY_LOOK)
+            elif not self._viewer.operator:
+                self._on_trouble(MAY_LOOK)
             elif kind == "nothing":
                 self._on_trouble(NO_FILE)
             elif kind == "begin":
@@ -174,7 +179,10 @@ class UploadPage:
 
     def _classify(self) -> None:
         draft = self._upload.open.draft
-        state, number, upload, user = draft.state, draft.number, self._upload, self._user
+        state, number, upload, user = draft.state, draft.number, self._upload, self._viewer.user
+        if not self._viewer.operator:
+            self._on_trouble(MAY_LOOK)
+            return
         if self._result is not None and self._classified == number:
             self._show_result(self._result)
             return
@@ -206,4 +214,4 @@ class UploadPage:
         result = self._result
         if result is None:
             return None
-        return ExportSource(result.run, pixel_reader(result.run, result.run.path.parent), 0)
+        return ExportSource(result.run, result.pixel_reader(), 0)

@@ -1,10 +1,13 @@
 """Components: our own browser parts, each a script with its style beside it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from panel.custom import JSComponent
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], None]
 
@@ -35,9 +38,13 @@ class _Part(JSComponent):
             self._send_msg(message)
 
     def _handle_msg(self, data: Any) -> None:
-        if isinstance(data, dict) and isinstance(data.get("type"), str):
-            self._heard = True
+        if not isinstance(data, dict) or not isinstance(data.get("type"), str):
+            return
+        self._heard = True
+        try:
             self._on_message(data)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            logger.warning("a message of a browser makes no sense (%r): %.200r", error, data)
 
     @classmethod
     def _component_resource_path(cls, esm_path: Path, compiled: bool) -> str:

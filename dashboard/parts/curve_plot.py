@@ -23,7 +23,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from panel.io import unlocked
 
-from pychip_stream.domain.quantities import Quantity
+from pychip_stream.domain.quantities import Quantity, find
 
 from ..work.history import Curves, plotted
 
@@ -35,11 +35,9 @@ _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 def quantity_select(changed: Callable[[], None]) -> Any:
     """Make the chooser of the second axis; its value is the name of a quantity or `NO_QUANTITY`."""
-    names = {NO_QUANTITY: NO_QUANTITY}
-    names |= {f"{q.name}: {q.meaning}": name for name, q in plotted().items()}
     select = pmui.Select(
         label="second axis",
-        options=names,
+        options=_choices(()),
         value=NO_QUANTITY,
         size="small",
         width=170,
@@ -47,6 +45,20 @@ def quantity_select(changed: Callable[[], None]) -> Any:
     )
     select.param.watch(lambda _event: changed(), "value")
     return select
+
+
+def offer_quantities(select: Any, classes: Sequence[str]) -> None:
+    """Let the chooser offer what these classes have; a choice stays while it is there."""
+    choices = _choices(classes)
+    if choices != select.options:
+        chosen = select.value
+        select.options = choices
+        select.value = chosen if chosen in choices.values() else NO_QUANTITY
+
+
+def _choices(classes: Sequence[str]) -> dict[str, str]:
+    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes).items()}
+    return {NO_QUANTITY: NO_QUANTITY} | told
 
 
 class CurvePlot:
@@ -97,7 +109,7 @@ class CurvePlot:
 
     def add_quantity(self, chosen: str, curves: Curves) -> None:
         """Draw a quantity by its name, or none, on the second axis."""
-        quantity = plotted().get(chosen)
+        quantity = find(chosen)
         with unlocked():
             known = quantity is not None and chosen in curves.columns
             self._second.data = _columns(curves, [chosen]) if known else dict(_EMPTY)

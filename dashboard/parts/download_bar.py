@@ -1,7 +1,6 @@
 """Download bar: export buttons of one viewer, the work behind them, and the way to the browser."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +9,7 @@ from pychip_stream.errors import PychipError
 from pychip_stream.export import EXPORTS, kinds
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
+from ..work import scratch
 from ..work.background import Background, Progress
 from ..work.recent import Every
 from .components import Downloads
@@ -94,7 +94,7 @@ class DownloadBar:
         progress = Progress()
 
         def work() -> Path:
-            folder = Path(tempfile.mkdtemp(prefix="pychip-stream-export-"))
+            folder = scratch.folder("export")
             try:
                 return write_export(kind, source, folder, progress)
             except BaseException:

@@ -1,6 +1,5 @@
 """Example editor: chips of a frame become examples, and what they make of it is seen at once."""
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -8,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import FEWEST, MOST
 
@@ -20,8 +20,6 @@ from ..work.workbench import Workbench
 from .components import ClassShelf
 from .frame_view import FrameView
 from .grid_controls import GridControls
-
-logger = logging.getLogger(__name__)
 
 _REST_S = 0.4
 
@@ -171,8 +169,6 @@ class ExampleEditor:
                 draft.change(edited(draft.state, message, self.key))
         except PychipError as error:
             self.say([["error", str(error)]])
-        except (KeyError, ValueError, TypeError, IndexError):
-            logger.warning("a message of a browser makes no sense: %.200r", message)
         self._sent_state = 0
 
     def _on_grid(self, size: ChipSize) -> None:

@@ -12,17 +12,19 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.export.kinds import ExportSource, pixel_reader
+from pychip_stream.errors import PychipError
+from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import Rect
 
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.opened_run import POINTS, OpenedRun
+from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import NO_QUANTITY, CurvePlot, quantity_select
+from .curve_plot import NO_QUANTITY, CurvePlot, offer_quantities, quantity_select
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .review_tables import same_frame, scoring_label
@@ -44,12 +46,20 @@ class RunView:
         Name and path of the runs that it can be compared with.
     leave
         Called when the viewer goes back to the list.
+    readers
+        As for `OpenedRun`.
     """
 
     def __init__(
-        self, path: Path, root: Path, others: dict[str, Path], leave: Callable[[], None]
+        self,
+        path: Path,
+        root: Path,
+        others: dict[str, Path],
+        leave: Callable[[], None],
+        readers: Readers | None = None,
     ) -> None:
         self._path = path
+        self._readers = readers
         self._root = root
         self._others = others
         self._background = Background(self._on_trouble)
@@ -113,12 +123,17 @@ class RunView:
     def _load(self, scoring: str | None) -> None:
         known = self._opened
         if known is None or scoring != known.run.scoring:
-            self._background.do(lambda: OpenedRun(self._path, self._root, scoring), self._loaded)
+            self._background.do(lambda: self._open(self._path, scoring), self._loaded)
 
     def _reopen(self, kind: str, name: str) -> OpenedRun:
         if kind == "scoring":
-            return OpenedRun(self._path, self._root, name)
-        return OpenedRun(self._others[name], self._root)
+            return self._open(self._path, name)
+        if name not in self._others:
+            raise PychipError(f"there is no run {name!r} here")
+        return self._open(self._others[name])
+
+    def _open(self, path: Path, scoring: str | None = None) -> OpenedRun:
+        return OpenedRun(path, self._root, scoring, self._readers)
 
     def _loaded(self, opened: OpenedRun) -> None:
         before, self._opened = self._picture, opened
@@ -243,7 +258,8 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
-        chosen = self._quantity.value
+        offer_quantities(self._quantity, opened.run.names)
+        chosen = str(self._quantity.value)
         if chosen == NO_QUANTITY:
             plot.add_quantity(chosen, _NOTHING)
         else:
@@ -261,7 +277,7 @@ class RunView:
         if opened is None or opened.count == 0:
             return None
         shown = self._picture.number if self._picture else 0
-        return ExportSource(opened.run, pixel_reader(opened.run, self._root), shown)
+        return ExportSource(opened.run, opened.pixel_reader(), shown)
 
 
 def _beside(first: OpenedRun, other: OpenedRun) -> Curves:

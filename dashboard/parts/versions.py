@@ -12,7 +12,7 @@ from pychip_stream.analysis.drafting import agreement
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import PychipError
 
-from ..accounts import Viewer
+from ..accounts import MAY_LOOK, Viewer
 from ..work.background import Background, Progress
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
@@ -41,7 +41,7 @@ class VersionsPanel:
         self._key = key
         self._job: tuple[str, Progress] | None = None
         self._list_time = Every(_LIST_S)
-        self._listed: tuple[object, str | None] | None = None
+        self._listed: tuple[tuple[dict[str, str], str | None], str | None] | None = None
         self._note = pmui.TextInput(
             label="note", placeholder="what has changed, and why", size="small",
             sizing_mode="stretch_width", margin=(4, 4),
@@ -88,6 +88,9 @@ class VersionsPanel:
     def _begin(
         self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
+        if not self._viewer.operator:
+            self._state.object = MAY_LOOK
+            return
         if self._job is not None:
             self._state.object = f"wait: {self._job[0]} is not done yet"
             return
@@ -148,7 +151,7 @@ class VersionsPanel:
         return save
 
     def _do_load(self) -> None:
-        bench, draft, version = self._bench, self._draft, self._version.value
+        bench, draft, version = self._bench, self._draft, self._chosen(self._version)
         if not version:
             return
 
@@ -161,7 +164,7 @@ class VersionsPanel:
 
     def _do_compare(self) -> None:
         bench, key = self._bench, self._key()
-        first, second = self._version.value, self._other.value
+        first, second = self._chosen(self._version), self._chosen(self._other)
         if not (first and second and key):
             return
 
@@ -174,7 +177,7 @@ class VersionsPanel:
 
     def _do_relabel(self) -> None:
         """Give the frames of the run so far their labels under a version, from what is kept."""
-        bench, version = self._bench, self._version.value
+        bench, version = self._bench, self._chosen(self._version)
         if not version:
             self._state.object = "save or choose a version first"
             return
@@ -183,7 +186,12 @@ class VersionsPanel:
             lambda progress: bench.relabel(version, progress),
             pool=bench.long,
         )
-        self._bar.visible = self._cancel.visible = True
+        self._bar.visible = self._cancel.visible = self._job is not None
+
+    def _chosen(self, select: Any) -> str | None:
+        """Version that is chosen; None for what was not on offer."""
+        found = self._listed[0][0].values() if self._listed else ()
+        return select.value if select.value in found else None
 
     def _list_versions(self) -> tuple[dict[str, str], str | None]:
         """Version by what is shown of it, the newest first, and the one in use."""

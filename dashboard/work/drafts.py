@@ -14,8 +14,11 @@ from typing import Any
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.support import PALETTE, SupportClass, SupportSet, check_name
+from pychip_stream.domain.colors import color_of
+from pychip_stream.domain.support import SupportClass, SupportSet, check_name
 from pychip_stream.errors import UsageError
+
+from .words import color as shown
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +70,8 @@ class DraftState:
 
     chip_size: ChipSize = _FIRST_SIZE
     classes: tuple[SupportClass, ...] = (
-        SupportClass("feature 1", PALETTE[0]),
-        SupportClass("feature 2", PALETTE[1]),
+        SupportClass("feature 1", color_of(0)),
+        SupportClass("feature 2", color_of(1)),
     )
     picks: tuple[Pick, ...] = field(default=(), repr=False)
     parent: str | None = None
@@ -87,6 +90,7 @@ class DraftState:
     def of(cls, support: SupportSet) -> "DraftState":
         """Go on from a saved support set."""
         version = support.version
+        classes = tuple(SupportClass(c.name, shown(c.color)) for c in support.classes)
         picks = tuple(
             Pick(
                 chip.label,
@@ -99,7 +103,7 @@ class DraftState:
             )
             for number, chip in enumerate(support.chips)
         )
-        return cls(support.chip_size, support.classes, picks, version)
+        return cls(support.chip_size, classes, picks, version)
 
     def choose(
         self, label: str, path: str, index: int, places: Iterable[tuple[int, int]], *, add: bool
@@ -128,13 +132,14 @@ class DraftState:
     def add_class(self, name: str = "") -> "DraftState":
         """Add a class with the first free colour."""
         taken = {c.color for c in self.classes}
-        free = [c for c in PALETTE if c not in taken] or list(PALETTE)
+        count = len(self.classes)
+        free = next((c for c in map(color_of, range(count)) if c not in taken), color_of(count))
         number = len(self.classes) + 1
         while not name or (name in self.names and name.startswith("feature ")):
             name = f"feature {number}"
             number += 1
         self._check_name(name)
-        return replace(self, classes=(*self.classes, SupportClass(name, free[0])))
+        return replace(self, classes=(*self.classes, SupportClass(name, free)))
 
     def rename(self, old: str, new: str) -> "DraftState":
         """Give a class another name."""

@@ -29,6 +29,7 @@ from .frame_pictures import FramePicture
 from .history import plotted
 from .recent import Every
 from .state import RunState, Shot
+from .words import color
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -82,11 +83,11 @@ class Feed:
                 beacon.close()
 
     def _step(self, channel: Channel, beacon: Beacon) -> None:
-        """One round; whatever goes wrong with one message must not end the feed."""
+        """One round; whatever goes wrong in it must not end the feed."""
         try:
             received = channel.receive(_LISTEN_S)
             while received is not None:
-                self._take(received, channel)
+                self._try(received, channel)
                 received = channel.receive(0.0)
             self._show_newest()
             if self._tidy.due(time.monotonic()):
@@ -96,6 +97,14 @@ class Feed:
         except Exception:
             logger.exception("one round of the feed failed")
             self._stop.wait(1.0)
+
+    def _try(self, received: Received, channel: Channel) -> None:
+        """Take a message; an odd one costs itself, not the others of its round."""
+        try:
+            self._take(received, channel)
+        except Exception as error:
+            kind = type(received.packet.message).__name__
+            channel.drop(f"a message ({kind}) makes no sense ({type(error).__name__}: {error})")
 
     def _take(self, received: Received, channel: Channel) -> None:
         message, arrays = received.packet.message, received.packet.arrays
@@ -151,6 +160,7 @@ class Feed:
             return
         self._gap_since = now
         try:
+            self._bench.readers.check_run(self._config.run_path)
             if self._archive is None:
                 self._archive = open_run(self._config.run_path)
             else:
@@ -168,5 +178,5 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
-        self._state.recall(keys, times, columns, run.columns(*plotted()), versions)
-        self._state.colors = self._state.colors | run.colors
+        self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
+        self._state.colors = self._state.colors | {n: color(c) for n, c in run.colors.items()}

@@ -1,5 +1,6 @@
 """Frame pictures: one frame with what is known of it, ready for any number of canvases."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect
 from pychip_stream.wire.messages import Live
+
+from .words import color
 
 Key = tuple[str, int]
 """Path and index of a frame of the run."""
@@ -66,7 +70,20 @@ class FramePicture:
     def of_live(
         cls, live: Live, label_map: npt.NDArray[np.generic], intervals: npt.NDArray[np.generic]
     ) -> "FramePicture":
-        """Take what the archiver said of a frame; its pixels are not with it."""
+        """Take what the archiver said of a frame; its pixels are not with it.
+
+        Raises
+        ------
+        ValueError
+            If it contradicts itself.
+        """
+        labels, names = np.asarray(label_map, np.uint8), (*live.names, UNKNOWN)
+        triples = np.asarray(intervals, np.float64)
+        if labels.ndim != 2 or triples.shape != (len(names), 3) or len(set(names)) < len(names):
+            raise ValueError("labels, intervals and names of a frame do not belong together")
+        if not math.isfinite(live.frame.time):
+            raise ValueError("a frame of no time")
+        colors = [*map(color, live.colors), *[UNKNOWN_COLOR] * len(live.names)][: len(live.names)]
         return cls(
             key=(live.frame.path, live.frame.index),
             shape=live.shape,
@@ -74,10 +91,10 @@ class FramePicture:
             pixel_size=live.pixel_size,
             unit=live.unit,
             time=live.frame.time,
-            names=(*live.names, UNKNOWN),
-            colors=(*live.colors, UNKNOWN_COLOR),
-            label_map=np.asarray(label_map, np.uint8),
-            intervals=np.asarray(intervals, np.float64),
+            names=names,
+            colors=(*colors, UNKNOWN_COLOR),
+            label_map=labels,
+            intervals=triples,
             version=live.support_version,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.quantities import OF_FRAMES, Quantity
+from pychip_stream.domain.quantities import Quantity, of_frames
 
 Float = npt.NDArray[np.float64]
 
@@ -186,6 +186,6 @@ def triples(values: Float) -> Float:
     return np.repeat(values[:, None], 3, axis=1)
 
 
-def plotted() -> dict[str, Quantity]:
-    """Quantities of frames that may be drawn as a curve, by name."""
-    return {q.name: q for q in OF_FRAMES if q.plotted}
+def plotted(classes: Iterable[str] = ()) -> dict[str, Quantity]:
+    """Quantities of frames with these classes that may be drawn as a curve, by name."""
+    return {q.name: q for q in of_frames(classes) if q.plotted}

@@ -14,13 +14,15 @@ from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
-from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
 
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, plotted, triples
+from .readers import Readers
 from .recent import Recent
 from .state import RunState
+from .words import color
 from .workbench import Workbench
 
 BINS = 20
@@ -43,9 +45,20 @@ class OpenedRun:
         Acquisition folder where the run does not know its own.
     scoring
         None: the one that the run shows.
+    readers
+        Look at its files first, and read its frames; None: here, for what this program has made.
     """
 
-    def __init__(self, path: Path, root: Path, scoring: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: Path,
+        scoring: str | None = None,
+        readers: Readers | None = None,
+    ) -> None:
+        self._readers = readers
+        if readers is not None:
+            readers.check_run(path)
         run = open_run(path)
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
@@ -57,10 +70,10 @@ class OpenedRun:
     def _take(self) -> None:
         run = self.run
         self.names = (*run.names, UNKNOWN)
-        self.colors = dict(run.colors)
+        self.colors = {name: color(text) for name, text in run.colors.items()}
         self.table: pd.DataFrame = run.fractions
         self.intervals = run.intervals
-        self._read_pixels = pixel_reader(run, self._root)
+        self._read_pixels = self.pixel_reader()
         self._geometry = run.columns(*_GEOMETRY)
         places = zip(self.table["path"], self.table["index"], strict=True)
         self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
@@ -68,6 +81,11 @@ class OpenedRun:
         self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
+
+    def pixel_reader(self) -> PixelReader:
+        """Make what reads the pixels of its frames."""
+        frames = self._readers.frames if self._readers else None
+        return pixel_reader(self.run, self._root, reader=frames)
 
     @property
     def count(self) -> int:
@@ -82,6 +100,8 @@ class OpenedRun:
     def refresh(self) -> bool:
         """Take in what a live run has got since; whether there was anything."""
         with self._lock:
+            if self._readers is not None:
+                self._readers.check_run(self.run.path)
             if not self.run.refresh():
                 return False
             self._take()
@@ -104,7 +124,7 @@ class OpenedRun:
         with self._lock:
             if self._quantities is None:
                 self._quantities = History()
-                columns = self.run.columns(*plotted())
+                columns = self.run.columns(*plotted(self.run.names))
                 values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
                 self._quantities.extend(self.keys, self._times, values)
             return self._quantities.curves(POINTS, since, until)
@@ -212,7 +232,8 @@ class PastFrames:
 
     def _archived(self, key: Key) -> FramePicture:
         if self._opened is None:
-            self._opened = OpenedRun(self._config.run_path, self._config.watch.root)
+            root, readers = self._config.watch.root, self._bench.readers
+            self._opened = OpenedRun(self._config.run_path, root, readers=readers)
             self._numbers = {}
         elif key not in self._numbers and self._opened.refresh():
             self._numbers = {}

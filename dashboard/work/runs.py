@@ -1,5 +1,6 @@
 """Runs: what lies in the archive folder, a card each."""
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +11,15 @@ import numpy as np
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.run import open_run
+from pychip_stream.archive.run import Run, open_run
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.pictures import thumbnail
+
+from .readers import Readers
+from .words import color
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_PX = 128
 _LIVE = ".live.h5"
@@ -70,10 +76,13 @@ class RunShelf:
         Folders with runs, or runs.
     root
         Acquisition folder to try where a run does not know its own.
+    readers
+        Look at the files first, and read frames; None: here.
     """
 
-    def __init__(self, places: Sequence[Path], root: Path) -> None:
+    def __init__(self, places: Sequence[Path], root: Path, readers: Readers | None = None) -> None:
         self.places = tuple(places)
+        self.readers = readers
         self._root = root
         self._lock = threading.Lock()
         self._known: dict[Path, RunCard] = {}
@@ -88,14 +97,24 @@ class RunShelf:
                 name = path.stem if names[path.stem] == 1 else str(path.with_suffix(""))
                 old = self._known.get(path)
                 same = old is not None and (old.stamp, old.name) == (stamp, name)
-                found[path] = old if same and old else make_card(path, name, stamp, self._root)
+                found[path] = old if same and old else self._card(path, name, stamp)
             self._known = found
         runs = [card for card in found.values() if not card.support]
         return sorted(runs, key=lambda c: (-_or_zero(c.start), c.name))
 
+    def _card(self, path: Path, name: str, stamp: str) -> RunCard:
+        return make_card(path, name, stamp, self._root, self.readers)
 
-def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
+
+def make_card(
+    path: Path, name: str, stamp: str, root: Path, readers: Readers | None = None
+) -> RunCard:
     """Look into a run."""
+    try:
+        if readers is not None:
+            readers.check_run(path)
+    except PychipError as error:
+        return RunCard(name, path, stamp, size=_size(path), trouble=str(error))
     try:
         with open_run(path) as run:
             count = run.count
@@ -110,14 +129,26 @@ def make_card(path: Path, name: str, stamp: str, root: Path) -> RunCard:
                 frames=count,
                 failed=len(run) - count,
                 size=_size(path),
-                classes=tuple((n, run.colors[n]) for n in run.names),
-                preview=thumbnail(run, count // 2, pixel_reader(run, root), PREVIEW_PX)
-                if count
-                else b"",
+                classes=tuple((n, color(run.colors[n])) for n in run.names),
+                preview=_preview(run, root, readers) if count else b"",
             )
     except PychipError as error:
-        trouble, support = str(error), _is_support_set(path)
-        return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
+        trouble = str(error)
+    except Exception as error:  # of one archive, which must not hide the others
+        logger.exception("%s: cannot be looked at", path)
+        trouble = f"{path.name}: cannot be looked at ({type(error).__name__}: {error})"[:300]
+    support = _is_support_set(path)
+    return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
+
+
+def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
+    """Middle frame."""
+    read = pixel_reader(run, root, reader=readers.frames if readers else None)
+    try:
+        return thumbnail(run, run.count // 2, read, PREVIEW_PX)
+    except Exception as error:
+        logger.info("%s: no picture (%s)", run.path, error)
+        return b""
 
 
 def _stamps(place: Path) -> dict[Path, str]:

@@ -12,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import LatencySplit, RunHealth
 from pychip_stream.wire.messages import Alert, Live
 
 from .frame_pictures import FramePicture, Key
 from .history import Curves, History, plotted, triples
 from .recent import Recent
+from .words import color
 
 LIVE_POINTS = 600
 RUN_POINTS = 800
@@ -76,7 +78,6 @@ class RunState:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
-        self._plotted = plotted()
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
@@ -93,7 +94,7 @@ class RunState:
     def use(self, support: SupportSet) -> None:
         """Note the support set that is in force from now on."""
         self.support = support
-        self.colors = self.colors | {c.name: c.color for c in support.classes}
+        self.colors = self.colors | {c.name: color(c.color) for c in support.classes}
 
     def record(self, live: Live, picture: FramePicture) -> None:
         """Take a frame into the curves, and keep its labels until they are certainly archived."""
@@ -101,10 +102,11 @@ class RunState:
         with self._lock:
             self.changes += 1
             self._history.put(key, picture.time, picture.fractions)
-            values = {n: (v, v, v) for n, v in live.measured.items() if n in self._plotted}
+            drawn = plotted(live.names)
+            values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
-            self.colors = self.colors | dict(zip(live.names, live.colors, strict=False))
+            self.colors = self.colors | dict(zip(picture.names, picture.colors, strict=True))
             self._mark(picture.time, live.support_version)
             self._put_truth(key, picture.time)
             self._recent.put(key, picture)

@@ -4,7 +4,6 @@ Everything lies in a temporary folder that goes when the viewer goes. No Panel h
 """
 
 import shutil
-import tempfile
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ from pychip_stream.formats.reading import suffixes
 from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
+from . import scratch
 from .drafts import Draft, DraftState
 from .frame_pictures import FramePicture
 from .opened_run import OpenedRun
@@ -41,7 +41,7 @@ class UploadBench:
     """
 
     def __init__(self, config: Config) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pychip-stream-upload-"))
+        self._folder = scratch.folder("upload")
         self._root = self._folder / "images"
         self._root.mkdir()
         self._config = config.model_copy(
@@ -54,7 +54,7 @@ class UploadBench:
         )
         self.bench = Workbench(self._config)
         self._results = self._uploads = 0
-        self._most_bytes = int(config.watch.max_frame_mb * 2**20)
+        self._most_bytes = config.watch.max_frame_bytes
         self._file: BinaryIO | None = None
         self._name = ""
         self._expected = 0
@@ -145,7 +145,8 @@ class UploadBench:
             folder, image.stem, segment_frames=64, segment_s=5.0,
             embeddings=True, metadata={"root": str(image.parent)},
         )  # fmt: skip
-        opened = OpenedRun(classify(Batch.of([image]), analyst, writer), image.parent)
+        path = classify(Batch.of([image]), analyst, writer)
+        opened = OpenedRun(path, image.parent, readers=self.bench.readers)
         if not opened.count:
             reasons = opened.run.failed["reason"].tolist()
             raise PychipError(str(reasons[0]) if reasons else "nothing could be classified")

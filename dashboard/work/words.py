@@ -1,10 +1,18 @@
 """Words: numbers, times and sizes as people read them."""
 
 import math
+import re
 from datetime import datetime
+
+from pychip_stream.domain.colors import UNKNOWN_COLOR
 
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
+
+
+def color(text: str) -> str:
+    """Colour as it is shown: what is not #rrggbb is grey."""
+    return text if re.fullmatch("#[0-9a-fA-F]{6}", text) else UNKNOWN_COLOR
 
 
 def percent(value: float) -> str:
@@ -14,14 +22,21 @@ def percent(value: float) -> str:
 
 def moment(seconds: float) -> str:
     """Date and time of day here."""
-    if not math.isfinite(seconds) or seconds <= 0:
-        return "no date"
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    return _written(seconds, "%Y-%m-%d %H:%M:%S") or "no date"
 
 
 def clock(seconds: float) -> str:
     """Time of day here."""
-    return datetime.fromtimestamp(seconds).strftime("%H:%M:%S")
+    return _written(seconds, "%H:%M:%S") or "no time"
+
+
+def _written(seconds: float, form: str) -> str:
+    if not math.isfinite(seconds) or seconds <= 0:
+        return ""
+    try:
+        return datetime.fromtimestamp(seconds).strftime(form)
+    except (OverflowError, OSError, ValueError):
+        return ""  # beyond the year 9999
 
 
 def duration(seconds: float) -> str:

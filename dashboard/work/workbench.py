@@ -20,13 +20,13 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
-from pychip_stream.formats.reading import read_frame
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 
 from .drafts import DraftState, Pick
 from .frame_pictures import FramePicture, Key
+from .readers import Readers
 from .recent import Recent
 
 _FRAMES_KEPT = 4
@@ -46,6 +46,7 @@ class Workbench:
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
+        self.readers = Readers(config.watch)
         self._encoder: RememberingEncoder | None = None
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
         self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
@@ -54,6 +55,7 @@ class Workbench:
         """Begin nothing more."""
         for pool in (self.frames, self.fits, self.long):
             pool.shutdown(wait=False, cancel_futures=True)
+        self.readers.close()
 
     def read(self, key: Key) -> Frame:
         """Read a frame of the acquisition folder.
@@ -63,8 +65,7 @@ class Workbench:
         FrameError
             If it cannot be read.
         """
-        limit = int(self._config.watch.max_frame_mb * 2**20)
-        found = read_frame(inside(self._config.watch.root, key[0]), key[1], max_bytes=limit)
+        found = self.readers.frames.read_frame(inside(self._config.watch.root, key[0]), key[1])
         # Relative names keep support sets free of this machine's folders.
         return replace(found, source=key[0], index=key[1])
 
@@ -88,8 +89,14 @@ class Workbench:
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""
+        if not version.isalnum():
+            raise PychipError(f"{version[:40]!r} is not the version of a support set")
         known = self._loaded.get(version)
-        return known or self._loaded.put(version, load_support(self.folder.path(version)))
+        if known is None:
+            path = self.folder.path(version)
+            self.readers.check(path)
+            known = self._loaded.put(version, load_support(path))
+        return known
 
     def know(self, support: SupportSet) -> None:
         """Remember a version, for a while."""

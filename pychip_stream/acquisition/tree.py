@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from pychip_stream.formats.reading import is_frame_name, is_left_alone
+from pychip_stream.acquisition.selection import Selection
+from pychip_stream.domain.frames import mtime_of
+from pychip_stream.formats.reading import is_left_alone
 
 _WINDOWS = os.name == "nt"
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
@@ -63,7 +65,7 @@ def size_and_time(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
         found = os.stat(entry.path) if _WINDOWS else entry.stat()  # noqa: PTH116
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, mtime_of(found)
 
 
 Stat = tuple[int, int]
@@ -110,10 +112,15 @@ class Tree:
     trust_times
         Skip listing a folder whose modification time has not moved; network folders do not
         always keep it.
+    selection
+        Files that it does not take are not there.
     """
 
-    def __init__(self, root: Path, *, trust_times: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, trust_times: bool = True, selection: Selection | None = None
+    ) -> None:
         self.root = root
+        self._selection = selection or Selection()
         self.unreadable: dict[str, str] = {}
         self.passes = 0
         self._prefix = os.path.join(root, "")  # noqa: PTH118  (with a separator at its end)
@@ -159,11 +166,11 @@ class Tree:
             return
         if stat.S_ISDIR(found.st_mode):
             self._enter(path)
-        elif stat.S_ISREG(found.st_mode) and is_frame_name(name):
+        elif stat.S_ISREG(found.st_mode) and self._selection.takes(folder, name):
             if folder not in self._folders:
                 self._enter(folder)
             elif self._folders[folder].listed > 0:
-                self._report(folder, name, (found.st_size, found.st_mtime_ns))
+                self._report(folder, name, (found.st_size, mtime_of(found)))
 
     def look_at_frontier(self) -> None:
         """List the newest folders and those above them, where their times have moved."""
@@ -279,7 +286,7 @@ class Tree:
                 name = entry.name
                 if name in known and not deep:
                     files.add(name)
-                elif is_frame_name(name) and is_file(entry):
+                elif self._selection.takes(folder, name) and is_file(entry):
                     if self._takes(folder, name, state):
                         files.add(name)
                         found = size_and_time(entry)

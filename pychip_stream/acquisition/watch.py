@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pychip_stream.acquisition.events import EventSource, Hints
+from pychip_stream.acquisition.selection import Selection
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
@@ -131,7 +132,11 @@ class FolderWatch:
     def __init__(self, config: WatchConfig) -> None:
         self._config = config
         local = config.mode != "poll"
-        self._tree = Tree(config.root, trust_times=local)
+        self._tree = Tree(
+            config.root,
+            trust_times=local,
+            selection=Selection(config.include, config.exclude),
+        )
         self._rounds = Rounds(self._tree, scan_s=config.scan_s, reconcile_s=config.reconcile_s)
         self._reader = GuardedReader(config.max_frame_bytes, config.patience_s)
         self._settler = Settler(

@@ -28,6 +28,7 @@ from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, UsageError
 from pychip_stream.export.kinds import PixelReader
 from pychip_stream.export.pictures import to_grey
+from pychip_stream.formats.raster import own_mark
 
 LEVEL = 0.95
 FEWEST = 5
@@ -333,5 +334,5 @@ def _paint(run: Run, chip: AuditChip, pixels: npt.NDArray[np.generic] | None, ta
     ImageDraw.Draw(picture).rectangle(
         (box[0] - 1, box[1] - 1, box[2], box[3]), outline="#ffd400", width=2
     )
-    picture.save(target, "PNG")
+    picture.save(target, "PNG", pnginfo=own_mark())
     return True

@@ -14,7 +14,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig, EncoderConfig
-from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.frames import FrameRef, mtime_of
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
@@ -196,13 +196,13 @@ def _refs(root: Path, path: Path, book: SeriesBook, reader: GuardedReader) -> It
         count = reader.frame_count(path)
     except FrameError:
         count = 1  # reading it says why
-    time = book.note(path.as_posix(), str(path), stat.st_mtime_ns)
+    time = book.note(path.as_posix(), str(path), mtime_of(stat))
     for index in range(count):
         yield FrameRef(
             path=path.relative_to(root).as_posix(),
             index=index,
             size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
+            mtime_ns=mtime_of(stat),
             time=time,
             seen=stat.st_mtime,
         )

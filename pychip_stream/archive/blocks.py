@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 import h5py
 import numpy as np
+import xxhash
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.hdf import Array, UnusableFileError
-from pychip_stream.archive.layout import NO_CHIP, Table
-from pychip_stream.domain.records import FrameRecord, FrameResult
+from pychip_stream.archive.layout import NO_CHIP
+from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN
 
 PER_CLASS = ("probabilities", "distances")
@@ -33,6 +34,7 @@ _PACKED: dict[str, Any] = {
     "compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True,
 }  # fmt: skip
 _CHUNK_BYTES = 1 << 16
+_STACK_BYTES = 64 << 20
 _MOST = (1 << 31) - 1
 """Largest grid, and largest number of a chip, that a file may name."""
 
@@ -42,6 +44,13 @@ Put = Callable[[h5py.Dataset, slice, Array], None]
 
 def _nothing() -> Array:
     return np.zeros(0)
+
+
+def places_digest(rows: "Rows") -> str:
+    """Hash of what is small of results or embeddings; the arrays have checksums of HDF5."""
+    numbers = [np.asarray(getattr(rows, name), "<i8").tobytes() for name in _PLACES]
+    words = "\0".join((*rows.names, rows.encoder[0])).encode("utf-8", "surrogateescape")
+    return xxhash.xxh3_128_hexdigest(b"".join([*numbers, words]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +83,8 @@ class Rows:
         Per-chip arrays by name, flat, frame after frame; NaN as above.
     path, where
         File, and group in it.
+    damaged
+        (m,) bool, frames whose arrays cannot be read; empty where that is not known.
     provenance
         How results were made, as JSON; empty for what was classified while acquiring, which the
         sessions tell.
@@ -91,6 +102,7 @@ class Rows:
     arrays: Mapping[str, Array] = field(default_factory=dict, repr=False)
     path: Path = Path()
     where: str = ""
+    damaged: Array = field(default_factory=_nothing, repr=False)
     provenance: str = ""
 
     @classmethod
@@ -110,6 +122,11 @@ class Rows:
     def counts(self) -> Array:
         """(m,) number of chips of each frame."""
         return np.asarray(self.rows.astype(np.int64) * self.columns)
+
+    @property
+    def unread(self) -> Array:
+        """(m,) bool, `damaged`, where that is known."""
+        return self.damaged if len(self.damaged) else np.zeros(len(self), bool)
 
     @property
     def grids(self) -> Array:
@@ -201,6 +218,17 @@ def pack(
             rows.arrays[name][mine][:, codes[:-1]] = _half(flat)
         rows.arrays["novelty"][mine] = _half(result.novelty.reshape(-1))
     return rows
+
+
+def stackable(grids: Sequence[Any] | Array) -> int:
+    """Tell how many frames, at least one, fit into one stack of labels of bounded size.
+
+    A stack is as high and wide as its highest and its widest frame: those of 1 x n and n x 1
+    chips make one of n x n.
+    """
+    highest = np.maximum.accumulate(np.asarray(grids, np.int64).reshape(-1, 2), axis=0)
+    cells = highest.prod(axis=1) * np.arange(1, len(highest) + 1)
+    return max(int(np.searchsorted(cells, _STACK_BYTES, "right")), 1)
 
 
 def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str, ...]:
@@ -332,6 +360,7 @@ class RowsWriter:
         self._frame = self._chip = 0
         count, total, classes = len(whole), int(whole.counts.sum()), len(whole.names)
         group.attrs["NX_class"] = "NXcollection"
+        group.attrs[layout.DIGEST] = np.bytes_(places_digest(whole))
         if whole.names:
             hdf.write_texts(group, "class_names", hdf.texts(stored_order(whole.names)))
         else:
@@ -387,78 +416,3 @@ class RowsWriter:
 def _chunk(count: int, row_bytes: int, limit: int = _CHUNK_BYTES) -> int:
     """Rows of a chunk."""
     return max(1, min(count, limit // max(row_bytes, 1)))
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Frames in memory, as a segment holds them.
-
-    Attributes
-    ----------
-    table
-        Frame table, n rows.
-    results
-        Of the frames that did not fail; None where all failed.
-    embeddings
-        One entry per encoder.
-    """
-
-    table: Table
-    results: Rows | None
-    embeddings: tuple[Rows, ...] = ()
-
-
-def block_of(
-    records: Sequence[FrameRecord],
-    revisions: Sequence[int],
-    first_sequence: int,
-    session: int,
-    names: tuple[str, ...],
-    *,
-    embeddings: bool,
-) -> Block:
-    """Arrange records for writing.
-
-    Parameters
-    ----------
-    revisions
-        Of each record.
-    first_sequence
-        Sequence number of the first record.
-    names
-        Classes of the run, every class of these records included, then unknown.
-    embeddings
-        Whether they are kept.
-    """
-    sequence = range(first_sequence, first_sequence + len(records))
-    table = layout.table_of(records, revisions, sequence, session)
-    good = [(r, s) for r, s in zip(records, sequence, strict=True) if r.result is not None]
-    results = None
-    if good:
-        results = pack([r.result for r, _ in good if r.result], [s for _, s in good], names)
-    found: dict[tuple[str, int], list[tuple[Array, int]]] = {}
-    for record, number in good:
-        if embeddings and record.embeddings is not None:
-            key = (record.encoder_hash, record.embeddings.shape[2])
-            found.setdefault(key, []).append((record.embeddings, number))
-    return Block(table, results, tuple(_embeddings(key, each) for key, each in found.items()))
-
-
-def write_block(entry: h5py.Group, block: Block) -> None:
-    """Write frames into the entry of a file."""
-    layout.write_table(entry.create_group(layout.FRAMES), block.table)
-    scorings = hdf.collection(entry, layout.SCORINGS)
-    if block.results is not None:
-        group = scorings.create_group(layout.ACQUIRED)
-        RowsWriter(group, block.results, block.results.grid).write(block.results)
-    group = hdf.collection(entry, layout.EMBEDDINGS)
-    for number, rows in enumerate(block.embeddings):
-        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid).write(rows)
-
-
-def _embeddings(encoder: tuple[str, int], found: list[tuple[Array, int]]) -> Rows:
-    flat = [np.asarray(v, np.float16).reshape(-1, encoder[1]) for v, _ in found]
-    return Rows.laid(
-        [s for _, s in found], [v.shape[:2] for v, _ in found], encoder=encoder, kept=(VALUES,),
-        arrays={VALUES: np.concatenate(flat)},
-    )  # fmt: skip

@@ -11,16 +11,16 @@ from typing import TypeVar
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Rows, class_codes, read_into
+from pychip_stream.archive.blocks import Rows, class_codes, read_into, stackable
 from pychip_stream.archive.disk import reason
 from pychip_stream.archive.files import (
     KINDS,
     Part,
     RunPlaces,
+    advised,
     covering,
     read_full_table,
     read_part,
@@ -73,10 +73,10 @@ class Selection:
         """
         sequences, numbers, rows = [], [], []
         for number, source in enumerate(sources):
-            counting = np.arange(len(source))
-            kept = keep[number] if keep is not None else None
-            if kept is not None:
-                counting = counting[kept]
+            kept = ~source.unread
+            if keep is not None and keep[number] is not None:
+                kept &= keep[number]
+            counting = np.flatnonzero(kept)
             sequences.append(source.sequence[counting])
             numbers.append(np.full(len(counting), number))
             rows.append(counting)
@@ -140,13 +140,22 @@ class Selection:
             start = int(self.row[at])
             yield int(self.source[at]), start, start + end - at, at
 
-    def pieces(self, chips: int) -> "Iterator[Selection]":
-        """Cut into selections of at most about that many chips (at least one frame each)."""
-        ends = np.cumsum(self.rows().counts)
+    def pieces(self, chips: int, grid: tuple[int, int] | None = None) -> "Iterator[Selection]":
+        """Cut into selections of at most about that many chips (at least one frame each).
+
+        Parameters
+        ----------
+        grid
+            (R, C) of the label stack of each; default: of the largest frame in it.
+        """
+        whole = self.rows()
+        ends = np.cumsum(whole.counts)
+        grids = whole.grids if grid is None else np.tile(grid, (len(self), 1))
         start = 0
         while start < len(self):
             before = ends[start - 1] if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, before + chips, side="right")))
+            stop = min(stop, start + stackable(grids[start:stop]))
             yield self[start:stop]
             start = stop
 
@@ -205,7 +214,7 @@ class FileCatalog:
             except FileNotFoundError:
                 self.refresh()
             except UnusableFileError as error:
-                raise ArchiveError(f"{where}: {error}") from error
+                raise ArchiveError(advised(error.path or where, error)) from error
             except OSError as error:
                 raise ArchiveError(
                     f"{error.filename or where}: cannot be read ({reason(error)})"
@@ -234,8 +243,8 @@ class FileCatalog:
         # Segments first: one that is missing because it was merged is then surely in the base.
         spans = places.spans()
         base = self._read_base()
-        after = base.header.last if base else 0
-        parts = [base] if base else []
+        after = 0 if base is None else base.header.last
+        parts = [] if base is None else [base]
         for span in covering(spans, after):
             part = self._read_segment(places.segment(span))
             if part is not None:
@@ -262,7 +271,7 @@ class FileCatalog:
         except ForeignFileError as error:
             raise ArchiveUsageError(f"{path}: {error}") from error
         except UnusableFileError as error:
-            raise ArchiveError(f"{path}: {error}") from error
+            raise ArchiveError(advised(path, error)) from error
 
     def _read_segment(self, path: Path, kinds: tuple[str, ...] = KINDS) -> Part | None:
         if path in self.damaged:
@@ -324,13 +333,13 @@ class Catalog:
         """
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
-        return layout.join_tables([read_full_table(p.path, names) for p in self.parts], names)
+        return layout.join_tables([read_full_table(p, names) for p in self.parts], names)
 
     @cached_property
     def order(self) -> Array:
         """Rows of the table in order of time, superseded revisions left out."""
         table = self.table
-        rows = np.flatnonzero(~superseded(table))
+        rows = np.flatnonzero(~layout.superseded(table))
         return rows[layout.in_order(layout.take(table, rows))]
 
     @cached_property
@@ -421,16 +430,11 @@ class Catalog:
 
     def _classified_with(self, version: str, sequence: Array) -> Array:
         table = self.table
-        rows = np.searchsorted(table["sequence"], sequence)
-        return np.asarray(table["support_version"][rows] == version.encode())
-
-
-def superseded(table: Table) -> Array:
-    """(n,) whether a later revision of the same frame was archived."""
-    if not len(table["revision"]) or table["revision"].max() <= 1:
-        return np.zeros(len(table["revision"]), bool)
-    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
-    return np.asarray(keys.duplicated(keep="last"))
+        rows = np.searchsorted(table["sequence"], sequence).clip(0, max(len(table["time"]) - 1, 0))
+        if not len(table["time"]):
+            return np.zeros(len(sequence), bool)
+        same = table["support_version"][rows] == version.encode()
+        return np.asarray(same & (table["sequence"][rows] == sequence))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

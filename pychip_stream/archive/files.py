@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import numpy as np
 import yaml
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Block, Rows, read_rows, write_block
-from pychip_stream.archive.disk import Disk
-from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.blocks import Rows, places_digest, read_rows
+from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import Table
-from pychip_stream.errors import ArchiveError
 
 _SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
 _SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
@@ -240,6 +239,10 @@ class Part:
         Versions of the support sets in it.
     default
         Scoring to show, where the file says so.
+    lost
+        Sequence numbers of frames in the file that do not count, since they are damaged.
+    blank
+        Columns of the frame table that are damaged: their values count as not known.
     """
 
     path: Path
@@ -251,6 +254,14 @@ class Part:
     embeddings: tuple[Rows, ...] = field(default=(), repr=False)
     supports: tuple[str, ...] = ()
     default: str = ""
+    lost: Array = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    blank: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[Rows, ...]:
+        """Every group with arrays of frames."""
+        superseded = () if self.superseded is None else (self.superseded,)
+        return (*self.scorings.values(), *superseded, *self.embeddings)
 
     def __len__(self) -> int:
         return len(self.table["sequence"])
@@ -259,70 +270,76 @@ class Part:
 KINDS = ("run", "segment")
 
 
-def read_part(path: Path, kinds: Sequence[str] = KINDS) -> Part:
-    """Read the tables of a file."""
+def merged_header(parts: Sequence[Part]) -> Header:
+    """Header of what is made of several parts."""
+    first, last = parts[0].header, parts[-1].header
+    sessions = {s.number: s for part in parts for s in part.header.sessions}
+    return Header(
+        run_id=last.run_id,
+        name=last.name,
+        first=first.first,
+        last=last.last,
+        sessions=tuple(sessions[number] for number in sorted(sessions)),
+    )
+
+
+def read_part(path: Path, kinds: Sequence[str] = KINDS, *, check: bool = False) -> Part:
+    """Read the tables of a file; `check`: and make sure that they are what was written."""
     with hdf.reading(path) as file:
-        return _read(file, path, kinds)
+        part = _read(file, path, kinds)
+        if check:
+            check_tables(file, part)
+        return part
+
+
+def advised(path: Path, error: UnusableFileError) -> str:
+    """Tell that a file is damaged, and what can be done."""
+    text = f"{path}: {error}"
+    if str(error).startswith("is damaged"):
+        text += "; `pychip-stream verify RUN --repair` keeps what is whole"
+    return text
+
+
+def run_ids(paths: list[Path]) -> set[str]:
+    """Tell which runs files belong to, as far as they can be read."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, UnusableFileError):
+            found.add(read_part(path).header.run_id)
+    return found
 
 
 def is_whole(path: Path) -> bool:
     """Whether the bytes of a segment are a segment, however they were read before."""
     try:
         with hdf.reading_bytes(path.read_bytes()) as file:
-            _read(file, path, KINDS)
+            check_tables(file, _read(file, path, KINDS))
     except UnusableFileError:
         return False
     return True
 
 
-def read_full_table(path: Path, names: Sequence[str] | None = None) -> Table:
+def read_full_table(part: Part, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
-    with hdf.reading(path) as file:
-        return layout.read_table(foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}"), names)
+    with hdf.reading(part.path) as file:
+        frames = foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}")
+        table = layout.read_table(frames, names, part.blank)
+    if not len(part.lost):
+        return table
+    return layout.take(table, ~np.isin(table["sequence"], part.lost))
 
 
-def part_of(path: Path, header: Header, block: Block) -> Part:
-    """Return what `read_part` would, for a segment that was just written."""
-    scorings = {}
-    if block.results is not None:
-        where = f"/{layout.ENTRY}/{layout.SCORINGS}/{layout.ACQUIRED}"
-        scorings[layout.ACQUIRED] = block.results.at(path, where)
-    embeddings = tuple(
-        rows.at(path, f"/{layout.ENTRY}/{layout.EMBEDDINGS}/encoder_{number}")
-        for number, rows in enumerate(block.embeddings)
-    )
-    table = {name: block.table[name] for name in layout.CORE}
-    return Part(path, "segment", header, table, scorings, embeddings=embeddings)
-
-
-def segment_image(header: Header, block: Block) -> bytes:
-    """Bytes of a segment file."""
-    with hdf.new_image() as file:
-        entry = start_file(file, "segment", header)
-        write_block(entry, block)
-        return hdf.image(file)
-
-
-def publish_segment(disk: Disk, path: Path, image: bytes) -> None:
-    """Give a segment its name; whole on disk from then on.
-
-    Raises
-    ------
-    OSError
-        If that fails; it can be tried again with the same bytes.
-    ArchiveError
-        If another file has the name.
-    """
-    try:
-        with disk.atomic(path, new=True) as temporary:
-            disk.write(temporary, image)
-    except FileExistsError as error:
-        # An earlier attempt may have come this far before something failed.
-        if path.read_bytes() != image:
-            raise ArchiveError(
-                f"{path}: was written by another archiver; stop one of them"
-            ) from error
-        disk.sync_folder(path.parent)
+def check_tables(file: h5py.File, part: Part) -> None:
+    """Refuse a file in which something small is not what was written, checksum or not."""
+    entry = foreign.subgroup(file, layout.ENTRY)
+    if foreign.has(entry, layout.FRAMES):
+        changed = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES))
+        if changed:
+            raise UnusableFileError(f"is damaged (column {', '.join(changed)} of its frames)")
+    for rows in part.groups:
+        digest = hdf.attribute_text(foreign.descend(file, rows.where), layout.DIGEST)
+        if digest and digest != places_digest(rows):
+            raise UnusableFileError(f"is damaged ({rows.where})")
 
 
 def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:

@@ -1,7 +1,6 @@
 """Closing: a run becomes one file, and what it was made of goes."""
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,10 @@ import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
-from pychip_stream.archive.blocks import Block, RowsWriter
+from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
-from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.damage import harmed, keep_beside, mend_segment, put_aside
+from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
     Header,
     Part,
@@ -25,38 +25,30 @@ from pychip_stream.archive.files import (
     Span,
     covering,
     is_whole,
-    part_of,
-    segment_image,
+    merged_header,
+    read_part,
     start_file,
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring, forget_default
-from pychip_stream.archive.support_sets import GROUP
-from pychip_stream.errors import ArchiveError
+from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
+from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.errors import ArchiveError, PychipError
 
 _PIECE_BYTES = 48 << 20
-_SPARE_BYTES = 8 << 20
 _CLASSES = ("class_names", "class_colors")
 
 logger = logging.getLogger(__name__)
 
 
-def block_of_parts(catalog: Catalog) -> Block:
-    """Join the segments of a catalog in memory, in order of time; nothing is left out."""
-    table = catalog.full_table()
-    order = layout.in_order(table)
-    good = table["sequence"][order[table["status"][order] == b"ok"]]
-    names = catalog.class_names(ACQUIRED)
-    selection, present = catalog.results(ACQUIRED, good)
-    if not present.all():
-        raise UnusableFileError("lacks results of some of its frames")
-    results = selection.read(names) if len(selection) else None
-    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
-    return Block(layout.take(table, order), results, tuple(embeddings))
-
-
-def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default: str) -> Header:
+def merge(
+    catalog: Catalog,
+    target: Path,
+    supports: Mapping[str, Path],
+    default: str,
+    alerts: Sequence[alert_journal.AlertRow] = (),
+) -> Header:
     """Write everything that a run holds into one new file and check it.
 
     Parameters
@@ -75,7 +67,8 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     OSError
         If the disk fails.
     """
-    _check_space(catalog, target)
+    parts = (*catalog.parts, *catalog.scorings.values())
+    check_room(target.parent, sum(part.path.stat().st_size for part in parts))
     header = merged_header(catalog.parts)
     table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
@@ -83,7 +76,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     replaced = table["sequence"][old[table["status"][old] == b"ok"]]
     ordered = layout.take(table, np.concatenate([catalog.order, old]))
     written = Checksums()
-    with hdf.new_file(target) as file:
+    with hdf.new_file(target, written) as file:
         entry = start_file(file, "run", header)
         nexus.describe_entry(entry, table["time"][catalog.classified])
         frames = entry.create_group(layout.FRAMES)
@@ -96,22 +89,10 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
             group = entry.create_group(layout.SUPERSEDED)
             _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
+        alert_journal.merge_alerts(entry, alerts)
         file.flush()
     _verify(target, ordered, written)
     return header
-
-
-def merged_header(parts: Sequence[Part]) -> Header:
-    """Header of what is made of several parts."""
-    first, last = parts[0].header, parts[-1].header
-    sessions = {s.number: s for part in parts for s in part.header.sessions}
-    return Header(
-        run_id=last.run_id,
-        name=last.name,
-        first=first.first,
-        last=last.last,
-        sessions=tuple(sessions[number] for number in sorted(sessions)),
-    )
 
 
 def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, default: str) -> None:
@@ -154,7 +135,7 @@ def _write_rows(
     whole = selection.rows(names)
     writer = RowsWriter(group, whole, whole.grid, written.put)
     per_chip = 4 * len(names) + 4 if names else 2 * max(whole.encoder[1], 1)
-    for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1)):
+    for piece in selection.pieces(max(_PIECE_BYTES // per_chip, 1), whole.grid):
         writer.write(piece.read(names, whole.kept, whole.grid))
 
 
@@ -164,6 +145,8 @@ def _write_embeddings(
     group = hdf.collection(entry, layout.EMBEDDINGS)
     for number, encoder in enumerate(catalog.encoders()):
         selection, _ = catalog.embeddings(encoder, sequence)
+        if not len(selection):
+            continue
         _write_rows(group.create_group(f"encoder_{number}"), selection, (), written)
 
 
@@ -185,19 +168,14 @@ def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, P
 
 
 def _copy(source: h5py.Group, target: h5py.Group, name: str) -> None:
+    """Copy a support set as it is; one that is damaged is left out."""
     foreign.check_whole(source)
+    try:
+        read_support(source)
+    except (UnusableFileError, PychipError, OSError, *hdf.DAMAGE) as error:
+        logger.error("support set %s: %s; the run is kept without it", name[:8], error)
+        return
     source.file.copy(source, target, name)
-
-
-def _check_space(catalog: Catalog, target: Path) -> None:
-    needed = sum(p.path.stat().st_size for p in (*catalog.parts, *catalog.scorings.values()))
-    free = shutil.disk_usage(target.parent).free
-    if free < needed + needed // 20 + _SPARE_BYTES:
-        raise ArchiveError(
-            f"{target.parent}: {needed / 1e6:.0f} MB are needed to merge the run, "
-            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
-            "start and stop the run again"
-        )
 
 
 def _verify(path: Path, table: Table, written: Checksums) -> None:
@@ -277,7 +255,7 @@ def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
     """Segments that a wider file or the merged archive stands for."""
     base = next((p for p in catalog.parts if p.kind == "run"), None)
     spans = places.spans()
-    chosen = covering(spans, base.header.last if base else 0)
+    chosen = covering(spans, 0 if base is None else base.header.last)
     used = {p.path for p in catalog.parts}
     if any(places.segment(span) not in used for span in chosen):
         return []  # something cannot be read; then nothing goes
@@ -294,21 +272,56 @@ def _ready(parts: list[Part]) -> list[Part]:
         return []
     if any(b.header.first != a.header.last + 1 for a, b in pairwise(group)):
         return []  # the joined file would stand for one that it does not hold
-    if sum(map(len, group)) > MAX_FRAMES:
+    if sum(map(len, group)) > MAX_FRAMES or not _stacks(group):
         return []
     return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []
 
 
-def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk) -> None:
-    """Merge everything that a run holds into its one file; only then remove the rest."""
-    catalog = files.refresh()
-    if set_aside(files, disk):
-        catalog = files.refresh()
+def _stacks(group: list[Part]) -> bool:
+    """Whether the labels of segments fit into one stack of bounded size."""
+    grids = [rows.grids for part in group for rows in part.scorings.values()]
+    return not grids or stackable(np.concatenate(grids)) == sum(map(len, grids))
+
+
+AGAIN = "{} will be analysed again when the run goes on"
+
+
+def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk, fate: str = AGAIN) -> None:
+    """Merge everything that a run holds into its one file; only then remove the rest.
+
+    What is damaged is put aside, and everything else merged.
+
+    Parameters
+    ----------
+    fate
+        What becomes of so many frames that are lost.
+    """
+    redo = fate == AGAIN
+    catalog = checked(files, disk, redo=redo)
+    try:
+        _merge_catalog(places, catalog, disk)
+    except UnusableFileError:
+        hurt = harmed((*catalog.parts, *catalog.scorings.values()), redo=redo)
+        if not hurt:
+            raise
+        for part in hurt:
+            if part.kind == "segment":
+                mend_segment(places, part, disk, fate)
+            elif part.kind == "scoring":
+                put_aside(part.path, "is damaged", "score the run again", disk)
+            else:
+                logger.error("%s: is damaged; %s", part.path, fate.format(len(part.lost)))
+                files.adopt(part)
+        _merge_catalog(places, files.refresh(), disk)
+
+
+def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     default = default_scoring(catalog)
     sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
     added = bool(sidelong) or alert_journal.has_journal(places)
-    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and added):
-        _write_merged(places, catalog, default, disk)
+    hurt = any(len(rows.damaged) for part in catalog.parts for rows in part.groups)
+    if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
+        write_merged(places, catalog, default, disk)
         alert_journal.remove_journal(places, disk)
     for span in places.spans():
         disk.remove(places.segment(span))
@@ -369,7 +382,32 @@ def remove_run(path: str | Path, disk: Disk | None = None) -> None:
                 raise ArchiveError(f"{part}: cannot be removed now; close what has it open")
 
 
-def set_aside(files: FileCatalog, disk: Disk) -> bool:
+def checked(files: FileCatalog, disk: Disk, *, redo: bool = True) -> Catalog:
+    """Look at the files of a run; those whose tables are damaged are put aside.
+
+    Parameters
+    ----------
+    redo
+        The archive itself is, too: its frames will be done again.
+    """
+    catalog = files.refresh()
+    for part in catalog.parts:
+        try:
+            read_part(part.path, check=True)
+        except UnusableFileError as error:
+            if part.kind == "segment":
+                files.damaged[part.path] = str(error)
+            elif redo:
+                put_aside(part.path, str(error), "its frames will be analysed again", disk)
+            else:
+                raise
+    set_aside(files, disk)
+    return files.refresh()
+
+
+def set_aside(
+    files: FileCatalog, disk: Disk, fate: str = "its frames will be analysed again"
+) -> bool:
     """Rename damaged segments; their frames are to be done again.
 
     Returns
@@ -388,16 +426,18 @@ def set_aside(files: FileCatalog, disk: Disk) -> bool:
         why = files.damaged.pop(path)
         if is_whole(path):
             raise ArchiveError(f"{path}: cannot be read now ({why}); look after the disk")
-        logger.error(
-            "%s: %s; set aside as %s.damaged, its frames will be analysed again",
-            path, why, path.name,
-        )  # fmt: skip
-        disk.replace(path, path.with_name(path.name + ".damaged"))
+        put_aside(path, why, fate, disk)
     return bool(damaged)
 
 
-def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk) -> None:
+def write_merged(
+    places: RunPlaces, catalog: Catalog, default: str, disk: Disk, *, aside: bool = False
+) -> None:
+    """Write the archive anew; the old one gets another name where it (`aside`) is damaged."""
     supports = {version: places.support(version) for version in places.support_versions()}
     with disk.atomic(places.closed) as temporary:
-        merge(catalog, temporary, supports, default)
-        alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))
+        merge(catalog, temporary, supports, default, alert_journal.read_alerts(places))
+        base = next((p for p in catalog.parts if p.kind == "run"), None)
+        if base is not None and (aside or any(len(rows.damaged) for rows in base.groups)):
+            kept = keep_beside(base.path, disk)
+            logger.error("%s: what was damaged of it is kept as %s", base.path, kept.name)

@@ -1,17 +1,21 @@
 """Layout of run archives: names, types and units (docs/archive.md tells it to people)."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import pandas as pd
+import xxhash
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf
-from pychip_stream.archive.hdf import Array
+from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.domain.frames import natural
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
 ENTRY = "entry"
@@ -24,6 +28,9 @@ SESSIONS = "sessions"
 PROVENANCE = "provenance"
 ACQUIRED = "acquired"
 """Scoring that was made while the run went on."""
+
+DIGEST = "digest"
+"""Attribute of a group: hash of what is small in it; of a frame table a JSON of each column's."""
 
 NO_CHIP = 255
 """In label maps: beyond this frame's grid. 0 is unknown, n the n-th class."""
@@ -77,7 +84,7 @@ COLUMNS = (
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
     Column("device", "S", "", "where the encoder ran and in which precision"),
-    *(Column(q.name, "f8", q.unit, q.meaning) for q in OF_FRAMES),
+    *(Column(q.name, "f8", q.unit, q.meaning) for q in of_frames()),
     Column("session", "i4", "", "which start of the archiver wrote it; see sessions"),
 )
 
@@ -85,7 +92,7 @@ COLUMNS = (
 CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
-_STRANGE = "a quantity that no package declared when this was written"
+_STRANGE = Quantity("", "", "a quantity that no package declared when this was written")
 
 
 def table_of(
@@ -121,7 +128,10 @@ def table_of(
         "columns": [g[1] for g in grids],
         "session": [session] * len(records),
     }
-    for name in OF_FRAMES.names:
+    measured = dict.fromkeys(
+        (*(quantity.name for quantity in of_frames()), *(n for r in records for n in r.measured))
+    )
+    for name in measured:
         columns[name] = [r.measured.get(name, np.nan) for r in records]
     words: dict[str, list[str]] = {
         "path": [r.frame.path for r in records],
@@ -139,7 +149,8 @@ def table_of(
             table[column.name] = hdf.texts(words[column.name])
         else:
             table[column.name] = np.array(columns[column.name], column.dtype)
-    return table
+    further = (name for name in measured if name not in table)
+    return table | {name: np.array(columns[name], "f8") for name in further}
 
 
 def write_table(group: h5py.Group, table: Table) -> None:
@@ -148,30 +159,63 @@ def write_table(group: h5py.Group, table: Table) -> None:
     count = len(table["sequence"])
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
     packed = options if count >= 1024 else {}
-    strange = (Column(n, "f8", "", _STRANGE) for n in table if n not in ALL)
-    for column in (*COLUMNS, *strange):
+    for column in (*COLUMNS, *(_column(name) for name in table if name not in ALL)):
         values = table[column.name]
+        # Names of classes may hold a slash, which would be a group.
+        name = column.name.replace("%", "%25").replace("/", "%2F")
         if column.dtype == "S":
-            dataset = hdf.write_texts(group, column.name, values, **packed)
+            dataset = hdf.write_texts(group, name, values, **packed)
         else:
-            dataset = group.create_dataset(column.name, data=values, **packed)
+            dataset = group.create_dataset(name, data=values, **packed)
         dataset.attrs["long_name"] = column.meaning
         if column.unit:
             dataset.attrs["units"] = column.unit
+    digests = {name: column_digest(values) for name, values in table.items()}
+    group.attrs[DIGEST] = np.bytes_(json.dumps(digests))
 
 
-def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
+def column_digest(values: Array) -> str:
+    """Hash of the values of a column, however wide its texts are stored."""
+    if values.dtype.kind == "S":
+        return xxhash.xxh3_128_hexdigest(b"\0".join(values.tolist()))
+    wide = values.astype("<i8" if values.dtype.kind in "iu" else "<f8")
+    return xxhash.xxh3_128_hexdigest(wide.tobytes())
+
+
+def changed_columns(group: h5py.Group) -> list[str]:
+    """Names of the columns of a frame table that are not what was written.
+
+    Empty for tables of before, which have no hashes.
+    """
+    text = hdf.attribute_text(group, DIGEST)
+    if not text:
+        return []
+    wanted = json.loads(text)
+    changed = []
+    for name, digest in wanted.items():
+        try:
+            found = column_digest(read_table(group, [name])[name])
+        except (UnusableFileError, KeyError, OSError):
+            found = ""
+        if found != digest:
+            changed.append(name)
+    return changed
+
+
+def read_table(
+    group: h5py.Group, names: Sequence[str] | None = None, blank: Sequence[str] = ()
+) -> Table:
     """Read columns (default: all) of a frame table.
 
-    Those that an older layout lacks get empty values; those of quantities that nothing here
-    declares are read, too.
+    Those that an older layout lacks, and those of `blank`, get empty values; those of quantities
+    that nothing here declares are read, too.
     """
     count = foreign.stored(group, "sequence").size
     table: Table = {}
     for column in COLUMNS:
         if names is not None and column.name not in names:
             continue
-        if foreign.has(group, column.name):
+        if foreign.has(group, column.name) and column.name not in blank:
             if column.dtype == "S":
                 values = hdf.read_texts(group, column.name)
             else:
@@ -179,24 +223,30 @@ def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
                 values = foreign.plain(group, column.name, kinds)[...]
                 values = values.astype(column.dtype, copy=False)
             if values.shape != (count,):
-                raise hdf.UnusableFileError(f"has a frame table with {len(values)} {column.name}")
+                raise UnusableFileError(f"has a frame table with {len(values)} {column.name}")
         else:
             values = _absent(column, count)
             foreign.charge(foreign.stored(group, "sequence"), values.nbytes)
         table[column.name] = values
-    for name in _strange(group, count):
-        if names is None or name in names:
-            table[name] = foreign.plain(group, name)[:]
+    for stored, name in _others(group, count):
+        if (names is None or name in names) and name not in blank:
+            table[name] = foreign.plain(group, stored)[:]
     return table
 
 
-def _strange(group: h5py.Group, count: int) -> Iterator[str]:
-    """Columns of quantities whose plug-ins are not here."""
-    for name in group:
-        if name not in ALL and foreign.has(group, name):
-            found = foreign.stored(group, name)
+def _others(group: h5py.Group, count: int) -> Iterator[tuple[str, str]]:
+    """Columns besides the common ones, under the names that they have there and here."""
+    for stored in group:
+        if stored not in ALL and foreign.has(group, stored):
+            found = foreign.stored(group, stored)
             if (found.dtype, found.shape) == ("f8", (count,)):
-                yield name
+                yield stored, unquote(stored)
+
+
+def _column(name: str) -> Column:
+    """Describe a column of a class, or of a quantity whose plug-in is not here."""
+    quantity = find(name) or _STRANGE
+    return Column(name, "f8", quantity.unit, quantity.meaning)
 
 
 def _values(table: Table, name: str) -> Array:
@@ -211,6 +261,13 @@ def _absent(column: Column, count: int) -> Array:
     if column.dtype == "S":
         return np.zeros(count, "S1")
     return np.full(count, np.nan if column.dtype.startswith("f") else 0, column.dtype)
+
+
+def blanked(table: Table, names: Sequence[str]) -> Table:
+    """Return a table in which the values of some columns are not known."""
+    count = len(table["sequence"])
+    empty = {c.name: _absent(c, count) for c in COLUMNS if c.name in names and c.name in table}
+    return table | empty
 
 
 def join_tables(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
@@ -249,3 +306,11 @@ def in_order(table: Table) -> Array:
 def take(table: Table, rows: Array) -> Table:
     """Return rows of a table."""
     return {name: values[rows] for name, values in table.items()}
+
+
+def superseded(table: Table) -> Array:
+    """(n,) whether a later revision of the same frame was archived."""
+    if not len(table["revision"]) or table["revision"].max() <= 1:
+        return np.zeros(len(table["revision"]), bool)
+    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
+    return np.asarray(keys.duplicated(keep="last"))

@@ -76,7 +76,8 @@ def write_curve(group: h5py.Group, curve: Curve) -> None:
             dataset.attrs["units"] = ""
             dataset.dims[0].attach_scale(time)
             label = {"_errors": ", half width of 95 % interval", "_low": ", low", "_high": ", high"}
-            dataset.attrs["long_name"] = curve.class_names[code] + label.get(suffix, "")
+            shown = curve.class_names[code].replace("\0", "")
+            dataset.attrs["long_name"] = shown + label.get(suffix, "")
         color = curve.colors.get(curve.class_names[code])
         if color:
             group[name].attrs["color"] = color
@@ -106,9 +107,8 @@ def write_label_view(
         group["label_map"] = stack = labels
         stack.attrs["target"] = labels.name
     stack.attrs["interpretation"] = "image"
-    stack.attrs["long_name"] = "label: " + ", ".join(
-        f"{code} {name}" for code, name in enumerate(stored_order(class_names))
-    )
+    shown = [name.replace("\0", "") for name in stored_order(class_names)]
+    stack.attrs["long_name"] = "label: " + ", ".join(f"{n} {name}" for n, name in enumerate(shown))
     group["time"] = time
     stack.dims[0].attach_scale(time)
     for axis, name in enumerate(("row", "column"), start=1):

@@ -18,8 +18,10 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.domain.colors import UNKNOWN_COLOR, color_of
+from pychip_stream.domain.quantities import find
 from pychip_stream.domain.records import FrameResult
-from pychip_stream.domain.support import PALETTE, UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
 BLOCK_CHIPS = 1 << 17
@@ -141,7 +143,7 @@ class Run(AbstractContextManager["Run"]):
                 colors.setdefault(one.name, one.color)
             if colors.keys() >= set(self.names):
                 break
-        plain = {n: PALETTE[i % len(PALETTE)] for i, n in enumerate(self.names)}
+        plain = {n: color_of(i) for i, n in enumerate(self.names)}
         return {n: colors.get(n, c) for n, c in plain.items()} | {UNKNOWN: UNKNOWN_COLOR}
 
     def support_set(self, version: str | None = None) -> SupportSet:
@@ -251,7 +253,7 @@ class Run(AbstractContextManager["Run"]):
         """Columns of the frame table (see docs/archive.md), of the classified frames.
 
         Much faster than `frames`, where a few columns are wanted: arrays of `count` values in
-        order of time, texts as UTF-8 bytes.
+        order of time, texts as UTF-8 bytes; NaN for quantities that were not measured.
 
         Raises
         ------
@@ -259,7 +261,8 @@ class Run(AbstractContextManager["Run"]):
             If there is no such column.
         """
         table = self._table(self.sequence, names)
-        return {name: table[name] for name in names}
+        unknown = np.full(self.count, np.nan)
+        return {name: table[name] if name in table or not find(name) else unknown for name in names}
 
     @property
     def failed(self) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from pychip_stream.archive.files import TEMPORARY, Header, RunPlaces, start_file
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.support_sets import Derived, write_support
-from pychip_stream.domain.support import UNKNOWN, UNKNOWN_COLOR, SupportSet
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError
 
 _STALE_S = 86400.0
@@ -168,7 +169,7 @@ def _write(
     support = content.support
     written = Checksums()
     whole = replace(frames, names=(*support.names, UNKNOWN), kept=OF_RESULTS)
-    with hdf.new_file(path) as file:
+    with hdf.new_file(path, written) as file:
         entry = start_file(file, "scoring", Header(header.run_id, header.name, 0, 0, ()))
         group = hdf.collection(entry, layout.SCORINGS).create_group(support.version)
         intervals = _fill(RowsWriter(group, whole, whole.grid, written.put), whole, results)

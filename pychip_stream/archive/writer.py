@@ -3,15 +3,19 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
-from pychip_stream.archive.blocks import Block, block_of, registry
+from pychip_stream.archive.blocks import registry, stackable
 from pychip_stream.archive.catalog import FileCatalog
+from pychip_stream.archive.damage import (
+    check_supports,
+    find_supports,
+    mend_segments,
+    put_base_aside,
+)
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
     Header,
@@ -19,86 +23,38 @@ from pychip_stream.archive.files import (
     Session,
     Span,
     installed_versions,
-    part_of,
-    publish_segment,
-    read_part,
-    segment_image,
+    run_ids,
 )
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.joining import Compactor, merge_run, set_aside, superfluous
-from pychip_stream.archive.layout import Table
+from pychip_stream.archive.joining import (
+    AGAIN,
+    FAN_IN,
+    Compactor,
+    checked,
+    merge_run,
+    superfluous,
+)
+from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.live import LiveView
+from pychip_stream.archive.segments import (
+    Batch,
+    block_of,
+    flaw,
+    nameless,
+    part_of,
+    publish_segment,
+    segment_image,
+    unkept,
+)
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
 
-_Stat = tuple[int, int]
-
-
-class KnownFrames:
-    """Remembers which revisions there are, and in which order they were archived.
-
-    Attributes
-    ----------
-    keys
-        Every archived revision in order of archiving; the order never changes.
-    failed
-        Those that were archived as failed.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[FrameRef] = []
-        self.failed: set[FrameRef] = set()
-        self._revisions: dict[tuple[str, int], tuple[_Stat, ...]] = {}
-
-    def read(self, table: Table) -> None:
-        """Take over what the archive holds, from its frame table."""
-        texts = (hdf.strings(table[name]) for name in ("path", "status"))
-        numbers = (table[name].tolist() for name in ("index", "size", "mtime_ns"))
-        for path, status, index, size, mtime_ns in zip(*texts, *numbers, strict=True):
-            frame = FrameRef(path=path, index=index, size=size, mtime_ns=mtime_ns)
-            self.keys.append(frame)
-            if status == "failed":
-                self.failed.add(frame)
-            self._note((path, index), (size, mtime_ns))
-
-    def take(self, record: FrameRecord) -> bool:
-        """Note a frame that is to be archived; False where this revision is known already."""
-        frame = record.frame
-        key, stat = (frame.path, frame.index), (frame.size, frame.mtime_ns)
-        if stat in self._revisions.get(key, ()):
-            return False
-        self._note(key, stat)
-        return True
-
-    def revision(self, record: FrameRecord) -> int:
-        """Tell which revision of its frame a record is, from 1."""
-        frame = record.frame
-        return self._revisions[frame.path, frame.index].index((frame.size, frame.mtime_ns)) + 1
-
-    def archived(self, records: Iterable[FrameRecord]) -> None:
-        """Count frames that are on disk now."""
-        for record in records:
-            self.keys.append(record.frame)
-            if record.status == "failed":
-                self.failed.add(record.frame)
-
-    def _note(self, key: tuple[str, int], stat: _Stat) -> None:
-        self._revisions[key] = (*self._revisions.get(key, ()), stat)
-
-
 logger = logging.getLogger(__name__)
 
 _MAX_PENDING_BYTES = 256 << 20
-
-
-class _Batch(NamedTuple):
-    """Frames on their way to the disk; kept as they are until they have arrived."""
-
-    records: list[FrameRecord]
-    header: Header
-    block: Block
-    image: bytes
+_READ_WHOLE = 16
+"""So many of the newest segments are read whole at the start: they suffer when power fails."""
 
 
 class RunWriter:
@@ -114,8 +70,17 @@ class RunWriter:
         Whether embeddings are kept.
     metadata
         Texts that describe this start of the archiver (config, versions, root, …).
+    spare_supports
+        Folder with VERSION.h5 of support sets, for those that are damaged in the run.
     disk
         For tests.
+
+    Attributes
+    ----------
+    refused
+        Frames that could not even be named.
+    reloads
+        How often `keys` began anew, since something that was archived was gone.
 
     Raises
     ------
@@ -132,6 +97,7 @@ class RunWriter:
         segment_s: float = 5.0,
         embeddings: bool = True,
         metadata: Mapping[str, str] | None = None,
+        spare_supports: Path | None = None,
         disk: Disk | None = None,
     ) -> None:
         self._places = RunPlaces(Path(folder), name)
@@ -140,10 +106,16 @@ class RunWriter:
         self._segment_s = segment_s
         self._embeddings = embeddings
         self._untidy = ""
+        self._class_names: tuple[str, ...] = ()
+        self.refused = 0
+        self.reloads = 0
+        self._held: dict[str, bytes] = {}
+        self._spare_supports = spare_supports
+        self._lost: set[FrameRef] = set()
         self._pending: list[FrameRecord] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         self._supports: dict[str, bytes] = {}
         self._known = KnownFrames()
         self._files = FileCatalog(self._places)
@@ -152,9 +124,10 @@ class RunWriter:
             self._places.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ArchiveError(f"{folder}: cannot be made ({reason(error)})") from error
+        self._metadata = {"versions": installed_versions(), **(metadata or {})}
         self._lock = RunLock(self._places.lock)
         try:
-            self._load({"versions": installed_versions(), **(metadata or {})})
+            self._load()
         except OSError as error:
             self._lock.release()
             where = error.filename or self._places.segments
@@ -213,9 +186,22 @@ class RunWriter:
         return self.full or now - self._pending_since >= self._segment_s
 
     def append(self, record: FrameRecord) -> bool:
-        """Take a frame; False where this revision of it is archived or pending already."""
+        """Take a frame; False where this revision of it is archived or pending already.
+
+        Of one whose values cannot be kept, that is kept: it has failed. One that cannot even be
+        named is left out and counted (`refused`).
+        """
+        if why := nameless(record.frame):
+            self.refused += 1
+            logger.error("%.200r: cannot be archived; %s", record.frame.path, why)
+            return False
         if not self._known.take(record):
             return False
+        if (fitting := self.fit(record)) is not record:
+            logger.warning("%s: %s", record.frame, fitting.reason)
+        record = fitting
+        if record.result is not None:
+            self._class_names = registry(self._class_names, [record.result])
         if not self._pending:
             self._pending_since = time.monotonic()
         self._pending.append(record)
@@ -223,8 +209,14 @@ class RunWriter:
             self._pending_bytes += record.embeddings.nbytes
         return True
 
+    def fit(self, record: FrameRecord) -> FrameRecord:
+        """Return a record as it can be kept."""
+        why = flaw(record, self._class_names[:-1])
+        return unkept(record, why) if why else record
+
     def add_support(self, data: bytes, version: str) -> None:
         """Keep a support set with the run; it is written before the next segment."""
+        self._held[version] = data
         if not self._places.support(version).exists() and version not in self._stored_supports():
             self._supports[version] = data
 
@@ -247,7 +239,14 @@ class RunWriter:
         """
         if not self._pending:
             return []
-        batch = self._batch or self._make_batch()
+        self.look()
+        try:
+            batch = self._batch or self._make_batch()
+        except MemoryError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: there is not enough memory for a segment; close what "
+                "needs much, or choose a smaller archive.segment_frames"
+            ) from error
         self._batch = batch
         span = Span(batch.header.first, batch.header.last)
         path = self._places.segment(span)
@@ -278,29 +277,94 @@ class RunWriter:
             If that fails; everything acknowledged stays on disk in the segments, and `close`
             can be tried again.
         """
-        self.publish()
+        while self._pending:
+            self.publish()
+        self.look()
         try:
+            find_supports(self._places, self._files, self._held, self._spare_supports, self._disk)
             merge_run(self._places, self._files, self._disk)
+            self._count_lost()
         except OSError as error:
-            raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+            raise ArchiveError(
+                f"{self.path}: cannot be merged ({reason(error)}); its frames are safe in "
+                f"{self._places.segments.name}, mend that and start and stop the run again"
+            ) from error
         except UnusableFileError as error:
             raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
         self.release()
+        if self._lost:
+            raise ArchiveError(
+                f"{self.path}: is closed without {len(self._lost)} frames that were archived and "
+                f"are gone or damaged ({min(map(str, self._lost))}, …); start the run again, and "
+                "they are analysed again"
+            )
         return self.path
+
+    def _count_lost(self) -> None:
+        """Compare what was acknowledged with what the closed archive holds."""
+        if self._places.closed.exists():
+            there = KnownFrames()
+            there.read(self._files.refresh().full_table())
+            self._lost |= set(self._known.keys) - set(there.keys)
+            self._lost -= set(there.keys)
 
     def release(self) -> None:
         """Let the run go as it is, without merging; pending frames are lost."""
         self._lock.release()
 
-    def _load(self, metadata: dict[str, str]) -> None:
+    def look(self) -> None:
+        """Make sure that what was archived is still there; what is gone is to be done again.
+
+        Raises
+        ------
+        ArchiveError
+            If the folder itself is gone: it may come back.
+        """
+        if not self._lock.held:
+            raise ArchiveError(
+                f"{self._places.folder}: cannot be written (the folder is gone, or another one is "
+                "in its place); bring it back, or stop the run and start it again"
+            )
+        there = {self._places.segment(span) for span in self._places.spans()}
+        gone = [p.path for p in self._compactor.parts if p.path not in there]
+        if gone and gone[0] == self._places.closed and gone[0].exists():
+            del gone[0]
+        if not gone:
+            return
+        logger.error(
+            "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
+            self._places.closed, gone[0].name, len(gone),
+        )  # fmt: skip
+        try:
+            self._reload()
+        except OSError as error:
+            raise ArchiveError(
+                f"{self._places.segments}: cannot be used ({reason(error)})"
+            ) from error
+
+    def _reload(self) -> None:
+        """Start over from what is on disk, without letting the run go."""
+        before, pending = set(self._known.keys), self._pending
+        self._known, self._batch = KnownFrames(), None
+        self._files = FileCatalog(self._places)
+        self._live = LiveView(self._places, self._files, self._disk)
+        self._load()
+        self._pending = [record for record in pending if self._known.take(record)]
+        self._lost |= before - set(self._known.keys)
+        self._supports |= self._held
+        self.reloads += 1
+
+    def _load(self) -> None:
         self._places.segments.mkdir(exist_ok=True)
         for path in self._places.temporaries():
             self._disk.remove(path)
+        put_base_aside(self._places, self._disk)
+        catalog = checked(self._files, self._disk)
+        mend_segments(self._places, catalog.parts[-_READ_WHOLE:], self._disk, AGAIN)
         catalog = self._files.refresh()
-        if set_aside(self._files, self._disk):
-            catalog = self._files.refresh()
+        check_supports(self._places, self._disk)
         leaving = [self._places.segment(span) for span in superfluous(self._places, catalog)]
-        ids = {part.header.run_id for part in catalog.parts} | _run_ids(leaving)
+        ids = {part.header.run_id for part in catalog.parts} | run_ids(leaving)
         if len(ids) > 1:
             raise ArchiveError(
                 f"{self._places.segments}: holds segments of another run than "
@@ -315,22 +379,43 @@ class RunWriter:
         self._next = max([0, *(p.header.last for p in catalog.parts)]) + 1
         self._class_names = catalog.class_names(layout.ACQUIRED)
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
-        self._session = Session(max([0, *sessions]) + 1, time.time(), metadata)
+        self._session = Session(max([0, *sessions]) + 1, time.time(), self._metadata)
         self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
         self._alerts = AlertJournal(self._places, self._disk)
 
-    def _make_batch(self) -> _Batch:
-        records = list(self._pending)
-        results = [r.result for r in records if r.result is not None]
-        self._class_names = registry(self._class_names, results)
+    def _make_batch(self) -> Batch:
+        good = [n for n, r in enumerate(self._pending) if r.result is not None]
+        grids = [r.result.label_map.shape for r in self._pending if r.result is not None]
+        count = stackable(grids) if grids else 0
+        end = good[count] if count < len(good) else len(self._pending)
+        try:
+            batch = self._built(self._pending[:end])
+        except MemoryError:
+            raise
+        except Exception:  # a value that nothing foresaw: its frame fails, the others go on
+            self._pending = [self._tried(record) for record in self._pending]
+            batch = self._built(self._pending[:end])
+        self._sequence += len(batch.records)
+        return batch
+
+    def _built(self, records: list[FrameRecord]) -> Batch:
         revisions = [self._known.revision(r) for r in records]
         block = block_of(
             records, revisions, self._sequence, self._session.number, self._class_names,
             embeddings=self._embeddings,
         )  # fmt: skip
-        self._sequence += len(records)
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
-        return _Batch(records, header, block, segment_image(header, block))
+        return Batch(records, header, block, segment_image(header, block))
+
+    def _tried(self, record: FrameRecord) -> FrameRecord:
+        try:
+            self._built([record])
+        except MemoryError:
+            raise
+        except Exception as error:
+            logger.exception("%s: its result cannot be archived", record.frame)
+            return unkept(record, hdf.one_line(error))
+        return record
 
     def _write_supports(self) -> None:
         for version in list(self._supports):
@@ -340,21 +425,25 @@ class RunWriter:
     def _stored_supports(self) -> set[str]:
         return {version for part in self._compactor.parts for version in part.supports}
 
-    def _adopt(self, path: Path, batch: _Batch) -> None:
+    def _adopt(self, path: Path, batch: Batch) -> None:
         """Count the new segment; tidying up may fail without any harm."""
         part = part_of(path, batch.header, batch.block)
         try:
             self._live.changed(moved=self._compactor.add(part))
-        except (OSError, UnusableFileError) as error:
-            if str(error) != self._untidy:
-                logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
-            self._untidy = str(error)
+        except UnusableFileError:
+            self._mend()
+        except OSError as error:
+            self._say_untidy(error)
 
+    def _mend(self) -> None:
+        """Segments that should have been joined are damaged: keep what is whole of them."""
+        try:
+            if mend_segments(self._places, self._compactor.parts[-FAN_IN:], self._disk, AGAIN):
+                self._reload()
+        except (OSError, UnusableFileError, ArchiveError) as error:
+            self._say_untidy(error)
 
-def _run_ids(paths: list[Path]) -> set[str]:
-    """Tell which runs files belong to, as far as they can be read."""
-    found = set()
-    for path in paths:
-        with suppress(OSError, UnusableFileError):
-            found.add(read_part(path).header.run_id)
-    return found
+    def _say_untidy(self, error: Exception) -> None:
+        if str(error) != self._untidy:
+            logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
+        self._untidy = str(error)

@@ -19,7 +19,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.operation.health import Monitor
-from pychip_stream.operation.supervisor import module
+from pychip_stream.operation.running import module
 
 CHIP_SIZE = ChipSize(32, 32)
 _PICKS_PER_CLASS = 6
@@ -50,13 +50,15 @@ def demo(
     director = _Director(session, count, rate, seed, bounded=frames is not None)
     director.browser = not no_browser
     session.run(director.step)
-    summary: dict[str, object] = dict(session.summary())
+    summary = session.summary()
+    if "error" in summary:
+        raise PychipError(summary["error"])
     if summary["run"] is not None:
         from pychip_stream.archive.run import open_run
         from pychip_stream.sim.truth import mean_absolute_error
 
         with open_run(session.config.run_path) as run:
-            error = mean_absolute_error(run.fractions, config.watch.root / "truth.csv")
+            error = mean_absolute_error(run.fractions, config.watch.root)
         summary["mean_abs_error"] = None if np.isnan(error) else round(error, 5)
     summary["folder"] = str(folder)
     if frames is not None and summary["frames"] != frames:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
+from pychip_stream.errors import ArchiveError
+
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
+    from pychip_stream.config import Config
 
 
 def choose_scoring(run: "Run", name: str | None) -> "Run":
@@ -48,6 +51,36 @@ def failed_frames(run: "Run") -> list[dict[str, object]]:
         {"path": str(row["path"]), "index": int(row["index"]), "reason": str(row["reason"])}
         for row in run.failed.to_dict("records")
     ]
+
+
+def run_holds(config: "Config", archived: int) -> dict[str, Any]:
+    """Look what the archive of a run holds: {"run", "frames", "failed"}.
+
+    "run" is the file, or the folder of the segments that are not merged into one; None where
+    there is nothing, or where it is on another machine. "error" is there only where the archive
+    cannot be opened or holds fewer than the `archived` frames.
+    """
+    from pychip_stream.archive.files import RunPlaces
+    from pychip_stream.archive.run import open_run
+
+    found: dict[str, Any] = {"run": None, "frames": 0, "failed": []}
+    if "archiver" not in (config.machine.services or ("archiver",)):
+        return found
+    places = RunPlaces.of(config.run_path)
+    path = places.closed if places.closed.exists() else places.segments
+    try:
+        with open_run(path) as run:
+            count, failed = len(run), failed_frames(run)
+    except ArchiveError as error:
+        return {**found, "error": str(error)} if archived else found
+    if count:
+        found = {"run": str(path), "frames": count, "failed": failed}
+    if count < archived:
+        found["error"] = (
+            f"{path}: holds {count} of {archived} frames that were archived; start the run again, "
+            "and those whose files are still there are analysed anew"
+        )
+    return found
 
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)

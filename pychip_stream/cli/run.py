@@ -8,6 +8,7 @@ import typer
 from pychip_stream import config as configuration
 from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import report, say
+from pychip_stream.errors import ArchiveError, PychipError
 
 
 def run(
@@ -21,12 +22,20 @@ def run(
     config = configuration.load(path)
     from pychip_stream.cli.session import Session
 
-    session = Session(config, log_format)
+    session = Session(config, log_format, path)
     if config.sees_frames and not config.watch.root.is_dir() and log_format == "text":
         say(f"watch.root {config.watch.root}: not there yet; waiting for it (misspelt in {path}?)")
-    session.run()
+    error = None
+    try:
+        session.run()
+    except PychipError as one:
+        error = one
     summary = session.summary()
-    failed = summary["failed"]
-    count = len(failed) if isinstance(failed, list) else 0
-    text = f"{summary['run']}: {summary['frames']} frames, {count} failed"
+    if error is None and "error" in summary:
+        error = ArchiveError(summary["error"])
+    if error is not None:
+        if as_json:
+            report({**summary, "error": str(error)}, as_json=True, text="")
+        raise error
+    text = f"{summary['run']}: {summary['frames']} frames, {len(summary['failed'])} failed"
     report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")

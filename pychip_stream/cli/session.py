@@ -1,17 +1,20 @@
 """Session: a supervised run in this terminal, with one live status line."""
 
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 from rich.text import Text
 
 from pychip_stream import logs, process
-from pychip_stream.cli.output import console, failed_frames, say
+from pychip_stream.cli.output import console, run_holds, say
 from pychip_stream.config import Config
-from pychip_stream.errors import ArchiveError, PychipError
+from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import Monitor
 from pychip_stream.operation.supervisor import Supervisor
 
@@ -26,17 +29,22 @@ class Session:
     log_format
         "text": one console with the service's name before each line. "json": one JSON object
         a line, the status line included.
+    source
+        File of the configuration.
     """
 
-    def __init__(self, config: Config, log_format: logs.LogFormat = "text") -> None:
+    def __init__(
+        self, config: Config, log_format: logs.LogFormat = "text", source: Path | None = None
+    ) -> None:
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
+        process.use_all_handles()
         self.stop = process.stop_event()
         self.config = config
         self._print_lock = threading.Lock()
         self._printed = ("", 0.0)
-        self.supervisor = Supervisor(config, self._service_line, log_format)
+        self.supervisor = Supervisor(config, self._service_line, log_format, source)
         self.config = self.supervisor.config
         self.monitor = Monitor(self.config)
 
@@ -53,7 +61,7 @@ class Session:
             with Live(console=console, refresh_per_second=4, transient=False) as display:
                 while not self.stop.is_set():
                     self.monitor.listen(0.1)
-                    self.supervisor.step(self.monitor.counter("archived"))
+                    self.supervisor.step(self.monitor.counter("archived"), self.monitor)
                     told = told or self._tell_page()
                     line = self.monitor.line()
                     if live:
@@ -71,24 +79,13 @@ class Session:
         if wrong:
             raise PychipError("; ".join(wrong))
 
-    def summary(self) -> dict[str, object]:
-        """Return what the archive holds now: {"run", "frames", "failed", "behind"}."""
-        path, behind = self.config.run_path, int(self.monitor.counter("behind"))
-        nothing: dict[str, object] = {"run": None, "frames": 0, "failed": [], "behind": behind}
-        if "archiver" not in (self.config.machine.services or ("archiver",)):
-            return nothing  # it is on another machine
-        from pychip_stream.archive.run import open_run
-
-        try:
-            with open_run(path) as run:
-                count, failed = len(run), failed_frames(run)
-        except ArchiveError:
-            return nothing
-        if not count:
-            return nothing
-        # The watcher's last word may be older than the archive's.
-        behind = max(int(self.monitor.counter("seen")) - count, 0)
-        return {"run": str(path), "frames": count, "failed": failed, "behind": behind}
+    def summary(self) -> dict[str, Any]:
+        """Return what the archive holds now; see `output.run_holds`. "behind" is what is left."""
+        found = run_holds(self.config, int(self.monitor.counter("archived")))
+        behind = int(self.monitor.counter("behind"))
+        if found["run"] is not None:  # the watcher's last word may be older than the archive's
+            behind = max(int(self.monitor.counter("seen")) - found["frames"], 0)
+        return {**found, "behind": behind}
 
     def _tell_page(self) -> bool:
         """Once every service has started, end the start with the page's address alone."""
@@ -105,7 +102,8 @@ class Session:
         with self._print_lock:
             if self._json_logs and not line.startswith("{"):
                 line = json.dumps(self._entry(name, line), ensure_ascii=False)
-            say(line if self._json_logs else f"{name:<10} {line}")
+            with contextlib.suppress(OSError):  # a terminal that is gone, or on a full disk
+                say(line if self._json_logs else f"{name:<10} {line}")
 
     def _entry(self, name: str, line: str) -> dict[str, object]:
         """Dress a line that is no record (a crash's last words, the status line)."""

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pychip_stream.cli.options import Json
-from pychip_stream.cli.output import console, printed, report
+from pychip_stream.cli.output import console, printed, report, run_holds
 from pychip_stream.errors import PychipError
-from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.health import SILENT_S, Monitor
 from pychip_stream.operation.running import running_config
 
 _LISTEN_S = 2.5
@@ -28,7 +28,8 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show how the services of a run are, and where frames spend their time."""
-    monitor = Monitor(running_config(config))
+    running = running_config(config)
+    monitor = Monitor(running, start_s=SILENT_S)
     try:
         _hear(monitor)
         if not monitor.statuses:
@@ -37,19 +38,27 @@ def status(
             )
         if watch and not as_json:
             _watch(monitor)
+        lost = run_holds(running, int(monitor.counter("archived"))).get("error", "")
+        document = monitor.document()
+        document["troubles"] += [lost] if lost else []
         if as_json:
-            report(monitor.document(), as_json=True, text="")
+            report(document, as_json=True, text="")
         elif not watch:
             printed.print(_view(monitor))
+            if lost:
+                printed.print(Text(lost, "red"))
     finally:
         monitor.close()
 
 
 def _hear(monitor: Monitor) -> None:
-    """Listen until every service has had its turn, or it is clear that nobody speaks."""
-    start = time.monotonic()
-    while time.monotonic() - start < (_LISTEN_S if monitor.statuses else _NO_ANSWER_S):
+    """Listen until every service has had its turn, or it is clear that one or all are silent."""
+    start, listen_s = time.monotonic(), 0.0
+    while time.monotonic() - start < listen_s or not monitor.statuses:
         monitor.listen(0.2)
+        if time.monotonic() - start > _NO_ANSWER_S:
+            return
+        listen_s = _LISTEN_S if monitor.complete else SILENT_S + 0.2
 
 
 def _watch(monitor: Monitor) -> None:
@@ -64,16 +73,17 @@ def _watch(monitor: Monitor) -> None:
 
 def _view(monitor: Monitor) -> Group:
     services = Table("service", "state", "what", "numbers", box=None, pad_edge=False)
-    for instance, one in sorted(monitor.statuses.items()):
+    for instance in monitor.instances:
         state = monitor.state(instance)
         numbers = "  ".join(
             f"{name} {value:g}"
-            for name, value in one.counters.items()
+            for name, value in monitor.counters(instance).items()
             if value and name not in _HIDDEN and not name.startswith("latency.")
         )
         services.add_row(
-            Text(instance), Text(state, _COLOURS.get(state, "red")), Text(one.detail), Text(numbers)
-        )
+            Text(instance), Text(state, _COLOURS.get(state, "red")),
+            Text(monitor.detail(instance)), Text(numbers),
+        )  # fmt: skip
     parts: list[Table | Text] = [services]
     latency = monitor.latency()
     if latency:

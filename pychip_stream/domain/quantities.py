@@ -5,12 +5,13 @@ in the archive, plotted, exported and watched by alert rules.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
@@ -18,7 +19,8 @@ from pychip_stream.plugins import Registry
 
 logger = logging.getLogger(__name__)
 
-Measure = Callable[[Frame, FrameResult], float | None]
+Measured = float | Mapping[str, float] | None
+Measure = Callable[[Frame, FrameResult], Measured]
 
 _SAMPLE = 65536
 
@@ -45,6 +47,9 @@ class Quantity:
     measure
         Gives the value for a frame and what it was classified as, None or NaN where it has
         none; None for what is not measured on frames.
+    per_class
+        Whether `measure` gives a value for each class, by its name; each then goes under
+        "CLASS.NAME" in archives, tables and messages.
     """
 
     name: str
@@ -54,6 +59,12 @@ class Quantity:
     watched: bool = True
     smoothed: int = 1
     measure: Measure | None = None
+    per_class: bool = False
+
+    def of_class(self, name: str) -> "Quantity":
+        """Return the quantity of one class, under its full name."""
+        meaning = f"{self.meaning}, {name}"
+        return replace(self, name=f"{name}.{self.name}", meaning=meaning, per_class=False)
 
     def tell(self, value: float) -> str:
         """Write a value with its unit."""
@@ -70,6 +81,12 @@ def _intensity(frame: Frame) -> tuple[float, float, float]:
         return (0.0, 0.0, 0.0)
     low, high = np.percentile(sample, (1, 99))
     return (float(sample.mean()), float(low), float(high))
+
+
+def _domains(_frame: Frame, result: FrameResult) -> dict[str, float]:
+    """Count the connected areas of each class; chips that touch at a corner are two."""
+    maps = {name: result.label_map == code for code, name in enumerate(result.names)}
+    return {name: float(ndimage.label(where)[1]) for name, where in maps.items()}
 
 
 OF_FRAMES = Registry[Quantity](
@@ -95,9 +112,12 @@ OF_FRAMES = Registry[Quantity](
             "exposure_s", "s", "exposure time of the frame",
             measure=lambda frame, _: frame.exposure_s,
         ),
+        Quantity(
+            "domains", "", "connected areas of chips", measure=_domains, per_class=True,
+        ),
     ),
 )  # fmt: skip
-"""Quantities of one frame, in the order in which tables hold them."""
+"""Quantities of one frame, or of each class in it, in the order in which tables hold them."""
 
 OF_RUNS = (
     Quantity("backlog", "", "frames seen and not archived"),
@@ -118,23 +138,55 @@ def measure(frame: Frame, result: FrameResult) -> dict[str, float]:
 
     A measure of another package that fails costs its value, not the frame, and is said once.
     """
-    found = {}
+    found: dict[str, float | None] = {}
     for quantity in OF_FRAMES:
         if quantity.measure is None:
             continue
         try:
             value = quantity.measure(frame, result)
+            if quantity.per_class:
+                assert isinstance(value, Mapping)
+                found |= {f"{name}.{quantity.name}": value[name] for name in result.names}
+            else:
+                assert not isinstance(value, Mapping)
+                found[quantity.name] = value
         except Exception as error:
             _say_once(quantity.name, f"{type(error).__name__}: {error}")
-            continue
-        if value is not None and np.isfinite(value):
-            found[quantity.name] = float(value)
-    return found
+    return {n: float(v) for n, v in found.items() if v is not None and np.isfinite(v)}
 
 
 @lru_cache(maxsize=100)
 def _say_once(name: str, error: str) -> None:
     logger.error("quantity %s cannot be measured (%s)", name, error)
+
+
+def find(name: str) -> Quantity | None:
+    """Return the quantity of frames, or of a class in them, that stands under a name."""
+    last, of = split(name)
+    if last not in OF_FRAMES or OF_FRAMES[last].per_class != bool(of):
+        return None
+    return OF_FRAMES[last].of_class(of) if of else OF_FRAMES[last]
+
+
+def split(name: str) -> tuple[str, str]:
+    """Take a full name apart: quantity and class, which is empty where it has none."""
+    of, _, last = name.rpartition(".")
+    return last, of
+
+
+def of_frames(classes: Iterable[str] = ()) -> tuple[Quantity, ...]:
+    """Return every quantity that frames with these classes have, under its full name."""
+    names = tuple(classes)
+    return tuple(
+        one
+        for quantity in OF_FRAMES
+        for one in (map(quantity.of_class, names) if quantity.per_class else (quantity,))
+    )
+
+
+def needs_class(name: str) -> bool:
+    """Whether a rule that watches this needs the name of a class."""
+    return name == "fraction" or (name in OF_FRAMES and OF_FRAMES[name].per_class)
 
 
 def watched() -> tuple[str, ...]:

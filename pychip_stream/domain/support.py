@@ -12,20 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
+from pychip_stream.domain.colors import color_of
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import SupportUsageError
 
-PALETTE = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999933",
-    "#882255", "#44aa99",
-)  # fmt: skip
-"""Colour-blind-safe class colours (Okabe & Ito 2008, then Tol's muted scheme)."""
-
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
-UNKNOWN_COLOR = "#7f7f7f"
-_MAX_CLASSES = 250
+MAX_CLASSES = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +274,8 @@ def _check_classes(names: Sequence[str], labels: Set[str]) -> None:
             + (f" ({names[0]!r})" if names else "")
             + "; add examples of a second feature"
         )
-    if len(names) > _MAX_CLASSES:
-        raise SupportUsageError(f"{len(names)} classes; at most {_MAX_CLASSES} are possible")
+    if len(names) > MAX_CLASSES:
+        raise SupportUsageError(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
     for name in names:
         if not name.strip() or not name.isprintable():
             raise SupportUsageError(f"class name {name!r} is empty or not printable")
@@ -399,10 +393,7 @@ def make_classes(
 ) -> tuple[SupportClass, ...]:
     """Give each name its colour, from `colors` or the palette."""
     colors = colors or {}
-    return tuple(
-        SupportClass(name, colors.get(name, PALETTE[i % len(PALETTE)]))
-        for i, name in enumerate(names)
-    )
+    return tuple(SupportClass(name, colors.get(name, color_of(i))) for i, name in enumerate(names))
 
 
 def _content_hash(support: SupportSet) -> str:

@@ -10,6 +10,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import UsageError
 from pychip_stream.export.pictures import letters
+from pychip_stream.formats.raster import own_mark
 
 _LEGIBLE_PX = 26
 """Edge of a chip on the picture that two digits and a look at the chip need."""
@@ -33,7 +34,7 @@ def save_numbered_grid(frame: Frame, chip_size: ChipSize, path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: is written as PNG; give it a name that ends in .png")
-    numbered_grid(frame, chip_size).save(path, "PNG")
+    numbered_grid(frame, chip_size).save(path, "PNG", pnginfo=own_mark())
 
 
 def numbered_grid(frame: Frame, chip_size: ChipSize) -> Image.Image:

@@ -16,6 +16,7 @@ from pychip_stream.errors import PychipError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
+    from pychip_stream.formats.reading import GuardedReader
 
 
 Progress = Callable[[int, int], None]
@@ -95,7 +96,13 @@ def no_progress(_done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> PixelReader:
+def pixel_reader(
+    run: Run,
+    root: Path | None = None,
+    *,
+    moved: bool = False,
+    reader: GuardedReader | None = None,
+) -> PixelReader:
     """Return a function that reads the pixels of a run's frames.
 
     No frame is read that needs more memory than `watch.max_frame_mb` of the run allows.
@@ -106,6 +113,8 @@ def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> 
         Acquisition folder where the run does not know its own.
     moved
         The frames are in `root` now, whatever the run knows.
+    reader
+        Reads in a process of its own, within its own limit; default: here.
     """
     from pychip_stream.formats.reading import read_frame
 
@@ -120,7 +129,10 @@ def pixel_reader(run: Run, root: Path | None = None, *, moved: bool = False) -> 
         if base is None:
             return None
         try:
-            return read_frame(inside(base, path), index, max_bytes=limit).pixels
+            place = inside(base, path)
+            if reader is not None:
+                return reader.read_frame(place, index).pixels
+            return read_frame(place, index, max_bytes=limit).pixels
         except (PychipError, OSError):
             return None
 

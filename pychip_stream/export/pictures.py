@@ -27,6 +27,7 @@ from pychip_stream.export.kinds import (
     Progress,
     no_progress,
 )
+from pychip_stream.formats.raster import own_mark
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -382,7 +383,9 @@ def export_png(
             if picture is not None:
                 target = folder / f"{number:06d}_{name}.png"
                 with writing(target) as temporary:
-                    with_legend(picture, legend).save(temporary, format="PNG", compress_level=1)
+                    with_legend(picture, legend).save(
+                        temporary, format="PNG", compress_level=1, pnginfo=own_mark()
+                    )
                 written.append(target)
         progress(done + 1, len(chosen))
     return written

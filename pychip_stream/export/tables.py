@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import find
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.export.kinds import ExportKind, Progress, no_progress
 
@@ -41,13 +41,13 @@ def export_csv(run: Run, path: str | Path) -> None:
 def export_quantities(run: Run, path: str | Path) -> None:
     """Write a row per classified frame: frame, index, path, time_s, then every quantity.
 
-    Quantities stand under their names, those included whose plug-ins are not here any more;
-    empty where not measured.
+    Quantities stand under their names (CLASS.NAME those of classes), those included whose
+    plug-ins are not here any more; empty where not measured.
     """
     from pychip_stream.archive import layout
 
     frames = run.frames
-    names = [n for n in frames.columns if n in OF_FRAMES or n not in (*layout.ALL, *_NUMBERED)]
+    names = [n for n in frames.columns if find(n) or n not in (*layout.ALL, *_NUMBERED)]
     table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
     _write_frames(path, table, _quantity)
 

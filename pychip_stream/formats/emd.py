@@ -4,19 +4,20 @@ import contextlib
 import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from pychip_stream import foreign
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
 
 _MAX_JSON = 1 << 22
+_MAX_ATTRIBUTE = 1 << 12
+_CHUNK_NOTES = 4096
 _PREFERRED = ("HAADF", "DF-S")
 _SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -30,9 +31,9 @@ def is_hdf5(head: bytes) -> bool:
 def examine(source: Source) -> Structure:
     """Find the images of an EMD file (Berkeley or Velox); refuse DM5 and other HDF5."""
     with _hdf5(source) as file:
-        if "ImageList" in file and "DocumentObjectList" in file:
+        if foreign.has(file, "ImageList") and foreign.has(file, "DocumentObjectList"):
             raise FrameError(f"{source.name}: is a DM5 file, not supported; save it as DM4")
-        if "Data/Image" in file:
+        if foreign.has(file, "Data") and foreign.has(foreign.subgroup(file, "Data"), "Image"):
             images = _velox(source.name, file)
             data = images[0].data
             found = _Emd("velox", data.name, _left_out(images))
@@ -65,9 +66,11 @@ def _velox(name: str, file: h5py.File) -> list[_Image]:
     Velox names images by random numbers, so their order says nothing.
     """
     images = []
-    for group in file["Data/Image"].values():
-        data = group.get("Data") if isinstance(group, h5py.Group) else None
-        if isinstance(data, h5py.Dataset) and data.ndim in (2, 3) and data.dtype.kind in "uif":
+    parent = foreign.descend(file, "Data/Image")
+    for member in parent:
+        group = foreign.subgroup(parent, member)
+        data = _image(group, "Data")
+        if data is not None and data.dtype.kind in "uif":
             detector = _detector(group)
             images.append(_Image(data, detector, _rank(detector, data)))
     if not images:
@@ -102,8 +105,8 @@ def _left_out(images: list[_Image]) -> tuple[str, ...]:
 
 def _json(group: h5py.Group, index: int) -> dict[str, Any]:
     """Metadata of a frame, which Velox keeps beside the image as a column of bytes."""
-    stored = group["Metadata"]
-    if stored.shape[0] > _MAX_JSON:
+    stored = foreign.own(group, "Metadata")
+    if max(stored.shape[0], *(stored.chunks or (0,))) > _MAX_JSON:
         return {}
     column = stored[:, min(index, stored.shape[1] - 1)]
     found: dict[str, Any] = json.loads(column.tobytes().split(b"\0", 1)[0])
@@ -114,12 +117,12 @@ def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
     found: list[h5py.Dataset] = []
 
     def visit(_path: str, item: Any) -> None:
-        if isinstance(item, h5py.Group) and item.attrs.get("emd_group_type") == 1:
-            data = item.get("data")
-            if isinstance(data, h5py.Dataset) and data.ndim in (2, 3):
+        if isinstance(item, h5py.Group) and _attribute(item, "emd_group_type", "iu") == 1:
+            data = _image(item, "data")
+            if data is not None:
                 found.append(data)
 
-    file.visititems(visit)
+    file.visititems(visit)  # follows no link elsewhere
     if not found:
         raise FrameError(f"{name}: is HDF5, but no EMD file with an image or a stack")
     return found[0]
@@ -128,12 +131,11 @@ def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one frame of an EMD file."""
     found: _Emd = structure.detail
-    flavour, path = found.flavour, found.path
+    flavour = found.flavour
     with _hdf5(source) as file:
-        data = file[path]
-        area = math.prod(data.shape[:2] if flavour == "velox" else data.shape[-2:])
-        chunk = math.prod(data.chunks) if data.chunks else 0
-        check_memory(source.name, max(area, chunk) * data.dtype.itemsize, max_bytes)
+        data = _found(file, found.path)
+        axes = slice(2) if flavour == "velox" else slice(-2, None)
+        check_memory(source.name, _needed(data, axes), max_bytes)
         if data.dtype.kind not in "uif":
             raise FrameError(f"{source.name}: pixels of type {data.dtype} are not grey values")
         if data.ndim == 2:
@@ -142,6 +144,15 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
             pixels = data[:, :, index] if flavour == "velox" else data[index]
     meta = _metadata(source, found, index)
     return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
+
+
+def _needed(data: h5py.Dataset, axes: slice) -> int:
+    """Bytes of memory for a frame: its pixels or one chunk, and what HDF5 notes of each chunk."""
+    shape, chunk = data.shape[axes], data.chunks
+    if chunk is None:
+        return int(math.prod(shape) * data.dtype.itemsize)
+    count = math.prod(-(-edge // step) for edge, step in zip(shape, chunk[axes], strict=True))
+    return int(max(math.prod(shape), math.prod(chunk)) * data.dtype.itemsize + count * _CHUNK_NOTES)
 
 
 _UNKNOWN = Frame(np.zeros((1, 1), np.uint8))
@@ -161,8 +172,9 @@ def _metadata(source: Source, found: _Emd, index: int) -> Frame:
 
 def _velox_metadata(source: Source, path: str, index: int) -> Frame:
     with _hdf5(source) as file:
-        group = file[path].parent
-        frames = file[path].shape[2] if file[path].ndim == 3 else 1
+        data = _found(file, path)
+        group = data.parent
+        frames = data.shape[2] if data.ndim == 3 else 1
         first, meta = _json(group, 0), _json(group, index)
     result = meta.get("BinaryResult", {})
     edges = result.get("PixelSize", {})
@@ -189,20 +201,50 @@ def _started(meta: dict[str, Any]) -> Stamp | None:
 
 
 def _berkeley_metadata(source: Source, path: str) -> Frame:
-    from ncempy.io import emd
-
-    with emd.fileEMD(Path(source.name)) as file:
-        group = next(g for g in file.list_emds if path == g.name + "/data")
-        axes = file.get_emddims(group)
-    (height, unit_y), (size, unit) = (_step(*axis) for axis in axes[-2:])
+    with _hdf5(source) as file:
+        data = _found(file, path)
+        axes = [foreign.own(data.parent, f"dim{n}") for n in (data.ndim - 1, data.ndim)]
+        (height, unit_y), (size, unit) = map(_step, axes)
     ratio = height / size if height and size and unit_y == unit else 1.0
     return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio)
 
 
-def _step(axis: npt.NDArray[Any], _name: Any, unit: Any) -> tuple[float | None, str | None]:
-    step = float(axis[1] - axis[0]) if len(axis) > 1 else None
+def _step(axis: h5py.Dataset) -> tuple[float | None, str | None]:
+    readable = axis.ndim == 1 and len(axis) > 1 and math.prod(axis.chunks or ()) <= _MAX_JSON
+    step = float(np.diff(axis[:2])[0]) if readable else None
+    unit = _attribute(axis, "units", "OSU")
     # Written as "[n_m]" in the format's own examples.
-    return units.pixel_size(step, str(unit).replace("_", ""))
+    return units.pixel_size(step, str(_plain(unit)).replace("_", ""))
+
+
+def _attribute(node: Any, name: str, kinds: str) -> Any:
+    """Attribute of a node where it is one small value of a type that is wanted; else None."""
+    if name not in node.attrs:
+        return None
+    kept = node.attrs.get_id(name)
+    if kept.shape not in ((), (1,)) or kept.dtype.kind not in kinds:
+        return None
+    return node.attrs[name] if kept.get_storage_size() <= _MAX_ATTRIBUTE else None
+
+
+def _plain(value: Any) -> Any:
+    """Text or number of an attribute, which may come as bytes or in an array of one."""
+    value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _image(group: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Image or stack of a group; None where it has none."""
+    if not foreign.has(group, name) or not isinstance(group[name], h5py.Dataset):
+        return None
+    data = foreign.own(group, name)
+    return data if data.ndim in (2, 3) else None
+
+
+def _found(file: h5py.File, path: str) -> h5py.Dataset:
+    """Find again what `examine` found."""
+    where, _, name = path.strip("/").rpartition("/")
+    return foreign.own(foreign.descend(file, where) if where else file, name)
 
 
 @contextlib.contextmanager
@@ -216,7 +258,10 @@ def _hdf5(source: Source) -> Any:
             raise FrameIncompleteError(f"{source.name}: is still being written ({text})") from error
         raise FrameError(f"{source.name}: is no readable HDF5 file ({text})") from error
     with file:
-        yield file
+        try:
+            yield file
+        except foreign.UnusableFileError as error:
+            raise FrameError(f"{source.name}: {error}; refused") from error
 
 
 # DM5 only to say that it is refused.

@@ -2,13 +2,14 @@
 
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -18,6 +19,9 @@ from pychip_stream.formats.source import Format, Source, Structure, check_memory
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EOI = b"\xff\xd9"
 _TAIL = 1 << 16
+_OWN = ("Software", "pychip-stream")
+_OWN_TEXT = "\0".join(_OWN).encode("latin-1")
+_MOST_PARTS = 1_000_000
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # The moment of exposure and the one of the file, each with its fraction of a second.
@@ -38,6 +42,13 @@ class _Raster:
     color: int = 0
 
 
+def own_mark() -> PngInfo:
+    """Mark a picture that this program makes; where it lies among frames, it is none of them."""
+    mark = PngInfo()
+    mark.add_text(*_OWN)
+    return mark
+
+
 def is_png(head: bytes) -> bool:
     """Tell PNG by its first bytes."""
     return head.startswith(_PNG)
@@ -50,8 +61,8 @@ def is_jpeg(head: bytes) -> bool:
 
 def examine_png(source: Source) -> Structure:
     """Walk the chunks of a PNG file up to its end."""
-    at, found = 8, None
-    while True:
+    at, found, own = 8, None, False
+    for _ in range(_MOST_PARTS):
         head = source.bytes_at(at, 8)
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         if not name.isalpha():
@@ -67,15 +78,20 @@ def examine_png(source: Source) -> Structure:
             width, height = (int.from_bytes(body[i : i + 4], "big") for i in (0, 4))
             found = _Raster(width, height, "PNG", body[8], body[9])
         if name == b"IEND":
-            break
+            structure = _structure(source, found)
+            return replace(structure, frames=0) if own else structure
+        own = own or (name == b"tEXt" and source.bytes_at(at + 8, min(length, 99)) == _OWN_TEXT)
         at += 12 + length
-    return _structure(source, found)
+    raise FrameError(f"{source.name}: has more than {_MOST_PARTS:,} PNG chunks; it is damaged")
 
 
 def examine_jpeg(source: Source) -> Structure:
     """Walk the segments of a JPEG file to its pixels, and look for its end marker."""
-    at, found, marker = 2, None, 0
+    at, found, marker, parts = 2, None, 0, 0
     while marker != 0xDA:  # start of the pixels
+        parts += 1
+        if parts > _MOST_PARTS:
+            raise FrameError(f"{source.name}: has more than {_MOST_PARTS:,} JPEG segments; damaged")
         marker, length = _jpeg_segment(source, at)
         if marker in _SOF:
             body = source.bytes_at(at + 5, 4)
@@ -99,8 +115,8 @@ def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
         if lead == marker == 0:
             raise FrameIncompleteError(f"{source.name}: has zeros where a JPEG marker must be")
         raise FrameError(f"{source.name}: has a damaged JPEG marker at byte {at}")
-    if marker == 0xFF:  # a fill byte
-        return marker, 1
+    if marker == 0xFF:
+        return marker, _fill_bytes(source, at)
     if marker in _NO_LENGTH:
         return marker, 2
     length = int.from_bytes(source.bytes_at(at + 2, 2), "big")
@@ -109,9 +125,22 @@ def _jpeg_segment(source: Source, at: int) -> tuple[int, int]:
     return marker, 2 + length
 
 
+def _fill_bytes(source: Source, start: int) -> int:
+    """How many bytes 0xFF stand before the one that begins a marker."""
+    at = start
+    while at < source.size:
+        block = source.bytes_at(at, min(_TAIL, source.size - at))
+        rest = block.lstrip(b"\xff")
+        at += len(block) - len(rest)
+        if rest:
+            break
+    return max(at - 1 - start, 1)
+
+
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Decode the image and turn colours grey."""
     raster: _Raster = structure.detail
+    check_memory(source.name, source.size, max_bytes)
     samples = 4 if raster.kind == "PNG" else 3
     check_memory(
         source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes

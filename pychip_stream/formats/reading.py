@@ -6,11 +6,11 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 
 import warnings
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
-from typing import ParamSpec, Self, TypeAlias, TypeVar
+from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
 
-from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.frames import Frame, Stamp, mtime_of
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -21,7 +21,7 @@ from pychip_stream.errors import (
     GuardError,
 )
 from pychip_stream.formats import FORMATS
-from pychip_stream.formats.source import Format, Source, Structure, opened
+from pychip_stream.formats.source import Format, Source, Structure, check_frames, opened
 from pychip_stream.guard import Guard, Limits
 
 MAX_BYTES = 2 << 30
@@ -89,7 +89,7 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
         If it is damaged, too large, or holds something else than frames.
     """
     with opened(Path(path)) as source:
-        return _read(source, index, max_bytes)
+        return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
 def frame_count(path: str | Path, size: int | None = None) -> int:
@@ -127,8 +127,8 @@ def own_time(path: str | Path) -> Stamp | None:
     """
 
     def work() -> Stamp | None:
-        form = _recognize(source)
-        return form.own_time(source, form.examine(source))
+        form, structure = _examined(source)
+        return form.own_time(source, structure)
 
     with opened(Path(path)) as source:
         return _guarded(source, work)
@@ -155,13 +155,36 @@ def read_checked(
     FrameError
         As `read_frame` does.
     """
-    place = Path(path)
+    place, revision = Path(path), (str(path), size, mtime_ns)
     _check_stat(place, size, mtime_ns)
     with opened(place) as source:
-        frame = _read(source, index, max_bytes)
-        digest = source.digest() if source.loaded else _digest(str(place), size, mtime_ns)
+        known = _stacks.pop(revision, None)
+        if known is None:
+            known = _look(source, max_bytes)
+        elif known.data is not None:
+            source.load(known.data)
+        frame = _read(source, known, index, max_bytes)
+        digest = known.digest or source.digest()
+        if known.structure.frames > 1:
+            _stacks[revision] = known._replace(digest=digest)
+            while len(_stacks) > _MOST_STACKS:
+                del _stacks[next(iter(_stacks))]
     _check_stat(place, size, mtime_ns)
     return frame, digest
+
+
+class _Look(NamedTuple):
+    """What was found in a file, its content where it is in memory, and its hash once known."""
+
+    form: Format
+    structure: Structure
+    data: bytes | None
+    digest: str = ""
+
+
+# A stack is read, walked and hashed once, not once for each of its frames.
+_stacks: dict[tuple[str, int, int], _Look] = {}
+_MOST_STACKS = 2
 
 
 class GuardedReader:
@@ -246,20 +269,24 @@ def examine(source: Source) -> Structure:
     FrameError
         If it is damaged or holds something else than frames.
     """
-    return _guarded(source, lambda: _recognize(source).examine(source))
+    return _guarded(source, lambda: _examined(source)[1])
 
 
-def _read(source: Source, index: int, max_bytes: int) -> Frame:
-    if source.size <= min(_IN_MEMORY, max_bytes):
-        source.load()
+def _examined(source: Source) -> tuple[Format, Structure]:
+    form = _recognize(source)
+    structure = form.examine(source)
+    check_frames(source.name, structure.frames)
+    return form, structure
 
-    def work() -> Frame:
-        form = _recognize(source)
-        structure = form.examine(source)
-        structure.check(source.name, index)
-        return form.read(source, structure, index, max_bytes)
 
-    return _guarded(source, work)
+def _look(source: Source, max_bytes: int) -> _Look:
+    data = source.load() if source.size <= min(_IN_MEMORY, max_bytes) else None
+    return _Look(*_guarded(source, lambda: _examined(source)), data)
+
+
+def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
+    look.structure.check(source.name, index)
+    return _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
 
 
 def _recognize(source: Source) -> Format:
@@ -306,12 +333,5 @@ def _check_stat(path: Path, size: int, mtime_ns: int) -> None:
         raise FrameUnreachableError(
             f"{path}: cannot be read now ({error.strerror or error}); check folder and rights"
         ) from error
-    if (found.st_size, found.st_mtime_ns) != (size, mtime_ns):
+    if (found.st_size, mtime_of(found)) != (size, mtime_ns):
         raise FrameIncompleteError(f"{path}: has changed since it was seen; it will be read anew")
-
-
-@lru_cache(maxsize=8)
-def _digest(path: str, _size: int, _mtime_ns: int) -> str:
-    """Hash a file too large for memory once, not once for each of its frames."""
-    with opened(Path(path)) as source:
-        return source.digest()

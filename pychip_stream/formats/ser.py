@@ -7,7 +7,14 @@ import numpy as np
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import (
+    Format,
+    Source,
+    Structure,
+    check_frames,
+    check_memory,
+    quiet,
+)
 
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
 _IMAGES = 0x4122
@@ -29,6 +36,7 @@ def examine(source: Source) -> Structure:
         raise FrameError(f"{source.name}: holds spectra, not images")
     if valid < 1:
         raise FrameIncompleteError(f"{source.name}: holds no finished image yet")
+    check_frames(source.name, valid)
     if valid * 2 * wide > source.size:
         raise FrameIncompleteError(f"{source.name}: has no room for the {valid} images it lists")
     offsets = np.frombuffer(source.bytes_at(table, valid * wide), f"<i{wide}")

@@ -50,8 +50,13 @@ class Source:
         self._window = b""
         self._start = 0
 
-    def load(self) -> bytes:
+    def load(self, known: bytes | None = None) -> bytes:
         """Read the whole file into memory, once; later accesses use that.
+
+        Parameters
+        ----------
+        known
+            Its content, from an earlier time.
 
         Raises
         ------
@@ -59,7 +64,7 @@ class Source:
             If it has become shorter since it was opened.
         """
         if self._data is None:
-            self._data = self._read(0, self.size)
+            self._data = self._read(0, self.size) if known is None else known
             self._window, self._start = self._data, 0
         return self._data
 
@@ -158,7 +163,7 @@ class Structure:
     Attributes
     ----------
     frames
-        Frames in it, at least 1.
+        Frames in it; 0 for a picture that this program made itself.
     detail
         Whatever the format's reader wants to find again.
     """
@@ -174,6 +179,10 @@ class Structure:
         FrameUsageError
             If `index` is not 0…frames − 1.
         """
+        if self.frames == 0:
+            raise FrameUsageError(
+                f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
+            )
         if not 0 <= index < self.frames:
             raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
 
@@ -205,6 +214,25 @@ class Format:
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+
+
+MAX_FRAMES = 1_000_000
+"""Frames that one file may announce: some hundred bytes each are kept of them."""
+
+
+def check_frames(name: str, frames: int) -> None:
+    """Refuse to take a file at its word that announces more frames than anybody would put there.
+
+    Raises
+    ------
+    FrameError
+        If they are more than MAX_FRAMES.
+    """
+    if frames > MAX_FRAMES:
+        raise FrameError(
+            f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
+            "several files would be better"
+        )
 
 
 def check_memory(name: str, needed: int, max_bytes: int) -> None:

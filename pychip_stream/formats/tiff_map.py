@@ -22,6 +22,9 @@ _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16:
 _MAX_TAGS = 4096
 _MAX_PAGES = 1_000_000
 _MAX_TEXT = 1 << 20
+# A file may have so many bytes of values noted, and so many times its own size.
+_ALLOWED_BYTES, _ALLOWED_RATIO = 32 << 20, 2
+_MOST_SHARED = 10_000
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 DESCRIPTION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 270, 273, 277, 278, 279
@@ -109,6 +112,9 @@ class TiffMap:
     def __init__(self, source: Source) -> None:
         self._source = source
         head = source.bytes_at(0, 8)
+        self._left = _ALLOWED_BYTES + _ALLOWED_RATIO * source.size
+        self._texts: dict[tuple[int, int], str] = {}
+        self._arrays: dict[tuple[bytes, int], np.ndarray[Any, Any]] = {}
         self.order = "<" if head[:2] == b"II" else ">"
         self.big = head[2:4] in (b"+\0", b"\0+")
         first = (
@@ -168,15 +174,45 @@ class TiffMap:
         if at >= 0 and at + total > self._source.size:
             self._source.bytes_at(at, total)  # raises: not all in the file
         if tag in _KEPT and kind in _INTEGERS:
-            raw = value[:total] if at < 0 else self._source.bytes_at(at, total)
-            page.tags[tag] = np.frombuffer(raw, self.order + _INTEGERS[kind])
+            page.tags[tag] = self._numbers(at, value, total, kind)
         elif tag in _POINTERS and kind in _INTEGERS:
-            raw = value[:total] if at < 0 else self._source.bytes_at(at, total)
-            for pointer in np.frombuffer(raw, self.order + _INTEGERS[kind]).tolist():
+            for pointer in self._numbers(at, value, total, kind).tolist():
                 self._source.bytes_at(int(pointer), 1)
         elif tag == DESCRIPTION and kind in (1, 2, 7) and total <= _MAX_TEXT:
-            raw = value[:total] if at < 0 else self._source.bytes_at(at, total)
-            page.description = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+            page.description = self._text(at, value[:total], total)
+
+    def _numbers(
+        self, at: int, value: bytes, total: int, kind: int
+    ) -> "np.ndarray[Any, np.dtype[Any]]":
+        if at >= 0:
+            return np.frombuffer(self._outside(at, total), self.order + _INTEGERS[kind])
+        # Most pages say the same in most tags.
+        raw = value[:total]
+        found = self._arrays.get((raw, kind))
+        if found is None:
+            found = np.frombuffer(raw, self.order + _INTEGERS[kind])
+            if len(self._arrays) < _MOST_SHARED:
+                self._arrays[raw, kind] = found
+        return found
+
+    def _text(self, at: int, raw: bytes, total: int) -> str:
+        known = self._texts.get((at, total))
+        if at >= 0 and known is not None:
+            return known
+        raw = self._outside(at, total) if at >= 0 else raw
+        text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+        if at >= 0 and len(self._texts) < _MOST_SHARED:
+            self._texts[at, total] = text
+        return text
+
+    def _outside(self, at: int, total: int) -> bytes:
+        """Bytes of a value outside of its directory, within the budget of the file."""
+        self._left -= total
+        if self._left < 0:
+            raise FrameError(
+                f"{self._source.name}: its pages need more notes than it has room for; damaged"
+            )
+        return self._source.bytes_at(at, total)
 
 
 def _check_segments(source: Source, page: Page) -> None:

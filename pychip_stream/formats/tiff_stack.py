@@ -82,11 +82,14 @@ def _ome(root: Element) -> Stack:
     """Axes and times of an OME description that speaks of this one file."""
     if root.find(".//{*}UUID[@FileName]") is not None:
         return Stack()  # spread over several files: nobody can tell from one of them
-    images = root.findall(".//{*}Pixels")
-    found = [_ome_image(pixels) for pixels in images]
-    if len(found) == 1:
-        return found[0]
-    planes = sum(stack.planes for stack in found)
+    planes = 0
+    for number, pixels in enumerate(images := root.findall(".//{*}Pixels")):
+        stack = _ome_image(pixels)
+        planes += stack.planes
+        if planes > _MAX_PLANES:
+            return Stack()
+        if number == len(images) - 1 == 0:
+            return stack
     return Stack(max(planes, 1), np.zeros(max(planes, 1), np.int64), np.zeros(max(planes, 1)))
 
 

@@ -1,8 +1,10 @@
 """Health of a run: what its services say of themselves and of its frames."""
 
+import logging
+import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -14,16 +16,21 @@ import zmq
 
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Alert, Live, Seen, Status
 
+logger = logging.getLogger(__name__)
+
 SILENT_S = 3.5
 """A service that has not been heard of for this long is stalled; hearts beat every second."""
-TROUBLED = frozenset({"stalled", "paused", "failed"})
+TROUBLED = frozenset({"stalled", "missing", "paused", "failed"})
+START_S = 60.0
+"""A service that must be there and has not been heard of for this long is missing."""
 STALLED_S = 5.0
 """Frames wait, and none was classified for this long."""
 STAGES = ("seen", "read", "classified", "received", "archived", "shown")
@@ -52,6 +59,13 @@ class RunHealth:
 
     One thread takes messages in; others may read, since what they see is replaced, not changed.
 
+    Parameters
+    ----------
+    expected
+        Instances that must be there.
+    start_s
+        For how long one may be silent from the beginning, since it starts, before it is missing.
+
     Attributes
     ----------
     statuses
@@ -72,7 +86,8 @@ class RunHealth:
         Last alert of each rule, the latest last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Iterable[str] = (), start_s: float = START_S) -> None:
+        self._expected, self._start_s = frozenset(expected), start_s
         self.statuses: Mapping[str, Status] = {}
         self.heard: Mapping[str, float] = {}
         self.heard_at: float | None = None
@@ -86,17 +101,22 @@ class RunHealth:
         self._last: Live | None = None
         self._arrivals: deque[float] = deque(maxlen=_GAPS)
         self._archived: deque[tuple[float, float]] = deque(maxlen=600)
-        self._measured: dict[str, deque[float]] = {
-            q.name: deque(maxlen=q.smoothed) for q in OF_FRAMES
-        }
+        self._measured: dict[str, deque[float]] = {}
 
     def take(self, received: Received) -> bool:
-        """Take in one message of the hub; whether it was new.
+        """Take in one message of the hub; whether it was new. Never raises.
 
         The hub repeats the newest of some messages for whoever joins late.
         """
-        message, now = received.packet.message, time.monotonic()
-        self.heard_at = now
+        self.heard_at = now = time.monotonic()
+        try:
+            return self._take(received, now)
+        except Exception:  # whoever listens must not die of what anybody says
+            logger.exception("a message of the run could not be taken in")
+            return False
+
+    def _take(self, received: Received, now: float) -> bool:
+        message = received.packet.message
         if isinstance(message, Status):
             if message.instance not in self.statuses and len(self.statuses) >= _MOST_INSTANCES:
                 return False  # somebody makes up names
@@ -137,40 +157,74 @@ class RunHealth:
             names = (*live.names, UNKNOWN)
             self.fractions = {n: float(v) for n, v in zip(names, values, strict=False)}
             for name, value in live.measured.items():
-                if name in self._measured and np.isfinite(value):
-                    self._measured[name].append(value)
+                quantity = find(name)
+                if quantity is not None and np.isfinite(value):
+                    newest = self._measured.setdefault(name, deque(maxlen=quantity.smoothed))
+                    newest.append(value)
+            for name in self._measured.keys() - live.measured.keys():
+                if split(name)[1]:  # of a class that there is no more
+                    del self._measured[name]
         return True
 
-    def counter(self, name: str, instance: str = "watcher") -> float:
-        """Return a counter of a service, 0 until it was heard."""
+    def counters(self, instance: str) -> Mapping[str, float]:
+        """Return what a service counts; nothing until it was heard."""
         status = self.statuses.get(instance)
-        return status.counters.get(name, 0.0) if status else 0.0
+        return status.counters if status else {}
+
+    def counter(self, name: str, instance: str = "watcher") -> float:
+        """Return a counter of a service, 0 until it was heard and where it is no number."""
+        value = self.counters(instance).get(name, 0.0)
+        return value if math.isfinite(value) else 0.0
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Instances that must be there and were never heard of."""
+        if time.monotonic() - self._begun < self._start_s:
+            return frozenset()
+        return self._expected - self.statuses.keys()
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody who must be there was heard of."""
+        return self._expected <= self.statuses.keys()
+
+    @property
+    def instances(self) -> list[str]:
+        """Everybody who was heard of or is missing, in order."""
+        return sorted({*self.statuses, *self.missing})
 
     def quiet_s(self, instance: str) -> float:
-        """Seconds since a service was heard of."""
-        return time.monotonic() - self.heard[instance]
+        """Seconds since a service was heard of, or could have been."""
+        return time.monotonic() - self.heard.get(instance, self._begun)
 
     def silent(self, instance: str) -> bool:
         """Whether a service has said nothing for so long that it is taken for gone."""
         return self.quiet_s(instance) > SILENT_S
 
     def state(self, instance: str) -> str:
-        """Return the state of a service, "stalled" when it has gone silent."""
+        """Return the state of a service, "stalled" when it has gone silent, or "missing"."""
         status = self.statuses.get(instance)
         if status is None:
-            return "starting"
+            return "missing" if instance in self.missing else "starting"
         return "stalled" if self.silent(instance) else status.state
 
     def troubles(self) -> list[str]:
         """List what is not as it should be, one line each."""
         found = []
-        for instance, status in sorted(self.statuses.items()):
-            state = self.state(instance)
+        for instance in self.instances:
+            state, detail = self.state(instance), self.detail(instance)
             if state not in ("running", "starting"):
-                silent = state == "stalled" != status.state
-                detail = "not heard of any more" if silent else status.detail
                 found.append(f"{instance} {state}" + (f": {detail}" if detail else ""))
         return found
+
+    def detail(self, instance: str) -> str:
+        """Say what a service waits for or what is wrong with it."""
+        status = self.statuses.get(instance)
+        if status is None:
+            return "not heard of; was it started, and is this machine's key allowed?"
+        if self.state(instance) == "stalled" != status.state:
+            return "not heard of any more"
+        return status.detail
 
     @property
     def rate(self) -> float:
@@ -222,9 +276,9 @@ class RunHealth:
     def values(self) -> dict[tuple[str, str], float]:
         """Everything that alert rules can watch."""
         found = {
-            **{(name, ""): value for name, value in self.measured.items()},
+            **{split(name): value for name, value in self.measured.items()},
             ("silence", ""): self.silence_s,
-            ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.statuses)),
+            ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.instances)),
         }
         if "watcher" in self.statuses:
             found["backlog", ""] = self.counter("behind")
@@ -241,16 +295,16 @@ class RunHealth:
 
     def document(self) -> dict[str, Any]:
         """Everything as one JSON document."""
-        parts = {
-            instance: {
-                "service": status.service,
+        parts = {}
+        for instance in self.instances:
+            status = self.statuses.get(instance)
+            parts[instance] = {
+                "service": status.service if status else instance.partition("-")[0],
                 "state": self.state(instance),
-                "detail": status.detail,
-                "heard_s": round(self.quiet_s(instance), 2),
-                "counters": status.counters,
+                "detail": status.detail if status else self.detail(instance),
+                "heard_s": round(self.quiet_s(instance), 2) if status else None,
+                "counters": self.counters(instance),
             }
-            for instance, status in sorted(self.statuses.items())
-        }
         return {
             "services": parts,
             "frames": {n: int(self.counter(n)) for n in ("seen", "archived", "behind", "failed")},
@@ -323,8 +377,8 @@ _TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT)
 class Monitor(RunHealth):
     """Listens to the hub; all values are those last heard."""
 
-    def __init__(self, config: Config) -> None:
-        super().__init__()
+    def __init__(self, config: Config, start_s: float = START_S) -> None:
+        super().__init__(expected(config), start_s)
         self._endpoints = Endpoints(config.wire)
         self._channel = self._endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
 

@@ -48,9 +48,9 @@ class HealthCollector(Collector):
         counters = GaugeMetricFamily(
             "pychip_counter", "counters of the services", labels=["instance", "name"]
         )
-        for instance, status in sorted(health.statuses.items()):
+        for instance in health.instances:
             up.add_metric([instance], float(health.state(instance) not in TROUBLED))
-            for name, value in status.counters.items():
+            for name, value in health.counters(instance).items():
                 if not name.startswith("latency."):
                     counters.add_metric([instance, name], value)
         frames = GaugeMetricFamily("pychip_frames", "frames of the run", labels=["what"])

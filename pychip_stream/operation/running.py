@@ -3,11 +3,15 @@
 NAME.resolved.yaml is the configuration with the ports that were chosen, NAME@run.lock is held
 by the supervisor. Where a machine runs some of the services, `@` and the machine's share stand
 in both names, since several machines may keep them in one folder. No run's name holds an `@`.
+Beside the configuration lies .FILE.running while the run is on, which says where these are.
 """
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from pychip_stream import config as configuration
 from pychip_stream.archive.disk import Disk, LockedError, RunLock, reason
@@ -17,13 +21,77 @@ from pychip_stream.wire import ports
 
 _RESOLVED = ".resolved.yaml"
 _LET_GO_S = 3.0
+_VITAL = ("hub", "archiver", "watcher")
 
 Say = Callable[[str, str], None]
 """Takes a service's name and one line that it wrote."""
 
 
+class Service(NamedTuple):
+    """A service of a run on this machine.
+
+    Attributes
+    ----------
+    name
+        In the log.
+    instance
+        What it calls itself when it says how it is.
+    command
+        What starts it, without the configuration.
+    """
+
+    name: str
+    instance: str
+    command: tuple[str, ...]
+
+
+def services(config: Config) -> list[Service]:
+    """Every service of this machine, in the order of starting."""
+    workers = [config.machine.instance(number) for number in range(config.inference.workers)]
+    several = len(workers) > 1
+    found = [
+        *(Service(name, name, module(f"services.{name}")) for name in ("hub", "archiver")),
+        *(
+            Service(
+                f"inference-{number}" if several else "inference",
+                f"worker-{name}",
+                (*module("services.inference"), "--instance", name),
+            )
+            for number, name in enumerate(workers, 1)
+        ),
+        *(Service(name, name, module(f"services.{name}")) for name in ("watcher", "sentinel")),
+        Service("dashboard", "dashboard", module("dashboard.app")),
+    ]
+    return [one for one in found if _wanted(config, one.name.partition("-")[0])]
+
+
+def expected(config: Config) -> frozenset[str]:
+    """Instances that a listener must hear: those of this machine, and one of each that is vital."""
+    return frozenset({*_VITAL, *(one.instance for one in services(config))})
+
+
+def module(name: str) -> tuple[str, ...]:
+    """Command that runs a module of this package; one of that name where it runs is no matter."""
+    return (sys.executable, "-P", "-m", f"pychip_stream.{name}")
+
+
+def _wanted(config: Config, service: str) -> bool:
+    if service == "sentinel" and not (config.alerts.rules or config.health.prometheus is not None):
+        return False
+    if service == "dashboard" and not config.dashboard.enabled:
+        return False
+    return config.machine.services is None or service in config.machine.services
+
+
 def running_config(path: Path) -> Config:
-    """Load the configuration of a run that is going on, with the ports that it chose."""
+    """Load the configuration of a run that is going on, with the ports that it chose.
+
+    The file may have been edited since: what counts is what the run was started with.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        started = Path(_note_beside(path).read_text(encoding="utf-8"))
+        if started.is_file():
+            return configuration.load(started)
     config = configuration.load(path)
     if config.wire.requests and config.wire.events:
         return config
@@ -31,6 +99,11 @@ def running_config(path: Path) -> Config:
     if not resolved.exists():
         raise UsageError(f"{path}: no run of this config is going on; start `pychip-stream run`")
     return configuration.load(resolved)
+
+
+def _note_beside(path: Path) -> Path:
+    """File beside a configuration that says where the run lies that was started with it."""
+    return path.resolve().with_name(f".{path.name}.running")
 
 
 def resolved_path(config: Config) -> Path:
@@ -47,34 +120,58 @@ def resolved_beside(run: Path) -> Path | None:
     return None
 
 
-def claim(config: Config, say: Say) -> tuple[RunLock, Config]:
-    """Take a run for a supervisor, before anything of it is touched.
+class Claim:
+    """A run that a supervisor has taken, before anything of it is touched, until `release`.
 
-    Returns
-    -------
-    The lock that keeps others away, and the configuration with every port, which is written
-    for the services and for those who look for the run.
+    Parameters
+    ----------
+    source
+        File of the configuration; a note beside it leads others to this run, whatever becomes
+        of the file.
+
+    Attributes
+    ----------
+    config
+        With every port, as it is written for the services and for those who look for the run.
     """
-    name, folder = config.archive.name, config.archive.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = RunLock(folder / f"{name}@{_share(config) or 'run'}.lock")
+
+    def __init__(self, config: Config, say: Say, source: Path | None = None) -> None:
+        name, folder = config.archive.name, config.archive.folder
+        self._note = None if source is None else _note_beside(source)
+        self._ports = contextlib.ExitStack()
         try:
-            config = ports.choose_ports(_with_free_ports(config, say))
-            Disk().save(resolved_path(config), configuration.dump(config).encode())
-        except BaseException:
-            lock.release()
-            raise
-    except LockedError as error:
-        raise UsageError(
-            f"run {name} in {folder} is going on already ({error.holder}); stop that first, or "
-            "choose another archive.name"
-        ) from error
-    except OSError as error:
-        raise PychipError(
-            f"{folder}: cannot be written ({reason(error)}); choose another archive.folder"
-        ) from error
-    return lock, config
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = RunLock(folder / f"{name}@{_share(config) or 'run'}.lock")
+            try:
+                config = _with_free_ports(config, say)
+                self.config = ports.choose_ports(config, self._ports)
+                resolved = resolved_path(self.config)
+                data = configuration.dump(self.config).encode()
+                Disk().save(resolved, data, private=bool(self.config.alerts.webhooks))
+            except BaseException:
+                self.release()
+                raise
+        except LockedError as error:
+            raise UsageError(
+                f"run {name} in {folder} is going on already ({error.holder}); stop that first, "
+                "or choose another archive.name"
+            ) from error
+        except OSError as error:
+            raise PychipError(
+                f"{folder}: cannot be written ({reason(error)}); choose another archive.folder"
+            ) from error
+        if self._note is not None:
+            with contextlib.suppress(OSError):  # then the file must stay as it is
+                self._note.write_text(str(resolved), encoding="utf-8")
+
+    def release(self) -> None:
+        """Let the run go; may be called twice."""
+        self._ports.close()
+        if self._note is not None:
+            with contextlib.suppress(OSError):
+                self._note.unlink()
+            self._note = None
+        self._lock.release()
 
 
 def _share(config: Config) -> str:

@@ -1,24 +1,29 @@
 """Supervisor: starts the services of a run, restarts what dies, stops them in order."""
 
 import contextlib
+import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
-from pychip_stream.operation.running import Say, claim, resolved_path
-from pychip_stream.process import LIFELINE_VARIABLE
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.running import Claim, Say, resolved_path, services
+from pychip_stream.process import LIFELINE_VARIABLE, UNEXPECTED
 from pychip_stream.threads import SETTINGS
 
 _MOST_BYTES = 2_000_000
+_LINE = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 
 
 class RunLog:
@@ -60,27 +65,65 @@ logger = logging.getLogger(__name__)
 STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "sentinel", "hub")
 _SPARED = ("dashboard", "sentinel")
 """Frames are archived without them, so they never end a run."""
+_BUSY = ("starting", "stopping")
+"""States that may last for as long as they take."""
+_LOOK_S = 1.0
+"""Looks at the services that are further apart than this were not looks: nobody hangs for longer
+than somebody has watched."""
+_LAST_LINES = 30
 _FIRST_PAUSE_S = 0.2
 _STABLE_S = 30.0
 _STOP_S = 4.0
 _MERGE_S = 1800.0
 _TELL_S = 2.0
 _POLL_S = 0.02
+_ASKED = (-signal.SIGTERM, 0xC000013A)
+"""Ends of what was asked to stop before it could listen; the second is that of Ctrl-Break."""
 
 
 @dataclass
 class Child:
-    """One supervised process."""
+    """One supervised process.
+
+    Attributes
+    ----------
+    instance
+        By which it says how it is; empty if it never does.
+    hangs_s
+        For how long it has been seen hanging or silent.
+    last
+        The newest lines that it wrote.
+    """
 
     name: str
     command: Sequence[str]
+    instance: str = ""
     keep_alive: bool = True
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
     start_at: float = 0.0
     exit_code: int | None = None
+    hangs_s: float = 0.0
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES), repr=False)
     pump: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def rank(self) -> str:
+        """Its place in the order of stopping; empty for what is not part of it."""
+        name = self.name.partition("-")[0]
+        return name if name in STOP_ORDER else ""
+
+    def last_words(self) -> str:
+        """Return its last error, or else its last line."""
+        if self.pump is not None:
+            self.pump.join(1.0)  # so that what is in the pipe is heard
+        told = [_read_line(line) for line in self.last if line.strip()]
+        errors = [text for level, text in told if level in ("error", "critical")]
+        if errors and errors[-1] != UNEXPECTED:
+            return errors[-1]
+        others = [text for level, text in told if not level]
+        return (others or errors or ["it said nothing"])[-1]
 
 
 class Supervisor:
@@ -93,19 +136,25 @@ class Supervisor:
         configuration that lies beside the archive.
     say
         Where the services' lines go.
+    source
+        File of the configuration.
     """
 
-    def __init__(self, config: Config, say: Say, log_format: str = "text") -> None:
+    def __init__(
+        self, config: Config, say: Say, log_format: str = "text", source: Path | None = None
+    ) -> None:
         self._supervision = config.supervision
         self._progress = 0.0
+        self._looked = time.monotonic()
         self._environment = _environment(config.inference.workers)
         self._say = say
-        self._lock, self.config = claim(config, say)
+        self._claim = Claim(config, say, source)
+        self.config = self._claim.config
         resolved = resolved_path(self.config)
         self._log = RunLog(config.archive.folder / f"{config.archive.name}.log")
         self.children = [
-            Child(name, (*program, str(resolved), "--log-format", log_format))
-            for name, program in _programs(self.config)
+            Child(one.name, (*one.command, str(resolved), "--log-format", log_format), one.instance)
+            for one in services(self.config)
         ]
 
     def add(self, name: str, command: Sequence[str]) -> Child:
@@ -120,13 +169,15 @@ class Supervisor:
         for child in self.children:
             self._start(child)
 
-    def step(self, progress: float = 0.0) -> None:
-        """Restart what has died and is due.
+    def step(self, progress: float = 0.0, health: RunHealth | None = None) -> None:
+        """Restart what has died and is due, and what hangs.
 
         Parameters
         ----------
         progress
             Frames archived so far; a run that gets on is not given up.
+        health
+            What the services say of themselves.
 
         Raises
         ------
@@ -143,6 +194,8 @@ class Supervisor:
                 self._bury(child, now)
             if child.process is None and child.keep_alive and now >= child.start_at:
                 self._start(child)
+        if health is not None:
+            self._end_hanging(health, now)
 
     def stop(self, hurry: threading.Event | None = None) -> list[str]:
         """Stop in order, so that what is in flight is finished; kill what does not end.
@@ -160,32 +213,37 @@ class Supervisor:
         """
         wrong = []
         for rank in ("", *STOP_ORDER):
-            group = [c for c in self.children if _rank(c) == rank]
+            group = [child for child in self.children if child.rank == rank]
             for child in group:
                 self._ask_to_stop(child)
             deadline = time.monotonic() + _STOP_S
             for child in group:
-                if rank == "archiver":
-                    self._await_merge(child, hurry or threading.Event())
-                wrong += self._await_end(child, deadline)
-        self._lock.release()
+                killed = rank == "archiver" and self._await_merge(child, hurry or threading.Event())
+                wrong += self._await_end(child, deadline, killed=killed)
+        self._claim.release()
         return wrong
 
     def _start(self, child: Child) -> None:
         flags = 0
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP
-        child.process = subprocess.Popen(
-            child.command,
-            stdin=subprocess.PIPE,  # its lifeline
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            # A Ctrl-C in the terminal must reach the supervisor alone, which stops in order.
-            start_new_session=sys.platform != "win32",
-            creationflags=flags,
-        )
-        child.started = time.monotonic()
+        try:
+            child.process = subprocess.Popen(
+                child.command,
+                stdin=subprocess.PIPE,  # its lifeline
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                # A Ctrl-C in the terminal must reach the supervisor alone, which stops in order.
+                start_new_session=sys.platform != "win32",
+                creationflags=flags,
+            )
+        except OSError as error:  # no handles, no memory: that may pass
+            self._tell(f"{child.name} cannot be started now ({error}); trying again")
+            child.start_at = time.monotonic() + _LOOK_S
+            return
+        child.started, child.hangs_s = time.monotonic(), 0.0
+        child.last.clear()
         child.pump = threading.Thread(target=self._pump, args=(child,), daemon=True)
         child.pump.start()
 
@@ -196,8 +254,37 @@ class Supervisor:
         with stream:
             for line in stream:
                 text = line.decode(errors="replace").rstrip()
+                child.last.append(text)
                 self._log.write(child.name, text)
-                self._say(child.name, text)
+                with contextlib.suppress(OSError):  # a console that is gone, or on a full disk
+                    self._say(child.name, text)
+
+    def _end_hanging(self, health: RunHealth, now: float) -> None:
+        """Kill what hangs or is silent beyond the patience, so that it is started again."""
+        passed, self._looked = min(now - self._looked, _LOOK_S), now
+        patience_s = self._supervision.patience_s
+        for child in self.children:
+            if child.process is None or not self._hangs(child, health):
+                child.hangs_s = 0.0
+                continue
+            child.hangs_s += passed
+            if child.hangs_s > patience_s:
+                self._tell(f"{child.name} hangs or is silent for {patience_s:g} s; killing it")
+                child.process.kill()
+                child.hangs_s = 0.0
+
+    def _hangs(self, child: Child, health: RunHealth) -> bool:
+        """Whether a service that was well in this life of its process is so no more."""
+        status, heard = health.statuses.get(child.instance), health.heard.get(child.instance, 0.0)
+        if status is None or heard < child.started or status.state in _BUSY:
+            return False  # it starts, or does what takes as long as it takes
+        if child.instance != "hub" and health.silent("hub"):
+            return False  # nobody can be heard
+        return health.state(child.instance) == "stalled"
+
+    def _tell(self, line: str) -> None:
+        logger.warning("%s", line)
+        self._log.write("run", line)
 
     def _bury(self, child: Child, now: float) -> None:
         if child.process is None:
@@ -212,14 +299,13 @@ class Supervisor:
         hopeless = code == 2 or child.failures >= self._supervision.give_up_after
         if hopeless and not self._spared(child):
             raise PychipError(
-                f"{child.name} cannot run (exit code {code}, {child.failures} in a row); "
-                "its last lines above say why"
+                f"{child.name} cannot run ({_end(code)}, {child.failures} in a row): "
+                f"{child.last_words()}"
             )
         longest = self._supervision.longest_pause_s
         pause = longest if hopeless else min(_FIRST_PAUSE_S * 2 ** (child.failures - 1), longest)
         child.start_at = now + pause
-        logger.warning("%s ended with %s; starting it again in %g s", child.name, code, pause)
-        self._log.write("run", f"{child.name} ended with {code}; starting it again in {pause:g} s")
+        self._tell(f"{child.name} ended with {_end(code)}; starting it again in {pause:g} s")
 
     def _ask_to_stop(self, child: Child) -> None:
         child.keep_alive = False
@@ -234,10 +320,10 @@ class Supervisor:
         """Whether the run goes on without a service that cannot live."""
         return child.name in _SPARED and any(c.name not in _SPARED for c in self.children)
 
-    def _await_merge(self, child: Child, hurry: threading.Event) -> None:
-        """Wait for the archiver for as long as it takes, saying so, or until `hurry`."""
+    def _await_merge(self, child: Child, hurry: threading.Event) -> bool:
+        """Wait for the archiver for as long as it takes, saying so; whether `hurry` killed it."""
         if child.process is None:
-            return
+            return False
         start = time.monotonic()
         tell_at, end = start + _TELL_S, start + _MERGE_S
         while child.process.poll() is None and not hurry.is_set() and time.monotonic() < end:
@@ -249,16 +335,17 @@ class Supervisor:
                     f"merging the run into one file for {time.monotonic() - start:.0f} s; all its "
                     "frames are on disk, stopping again leaves them as they are",
                 )
-        if child.process.poll() is None:
-            child.process.kill()
-            child.process.wait()
-            self._say("run", "not merged; the run can be read, and continued, as it is")
+        if child.process.poll() is not None:
+            return False
+        child.process.kill()
+        child.process.wait()
+        self._say("run", "not merged; the run can be read, and continued, as it is")
+        return True
 
-    def _await_end(self, child: Child, deadline: float) -> list[str]:
+    def _await_end(self, child: Child, deadline: float, *, killed: bool) -> list[str]:
         process = child.process
         if process is None:
             return []
-        killed = False
         try:
             process.wait(max(deadline - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
@@ -270,9 +357,9 @@ class Supervisor:
         if child.pump is not None:
             child.pump.join(1.0)
         _let_go(child)
-        if code > 0 and not killed:
-            return [f"{child.name} ended with {code} while stopping; its last lines say why"]
-        return []
+        if code in (0, *_ASKED) or killed or self._spared(child):
+            return []
+        return [f"{child.name} ended with {_end(code)} while stopping: {child.last_words()}"]
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
@@ -296,40 +383,28 @@ def _environment(workers: int) -> dict[str, str]:
         **({"OMP_NUM_THREADS": str(share)} if workers > 1 else {}),
         **os.environ,
         LIFELINE_VARIABLE: "stdin",
+        "PYTHONSAFEPATH": "1",  # for what the services start
         "PYTHONIOENCODING": "utf-8:backslashreplace",
     }
 
 
-def _rank(child: Child) -> str:
-    name = child.name.split("-")[0]
-    return name if name in STOP_ORDER else ""
+def _end(code: int) -> str:
+    """Say how a process ended."""
+    with contextlib.suppress(ValueError):
+        if code < 0:
+            return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
 
 
-def _programs(config: Config) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and command of every service of this machine, in the order of starting."""
-    programs = [(name, module(f"services.{name}")) for name in ("hub", "archiver")]
-    workers = config.inference.workers
-    programs += [
-        (
-            "inference" if workers == 1 else f"inference-{i + 1}",
-            (*module("services.inference"), "--instance", config.machine.instance(i)),
-        )
-        for i in range(workers)
-    ]
-    programs.append(("watcher", module("services.watcher")))
-    programs.append(("sentinel", module("services.sentinel")))
-    programs.append(("dashboard", module("dashboard.app")))
-    return [(name, command) for name, command in programs if _wanted(config, name.split("-")[0])]
-
-
-def _wanted(config: Config, service: str) -> bool:
-    if service == "sentinel" and not (config.alerts.rules or config.health.prometheus is not None):
-        return False
-    if service == "dashboard" and not config.dashboard.enabled:
-        return False
-    return config.machine.services is None or service in config.machine.services
-
-
-def module(name: str) -> tuple[str, ...]:
-    """Command that runs a module of this package; one of that name where it runs is no matter."""
-    return (sys.executable, "-P", "-m", f"pychip_stream.{name}")
+def _read_line(line: str) -> tuple[str, str]:
+    """Level and message of a line of a log; what is no record has no level."""
+    if line.startswith("{"):
+        try:
+            entry = json.loads(line)
+            message = entry.get("trace", "").rpartition("\n")[2] or entry["message"]
+            return str(entry["level"]), str(message)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "", line
+    if found := _LINE.match(line):
+        return found[1].lower(), line[found.end() :]
+    return "", line.strip()

@@ -1,11 +1,14 @@
 """Truth: the true fractions that a simulation writes beside its frames, read as they grow."""
 
 import csv
+import errno
 import io
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -143,68 +146,108 @@ def _csv_line(cells: Sequence[str]) -> bytes:
     return buffer.getvalue().encode()
 
 
-_NOT_CLASSES = {"frame", "index", "path", "time_s"}
+NAME = "truth.csv"
+_NOT_CLASSES = ("frame", "index", "path", "time_s")
+_PIECE, _MOST_ROWS, _MOST_COLUMNS = 1 << 20, 2_000_000, 256
+
+Row = tuple[tuple[str, int], dict[str, float]]
+"""(path, index) of a frame, and the true fraction of every class."""
 
 
-def mean_absolute_error(fractions: "pd.DataFrame", truth_csv: Path) -> float:
+class TruthFile:
+    """Reader of a growing table; real experiments have none, and then it stays empty.
+
+    Whatever else goes by its name in the folder is left alone: only a file is read, a piece at a
+    time, and not for ever.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._at = self._rows = 0
+        self._header: list[str] = []
+
+    def read_new(self) -> list[Row]:
+        """Rows that were added since, as many as one piece holds."""
+        try:
+            return self.read_piece() or []
+        except OSError:
+            return []
+
+    def read_piece(self) -> list[Row] | None:
+        """Read the rows of the next piece; None where there is nothing new.
+
+        Raises
+        ------
+        OSError
+            If it cannot be read, or is no file.
+        """
+        if self._rows > _MOST_ROWS:
+            return None
+        with open_file(self._path) as file:
+            file.seek(self._at)
+            data = file.read(_PIECE)
+        whole = data[: data.rfind(b"\n") + 1]  # a row that is being written comes next time
+        if not whole:
+            if len(data) == _PIECE:
+                self._rows = _MOST_ROWS + 1  # no table has such a row
+            return None
+        self._at += len(whole)
+        try:
+            rows = list(csv.reader(whole.decode("utf-8", "replace").splitlines()))
+        except csv.Error:
+            return []
+        self._rows += len(rows)
+        if rows and not self._header:
+            self._header = rows.pop(0)[:_MOST_COLUMNS]
+        found = (self._row(cells) for cells in rows)
+        return [row for row in found if row is not None]
+
+    def _row(self, cells: list[str]) -> Row | None:
+        row = dict(zip(self._header, cells, strict=False))
+        try:
+            key = (row["path"], int(row["index"]))
+            values = {n: float(v) for n, v in row.items() if n not in _NOT_CLASSES}
+        except (KeyError, ValueError):
+            return None
+        return (key, values) if all(0 <= v <= 1 for v in values.values()) else None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read; OSError where it is a pipe or a device, which might never end."""
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    file = os.fdopen(number, "rb")
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return file
+
+
+def mean_absolute_error(fractions: "pd.DataFrame", folder: Path) -> float:
     """Mean of |measured - true| over all frames and true classes; NaN without a common frame.
 
     Parameters
     ----------
     fractions
         As `Run.fractions`: a row per frame with "path", "index" and a column per class.
-    truth_csv
-        The same columns with the true fractions.
+    folder
+        Acquisition folder with the table of the truth.
 
     Raises
     ------
     ArchiveError
         If the truth cannot be read.
     """
-    import pandas as pd
-
+    file, truth = TruthFile(folder), dict[tuple[str, int], dict[str, float]]()
     try:
-        truth = pd.read_csv(truth_csv)
-    except (OSError, ValueError) as error:
-        raise ArchiveError(f"{truth_csv}: the true fractions cannot be read ({error})") from error
-    classes = [name for name in truth.columns if name not in _NOT_CLASSES]
-    both = fractions.merge(truth, on=["path", "index"], suffixes=("", " true"))
-    errors = [(both[name] - both[f"{name} true"]).abs() for name in classes if name in fractions]
-    return float(pd.concat(errors).mean()) if errors and len(both) else float("nan")
-
-
-NAME = "truth.csv"
-_NOT_VALUES = ("frame", "index", "path", "time_s")
-
-
-class TruthFile:
-    """Reader of a growing table; real experiments have none, and then it stays empty."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
-        self._at = 0
-        self._header: list[str] = []
-
-    def read_new(self) -> list[tuple[tuple[str, int], dict[str, float]]]:
-        """(path, index) and true fraction per class of every row that was added since."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                data = file.read()
-        except OSError:
-            return []
-        whole = data[: data.rfind(b"\n") + 1]  # a row that is being written comes next time
-        self._at += len(whole)
-        rows = list(csv.reader(whole.decode("utf-8", "replace").splitlines()))
-        if rows and not self._header:
-            self._header = rows.pop(0)
-        found = (self._row(cells) for cells in rows)
-        return [row for row in found if row is not None]
-
-    def _row(self, cells: list[str]) -> tuple[tuple[str, int], dict[str, float]] | None:
-        row = dict(zip(self._header, cells, strict=False))
-        try:
-            key = (row["path"], int(row["index"]))
-            return key, {n: float(v) for n, v in row.items() if n not in _NOT_VALUES}
-        except (KeyError, ValueError):
-            return None
+        while (rows := file.read_piece()) is not None:
+            truth.update(rows)
+    except OSError as error:
+        place = folder / NAME
+        raise ArchiveError(f"{place}: the true fractions cannot be read ({error})") from error
+    errors = [
+        abs(row[name] - value)
+        for row in fractions.to_dict("records")
+        for name, value in truth.get((row["path"], row["index"]), {}).items()
+        if name in row
+    ]
+    return float(np.nanmean(errors)) if errors else float("nan")

@@ -63,13 +63,15 @@ def decode(frames: Sequence[Buffer]) -> Packet:
     try:
         message = _decoder.decode(frames[1])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(f"header cannot be read: {error}") from error
+        raise WireError(f"header cannot be read: {str(error)[:300]}") from error
     if len(message.arrays) != len(frames) - 2:
         raise WireError(f"{len(frames) - 2} buffers where {len(message.arrays)} are announced")
     arrays = {
         spec.name: _array(spec, buffer)
         for spec, buffer in zip(message.arrays, frames[2:], strict=True)
     }
+    if len(arrays) < len(message.arrays):
+        raise WireError("two arrays of one name")
     return Packet(message, arrays)
 
 
@@ -79,8 +81,6 @@ def bytes_array(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def _array(spec: Array, buffer: Buffer) -> npt.NDArray[np.generic]:
-    if len(spec.dtype) > 8 or len(spec.shape) > 6:
-        raise WireError(f"array {spec.name!r} of type {spec.dtype!r}, {len(spec.shape)} axes")
     try:
         dtype = np.dtype(spec.dtype)
     except (TypeError, ValueError, SyntaxError) as error:
@@ -94,6 +94,9 @@ def _array(spec: Array, buffer: Buffer) -> npt.NDArray[np.generic]:
         count *= n
     if count * dtype.itemsize != len(buffer) or len(buffer) > MAX_BYTES:
         raise WireError(f"array {spec.name!r}: {len(buffer)} bytes do not make {spec.shape}")
-    array = np.frombuffer(buffer, dtype).reshape(spec.shape)
+    try:
+        array = np.frombuffer(buffer, dtype).reshape(spec.shape)
+    except ValueError as error:  # no bytes, but an axis beyond what addresses can count
+        raise WireError(f"array {spec.name!r} of shape {spec.shape}") from error
     array.flags.writeable = False
     return array

@@ -1,5 +1,6 @@
 """Beacon: a service's line to the hub, for its heartbeat and what it has to show."""
 
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,8 @@ import zmq
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Message, Status
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
 PATIENCE_S = 4.0
@@ -34,6 +37,7 @@ class Beacon:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._service, self._instance, self._patience_s = service, instance, patience_s
+        self._endpoints = endpoints
         self._channel = endpoints.reach("requests", zmq.DEALER, 20)
         self._heart = endpoints.reach("requests", zmq.DEALER, 4)
         self._process = psutil.Process()
@@ -45,7 +49,11 @@ class Beacon:
         self._thread.start()
 
     def status(self, state: str, counters: Mapping[str, float], detail: str = "") -> None:
-        """Say how the service is; sent with the next beat, at once if the state has changed."""
+        """Say how the service is; sent with the next beat, at once if the state has changed.
+
+        The door of its sockets is looked after as well: without a guard nobody could connect.
+        """
+        self._endpoints.check()
         with self._lock:
             changed = self._told is None or self._told[:2] != (state, detail)
             self._told = (state, detail, dict(counters))
@@ -69,8 +77,12 @@ class Beacon:
             self._wake.clear()
             with self._lock:
                 told, busy_s = self._told, time.monotonic() - self._told_at
-            if told is not None:
+            if told is None:
+                continue
+            try:
                 self._heart.send(self._judge(*told, busy_s))
+            except Exception as error:  # a heart that stops is taken for a death
+                logger.warning("a heartbeat failed: %s", error)
 
     def _judge(self, state: str, detail: str, counters: dict[str, float], busy_s: float) -> Status:
         status = Status(
@@ -103,7 +115,7 @@ class Beacon:
                     "cpu_s": round(times.user + times.system, 2),
                     "handles": float(handles),
                 }
-        except psutil.Error:
+        except (psutil.Error, OSError):  # without handles for a moment, say
             return {}
 
 

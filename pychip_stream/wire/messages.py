@@ -5,9 +5,10 @@ header as raw buffers and are described by `Array` entries (see `codec`).
 """
 
 import math
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from pychip_stream.domain.frames import FrameRef
 
@@ -21,13 +22,25 @@ ALERT = b"alert"
 VERSION = 1
 """Protocol version; a peer that speaks another one is counted and ignored."""
 
+Name = Annotated[str, Meta(max_length=200)]
+"""Of a thing; `checks` refuses what cannot be printed."""
+Text = Annotated[str, Meta(max_length=1 << 20)]
+"""For people: cut to `MOST_TEXT` printable characters when a message is made or read."""
+MOST_TEXT = 4000
+Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
+Lease = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Edges = tuple[Annotated[int, Meta(ge=0, lt=1 << 31)], Annotated[int, Meta(ge=0, lt=1 << 31)]]
+Moment = Annotated[float, Meta(ge=-6.2e10, le=2.5e11)]
+"""Seconds since 1970 that a calendar has; never NaN."""
+_TEXTS = ("reason", "detail", "author")
+
 
 class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Describes one raw buffer that follows the header."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+    name: Annotated[str, Meta(max_length=64)]
+    dtype: Annotated[str, Meta(max_length=8)]
+    shape: Annotated[tuple[int, ...], Meta(max_length=6)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
@@ -35,13 +48,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
 
     arrays: tuple[Array, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            text = getattr(self, name, "")
+            if len(text) > MOST_TEXT or not text.isprintable():
+                msgspec.structs.force_setattr(self, name, _plain(text))
+
+
+def _plain(text: str) -> str:
+    """Write control characters as escapes, and cut what is too long for people."""
+    words = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(words)[:MOST_TEXT]
+
 
 class Ready(Message, frozen=True, kw_only=True):
     """Worker → watcher, at least once a second: I live, and can take more frames."""
 
-    worker: str
-    credit: int
-    held: tuple[int, ...] = ()
+    worker: Name
+    credit: Annotated[int, Meta(ge=0, le=1000)]
+    held: Annotated[tuple[Lease, ...], Meta(max_length=1000)] = ()
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +80,9 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         As `domain.frames.Frame` has them.
     """
 
-    content_hash: str
+    content_hash: Name
     pixel_size: float | None = None
-    unit: str | None = None
+    unit: Name | None = None
     time: float | None = None
     exposure_s: float | None = None
 
@@ -68,10 +93,10 @@ class Job(Message, frozen=True, kw_only=True):
     Array, for workers that do not see the acquisition folder: pixels (H, W), with `image`.
     """
 
-    lease: int
+    lease: Lease
     frame: FrameRef
     newest: bool = False
-    attempt: int = 1
+    attempt: Count = 1
     image: Image | None = None
 
 
@@ -81,28 +106,28 @@ class Release(Message, frozen=True, kw_only=True):
     `lost`: the process that read it hung, crashed or swelled, which counts as an attempt.
     """
 
-    lease: int
-    reason: str
+    lease: Lease
+    reason: Text
     lost: bool = False
 
 
 class ArchiverBeat(Message, frozen=True, kw_only=True):
     """Archiver → watcher, once a second: this run holds `count` keys."""
 
-    run: str
-    count: int
+    run: Name
+    count: Count
 
 
 class KeysWanted(Message, frozen=True, kw_only=True):
     """Watcher → archiver: tell me the archived keys from number `start` on."""
 
-    start: int
+    start: Count
 
 
 class ArchivedKey(msgspec.Struct, frozen=True, array_like=True):
     """One archived revision of a frame, in few bytes: a run has a hundred thousand."""
 
-    path: str
+    path: Annotated[str, Meta(max_length=4096)]
     index: int
     size: int
     mtime_ns: int
@@ -117,16 +142,16 @@ class ArchivedKey(msgspec.Struct, frozen=True, array_like=True):
 class Archived(Message, frozen=True, kw_only=True):
     """Archiver → watcher: these keys, numbered from `start`, are durably on disk."""
 
-    run: str
-    start: int
-    keys: tuple[ArchivedKey, ...]
+    run: Name
+    start: Count
+    keys: Annotated[tuple[ArchivedKey, ...], Meta(max_length=10_000)]
 
 
 class FrameFailed(Message, frozen=True, kw_only=True):
     """Watcher → archiver: this frame cannot be analysed; record it with its reason."""
 
     frame: FrameRef
-    reason: str
+    reason: Text
 
 
 class Result(Message, frozen=True, kw_only=True):
@@ -136,25 +161,25 @@ class Result(Message, frozen=True, kw_only=True):
     switched off, embeddings.
     """
 
-    worker: str
+    worker: Name
     frame: FrameRef
     status: Literal["ok", "failed"]
-    reason: str = ""
-    content_hash: str = ""
-    shape: tuple[int, int] = (0, 0)
+    reason: Text = ""
+    content_hash: Name = ""
+    shape: Edges = (0, 0)
     pixel_size: float | None = None
-    unit: str | None = None
-    chip_size: tuple[int, int] = (0, 0)
-    names: tuple[str, ...] = ()
-    support_version: str = ""
-    encoder_hash: str = ""
-    device: str = ""
+    unit: Name | None = None
+    chip_size: Edges = (0, 0)
+    names: tuple[Name, ...] = ()
+    support_version: Name = ""
+    encoder_hash: Name = ""
+    device: Name = ""
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     drift: float = float("nan")
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
-    measured: dict[str, float] = {}
+    measured: Annotated[dict[Name, float], Meta(max_length=200)] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
@@ -172,23 +197,23 @@ class Live(Message, frozen=True, kw_only=True):
     """
 
     frame: FrameRef
-    names: tuple[str, ...]
-    colors: tuple[str, ...]
-    support_version: str
-    chip_size: tuple[int, int]
-    shape: tuple[int, int]
-    status: str
-    reason: str = ""
+    names: tuple[Name, ...]
+    colors: tuple[Name, ...]
+    support_version: Name
+    chip_size: Edges
+    shape: Edges
+    status: Name
+    reason: Text = ""
     pixel_size: float | None = None
-    unit: str | None = None
+    unit: Name | None = None
     read: float = 0.0
     classified: float = 0.0
-    received: float = 0.0
+    received: Moment = 0.0
     low: float = 0.0
     high: float = 1.0
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    measured: dict[str, float] = {}
+    measured: Annotated[dict[Name, float], Meta(max_length=200)] = {}
 
 
 class Status(Message, frozen=True, kw_only=True):
@@ -205,12 +230,12 @@ class Status(Message, frozen=True, kw_only=True):
         where they are times). docs/operate.md lists them.
     """
 
-    service: str
-    instance: str
-    state: str
-    time: float
-    detail: str = ""
-    counters: dict[str, float] = {}
+    service: Name
+    instance: Name
+    state: Name
+    time: Moment
+    detail: Text = ""
+    counters: Annotated[dict[Name, float], Meta(max_length=200)] = {}
 
 
 class Alert(Message, frozen=True, kw_only=True):
@@ -240,16 +265,16 @@ class Alert(Message, frozen=True, kw_only=True):
         The rule asks to be shown on the operator's page.
     """
 
-    id: str
-    rule: str
+    id: Name
+    rule: Name
     level: Literal["info", "warning", "critical"]
     state: Literal["on", "off"]
-    reason: str
-    time: float
-    quantity: str = ""
+    reason: Text
+    time: Moment
+    quantity: Name = ""
     value: float = math.nan
     limit: float = math.nan
-    path: str = ""
+    path: Annotated[str, Meta(max_length=4096)] = ""
     dry_run: bool = False
     banner: bool = True
 
@@ -257,14 +282,14 @@ class Alert(Message, frozen=True, kw_only=True):
 class PublishSupport(Message, frozen=True, kw_only=True):
     """Client → hub: make this the current support set. Array: data (bytes of the file)."""
 
-    author: str = ""
+    author: Text = ""
 
 
 class Reply(Message, frozen=True, kw_only=True):
     """Hub → client: whether the request was carried out."""
 
     ok: bool
-    detail: str = ""
+    detail: Text = ""
 
 
 class SupportChanged(Message, frozen=True, kw_only=True):
@@ -273,8 +298,8 @@ class SupportChanged(Message, frozen=True, kw_only=True):
     Array: data (bytes of the support set file).
     """
 
-    version: str
-    names: tuple[str, ...]
+    version: Name
+    names: tuple[Name, ...]
 
 
 AnyMessage: TypeAlias = (

@@ -39,8 +39,15 @@ def why_taken(host: str, number: int) -> str:
     return ""
 
 
-def choose_ports(config: Config) -> Config:
-    """Choose a free port for everything that has none, where no other machine must know it."""
+def choose_ports(config: Config, held: ExitStack) -> Config:
+    """Choose a free port for everything that has none, where no other machine must know it.
+
+    Parameters
+    ----------
+    held
+        Keeps the chosen ports, so that no program that asks for a free one is given them before
+        or between two lives of a service.
+    """
     open_ports = [name for name in PORTS if not getattr(config.wire, name)]
     if config.machine.services is not None and open_ports:
         raise ConfigError(
@@ -49,17 +56,12 @@ def choose_ports(config: Config) -> Config:
         )
     wire, dashboard = config.wire, config.dashboard
     try:
-        with ExitStack() as held:  # until all are chosen, so that no two are the same
-
-            def free(host: str) -> int:
-                one = held.enter_context(socket.socket())
-                one.bind((host, 0))
-                return int(one.getsockname()[1])
-
-            numbers: dict[str, int] = {
-                name: getattr(wire, name) or free(wire.host_of(name)) for name in PORTS
-            }
-            page = dashboard.port or free(dashboard.address)
+        numbers: dict[str, int] = {
+            name: getattr(wire, name) or _hold_free(wire.host_of(name), held) for name in PORTS
+        }
+        page = dashboard.port or _hold_free(dashboard.address, held)
+        if sys.platform == "win32":
+            held.close()
     except OSError as error:
         hosts = " or ".join(sorted({*map(wire.host_of, PORTS), dashboard.address}))
         raise PychipError(
@@ -72,6 +74,15 @@ def choose_ports(config: Config) -> Config:
             "dashboard": dashboard.model_copy(update={"port": page}),
         }
     )
+
+
+def _hold_free(host: str, held: ExitStack) -> int:
+    """Bind a free port without listening on it; whoever comes to listen on it may share it."""
+    one = held.enter_context(socket.socket())
+    if sys.platform != "win32":
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind((host, 0))
+    return int(one.getsockname()[1])
 
 
 def _holder(number: int) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pychip_stream.domain.frames import check_inside
 from pychip_stream.domain.records import FrameRecord, FrameResult
-from pychip_stream.errors import FrameError, WireError
+from pychip_stream.errors import WireError
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Result
@@ -49,55 +48,27 @@ def intensity(measured: Mapping[str, float]) -> tuple[float, float, float]:
 
 
 def to_record(packet: Packet) -> FrameRecord:
-    """Read a result message, checking that its arrays fit together."""
-    message = packet.message
+    """Read a result message that `checks` has let in."""
+    message, arrays = packet
     if not isinstance(message, Result):
         raise WireError(f"{type(message).__name__} is not a result")
-    try:
-        check_inside(message.frame.path)
-    except FrameError as error:
-        raise WireError(str(error)) from error
-    result = _result(message, packet.arrays) if message.status == "ok" else None
-    embeddings = packet.arrays.get("embeddings")
-    if embeddings is not None and (
-        result is None
-        or embeddings.ndim != 3
-        or embeddings.shape[:2] != result.label_map.shape
-        or embeddings.dtype != np.float16
-    ):
-        raise WireError(f"{message.frame}: embeddings do not fit the label map")
+    result, embeddings = None, None
+    if message.status == "ok":
+        probabilities, distances, novelty = (arrays[name].astype(np.float32) for name in _HALF)
+        result = FrameResult(
+            names=message.names,
+            label_map=arrays["label_map"].astype(np.uint8, copy=False),
+            probabilities=probabilities,
+            distances=distances,
+            novelty=novelty,
+            intervals=arrays["intervals"].astype(np.float64, copy=False),
+            support_version=message.support_version,
+            drift=message.drift,
+        )
+        if "embeddings" in arrays:
+            embeddings = arrays["embeddings"].astype(np.float16, copy=False)
     return FrameRecord(
-        embeddings=None if embeddings is None else embeddings.astype(np.float16, copy=False),
+        embeddings=embeddings,
         result=result,
         **{name: getattr(message, name) for name in _SAME},
-    )
-
-
-def _result(message: Result, arrays: Arrays) -> FrameResult:
-    try:
-        labels = arrays["label_map"]
-        probabilities, distances, novelty = (arrays[name] for name in _HALF)
-        intervals = arrays["intervals"]
-    except KeyError as error:
-        raise WireError(f"{message.frame}: the result lacks {error}") from error
-    classes = len(message.names)
-    if (
-        labels.ndim != 2
-        or labels.dtype != np.uint8
-        or novelty.shape != labels.shape
-        or probabilities.shape != (*labels.shape, classes)
-        or distances.shape != probabilities.shape
-        or intervals.shape != (classes + 1, 3)
-        or int(labels.max(initial=0)) > classes
-    ):
-        raise WireError(f"{message.frame}: the arrays of the result do not fit together")
-    return FrameResult(
-        names=message.names,
-        label_map=labels.astype(np.uint8, copy=False),
-        probabilities=probabilities.astype(np.float32),
-        distances=distances.astype(np.float32),
-        novelty=novelty.astype(np.float32),
-        intervals=intervals.astype(np.float64, copy=False),
-        support_version=message.support_version,
-        drift=message.drift,
     )

@@ -2,14 +2,17 @@
 
 import csv
 import re
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from pychip_stream.alert_rules import AlertRule
 from pychip_stream.archive import layout
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.config import AlertRule
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.quantities import OF_FRAMES, OF_RUNS
@@ -42,21 +45,33 @@ class TestQuantity:
 
     def test_it_gives_a_number_or_none(self, quantity):
         for frame in (FRAME, Frame(np.full((4, 4), np.nan))):
-            value = quantity.measure(frame, result(0))
-            assert value is None or isinstance(value, float)
+            found = quantity.measure(frame, result(0))
+            if quantity.per_class:
+                assert found.keys() == set(result(0).names)
+            for value in found.values() if quantity.per_class else (found,):
+                assert value is None or isinstance(value, float)
 
     def test_it_is_told_with_its_unit(self, quantity):
         assert quantities.tell(quantity.name, 1.5) == f"1.5 {quantity.unit}".strip()
 
     def test_it_is_a_column_of_the_archive(self, quantity):
-        (column,) = (c for c in layout.COLUMNS if c.name == quantity.name)
-        assert (column.dtype, column.unit, column.meaning) == (
-            "f8", quantity.unit, quantity.meaning
-        )  # fmt: skip
+        name = f"a/b.{quantity.name}" if quantity.per_class else quantity.name
+        table = layout.table_of([record(0, measured={name: 1.5})], [0], range(1), 0)
+        assert table[name].tolist() == [1.5]
+        with h5py.File.in_memory() as file:
+            layout.write_table(file.create_group("frames"), table)
+            stored = file["frames"][name.replace("/", "%2F")]
+            assert stored.attrs["long_name"].startswith(quantity.meaning)
+            assert stored.attrs.get("units", "") == quantity.unit
 
     def test_rules_can_watch_it_where_it_says_so(self, quantity):
         rule = {"name": "r", "quantity": quantity.name, "above": 1.0}
-        if quantity.watched:
+        if quantity.watched and quantity.per_class:
+            with pytest.raises(ValidationError, match="needs a class"):
+                AlertRule.model_validate(rule)
+            of = AlertRule.model_validate(rule | {"class": "a"})
+            assert of.subject == f"{quantity.name} of a"
+        elif quantity.watched:
             assert AlertRule.model_validate(rule).subject == quantity.name
         else:
             assert quantity.name not in quantities.watched()
@@ -69,6 +84,89 @@ def test_what_is_not_known_is_left_out():
     assert quantities.measure(FRAME, result(0))["exposure_s"] == 0.5
 
 
+def test_a_full_name_is_taken_apart_again():
+    domains = OF_FRAMES["domains"]
+    assert quantities.find("a.b.domains") == domains.of_class("a.b")
+    assert quantities.find("domains") is None
+    assert quantities.find("a.drift") is None
+    assert quantities.find("drift") == OF_FRAMES["drift"]
+    assert quantities.find("a.nothing") is None
+    names = [quantity.name for quantity in quantities.of_frames(["x", "y"])]
+    assert names[-2:] == ["x.domains", "y.domains"]
+
+
+def test_domains_are_the_connected_areas_of_a_class():
+    labels = np.array([[0, 0, 1, 2], [1, 1, 0, 2], [0, 1, 0, 2]], np.uint8)
+    of_classes = replace(result(0), names=("a", "b"), label_map=labels)
+    found = quantities.measure(FRAME, of_classes)
+    assert (found["a.domains"], found["b.domains"]) == (3.0, 2.0)
+    assert "unknown.domains" not in found
+
+
+OF_CLASSES = """
+from pychip_stream.domain.quantities import Quantity
+
+LARGEST = Quantity(
+    "largest", "chip", "largest of them", per_class=True,
+    measure=lambda frame, result: {name: 10.0 + i for i, name in enumerate(result.names)},
+)
+"""
+
+OF_CLASSES_SCRIPT = """
+import contextlib, csv, json, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from tests.support.archive_samples import record, result
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.cli.main import main
+from pychip_stream.config import Config
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.quantities import measure
+from pychip_stream.operation.alerts import Alerting
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.wire import codec
+from pychip_stream.wire.channel import Received
+from pychip_stream.wire.codec import Packet
+from pychip_stream.wire.messages import Live
+from pychip_stream.wire.result import to_message, to_record
+
+folder = Path(sys.argv[1])
+writer = RunWriter(folder, "run", segment_frames=2)
+names = result(0).names
+for number in range(3):
+    measured = measure(Frame(np.zeros((4, 4)), index=number), result(number))
+    sent = codec.encode(*to_message(record(number, measured=measured), "w"))
+    writer.append(to_record(codec.decode(sent)))
+    writer.publish()
+closed = writer.close()
+with contextlib.suppress(SystemExit):
+    main(["export", str(closed), "--quantities", str(folder / "q.csv")])
+rows = list(csv.DictReader((folder / "q.csv").open()))
+live = Live(
+    frame=record(0).frame, names=names, colors=("",) * (len(names) + 1), support_version="",
+    chip_size=(4, 4), shape=(4, 4), status="ok", measured=measured,
+)
+health = RunHealth()
+health.take(Received(Packet(live, {"intervals": np.zeros((len(names) + 1, 3))}), b"", b""))
+rules = [{"name": "big", "quantity": "largest", "class": names[1], "above": 5}]
+tree = {"watch": {"root": "."}, "alerts": {"rules": rules}}
+fired = Alerting(Config.model_validate(tree)).look(health.values(), "x")
+key = f"{names[1]}.largest"
+archived = open_run(closed).columns(key)[key].tolist()
+print(json.dumps([archived, [row[key] for row in rows], [alert.reason for alert in fired]]))
+"""
+
+
+def test_one_of_classes_from_outside_is_everywhere(tmp_path):
+    there = install(tmp_path / "site", "pychip_stream.quantities", "LARGEST", OF_CLASSES)
+    archived, columns, fired = tell(there, OF_CLASSES_SCRIPT, tmp_path)
+    assert archived == [11.0] * 3
+    assert columns == ["11"] * 3
+    assert fired == [f"largest of {result(0).names[1]} 11 chip is above 5 chip"]
+
+
 SCRIPT = """
 import contextlib, csv, io, json, sys
 from pathlib import Path
@@ -77,7 +175,7 @@ from tests.support.archive_samples import record, result
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.main import main
-from pychip_stream.config import AlertConfig, Config
+from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.quantities import measure
 from pychip_stream.operation.alerts import Alerting
@@ -137,11 +235,13 @@ def test_one_from_outside_is_everywhere_and_is_kept_where_it_is_not_known(tmp_pa
     np.testing.assert_array_equal(run.columns("temperature_C")["temperature_C"][:3], archived)
     with pytest.raises(KeyError):
         run.columns("temperature_K")
+    assert np.isnan(run.columns("nobody.domains")["nobody.domains"]).all()
+    names = [quantity.name for quantity in quantities.of_frames(result(0).names)]
     export_quantities(run, tmp_path / "later.csv")
     with (tmp_path / "later.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["temperature_C"] for row in rows] == ["20", "21", "22", ""]
-    head = ["frame", "index", "path", "time_s", *OF_FRAMES.names, "temperature_C"]
+    head = ["frame", "index", "path", "time_s", *names, "temperature_C"]
     assert [*rows[0]] == head
     assert rows[0]["intensity_mean"] == "0"
     assert rows[0]["exposure_s"] == ""

@@ -3,7 +3,7 @@
 import json
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ def filled(kind, name=""):
         return filled(within[0], name)
     if origin is Literal:
         return within[-1]
-    if origin is UnionType:
+    if origin in (UnionType, Union):
         return filled(within[0], name)
     if origin is tuple:
         return tuple(filled(one, name) for one in within if one is not Ellipsis)

@@ -1,5 +1,6 @@
 """What the hub says of a frame, for the state of the dashboard."""
 
+import msgspec
 import numpy as np
 
 from dashboard.work.frame_pictures import FramePicture
@@ -16,6 +17,11 @@ def live(path="a.tif", time=1.0, version="v1", names=("alpha",), **measured):
         frame=FrameRef(path=path, time=time), names=names, colors=("#0072b2",) * len(names),
         support_version=version, chip_size=(8, 8), shape=(16, 16), status="ok", measured=measured,
     )  # fmt: skip
+
+
+def replaced(message, **fields):
+    """The same message with other fields."""
+    return msgspec.structs.replace(message, **fields)
 
 
 def shot(message):

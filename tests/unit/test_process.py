@@ -94,3 +94,57 @@ def test_a_service_stops_on_sigterm():
         assert child.stdout.readline().startswith("up")
         child.terminate()
         assert child.wait(20) == 0
+
+
+BENT = """
+import itertools, psutil, time
+steps = itertools.count()
+def bent(real):
+    return lambda *words: real(*words) + 3600 * next(steps)
+time.time = bent(time.time)
+psutil.boot_time = bent(psutil.boot_time)
+psutil.Process.create_time = bent(psutil.Process.create_time)
+if hasattr(psutil, "_pslinux"):
+    psutil._pslinux.boot_time = bent(psutil._pslinux.boot_time)
+"""
+
+
+def test_steps_of_the_clock_end_nothing():
+    """Whoever watches a parent by the time of its start takes a step of the clock for its end."""
+    with service(BENT + CHILD, stdin=subprocess.PIPE, env=LIFELINE) as child:
+        assert child.stdout.readline() == "up False\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(5 * process._LOOK_S)
+        child.stdin.close()
+        assert child.wait(20) == 0
+
+
+def test_the_lifeline_is_watched_on_after_a_moment_without_handles(monkeypatch):
+    looks = iter([OSError(24, "Too many open files"), MemoryError(), True, False])
+
+    def look():
+        found = next(looks)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(process, "_is_held", look)
+    monkeypatch.setattr(process, "_LOOK_S", 0.01)
+    stop = threading.Event()
+    process._watch_lifeline(stop)
+    assert stop.is_set()
+    assert list(looks) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="handles are not limited there")
+def test_a_service_may_use_all_handles_there_are():
+    import resource
+
+    code = (
+        "import resource as r; from pychip_stream import process\n"
+        "_, most = r.getrlimit(r.RLIMIT_NOFILE); r.setrlimit(r.RLIMIT_NOFILE, (64, most))\n"
+        "process.use_all_handles(); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+    with service(code) as child:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        assert child.communicate(timeout=60)[0].split() == [str(most)]

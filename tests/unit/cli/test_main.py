@@ -10,6 +10,7 @@ import pytest
 
 from pychip_stream import __version__
 from pychip_stream.cli import main as command_line
+from pychip_stream.operation.running import module
 
 HEAVY = {"torch", "sklearn", "panel", "matplotlib", "pandas", "h5py", "bokeh", "av"}
 LINES = [
@@ -85,3 +86,31 @@ def test_ctrl_c_while_loading_is_one_line(monkeypatch, capsys):
 def test_ctrl_c_in_a_command_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("pychip_stream.formats.reading.read_frame", interrupt)
     assert "the same command" in interrupted(monkeypatch, capsys, "grid", "x.tif")
+
+
+SHADOWS = (
+    "yaml", "typing", "functools", "contextlib", "pkgutil", "importlib", "warnings", "re", "enum",
+    "typer", "rich", "click", "pydantic", "msgspec", "zmq", "numpy", "h5py", "psutil", "services",
+)  # fmt: skip
+COMMANDS = [
+    (sys.executable, "-m", "pychip_stream", "status"),
+    (sys.executable, "-m", "pychip_stream.services.hub"),
+    (sys.executable, "-m", "pychip_stream.cli.main", "status"),
+    (str(Path(sys.executable).with_name("pychip-stream")), "status"),
+    (*module("services.hub"),),
+    (*module("services.archiver"),),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words[-2:]))
+def test_nothing_is_imported_from_where_it_is_typed(tmp_path, command):
+    for name in SHADOWS:
+        text = f"import sys; sys.stderr.write('shadow {name}'); raise SystemExit(9)"
+        (tmp_path / f"{name}.py").write_text(text)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [*command, "none.yaml"], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert "shadow" not in done.stderr
+    assert (done.returncode, "none.yaml: cannot be read" in done.stderr) == (2, True)

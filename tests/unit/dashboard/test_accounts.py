@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dashboard import accounts
+from dashboard import accounts, login
 from pychip_stream import config as configuration
 from pychip_stream.errors import ConfigError
 
@@ -35,12 +35,12 @@ def test_operators_and_viewers(tmp_path):
 def test_a_bad_file_of_accounts_is_refused(tmp_path, text):
     (tmp_path / "u.json").write_text(text)
     with pytest.raises(ConfigError, match=r"u\.json"):
-        accounts.server_options(parsed(tmp_path, users="u.json"))
+        login.server_options(parsed(tmp_path, users="u.json"))
 
 
 def test_a_good_file_makes_the_server_ask(tmp_path):
     (tmp_path / "u.json").write_text(json.dumps({"ann": "secret"}))
-    options = accounts.server_options(parsed(tmp_path, users="u.json"))
+    options = login.server_options(parsed(tmp_path, users="u.json"))
     assert options["basic_auth"] == str(tmp_path / "u.json")
     assert len(options["cookie_secret"]) == 64
-    assert accounts.server_options(parsed(tmp_path)) == {}
+    assert login.server_options(parsed(tmp_path)) == {}

@@ -76,7 +76,8 @@ def test_rates_follow_the_counters_and_survive_a_restart():
 def test_latency_is_split_by_stage():
     frame = FrameRef(path="a", mtime_ns=10 * 10**9, seen=10.5)
     message = Live(
-        frame=frame, names=(), colors=(), support_version="", chip_size=(1, 1), shape=(1, 1),
+        frame=frame, names=("alpha",), colors=("#0072b2",), support_version="",
+        chip_size=(1, 1), shape=(1, 1),
         status="ok", read=11.0, classified=13.0, received=13.25,
     )  # fmt: skip
     run = RunState()

@@ -1,15 +1,25 @@
 """The list of runs: what is there, what is live, what cannot be opened."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from dashboard.parts.curve_plot import CurvePlot
 from dashboard.parts.review_tables import card_message
+from dashboard.work import runs
+from dashboard.work.drafts import DraftState
+from dashboard.work.opened_run import OpenedRun
 from dashboard.work.runs import RunShelf
-from dashboard.work.words import duration, size
-from pychip_stream.archive.support_sets import save_support
-from tests.support.archive_samples import failed, support
+from dashboard.work.state import RunState
+from dashboard.work.words import clock, duration, moment, size
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import save_support, support_to_bytes
+from pychip_stream.archive.writer import RunWriter
+from tests.support.archive_samples import failed, record, result, support
+from tests.support.live_frames import live, replaced, shot
 from tests.support.run_samples import make_run
 
 
@@ -75,3 +85,56 @@ def test_shelf_takes_several_folders_and_single_runs_and_tells_equal_names_apart
     renamed = one.rename(tmp_path / "one" / "run.nxs")
     (card,) = RunShelf([renamed], tmp_path).look()
     assert (card.name, card.frames) == ("run", 1)
+
+
+def colored(color):
+    made = support()
+    return replace(made, classes=(replace(made.classes[0], color=color), *made.classes[1:]))
+
+
+def test_a_colour_that_is_none_costs_nothing_but_itself(tmp_path):
+    """B33: such a run hid all others, and Live had no curve."""
+    made = colored("no <colour>")
+    make_run(tmp_path / "runs", tmp_path / "a", 2, "good")
+    writer = RunWriter(tmp_path / "runs", "odd")
+    writer.add_support(support_to_bytes(made), made.version)
+    writer.append(record(0, result=result(0, version=made.version)))
+    path = writer.close()
+    cards = {card.name: card for card in RunShelf([tmp_path / "runs"], tmp_path).look()}
+    assert (cards["good"].trouble, cards["odd"].trouble, cards["odd"].frames) == ("", "", 1)
+    assert dict(cards["odd"].classes)["alpha"] == "#7f7f7f"
+    assert OpenedRun(path, tmp_path).colors["alpha"] == "#7f7f7f"
+    state = RunState()
+    state.use(made)
+    message = replaced(live(), colors=("javascript:x",))
+    state.record(message, shot(message).picture)
+    plot = CurvePlot(lambda _time: None)
+    measured, true, _ = state.curves(None)
+    plot.update(measured, true, state.colors)
+    assert state.colors["alpha"] == shot(message).picture.colors[0] == "#7f7f7f"
+    assert DraftState.of(made).classes[0].color == "#7f7f7f"
+
+
+@pytest.mark.parametrize("error", [TypeError("odd"), MemoryError(), RecursionError(), KeyError(3)])
+def test_one_archive_that_cannot_be_looked_at_does_not_hide_the_others(
+    tmp_path, monkeypatch, error
+):
+    """B33: whatever goes wrong in one archive."""
+    make_run(tmp_path / "runs", tmp_path / "a", 2, "good")
+    make_run(tmp_path / "runs", tmp_path / "b", 2, "odd")
+
+    def opened(path):
+        if path.stem == "odd":
+            raise error
+        return open_run(path)
+
+    monkeypatch.setattr(runs, "open_run", opened)
+    cards = {card.name: card for card in RunShelf([tmp_path / "runs"], tmp_path).look()}
+    assert (cards["good"].frames, cards["good"].trouble) == (2, "")
+    assert type(error).__name__ in cards["odd"].trouble
+    assert not card_message(cards["odd"])["opens"]
+
+
+def test_times_beyond_any_calendar_are_words():
+    for seconds in (float("nan"), float("inf"), 1e300, -1e18, 0.0):
+        assert (clock(seconds), moment(seconds)) == ("no time", "no date")

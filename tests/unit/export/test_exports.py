@@ -16,6 +16,7 @@ from pychip_stream.export import pictures as figures
 from pychip_stream.export.curves import export_svg
 from pychip_stream.export.pictures import export_png
 from pychip_stream.export.tables import export_chips_csv, export_csv, export_pychip_csv
+from pychip_stream.formats.reading import frame_count
 from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
 
@@ -98,6 +99,7 @@ def test_what_a_spreadsheet_would_run_is_made_harmless(tmp_path):
 def test_pictures_have_the_resolution_of_the_frame(run, tmp_path):
     written = export_png(run, tmp_path / "maps", pixels, [1])
     assert [p.name for p in written] == ["000001_map.png", "000001_overlay.png"]
+    assert [frame_count(path) for path in written] == [0, 0]  # none of them is a frame
     plain, mixed = (np.asarray(Image.open(p).convert("RGB")) for p in written)
     colors = [ImageColor.getrgb(run.colors[name]) for name in (*NAMES, "unknown")]
     labels = run.label_map(1)

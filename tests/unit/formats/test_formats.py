@@ -318,8 +318,8 @@ def test_a_revision_is_read_or_given_back(tmp_path, monkeypatch):
         read_checked(path, 0, stat.st_size, stat.st_mtime_ns - 1)
     original = reading._read
 
-    def rewritten(source, index, limit):
-        out = original(source, index, limit)
+    def rewritten(*arguments):
+        out = original(*arguments)
         path.write_bytes(dm4.encode(RAMP + np.uint16(1)) + b"\0")
         return out
 

@@ -7,6 +7,7 @@ import pytest
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation import health as module
 from pychip_stream.operation.health import SILENT_S, LatencySplit, RunHealth, stretches
+from pychip_stream.operation.metrics import HealthCollector
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Alert, Live, Seen, Status
@@ -61,6 +62,33 @@ def test_who_goes_silent_is_stalled_and_not_idle(health, clock):
     assert health.troubles() == ["watcher stalled: not heard of any more"]
     hear(health, status())
     assert health.state("watcher") == "running"
+
+
+def test_who_must_be_there_and_is_not_heard_is_missing(clock):
+    health = RunHealth({"hub", "archiver", "worker-1"}, start_s=60.0)
+    hear(health, status("hub"))
+    hear(health, status("archiver"))
+    assert (health.state("worker-1"), health.troubles()) == ("starting", [])
+    clock.now += 61.0
+    hear(health, status("hub"))
+    hear(health, status("archiver"))
+    assert health.instances == ["archiver", "hub", "worker-1"]
+    assert health.values()["troubled", ""] == 1.0
+    assert health.troubles()[0].startswith("worker-1 missing: not heard of")
+    told = health.document()["services"]["worker-1"]
+    assert (told["service"], told["state"], told["heard_s"]) == ("worker", "missing", None)
+    up = next(m for m in HealthCollector(health).collect() if m.name == "pychip_up")
+    assert {s.labels["instance"]: s.value for s in up.samples}["worker-1"] == 0.0
+    hear(health, status("worker-1"))
+    assert (health.complete, health.troubles()) == (True, [])
+
+
+def test_nothing_that_is_heard_raises(health, caplog):
+    """One live message with intervals of one axis ended the supervisor, and with it the run."""
+    assert not hear(health, live(1.0), intervals=np.zeros(3))
+    assert "could not be taken in" in caplog.text
+    hear(health, status(seen=math.nan, archived=math.inf))
+    assert health.document()["frames"] == {"seen": 0, "archived": 0, "behind": 0, "failed": 0}
 
 
 def test_the_newest_frame_counts_whatever_comes_late(health):

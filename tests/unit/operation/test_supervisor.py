@@ -11,9 +11,13 @@ import pytest
 from pychip_stream import config as configuration
 from pychip_stream.config import SupervisionConfig
 from pychip_stream.errors import ConfigError, PychipError, UsageError
-from pychip_stream.operation import running
+from pychip_stream.operation import health, running
 from pychip_stream.operation import supervisor as module
+from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.supervisor import Child, Supervisor
+from pychip_stream.wire.channel import Received
+from pychip_stream.wire.codec import Packet
+from pychip_stream.wire.messages import Status
 from tests.support.waiting import wait_for
 
 
@@ -47,6 +51,7 @@ def test_ports_are_chosen_and_the_services_are_told(tmp_path):
     assert resolved == made.config
     names = [c.name for c in made.children]
     assert names == ["hub", "archiver", "inference", "watcher", "dashboard"]
+    made.stop()
 
 
 def test_what_dies_is_started_again(supervisor):
@@ -193,6 +198,40 @@ def test_lines_carry_their_service(supervisor, lines):
     wait_for(lambda: lines == [("talker", "hello")])
 
 
+def test_a_console_that_takes_no_more_stops_no_service(tmp_path):
+    """Its output goes to a disk that is full: whoever waits to write a line would hang."""
+
+    def full(_name, _line):
+        raise OSError(28, "No space left on device")
+
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    made = Supervisor(config, full)
+    many = "import sys; [print('x' * 100, file=sys.stderr) for _ in range(5000)]; print('end', "
+    made.children[:] = [child("talker", many + "file=sys.stderr)")]
+    made.start()
+    talker = made.children[0].process
+    wait_for(lambda: talker.poll() is not None)
+    assert made.children[0].last_words() == "end"
+    made.stop()
+    assert (tmp_path / "runs" / "run.log").read_text().endswith("talker     end\n")
+
+
+def test_a_service_that_cannot_be_started_now_is_started_later(supervisor, monkeypatch):
+    popen, failures = subprocess.Popen, iter([OSError(24, "Too many open files")] * 2)
+
+    def failing(*words, **options):
+        for error in failures:
+            raise error
+        return popen(*words, **options)
+
+    monkeypatch.setattr(module.subprocess, "Popen", failing)
+    one = child("hub", "import time; time.sleep(60)")
+    supervisor.children.append(one)
+    supervisor.start()
+    wait_for(lambda: one.process is not None, step=supervisor.step)
+    assert one.process.poll() is None
+
+
 def test_services_write_utf8(tmp_path, lines, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as Windows does it
     config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
@@ -302,7 +341,164 @@ def test_what_fails_while_stopping_is_told(supervisor, lines):
     supervisor.children.append(failing)
     supervisor.start()
     wait_for(lambda: lines)
-    assert supervisor.stop() == ["archiver ended with 1 while stopping; its last lines say why"]
+    assert supervisor.stop() == ["archiver ended with exit code 1 while stopping: up"]
+
+
+KILLED = (
+    "import os,signal,sys,time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))\n"
+    "print('up', file=sys.stderr, flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-Break cannot be handled this way")
+def test_what_is_killed_while_stopping_is_told(supervisor, lines):
+    """Whoever runs out of memory in the merge ends by a signal, not with a code of its own."""
+    supervisor.children += [child("archiver", KILLED), child("dashboard", KILLED)]
+    supervisor.start()
+    wait_for(lambda: len(lines) == 2)
+    wrong = supervisor.stop()  # of the page nothing depends
+    assert wrong == ["archiver ended with signal SIGKILL while stopping: up"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM between processes")
+def test_what_is_stopped_before_it_listens_ended_as_it_was_asked_to(supervisor, lines):
+    supervisor.children.append(
+        child(
+            "watcher", "import sys,time; print('up', file=sys.stderr, flush=True); time.sleep(60)"
+        )
+    )
+    supervisor.start()
+    wait_for(lambda: lines)
+    assert supervisor.stop() == []
+
+
+RECORD = '{"level": "error", "message": "the disk is full; free some space", "service": "hub"}'
+TRACE = (
+    '{"level": "error", "message": "stopped by an unexpected error", "trace": "T\\nKeyError: 7"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (
+            ["10:11:12 ERROR port 5 is taken; choose another", "10:11:12 INFO bye"],
+            "port 5 is taken",
+        ),
+        (["10:11:12 ERROR stopped by an unexpected error", "T", "KeyError: 7"], "KeyError: 7$"),
+        (["Segmentation fault in libhdf5"], "Segmentation fault in libhdf5$"),
+        ([RECORD, "{torn"], "the disk is full; free some space$"),
+        ([TRACE], "KeyError: 7$"),
+        ([], "it said nothing"),
+    ],
+)
+def test_what_a_service_said_when_it_died_is_the_last_that_is_said(supervisor, said, why):
+    code = f"import sys; print({chr(10).join(said)!r}, file=sys.stderr); sys.exit(2)"
+    supervisor.children.append(child("archiver", code))
+    supervisor.start()
+    with pytest.raises(
+        PychipError, match=rf"archiver cannot run \(exit code 2, 1 in a row\): {why}"
+    ):
+        wait_for(lambda: False, step=supervisor.step)
+
+
+class Said:
+    """What services say of themselves, and a clock that only the test moves."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        self.health = RunHealth()
+        monkeypatch.setattr(health, "time", self)
+        monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self):
+        return self.now
+
+    def time(self):
+        return self.now
+
+    def hear(self, instance, state="running"):
+        service = instance.partition("-")[0]
+        status = Status(service=service, instance=instance, state=state, time=0.0)
+        self.health.take(Received(Packet(status, {}), b"", b""))
+
+    def pass_time(self, supervisor, seconds, **states):
+        """Step every half second; those named say how they are meanwhile."""
+        for _ in range(int(seconds * 2)):
+            self.now += 0.5
+            for instance, state in states.items():
+                self.hear(instance.replace("_", "-"), state)
+            supervisor.step(0.0, self.health)
+
+
+@pytest.fixture
+def hanging(supervisor, monkeypatch):
+    """A worker and the hub, with a patience of 30 s."""
+    patient = SupervisionConfig(patience_s=30.0)
+    monkeypatch.setattr(supervisor, "_supervision", patient)
+    said = Said(monkeypatch)
+    for name, instance in (("inference", "worker-1"), ("hub", "hub")):
+        one = child(name, "import time; time.sleep(600)")
+        one.instance = instance
+        supervisor.children.append(one)
+    supervisor._looked = said.now
+    supervisor.start()
+    return said, supervisor, supervisor.children[0]
+
+
+def test_a_service_that_falls_silent_is_killed_and_started_again(hanging):
+    said, supervisor, worker = hanging
+    said.pass_time(supervisor, 5, worker_1="running", hub="running")
+    first = worker.process
+    said.pass_time(supervisor, 30, hub="running")
+    assert first.poll() is None  # it counts from when it was missed
+    said.pass_time(supervisor, 10, hub="running")
+    wait_for(lambda: first.poll() is not None)
+    said.pass_time(supervisor, 5, hub="running")
+    assert worker.process is not None
+    assert worker.process is not first
+
+
+def test_a_service_whose_main_loop_hangs_is_killed(hanging):
+    said, supervisor, worker = hanging
+    said.pass_time(supervisor, 5, worker_1="running", hub="running")
+    first = worker.process
+    said.pass_time(supervisor, 29, worker_1="stalled", hub="running")
+    assert first.poll() is None
+    said.pass_time(supervisor, 5, worker_1="stalled", hub="running")
+    wait_for(lambda: first.poll() is not None)
+
+
+@pytest.mark.parametrize("state", ["starting", "stopping"])
+def test_what_takes_as_long_as_it_takes_is_left_alone(hanging, state):
+    said, supervisor, worker = hanging
+    first = worker.process
+    said.pass_time(supervisor, 200, hub="running")  # it loads its libraries, and was never heard
+    said.pass_time(supervisor, 5, worker_1=state, hub="running")
+    said.pass_time(supervisor, 200, hub="running")
+    assert first.poll() is None
+    assert worker.process is first
+
+
+def test_without_the_hub_nobody_but_the_hub_is_killed(hanging):
+    said, supervisor, worker = hanging
+    said.pass_time(supervisor, 5, worker_1="running", hub="running")
+    first, hub = worker.process, supervisor.children[1].process
+    said.pass_time(supervisor, 40)
+    wait_for(lambda: hub.poll() is not None)
+    assert first.poll() is None
+
+
+def test_while_nobody_looked_nobody_hung(hanging, caplog):
+    """The supervisor itself was stopped for a minute, or the machine slept."""
+    said, supervisor, worker = hanging
+    said.pass_time(supervisor, 5, worker_1="running", hub="running")
+    said.now += 600.0
+    supervisor.step(0.0, said.health)
+    said.pass_time(supervisor, 20, worker_1="running", hub="running")
+    assert "killing it" not in caplog.text
+    assert worker.process.poll() is None
 
 
 def test_a_run_that_gets_on_is_not_given_up(supervisor, lines, monkeypatch):
@@ -325,9 +521,11 @@ def test_a_machine_runs_its_own_services_only(tmp_path):
     made = Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
     assert [c.name for c in made.children] == ["inference-1", "inference-2", "watcher"]
     assert "left-2" in made.children[1].command
+    made.stop()
 
 
 def test_the_sentinel_runs_where_it_is_needed(tmp_path):
     tree = {"watch": {"root": "."}, "health": {"prometheus": 9}}
     made = Supervisor(configuration.parse(tree, "test", tmp_path), lambda *_: None)
     assert "sentinel" in [c.name for c in made.children]
+    made.stop()

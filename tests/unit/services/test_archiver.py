@@ -2,6 +2,8 @@
 
 import functools
 
+import msgspec
+import numpy as np
 import pytest
 import zmq
 
@@ -116,3 +118,60 @@ def test_lost_acknowledgements_are_given_again(bench):
     run = open_run(bench.config.run_path)
     assert run.columns("device")["device"].tolist() == [b"cuda/float16", b""]
     assert run.config["archive"]["segment_frames"] == 2
+
+
+def odd_messages():
+    """Well-formed results that no camera makes, as (changed fields, changed arrays)."""
+    names = tuple(f"class {n}" for n in range(300))
+
+    def grid(*shape):
+        return {
+            "label_map": np.zeros(shape, np.uint8),
+            "probabilities": np.zeros((*shape, 2), np.float16),
+            "distances": np.zeros((*shape, 2), np.float16),
+            "novelty": np.zeros(shape, np.float16),
+        }
+
+    yield {"shape": (1 << 40, 1 << 40)}, {}
+    yield {"chip_size": (1 << 40, 1)}, {}
+    yield {}, grid(0, 0)
+    yield {}, grid(0, 5)
+    yield {"names": ("unknown", "beta")}, {}
+    yield {"names": ("al\0pha", "beta")}, {}
+    yield {"names": ("x" * 3_000_000, "beta")}, {}
+    yield (
+        {"names": ()},
+        {
+            "label_map": np.zeros((3, 4), np.uint8),
+            "probabilities": np.zeros((3, 4, 0), np.float16),
+            "distances": np.zeros((3, 4, 0), np.float16),
+            "intervals": np.zeros((1, 3)),
+        },
+    )
+    yield (
+        {"names": names},
+        {
+            "probabilities": np.zeros((3, 4, 300), np.float16),
+            "distances": np.zeros((3, 4, 300), np.float16),
+            "intervals": np.zeros((301, 3)),
+        },
+    )
+    yield {"device": "d" * 3_000_000, "read": float("inf"), "classified": float("-inf")}, {}
+
+
+def test_odd_results_cost_themselves(bench):
+    for number, (fields, arrays) in enumerate(odd_messages()):
+        made = record(number, result=result(number, version=support().version), embeddings=False)
+        message, usual = to_message(made, "worker")
+        odd = msgspec.structs.replace(message, **fields)
+        assert bench.worker.send_waiting(odd, usual | arrays, 10)
+        bench.step()
+    for number in (100, 101, 102, 103):
+        bench.send(number)
+    wanted = {record(number).frame.path for number in (100, 101, 102, 103)}
+    bench.until(lambda: wanted <= set(bench.keys), "the good frames are acknowledged")
+    run = open_run(bench.config.run_path)
+    assert run.names == ("alpha", "beta")
+    assert run.count >= 4
+    assert all("cannot be archived" in reason for reason in run.failed["reason"])
+    bench.until(lambda: bench.state == "running", "it says that it is well")

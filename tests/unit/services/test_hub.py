@@ -92,3 +92,32 @@ def test_who_published_a_support_set_is_in_the_log(hub, caplog):
 def test_a_message_without_a_support_set_is_refused(hub):
     reply = hub._publish_support(PublishSupport(), {})
     assert (reply.ok, reply.detail) == (False, "the message carries no support set")
+
+
+def test_another_initial_support_set_than_the_one_in_force_is_said(tmp_path, caplog):
+    for number in range(2):
+        save_support(support(seed=number), tmp_path / f"set{number}.h5")
+    tree = {"watch": {"root": "."}, "wire": free_wire(), "support": {"initial": "set0.h5"}}
+
+    def begin(initial):
+        tree["support"]["initial"] = initial
+        caplog.clear()
+        one = Hub(configuration.parse(tree, "test", tmp_path))
+        current = one._folder.current_version()
+        one.close()
+        return current, caplog.text
+
+    first, second = support(seed=0).version, support(seed=1).version
+    assert begin("set0.h5") == (first, "")
+    assert begin("set0.h5") == (first, "")
+    current, said = begin("set1.h5")
+    assert current == first
+    assert (
+        f"set1.h5 is another support set ({second[:8]}) than the one in force ({first[:8]}" in said
+    )
+    assert "publish" in said
+    SupportFolder(tmp_path / "support").add(second, read_file(tmp_path / "set1.h5"))
+    assert begin("set0.h5") == (second, "")  # what was published since is not forgotten
+    current, said = begin("gone.h5")
+    assert current == second
+    assert "gone.h5" in said

@@ -1,3 +1,4 @@
+import socket
 import time
 from contextlib import closing
 
@@ -91,3 +92,12 @@ def test_a_flood_of_bad_messages_does_not_hold_up_its_receiver(pair, monkeypatch
     assert router.receive(0.0) is None or router.receive(0.0) is None
     assert router.receive(0.1) is None
     assert 1 <= router.dropped < 50
+
+
+def test_who_connects_and_says_nothing_is_cut_off_soon(pair):
+    router, _ = pair
+    assert router.raw.getsockopt(zmq.HANDSHAKE_IVL) <= 5000  # 30 s by itself
+    address = router.raw.getsockopt_string(zmq.LAST_ENDPOINT)
+    with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])), 60) as silent:
+        while silent.recv(100):
+            pass  # its greeting, and then the end

@@ -54,12 +54,27 @@ def test_contiguous_arrays_are_not_copied():
         Array("x", "U1", (1,)),
         Array("x", "nonsense", (1,)),
         Array("x", "<f4", (1 << 62, 1 << 62)),
+        Array("x" * 100, "<f4", (1,)),
     ],
 )
 def test_arrays_that_are_not_plain_numbers_are_refused(spec):
     header = msgspec.msgpack.encode(Ready(worker="w", credit=1, arrays=(spec,)))
     with pytest.raises(WireError):
         codec.decode([codec.MAGIC, header, b"\0\0\0\0"])
+
+
+def test_an_array_without_bytes_cannot_be_of_any_size():
+    spec = Array("x", "<f4", (0, 1 << 62, 1 << 62))
+    header = msgspec.msgpack.encode(Ready(worker="w", credit=1, arrays=(spec,)))
+    with pytest.raises(WireError, match="shape"):
+        codec.decode([codec.MAGIC, header, b""])
+
+
+def test_two_arrays_of_one_name_are_refused():
+    spec = Array("x", "<f4", (1,))
+    header = msgspec.msgpack.encode(Ready(worker="w", credit=1, arrays=(spec, spec)))
+    with pytest.raises(WireError, match="one name"):
+        codec.decode([codec.MAGIC, header, b"\0\0\0\0", b"\0\0\0\0"])
 
 
 def test_another_version_is_refused():

@@ -1,3 +1,4 @@
+import sys
 import time
 
 import pytest
@@ -40,6 +41,46 @@ def test_the_heart_beats_while_the_main_loop_is_busy(hub):
         heard(channel, lambda m: m.state == "running")
         beacon.status("stopping", {}, "merging the run")  # may take its time
         heard(channel, lambda m: m.state == "stopping" and m.counters["busy_s"] > 1.5)
+        beacon.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="handles are not limited there")
+def test_the_heart_goes_on_after_a_moment_without_handles(hub):
+    import resource
+
+    channel, config = hub
+    with Endpoints(config) as endpoints:
+        beacon = Beacon(endpoints, "archiver", "archiver")
+        beacon.status("running", {})
+        heard(channel, lambda m: m.state == "running")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            for number in range(3):
+                beacon.status("paused", {}, f"{number}")
+                heard(channel, lambda m: m.state == "paused" and "handles" not in m.counters)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        beacon.status("running", {}, "again")
+        assert heard(channel, lambda m: m.detail == "again").counters["handles"] > 0
+        beacon.close()
+
+
+def test_a_heart_that_cannot_beat_tries_again(hub, monkeypatch):
+    channel, config = hub
+    failures = iter([OSError(24, "Too many open files"), MemoryError()])
+    judge = Beacon._judge
+
+    def failing(self, *words):
+        for error in failures:
+            raise error
+        return judge(self, *words)
+
+    monkeypatch.setattr(Beacon, "_judge", failing)
+    with Endpoints(config) as endpoints:
+        beacon = Beacon(endpoints, "archiver", "archiver")
+        beacon.status("running", {})
+        heard(channel, lambda m: m.state == "running")
         beacon.close()
 
 

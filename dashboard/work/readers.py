@@ -1,0 +1,68 @@
+"""Readers: files of others are read in processes of their own; the worst costs a file."""
+
+from pathlib import Path
+
+from pychip_stream.archive import probe
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.config import WatchConfig
+from pychip_stream.errors import ArchiveError
+from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.guard import Guard
+
+from .recent import Recent
+
+_REMEMBERED = 20_000
+
+Stamp = tuple[int, int]
+"""Size and mtime_ns of a file."""
+
+
+class Readers:
+    """What reads images, and looks at archives and support sets before they are opened here.
+
+    The processes start when they are needed first; threads wait for each other.
+    """
+
+    def __init__(self, watch: WatchConfig) -> None:
+        self.frames = GuardedReader(watch.max_frame_bytes, watch.patience_s)
+        self._guard = Guard((probe.__name__,))
+        self._known = Recent[tuple[Path, Stamp], str](_REMEMBERED)
+
+    def check(self, path: Path) -> None:
+        """Look through an HDF5 file, once for each of its revisions; one that is not there passes.
+
+        Raises
+        ------
+        ArchiveError
+            If reading it hangs, crashes or takes all memory.
+        """
+        try:
+            stat = path.stat()
+        except OSError:
+            return
+        key = path, (stat.st_size, stat.st_mtime_ns)
+        trouble = self._known.get(key)
+        if trouble is None:
+            trouble = self._known.put(key, self._trouble(path))
+        if trouble:
+            raise ArchiveError(trouble)
+
+    def check_run(self, path: Path) -> None:
+        """Look through all files of a run; raises as `check` does."""
+        places = RunPlaces.of(path)
+        for file in (
+            places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")
+        ):  # fmt: skip
+            self.check(file)
+
+    def close(self) -> None:
+        """End the processes."""
+        self.frames.close()
+        self._guard.close()
+
+    def _trouble(self, path: Path) -> str:
+        try:
+            probe.check(path, self._guard)
+        except ArchiveError as error:
+            return str(error)
+        return ""

@@ -1,0 +1,83 @@
+"""Probe: walk through an HDF5 file of somebody else, where a crash costs little.
+
+It keeps nothing. It runs in a `guard.Guard`: HDF5's own code can hang or crash over a crafted file,
+and the process that then opens the file here must not.
+"""
+
+from pathlib import Path
+
+import h5py
+
+from pychip_stream.archive import hdf
+from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.guard import Guard, Limits
+
+_LIMITS = Limits(seconds=30.0, memory=1 << 30)
+_WHOLE = 8 << 20
+_MOST_NODES, _MOST_BYTES = 200_000, 1 << 30
+
+
+def check(path: Path, guard: Guard) -> None:
+    """Probe a file in a guard; what only its reader can say of it is left to him.
+
+    Raises
+    ------
+    ArchiveError
+        If reading it hangs, crashes or takes all memory.
+    """
+    try:
+        guard.call(_LIMITS, probe, path)
+    except GuardError as error:
+        raise ArchiveError(
+            f"{path}: {error} while it was looked at; it is damaged, and is not opened"
+        ) from error
+    except ArchiveError:
+        pass
+
+
+def probe(path: Path) -> None:
+    """Read every attribute, small datasets whole, and beginning and end of large ones.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be read, or holds more things than any run.
+    """
+    try:
+        with hdf.reading(path) as file:
+            _walk(file)
+    except (OSError, hdf.UnusableFileError) as error:
+        raise ArchiveError(f"{path}: {error}") from error
+
+
+def _walk(file: h5py.File) -> None:
+    waiting: list[h5py.Group | h5py.Dataset] = [file]
+    seen: set[int] = set()
+    left = _MOST_BYTES
+    while waiting:
+        node = waiting.pop()
+        for name in node.attrs:
+            node.attrs.get(name)
+        if isinstance(node, h5py.Dataset):
+            left -= _read(node) if left > 0 else 0
+            continue
+        for name in node:
+            link = node.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                continue  # the readers refuse what leads elsewhere
+            found = node[name]
+            address = h5py.h5o.get_info(found.id).addr
+            if address not in seen:
+                seen.add(address)
+                waiting.append(found)
+        if len(seen) > _MOST_NODES:
+            raise hdf.UnusableFileError("holds more things than any run")
+
+
+def _read(dataset: h5py.Dataset) -> int:
+    """Read of a dataset what its readers may; how many bytes."""
+    if dataset.external or dataset.is_virtual or not dataset.shape:
+        return 0
+    rows = max(_WHOLE // max(dataset.nbytes // max(len(dataset), 1), 1), 1)
+    read = int(dataset[:rows].nbytes)
+    return read + int(dataset[-rows:].nbytes) if len(dataset) > rows else read
