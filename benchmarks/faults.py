@@ -61,13 +61,16 @@ def _greedy(rig: Rig, *, holds: bool) -> Iterator[None]:
                     for received in channel.drain(1000)
                     if isinstance(received.packet.message, Job)
                 )
-                held = tuple(had) if holds else ()
-                channel.send(Ready(worker="greedy/1", credit=1_000_000, held=held))
+                held = tuple(had[-1000:]) if holds else ()
+                for credit in (1_000_000, 1000):  # the first is refused as it comes
+                    channel.send(Ready(worker="greedy/1", credit=credit, held=held))
 
     with _thread(ask, stop):
-        while not had:  # more than the honest one can carry
+        for _ in range(50):  # more than the honest one can carry
             rig.plant.write(20)
             rig.run.monitor.listen(0.2)
+            if had:
+                break
         yield
         rig.recover()
 
@@ -102,10 +105,10 @@ def connections(rig: Rig) -> Iterator[None]:
     for one in peers:
         one.close()
     context.destroy(linger=0)
-    services = [rig.run.service(f"services.{name}") for name in ("hub", "watcher", "archiver")]
-    first = [rig.meter._first[one.pid][1] for one in services]
+    names = ("hub", "watcher", "archiver")
+    services = {name: rig.run.service(f"services.{name}") for name in names}
     rig.run.listen_for(
-        lambda: all(one.num_fds() <= n + 30 for one, n in zip(services, first, strict=True)),
+        lambda: all(one.num_fds() <= rig.meter.first[n][1] + 30 for n, one in services.items()),
         "the handles have come back",
     )
 

@@ -109,11 +109,11 @@ class Meter:
     run: Stack
     memory: dict[str, float] = field(default_factory=dict)
     handles: dict[str, int] = field(default_factory=dict)
-    _first: dict[int, tuple[float, int]] = field(default_factory=dict)
+    first: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def again(self) -> None:
         """Forget what was measured; grow from here."""
-        for figures in (self.memory, self.handles, self._first):
+        for figures in (self.memory, self.handles, self.first):
             figures.clear()
 
     def look(self) -> None:
@@ -125,7 +125,7 @@ class Meter:
                     continue
                 memory = sum(map(hostile.memory_mb, (process, *process.children())))
                 now = memory, process.num_fds()
-                first = self._first.setdefault(process.pid, now)
+                first = self.first.setdefault(name, now)
                 self.memory[name] = max(self.memory.get(name, 0.0), now[0] - first[0])
                 self.handles[name] = max(self.handles.get(name, 0), now[1] - first[1])
 

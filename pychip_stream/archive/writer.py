@@ -325,18 +325,17 @@ class RunWriter:
                 f"{self._places.folder}: cannot be written (the folder is gone, or another one is "
                 "in its place); bring it back, or stop the run and start it again"
             )
-        there = {self._places.segment(span) for span in self._places.spans()}
-        gone = [p.path for p in self._compactor.parts if p.path not in there]
-        if gone and gone[0] == self._places.closed and gone[0].exists():
-            del gone[0]
-        if not gone:
-            return
-        logger.error(
-            "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
-            self._places.closed, gone[0].name, len(gone),
-        )  # fmt: skip
         try:
-            self._reload()
+            there = {self._places.segment(span) for span in self._places.spans()}
+            gone = [p.path for p in self._compactor.parts if p.path not in there]
+            if gone and gone[0] == self._places.closed and gone[0].exists():
+                del gone[0]
+            if gone:
+                logger.error(
+                    "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
+                    self._places.closed, gone[0].name, len(gone),
+                )  # fmt: skip
+                self._reload()
         except OSError as error:
             raise ArchiveError(
                 f"{self._places.segments}: cannot be used ({reason(error)})"

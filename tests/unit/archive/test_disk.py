@@ -2,7 +2,6 @@
 
 import pytest
 
-from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import Disk, writing
 from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ArchiveError
@@ -89,9 +88,3 @@ def test_a_summary_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         tables.write_summary(run, path)
     assert path.read_bytes() == old
     assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_a_file_that_is_written_is_locked_to_nobody(tmp_path):  # shares and readers dislike locks
-    fcntl = pytest.importorskip("fcntl", reason="Windows locks otherwise")
-    with hdf.new_file(tmp_path / "x.h5"), (tmp_path / "x.h5").open("rb") as other:
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
