@@ -144,10 +144,9 @@ class Tree:
 
     def note(self, path: str, found: Stat) -> None:
         """Take a file's newer size and time as reported."""
-        folder, _, name = path.rpartition("/")
-        state = self._folders.get(folder)
-        if state is not None and name in state.files:
-            state.files[name] = found
+        if self.known(path) is not None:
+            folder, _, name = path.rpartition("/")
+            self._folders[folder].files[name] = found
 
     def absolute(self, path: str) -> str:
         """Path on this computer."""
