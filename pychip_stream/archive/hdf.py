@@ -44,6 +44,10 @@ DAMAGE = (
 """What h5py and NumPy raise over things that are not what they should be."""
 
 
+_ITS_OWN_FAULT = {errno.EINVAL, errno.EOVERFLOW, errno.EFAULT, errno.ESPIPE}
+"""What the system answers to a place in a file that cannot be."""
+
+
 class NewerFileError(UnusableFileError):
     """A file of a newer version of this package, which is whole as far as we know."""
 
@@ -190,7 +194,9 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
     """Open an HDF5 file that is held in memory."""
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (MemoryError, OSError, RuntimeError, ValueError) as error:
+        if trouble := system_trouble(error, Path()):
+            raise trouble from error
         raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
@@ -210,7 +216,9 @@ def system_trouble(error: Exception, path: Path) -> OSError | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error
     told = re.search(r"errno = (\d+)", str(error))
-    return OSError(int(told[1]), os.strerror(int(told[1])), str(path)) if told else None
+    if told is None or int(told[1]) in _ITS_OWN_FAULT:
+        return None
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(path))
 
 
 def _explained(error: OSError, path: Path) -> Exception:
@@ -222,7 +230,7 @@ def _explained(error: OSError, path: Path) -> Exception:
             head = file.read(len(_SIGNATURE))
     except OSError as plain:
         return plain
-    return _unopened(head, error)
+    return system_trouble(error, path) or _unopened(head, error)
 
 
 def _unopened(head: bytes, error: Exception) -> UnusableFileError:
