@@ -192,6 +192,7 @@ def _open(path: Path) -> h5py.File:
 @contextmanager
 def reading_bytes(data: bytes) -> Iterator[h5py.File]:
     """Open an HDF5 file that is held in memory."""
+    foreign.check_heaps(data)
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
     except (MemoryError, OSError, RuntimeError, ValueError) as error:
@@ -244,7 +245,8 @@ def _unopened(head: bytes, error: Exception) -> UnusableFileError:
 
 def mark(file: h5py.File, kind: str) -> None:
     """Say in the root's attributes what a file is, in which layout."""
-    file.attrs[KIND] = kind
+    # Of fixed length in segments, which are read often: HDF5 needs no heap of texts for it.
+    file.attrs[KIND] = np.bytes_(kind) if kind == "segment" else kind
     file.attrs[LAYOUT_ATTRIBUTE] = LAYOUT
 
 
@@ -266,7 +268,11 @@ def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
 
 def attribute_text(node: Any, name: str) -> str:
     """Text attribute of a group or dataset; empty where it is missing."""
-    value = node.attrs.get(name, "")
+    if name not in node.attrs:
+        return ""
+    if node.attrs.get_id(name).dtype.hasobject:
+        foreign.check_texts(node.file)
+    value = node.attrs[name]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -312,6 +318,7 @@ def read_texts(group: h5py.Group, name: str) -> Array:
         raise UnusableFileError(f"{dataset.name} is no list of texts")
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
         return np.asarray(plain(group, name, "S")[:])
+    foreign.check_texts(group.file)
     # A small file can name a long string many times over, so it is read in parts.
     step = max(256, foreign.MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
     found: list[bytes] = []
