@@ -3,29 +3,19 @@
 import contextlib
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pychip_stream.domain import quantities
+from pychip_stream.alert_rules import AlertConfig
 from pychip_stream.errors import ConfigError
-from pychip_stream.plugins import Named, Registry
+from pychip_stream.section import Section, problems, resolve
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-_INSIDE = 0.1
-"""Share of its limit by which a value must be inside for an alarm to clear, unless a rule says."""
 
 ServiceName = Literal["hub", "archiver", "inference", "watcher", "sentinel", "dashboard"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 class MachineConfig(Section):
@@ -66,134 +56,6 @@ class HealthConfig(Section):
     )
 
 
-class FurtherAction(Named, Protocol):
-    """What a rule must know of an action of another package; see `operation.actions`."""
-
-    @property
-    def settings(self) -> type[BaseModel]:
-        """Model of what a rule says of it."""
-
-
-TELLING = ("banner", "log")
-FURTHER_ACTIONS = Registry[FurtherAction]("pychip_stream.actions", ())
-
-
-class AlertRule(Section):
-    """When to raise an alarm and what to do then."""
-
-    name: str = Field(min_length=1, max_length=100)
-    quantity: str = Field(description="what is watched; see docs/operate.md")
-    class_: str | None = Field(
-        None, alias="class", description="for fraction and other values of classes"
-    )
-    above: float | None = Field(None, description="fires when the value is above this")
-    below: float | None = Field(None, description="fires when the value is below this")
-    clear: float | None = Field(
-        None, description="clears beyond this; none: a tenth of the limit inside it"
-    )
-    for_s: float = Field(0.0, ge=0, le=86400, description="the limit must be passed for this long")
-    hold_off_s: float = Field(
-        60.0, ge=0, le=86400, description="not fired again within this time after it cleared"
-    )
-    level: Literal["info", "warning", "critical"] = "warning"
-    dry_run: bool = Field(False, description="on trial: published and archived, nothing else done")
-    actions: tuple[str, ...] = TELLING
-    settings: dict[str, dict[str, Any]] = Field(
-        {}, description="of actions that other packages bring, by their names"
-    )
-    webhook: str | None = Field(None, description="address that gets the alert as JSON by POST")
-    command: tuple[str, ...] | None = Field(
-        None, description="program of alerts.commands to start, with its arguments"
-    )
-
-    @property
-    def limit(self) -> float:
-        """Fires when the value is beyond this."""
-        limit = self.below if self.above is None else self.above
-        assert limit is not None
-        return limit
-
-    @property
-    def clears_at(self) -> float:
-        """Value that has to be passed inwards for the alarm to end."""
-        if self.clear is not None:
-            return self.clear
-        inside = abs(self.limit) * _INSIDE
-        return self.limit + inside if self.above is None else self.limit - inside
-
-    @property
-    def subject(self) -> str:
-        """What is watched, in words."""
-        return self.quantity if self.class_ is None else f"{self.quantity} of {self.class_}"
-
-    def beyond(self, value: float, limit: float) -> bool:
-        """Whether a value lies on the bad side of a limit; an unknown value does not."""
-        return value < limit if self.above is None else value > limit
-
-    def tell(self, value: float) -> str:
-        """Write a value with its unit."""
-        return quantities.tell(self.quantity, value)
-
-    @model_validator(mode="after")
-    def _fit_their_actions(self) -> Self:
-        for name in set(self.actions) - {*TELLING, *FURTHER_ACTIONS.names}:
-            known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
-            raise ValueError(f"there is no action {name!r}; choose among {known}")
-        strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
-        if strange:
-            raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
-        for name in set(self.actions) - set(TELLING):
-            try:
-                FURTHER_ACTIONS[name].settings.model_validate(self.settings.get(name, {}))
-            except ValidationError as error:
-                raise ValueError(f"settings of {name}: {'; '.join(_problems(error))}") from error
-        return self
-
-    @model_validator(mode="after")
-    def _make_sense(self) -> Self:
-        watched = quantities.watched()
-        if self.quantity not in watched:
-            raise ValueError(f"quantity {self.quantity!r}: choose {', '.join(watched)}")
-        if (self.above is None) == (self.below is None):
-            raise ValueError("give either above or below")
-        if quantities.needs_class(self.quantity) != (self.class_ is not None):
-            takes = "needs a class" if self.class_ is None else "takes no class"
-            raise ValueError(f"the quantity {self.quantity!r} {takes}")
-        if self.clear is not None and self.beyond(self.clear, self.limit):
-            raise ValueError("clear lies on the wrong side of the limit")
-        return self
-
-
-class AlertConfig(Section):
-    """Alarms and what they set off."""
-
-    dry_run: bool = Field(False, description="every rule is on trial")
-    commands: tuple[str, ...] = Field(
-        (), description="programs (full paths) that rules may start; no others"
-    )
-    webhooks: tuple[str, ...] = Field(
-        (), description="beginnings (http://HOST/…) of addresses that rules may call; no others"
-    )
-    rules: tuple[AlertRule, ...] = ()
-
-    @model_validator(mode="after")
-    def _allowed(self) -> Self:
-        names = [rule.name for rule in self.rules]
-        if len(set(names)) < len(names):
-            raise ValueError("two rules have the same name")
-        for address in self.webhooks:
-            if not address.startswith(("http://", "https://")) or address.count("/") < 3:
-                raise ValueError(f"webhooks: {address!r} is no http(s)://HOST/… address")
-        for rule in self.rules:
-            if rule.command is not None and (
-                not rule.command or rule.command[0] not in self.commands
-            ):
-                raise ValueError(f"{rule.name}: its command is not listed in alerts.commands")
-            if rule.webhook is not None and not rule.webhook.startswith(self.webhooks or ("\0",)):
-                raise ValueError(f"{rule.name}: its webhook is not listed in alerts.webhooks")
-        return self
-
-
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine alone."""
     with contextlib.suppress(ValueError):
@@ -225,6 +87,9 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    detector: str = Field(
+        "", description='which image of files that hold several, such as "HAADF"; empty: a rule'
+    )
     include: tuple[str, ...] = Field(
         (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
     )
@@ -267,6 +132,9 @@ class ClassifyConfig(Section):
     sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
 
 
+_TAKEN_ENDINGS = (".live", ".segments", ".scorings", ".lock", ".resolved", ".h5", ".tmp")
+
+
 class ArchiveConfig(Section):
     """The run archive."""
 
@@ -275,6 +143,18 @@ class ArchiveConfig(Section):
     embeddings: bool = Field(True, description="keep embeddings, so that runs can be re-scored")
     segment_frames: int = Field(64, ge=1, le=4096)
     segment_s: float = Field(5.0, gt=0, le=600)
+
+    @field_validator("name")
+    @classmethod
+    def _means_nothing_else(cls, name: str) -> str:
+        """Refuse what stands for the live view, the segments, … of another run."""
+        for ending in _TAKEN_ENDINGS:
+            if name.casefold().endswith(ending):
+                raise ValueError(
+                    f"{name!r} ends in {ending}, which means a part of the run "
+                    f"{name[: -len(ending)]!r}; write - for the dot"
+                )
+        return name
 
 
 MOST_CREDIT = 64
@@ -413,35 +293,29 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(where, _problems(error)) from error
-    return _resolve(config, base)
+        raise ConfigError(where, problems(error)) from error
+    return resolve(config, base)
 
 
-def dump(config: Config) -> str:
-    """Write a configuration as YAML that `load` reads back."""
-    return yaml.safe_dump(
-        config.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True
-    )
+def dump(config: Config, *, secrets: bool = True) -> str:
+    """Write a configuration as YAML that `load` reads back.
+
+    Parameters
+    ----------
+    secrets
+        Without them, webhook addresses end after their host, since what follows is often a
+        password, and settings of foreign actions are left out.
+    """
+    tree = config.model_dump(mode="json", by_alias=True)
+    if not secrets:
+        alerts = tree["alerts"]
+        alerts["webhooks"] = [_host_only(address) for address in alerts["webhooks"]]
+        for rule in alerts["rules"]:
+            rule["webhook"] = rule["webhook"] and _host_only(rule["webhook"])
+            rule["settings"] = {}
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _problems(error: ValidationError) -> list[str]:
-    return [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
-
-
-def _plain(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key (misspelt?)"
-    if error["type"] == "missing":
-        return "is missing"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
-
-
-def _resolve(section: SectionT, base: Path) -> SectionT:
-    """Resolve every path of a section and of those in it."""
-
-    def resolved(value: object) -> object:
-        if isinstance(value, Section):
-            return _resolve(value, base)
-        return Path(base, value.expanduser()) if isinstance(value, Path) else value
-
-    return section.model_copy(update={name: resolved(value) for name, value in section})
+def _host_only(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}/"

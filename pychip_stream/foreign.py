@@ -6,6 +6,7 @@ one, by links, external storage or virtual datasets, and cannot claim much more 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import h5py
 
@@ -20,7 +21,17 @@ _left: dict[int, int] = {}
 
 
 class UnusableFileError(Exception):
-    """A file that is not what it should be; the message lacks the file's name."""
+    """A file that is not what it should be; the message lacks the file's name.
+
+    Attributes
+    ----------
+    path
+        The file, where it is known.
+    """
+
+    def __init__(self, message: str, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def subgroup(group: h5py.Group, name: str) -> h5py.Group:

@@ -63,7 +63,10 @@ class Archiver:
             segment_s=config.archive.segment_s,
             embeddings=config.archive.embeddings,
             spare_supports=config.support.folder,
-            metadata={"config": configuration.dump(config), "pychip_stream": __version__},
+            metadata={
+                "config": configuration.dump(config, secrets=False),
+                "pychip_stream": __version__,
+            },
         )
         self._endpoints = Endpoints(config.wire)
         self._results = self._endpoints.listen("results", zmq.ROUTER, 4)

@@ -12,6 +12,7 @@ from pathlib import Path
 from zlib import crc32
 
 from pychip_stream.acquisition.selection import Selection
+from pychip_stream.domain.frames import mtime_of
 from pychip_stream.formats.reading import is_left_alone
 
 _WINDOWS = os.name == "nt"
@@ -64,7 +65,7 @@ def size_and_time(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
         found = os.stat(entry.path) if _WINDOWS else entry.stat()  # noqa: PTH116
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, mtime_of(found)
 
 
 Stat = tuple[int, int]
@@ -169,7 +170,7 @@ class Tree:
             if folder not in self._folders:
                 self._enter(folder)
             elif self._folders[folder].listed > 0:
-                self._report(folder, name, (found.st_size, found.st_mtime_ns))
+                self._report(folder, name, (found.st_size, mtime_of(found)))
 
     def look_at_frontier(self) -> None:
         """List the newest folders and those above them, where their times have moved."""

@@ -7,6 +7,7 @@ appended to; a line that was cut short is ignored.
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -92,21 +93,19 @@ def alert_table(rows: list[AlertRow]) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
 
 
-def merge_alerts(target: Path, rows: list[AlertRow]) -> None:
+def merge_alerts(entry: h5py.Group, rows: Sequence[AlertRow]) -> None:
     """Write the alerts into an archive that is being made."""
     if not rows:
         return
-    with h5py.File(target, "r+", locking=False) as file:
-        group = file[layout.ENTRY].create_group(GROUP)
-        group.attrs["NX_class"] = "NXcollection"
-        for name in COLUMNS:
-            values = [getattr(row, name) for row in rows]
-            if name in _NUMBERS:
-                group.create_dataset(name, data=np.asarray(values, np.float64))
-            elif name == "dry_run":
-                group.create_dataset(name, data=np.asarray(values, np.uint8))
-            else:
-                hdf.write_texts(group, name, np.asarray([v.encode() for v in values], "S"))
+    group = hdf.collection(entry, GROUP)
+    for name in COLUMNS:
+        values = [getattr(row, name) for row in rows]
+        if name in _NUMBERS:
+            group.create_dataset(name, data=np.asarray(values, np.float64))
+        elif name == "dry_run":
+            group.create_dataset(name, data=np.asarray(values, np.uint8))
+        else:
+            hdf.write_texts(group, name, np.asarray([v.encode() for v in values], "S"))
 
 
 def remove_journal(places: RunPlaces, disk: Disk) -> None:

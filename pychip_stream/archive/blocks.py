@@ -124,6 +124,11 @@ class Rows:
         return np.asarray(self.rows.astype(np.int64) * self.columns)
 
     @property
+    def unread(self) -> Array:
+        """(m,) bool, `damaged`, where that is known."""
+        return self.damaged if len(self.damaged) else np.zeros(len(self), bool)
+
+    @property
     def grids(self) -> Array:
         """(m, 2) rows and columns of each frame."""
         return np.stack([self.rows, self.columns], axis=1)

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
@@ -21,6 +20,7 @@ from pychip_stream.archive.files import (
     KINDS,
     Part,
     RunPlaces,
+    advised,
     covering,
     read_full_table,
     read_part,
@@ -73,11 +73,9 @@ class Selection:
         """
         sequences, numbers, rows = [], [], []
         for number, source in enumerate(sources):
-            kept = np.ones(len(source), bool)
+            kept = ~source.unread
             if keep is not None and keep[number] is not None:
                 kept &= keep[number]
-            if len(source.damaged):
-                kept &= ~source.damaged
             counting = np.flatnonzero(kept)
             sequences.append(source.sequence[counting])
             numbers.append(np.full(len(counting), number))
@@ -216,7 +214,7 @@ class FileCatalog:
             except FileNotFoundError:
                 self.refresh()
             except UnusableFileError as error:
-                raise ArchiveError(f"{where}: {error}") from error
+                raise ArchiveError(advised(error.path or where, error)) from error
             except OSError as error:
                 raise ArchiveError(
                     f"{error.filename or where}: cannot be read ({reason(error)})"
@@ -273,7 +271,7 @@ class FileCatalog:
         except ForeignFileError as error:
             raise ArchiveUsageError(f"{path}: {error}") from error
         except UnusableFileError as error:
-            raise ArchiveError(f"{path}: {error}") from error
+            raise ArchiveError(advised(path, error)) from error
 
     def _read_segment(self, path: Path, kinds: tuple[str, ...] = KINDS) -> Part | None:
         if path in self.damaged:
@@ -341,7 +339,7 @@ class Catalog:
     def order(self) -> Array:
         """Rows of the table in order of time, superseded revisions left out."""
         table = self.table
-        rows = np.flatnonzero(~superseded(table))
+        rows = np.flatnonzero(~layout.superseded(table))
         return rows[layout.in_order(layout.take(table, rows))]
 
     @cached_property
@@ -437,14 +435,6 @@ class Catalog:
             return np.zeros(len(sequence), bool)
         same = table["support_version"][rows] == version.encode()
         return np.asarray(same & (table["sequence"][rows] == sequence))
-
-
-def superseded(table: Table) -> Array:
-    """(n,) whether a later revision of the same frame was archived."""
-    if not len(table["revision"]) or table["revision"].max() <= 1:
-        return np.zeros(len(table["revision"]), bool)
-    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
-    return np.asarray(keys.duplicated(keep="last"))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,12 @@ from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
-from pychip_stream.archive.support_sets import load_support
+from pychip_stream.archive.support_sets import (
+    SupportFolder,
+    load_support,
+    read_file,
+    support_from_bytes,
+)
 from pychip_stream.errors import ArchiveError, SupportError
 
 logger = logging.getLogger(__name__)
@@ -128,6 +133,14 @@ def harmed(parts: Sequence[Part], *, redo: bool) -> list[Part]:
     return [after for before, after in found if after is not before]
 
 
+def mend_segments(places: RunPlaces, parts: Sequence[Part], disk: Disk, consequence: str) -> bool:
+    """Read segments whole, and mend those that are damaged; whether there were any."""
+    hurt = harmed([part for part in parts if part.kind == "segment"], redo=True)
+    for part in hurt:
+        mend_segment(places, part, disk, consequence)
+    return bool(hurt)
+
+
 def put_base_aside(places: RunPlaces, disk: Disk) -> None:
     """Put an archive aside that cannot be opened any more."""
     try:
@@ -150,14 +163,20 @@ def check_supports(places: RunPlaces, disk: Disk) -> None:
 
 
 def find_supports(
-    places: RunPlaces, files: FileCatalog, spare: Callable[[str], bytes], disk: Disk
+    places: RunPlaces,
+    files: FileCatalog,
+    held: Mapping[str, bytes],
+    folder: Path | None,
+    disk: Disk,
 ) -> None:
     """Write support sets beside the segments that are in use and lie nowhere else whole.
 
     Parameters
     ----------
-    spare
-        Bytes of a version from elsewhere; empty where there are none.
+    held
+        Bytes of versions that were announced.
+    folder
+        Of VERSION.h5 files, where there is one.
     """
     check_supports(places, disk)
     catalog = files.refresh()
@@ -165,7 +184,18 @@ def find_supports(
         try:
             catalog.support(version)
         except (ArchiveError, UnusableFileError):
-            if data := spare(version):
+            if data := held.get(version) or _bytes_in(folder, version):
                 disk.save(places.support(version), data)
             else:
                 logger.error("%s: support set %s is lost", places.closed, version[:8])
+
+
+def _bytes_in(folder: Path | None, version: str) -> bytes:
+    """Bytes of a support set in a folder of them; empty where it is not there, or not whole."""
+    if folder is None:
+        return b""
+    try:
+        data = read_file(SupportFolder(folder).path(version))
+        return data if support_from_bytes(data).version == version else b""
+    except SupportError:
+        return b""

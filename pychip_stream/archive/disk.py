@@ -19,6 +19,7 @@ from pychip_stream.errors import ArchiveError
 logger = logging.getLogger(__name__)
 
 _WINDOWS = sys.platform == "win32"
+_SPARE_BYTES = 8 << 20
 _HELD_S = 2.0
 """Windows refuses to replace a file that a reader or a virus scanner holds; mostly briefly."""
 
@@ -116,10 +117,12 @@ class Disk:
             return False
         return True
 
-    def save(self, path: Path, data: bytes | memoryview) -> None:
-        """Write a file whole, replacing an older one in one step."""
+    def save(self, path: Path, data: bytes | memoryview, *, private: bool = False) -> None:
+        """Write a file whole, replacing an older one in one step; `private`: for its owner."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.atomic(path) as temporary:
+            if private:
+                temporary.touch(0o600)
             self.write(temporary, data)
 
 
@@ -132,6 +135,17 @@ def writing(path: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse to merge a run of so many bytes where there is too little space (ArchiveError)."""
+    free = shutil.disk_usage(folder).free
+    if free < needed + needed // 20 + _SPARE_BYTES:
+        raise ArchiveError(
+            f"{folder}: {needed / 1e6:.0f} MB are needed to merge the run, "
+            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
+            "start and stop the run again"
+        )
 
 
 def temporary_name(path: Path) -> Path:

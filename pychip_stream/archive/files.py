@@ -241,6 +241,8 @@ class Part:
         Scoring to show, where the file says so.
     lost
         Sequence numbers of frames in the file that do not count, since they are damaged.
+    blank
+        Columns of the frame table that are damaged: their values count as not known.
     """
 
     path: Path
@@ -253,6 +255,7 @@ class Part:
     supports: tuple[str, ...] = ()
     default: str = ""
     lost: Array = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    blank: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[Rows, ...]:
@@ -267,6 +270,19 @@ class Part:
 KINDS = ("run", "segment")
 
 
+def merged_header(parts: Sequence[Part]) -> Header:
+    """Header of what is made of several parts."""
+    first, last = parts[0].header, parts[-1].header
+    sessions = {s.number: s for part in parts for s in part.header.sessions}
+    return Header(
+        run_id=last.run_id,
+        name=last.name,
+        first=first.first,
+        last=last.last,
+        sessions=tuple(sessions[number] for number in sorted(sessions)),
+    )
+
+
 def read_part(path: Path, kinds: Sequence[str] = KINDS, *, check: bool = False) -> Part:
     """Read the tables of a file; `check`: and make sure that they are what was written."""
     with hdf.reading(path) as file:
@@ -274,6 +290,23 @@ def read_part(path: Path, kinds: Sequence[str] = KINDS, *, check: bool = False) 
         if check:
             check_tables(file, part)
         return part
+
+
+def advised(path: Path, error: UnusableFileError) -> str:
+    """Tell that a file is damaged, and what can be done."""
+    text = f"{path}: {error}"
+    if str(error).startswith("is damaged"):
+        text += "; `pychip-stream verify RUN --repair` keeps what is whole"
+    return text
+
+
+def run_ids(paths: list[Path]) -> set[str]:
+    """Tell which runs files belong to, as far as they can be read."""
+    found = set()
+    for path in paths:
+        with suppress(OSError, UnusableFileError):
+            found.add(read_part(path).header.run_id)
+    return found
 
 
 def is_whole(path: Path) -> bool:
@@ -290,7 +323,7 @@ def read_full_table(part: Part, names: Sequence[str] | None = None) -> Table:
     """Read columns (default: all) of the frame table of a file; raises as `read_part`."""
     with hdf.reading(part.path) as file:
         frames = foreign.descend(file, f"{layout.ENTRY}/{layout.FRAMES}")
-        table = layout.read_table(frames, names)
+        table = layout.read_table(frames, names, part.blank)
     if not len(part.lost):
         return table
     return layout.take(table, ~np.isin(table["sequence"], part.lost))

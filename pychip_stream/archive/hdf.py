@@ -4,10 +4,11 @@ What reads raises `UnusableFileError` where something is missing, damaged or ref
 """
 
 import errno
+import io
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _LIBVER = ("earliest", "v110")
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-_DAMAGE = (
+DAMAGE = (
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -62,9 +63,83 @@ def image(file: h5py.File) -> bytes:
     return bytes(file.id.get_file_image())
 
 
-def new_file(path: Path) -> h5py.File:
-    """Create a file on disk (for what is too large to be built in memory)."""
-    return h5py.File(path, "w", libver=_LIBVER, rdcc_nbytes=8 << 20, locking=False)
+class _Sink(io.RawIOBase):
+    """A file that HDF5 writes to, which never learns that the disk refused something.
+
+    After a write that failed, HDF5 cannot even close a file without traces, or crashes (h5py
+    #914). So the error is kept here and everything after it goes nowhere.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+        self._file = path.open("w+b", buffering=0)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            if self.error is None:
+                action()
+        except OSError as error:
+            self.error = error
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest and self.error is None:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))  # beyond the end of what could be written are zeros
+        self._try(lambda: self._file.readinto(view))
+        return len(view)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        self._try(lambda: self._file.truncate(size))
+        return size or 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def new_file(path: Path, written: "Checksums") -> Iterator[h5py.File]:
+    """Create a file on disk (for what is too large to be built in memory).
+
+    Parameters
+    ----------
+    written
+        Stops at the first thing that the disk refuses.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses something.
+    """
+    with closing(_Sink(path)) as sink:
+        written.sink = sink
+        try:
+            with h5py.File(sink, "w", libver=_LIBVER, rdcc_nbytes=8 << 20) as file:
+                yield file
+        except Exception as error:
+            if isinstance(error, RuntimeError) and sink.error is None:
+                # What HDF5 held back cannot be written.
+                why = system_trouble(error, path) or OSError(errno.EIO, one_line(error), str(path))
+                raise why from error
+            raise sink.error or error from error
+        if sink.error is not None:
+            raise sink.error
 
 
 @contextmanager
@@ -86,11 +161,14 @@ def reading(path: Path) -> Iterator[h5py.File]:
         raise _explained(error, path) from error
     try:
         yield file
-    except _DAMAGE as error:
-        raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+    except UnusableFileError as error:
+        error.path = error.path or path
+        raise
+    except DAMAGE as error:
+        raise UnusableFileError(f"is damaged ({one_line(error)})", path) from error
     except (MemoryError, OSError) as error:
         if (trouble := system_trouble(error, path)) is None:
-            raise UnusableFileError(f"is damaged ({one_line(error)})") from error
+            raise UnusableFileError(f"is damaged ({one_line(error)})", path) from error
         raise trouble from error
     finally:
         foreign.forget(file)
@@ -118,7 +196,7 @@ def reading_bytes(data: bytes) -> Iterator[h5py.File]:
         yield file
     except MemoryError as error:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from error
-    except (*_DAMAGE, OSError) as error:
+    except (*DAMAGE, OSError) as error:
         raise UnusableFileError(f"is damaged ({one_line(error)})") from error
     finally:
         foreign.forget(file)
@@ -291,12 +369,15 @@ class Checksums:
     """Remembers what was written where, to compare it with what can be read."""
 
     def __init__(self) -> None:
+        self.sink: _Sink | None = None
         self._entries: list[tuple[str, slice, int]] = []
 
     def put(self, dataset: h5py.Dataset, rows: slice, values: Array) -> None:
         """Write rows of a dataset and remember them."""
         if len(values):
             dataset[rows] = values
+            if self.sink is not None and self.sink.error is not None:
+                raise self.sink.error
             self._entries.append((dataset.name, rows, _digest(values)))
 
     def check(self, file: h5py.File) -> None:

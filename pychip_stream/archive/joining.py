@@ -1,7 +1,6 @@
 """Closing: a run becomes one file, and what it was made of goes."""
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from pychip_stream.archive import alert_journal, hdf, layout, nexus
 from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
 from pychip_stream.archive.damage import harmed, keep_beside, mend_segment, put_aside
-from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
     Header,
     Part,
@@ -26,6 +25,7 @@ from pychip_stream.archive.files import (
     Span,
     covering,
     is_whole,
+    merged_header,
     read_part,
     start_file,
 )
@@ -33,17 +33,22 @@ from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
-from pychip_stream.archive.support_sets import GROUP
-from pychip_stream.errors import ArchiveError
+from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.errors import ArchiveError, PychipError
 
 _PIECE_BYTES = 48 << 20
-_SPARE_BYTES = 8 << 20
 _CLASSES = ("class_names", "class_colors")
 
 logger = logging.getLogger(__name__)
 
 
-def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default: str) -> Header:
+def merge(
+    catalog: Catalog,
+    target: Path,
+    supports: Mapping[str, Path],
+    default: str,
+    alerts: Sequence[alert_journal.AlertRow] = (),
+) -> Header:
     """Write everything that a run holds into one new file and check it.
 
     Parameters
@@ -62,7 +67,8 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     OSError
         If the disk fails.
     """
-    _check_space(catalog, target)
+    parts = (*catalog.parts, *catalog.scorings.values())
+    check_room(target.parent, sum(part.path.stat().st_size for part in parts))
     header = merged_header(catalog.parts)
     table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
@@ -70,7 +76,7 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
     replaced = table["sequence"][old[table["status"][old] == b"ok"]]
     ordered = layout.take(table, np.concatenate([catalog.order, old]))
     written = Checksums()
-    with hdf.new_file(target) as file:
+    with hdf.new_file(target, written) as file:
         entry = start_file(file, "run", header)
         nexus.describe_entry(entry, table["time"][catalog.classified])
         frames = entry.create_group(layout.FRAMES)
@@ -83,22 +89,10 @@ def merge(catalog: Catalog, target: Path, supports: Mapping[str, Path], default:
             group = entry.create_group(layout.SUPERSEDED)
             _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
+        alert_journal.merge_alerts(entry, alerts)
         file.flush()
     _verify(target, ordered, written)
     return header
-
-
-def merged_header(parts: Sequence[Part]) -> Header:
-    """Header of what is made of several parts."""
-    first, last = parts[0].header, parts[-1].header
-    sessions = {s.number: s for part in parts for s in part.header.sessions}
-    return Header(
-        run_id=last.run_id,
-        name=last.name,
-        first=first.first,
-        last=last.last,
-        sessions=tuple(sessions[number] for number in sorted(sessions)),
-    )
 
 
 def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, default: str) -> None:
@@ -151,6 +145,8 @@ def _write_embeddings(
     group = hdf.collection(entry, layout.EMBEDDINGS)
     for number, encoder in enumerate(catalog.encoders()):
         selection, _ = catalog.embeddings(encoder, sequence)
+        if not len(selection):
+            continue
         _write_rows(group.create_group(f"encoder_{number}"), selection, (), written)
 
 
@@ -172,19 +168,14 @@ def _copy_supports(entry: h5py.Group, catalog: Catalog, supports: Mapping[str, P
 
 
 def _copy(source: h5py.Group, target: h5py.Group, name: str) -> None:
+    """Copy a support set as it is; one that is damaged is left out."""
     foreign.check_whole(source)
+    try:
+        read_support(source)
+    except (UnusableFileError, PychipError, OSError, *hdf.DAMAGE) as error:
+        logger.error("support set %s: %s; the run is kept without it", name[:8], error)
+        return
     source.file.copy(source, target, name)
-
-
-def _check_space(catalog: Catalog, target: Path) -> None:
-    needed = sum(p.path.stat().st_size for p in (*catalog.parts, *catalog.scorings.values()))
-    free = shutil.disk_usage(target.parent).free
-    if free < needed + needed // 20 + _SPARE_BYTES:
-        raise ArchiveError(
-            f"{target.parent}: {needed / 1e6:.0f} MB are needed to merge the run, "
-            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
-            "start and stop the run again"
-        )
 
 
 def _verify(path: Path, table: Table, written: Checksums) -> None:
@@ -264,7 +255,7 @@ def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
     """Segments that a wider file or the merged archive stands for."""
     base = next((p for p in catalog.parts if p.kind == "run"), None)
     spans = places.spans()
-    chosen = covering(spans, base.header.last if base else 0)
+    chosen = covering(spans, 0 if base is None else base.header.last)
     used = {p.path for p in catalog.parts}
     if any(places.segment(span) not in used for span in chosen):
         return []  # something cannot be read; then nothing goes
@@ -330,7 +321,7 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     added = bool(sidelong) or alert_journal.has_journal(places)
     hurt = any(len(rows.damaged) for part in catalog.parts for rows in part.groups)
     if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
-        _write_merged(places, catalog, default, disk)
+        write_merged(places, catalog, default, disk)
         alert_journal.remove_journal(places, disk)
     for span in places.spans():
         disk.remove(places.segment(span))
@@ -414,7 +405,9 @@ def checked(files: FileCatalog, disk: Disk, *, redo: bool = True) -> Catalog:
     return files.refresh()
 
 
-def set_aside(files: FileCatalog, disk: Disk) -> bool:
+def set_aside(
+    files: FileCatalog, disk: Disk, fate: str = "its frames will be analysed again"
+) -> bool:
     """Rename damaged segments; their frames are to be done again.
 
     Returns
@@ -433,16 +426,18 @@ def set_aside(files: FileCatalog, disk: Disk) -> bool:
         why = files.damaged.pop(path)
         if is_whole(path):
             raise ArchiveError(f"{path}: cannot be read now ({why}); look after the disk")
-        put_aside(path, why, "its frames will be analysed again", disk)
+        put_aside(path, why, fate, disk)
     return bool(damaged)
 
 
-def _write_merged(places: RunPlaces, catalog: Catalog, default: str, disk: Disk) -> None:
+def write_merged(
+    places: RunPlaces, catalog: Catalog, default: str, disk: Disk, *, aside: bool = False
+) -> None:
+    """Write the archive anew; the old one gets another name where it (`aside`) is damaged."""
     supports = {version: places.support(version) for version in places.support_versions()}
     with disk.atomic(places.closed) as temporary:
-        merge(catalog, temporary, supports, default)
-        alert_journal.merge_alerts(temporary, alert_journal.read_alerts(places))
+        merge(catalog, temporary, supports, default, alert_journal.read_alerts(places))
         base = next((p for p in catalog.parts if p.kind == "run"), None)
-        if base is not None and any(len(rows.damaged) for rows in base.groups):
+        if base is not None and (aside or any(len(rows.damaged) for rows in base.groups)):
             kept = keep_beside(base.path, disk)
             logger.error("%s: what was damaged of it is kept as %s", base.path, kept.name)

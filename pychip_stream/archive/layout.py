@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import h5py
 import numpy as np
+import pandas as pd
 import xxhash
 
 from pychip_stream import foreign
@@ -201,18 +202,20 @@ def changed_columns(group: h5py.Group) -> list[str]:
     return changed
 
 
-def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
+def read_table(
+    group: h5py.Group, names: Sequence[str] | None = None, blank: Sequence[str] = ()
+) -> Table:
     """Read columns (default: all) of a frame table.
 
-    Those that an older layout lacks get empty values; those of quantities that nothing here
-    declares are read, too.
+    Those that an older layout lacks, and those of `blank`, get empty values; those of quantities
+    that nothing here declares are read, too.
     """
     count = foreign.stored(group, "sequence").size
     table: Table = {}
     for column in COLUMNS:
         if names is not None and column.name not in names:
             continue
-        if foreign.has(group, column.name):
+        if foreign.has(group, column.name) and column.name not in blank:
             if column.dtype == "S":
                 values = hdf.read_texts(group, column.name)
             else:
@@ -226,7 +229,7 @@ def read_table(group: h5py.Group, names: Sequence[str] | None = None) -> Table:
             foreign.charge(foreign.stored(group, "sequence"), values.nbytes)
         table[column.name] = values
     for stored, name in _others(group, count):
-        if names is None or name in names:
+        if (names is None or name in names) and name not in blank:
             table[name] = foreign.plain(group, stored)[:]
     return table
 
@@ -258,6 +261,13 @@ def _absent(column: Column, count: int) -> Array:
     if column.dtype == "S":
         return np.zeros(count, "S1")
     return np.full(count, np.nan if column.dtype.startswith("f") else 0, column.dtype)
+
+
+def blanked(table: Table, names: Sequence[str]) -> Table:
+    """Return a table in which the values of some columns are not known."""
+    count = len(table["sequence"])
+    empty = {c.name: _absent(c, count) for c in COLUMNS if c.name in names and c.name in table}
+    return table | empty
 
 
 def join_tables(tables: Sequence[Table], names: Sequence[str] | None = None) -> Table:
@@ -296,3 +306,11 @@ def in_order(table: Table) -> Array:
 def take(table: Table, rows: Array) -> Table:
     """Return rows of a table."""
     return {name: values[rows] for name, values in table.items()}
+
+
+def superseded(table: Table) -> Array:
+    """(n,) whether a later revision of the same frame was archived."""
+    if not len(table["revision"]) or table["revision"].max() <= 1:
+        return np.zeros(len(table["revision"]), bool)
+    keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
+    return np.asarray(keys.duplicated(keep="last"))

@@ -13,9 +13,9 @@ import numpy as np
 from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
 from pychip_stream.archive.disk import Disk
-from pychip_stream.archive.files import RunPlaces, start_file
+from pychip_stream.archive.files import RunPlaces, merged_header, start_file
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.joining import GRACE_S, merged_header
+from pychip_stream.archive.joining import GRACE_S
 from pychip_stream.archive.scorings import default_scoring
 from pychip_stream.errors import ArchiveError
 

@@ -169,7 +169,7 @@ def _write(
     support = content.support
     written = Checksums()
     whole = replace(frames, names=(*support.names, UNKNOWN), kept=OF_RESULTS)
-    with hdf.new_file(path) as file:
+    with hdf.new_file(path, written) as file:
         entry = start_file(file, "scoring", Header(header.run_id, header.name, 0, 0, ()))
         group = hdf.collection(entry, layout.SCORINGS).create_group(support.version)
         intervals = _fill(RowsWriter(group, whole, whole.grid, written.put), whole, results)

@@ -1,8 +1,10 @@
 """Segments: records that can be kept, arranged, and written as the files of a live run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -15,6 +17,7 @@ from pychip_stream.archive.files import Header, Part, start_file
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.quantities import of_frames
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -23,6 +26,7 @@ MAX_CLASSES = 250
 """Of a run: labels are one byte, and some values of it mean something else."""
 _MOST_TEXT = 1000
 _MOST_PATH = 4096
+_MOST_MEASURED = 4000
 _INT32, _INT64 = 1 << 31, 1 << 63
 
 
@@ -53,12 +57,20 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
     edges = (*record.shape, *record.chip_size)
     if len(edges) != 4 or not all(isinstance(n, int) and 0 <= n < _INT32 for n in edges):
         return f"its shape {record.shape} or chip size {record.chip_size} is impossible"
+    if len(record.measured) > _MOST_MEASURED or not all(map(_is_quantity, record.measured)):
+        return "its measured quantities are too many, or their names impossible"
     numbers: dict[str, object] = {"read": record.read, "classified": record.classified}
     numbers |= {**record.measured, "pixel size": record.pixel_size or 0.0}
     for name, value in numbers.items():
         if not isinstance(value, (int, float)):
             return f"its {name} is no number"
     return "" if record.result is None else _flaw_of(record.result, classes)
+
+
+def unkept(record: FrameRecord, why: str) -> FrameRecord:
+    """Return what is kept of a record whose values cannot be."""
+    reason = f"its result cannot be archived: {why}"
+    return FrameRecord.failed(record.frame, reason, read=math.nan)
 
 
 def _flaw_of(result: FrameResult, classes: Sequence[str]) -> str:
@@ -80,6 +92,13 @@ def _flaw_of(result: FrameResult, classes: Sequence[str]) -> str:
     if len(grid) != 2 or result.label_map.dtype != np.uint8 or result.label_map.max() > count:
         return "its label map is none"
     return ""
+
+
+def _is_quantity(name: object) -> bool:
+    """Whether a name can be that of a measured quantity: no other column is called so."""
+    own = {quantity.name for quantity in of_frames()}
+    shown = _is_text(name) and str(name).strip(" .") and str(name).isprintable()
+    return bool(shown) and (name in own or name not in layout.ALL)
 
 
 def _is_text(value: object) -> bool:
@@ -151,8 +170,18 @@ def block_of_parts(catalog: Catalog) -> Block:
     if not present.all():
         raise UnusableFileError("lacks results of some of its frames")
     results = selection.read(names) if len(selection) else None
-    embeddings = [catalog.embeddings(e, good)[0].read() for e in catalog.encoders()]
+    found = [catalog.embeddings(encoder, good)[0] for encoder in catalog.encoders()]
+    embeddings = [one.read() for one in found if len(one)]
     return Block(layout.take(table, order), results, tuple(embeddings))
+
+
+class Batch(NamedTuple):
+    """Frames on their way to the disk; kept as they are until they have arrived."""
+
+    records: list[FrameRecord]
+    header: Header
+    block: Block
+    image: bytes
 
 
 def write_block(entry: h5py.Group, block: Block) -> None:

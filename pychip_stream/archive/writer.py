@@ -1,13 +1,10 @@
 """Run writer: the only one that writes a run; what it has acknowledged is on disk, whole."""
 
 import logging
-import math
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
@@ -16,8 +13,7 @@ from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.damage import (
     check_supports,
     find_supports,
-    harmed,
-    mend_segment,
+    mend_segments,
     put_base_aside,
 )
 from pychip_stream.archive.disk import Disk, RunLock, reason
@@ -27,7 +23,7 @@ from pychip_stream.archive.files import (
     Session,
     Span,
     installed_versions,
-    read_part,
+    run_ids,
 )
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import (
@@ -41,37 +37,24 @@ from pychip_stream.archive.joining import (
 from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.live import LiveView
 from pychip_stream.archive.segments import (
-    Block,
+    Batch,
     block_of,
     flaw,
     nameless,
     part_of,
     publish_segment,
     segment_image,
-)
-from pychip_stream.archive.support_sets import (
-    SupportFolder,
-    read_file,
-    support_from_bytes,
+    unkept,
 )
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
-from pychip_stream.errors import ArchiveError, SupportError
+from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
 
 _MAX_PENDING_BYTES = 256 << 20
 _READ_WHOLE = 16
 """So many of the newest segments are read whole at the start: they suffer when power fails."""
-
-
-class _Batch(NamedTuple):
-    """Frames on their way to the disk; kept as they are until they have arrived."""
-
-    records: list[FrameRecord]
-    header: Header
-    block: Block
-    image: bytes
 
 
 class RunWriter:
@@ -132,7 +115,7 @@ class RunWriter:
         self._pending: list[FrameRecord] = []
         self._pending_bytes = 0
         self._pending_since = 0.0
-        self._batch: _Batch | None = None
+        self._batch: Batch | None = None
         self._supports: dict[str, bytes] = {}
         self._known = KnownFrames()
         self._files = FileCatalog(self._places)
@@ -214,8 +197,9 @@ class RunWriter:
             return False
         if not self._known.take(record):
             return False
-        if (record := self.fit(record)).reason:
-            logger.warning("%s: %s", record.frame, record.reason)
+        if (fitting := self.fit(record)) is not record:
+            logger.warning("%s: %s", record.frame, fitting.reason)
+        record = fitting
         if record.result is not None:
             self._class_names = registry(self._class_names, [record.result])
         if not self._pending:
@@ -228,7 +212,7 @@ class RunWriter:
     def fit(self, record: FrameRecord) -> FrameRecord:
         """Return a record as it can be kept."""
         why = flaw(record, self._class_names[:-1])
-        return _unkept(record, why) if why else record
+        return unkept(record, why) if why else record
 
     def add_support(self, data: bytes, version: str) -> None:
         """Keep a support set with the run; it is written before the next segment."""
@@ -293,14 +277,18 @@ class RunWriter:
             If that fails; everything acknowledged stays on disk in the segments, and `close`
             can be tried again.
         """
-        self.publish()
+        while self._pending:
+            self.publish()
         self.look()
         try:
-            find_supports(self._places, self._files, self._spare_support, self._disk)
+            find_supports(self._places, self._files, self._held, self._spare_supports, self._disk)
             merge_run(self._places, self._files, self._disk)
             self._count_lost()
         except OSError as error:
-            raise ArchiveError(f"{self.path}: cannot be merged ({reason(error)})") from error
+            raise ArchiveError(
+                f"{self.path}: cannot be merged ({reason(error)}); its frames are safe in "
+                f"{self._places.segments.name}, mend that and start and stop the run again"
+            ) from error
         except UnusableFileError as error:
             raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
         self.release()
@@ -311,16 +299,6 @@ class RunWriter:
                 "they are analysed again"
             )
         return self.path
-
-    def _spare_support(self, version: str) -> bytes:
-        """Bytes of a support set from elsewhere than the run; empty where there are none."""
-        if version in self._held or self._spare_supports is None:
-            return self._held.get(version, b"")
-        try:
-            data = read_file(SupportFolder(self._spare_supports).path(version))
-            return data if support_from_bytes(data).version == version else b""
-        except SupportError:
-            return b""
 
     def _count_lost(self) -> None:
         """Compare what was acknowledged with what the closed archive holds."""
@@ -347,18 +325,17 @@ class RunWriter:
                 f"{self._places.folder}: cannot be written (the folder is gone, or another one is "
                 "in its place); bring it back, or stop the run and start it again"
             )
-        there = {self._places.segment(span) for span in self._places.spans()}
-        gone = [p.path for p in self._compactor.parts if p.path not in there]
-        if gone and gone[0] == self._places.closed and gone[0].exists():
-            del gone[0]
-        if not gone:
-            return
-        logger.error(
-            "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
-            self._places.closed, gone[0].name, len(gone),
-        )  # fmt: skip
         try:
-            self._reload()
+            there = {self._places.segment(span) for span in self._places.spans()}
+            gone = [p.path for p in self._compactor.parts if p.path not in there]
+            if gone and gone[0] == self._places.closed and gone[0].exists():
+                del gone[0]
+            if gone:
+                logger.error(
+                    "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
+                    self._places.closed, gone[0].name, len(gone),
+                )  # fmt: skip
+                self._reload()
         except OSError as error:
             raise ArchiveError(
                 f"{self._places.segments}: cannot be used ({reason(error)})"
@@ -382,13 +359,11 @@ class RunWriter:
             self._disk.remove(path)
         put_base_aside(self._places, self._disk)
         catalog = checked(self._files, self._disk)
-        newest = [part for part in catalog.parts if part.kind == "segment"][-_READ_WHOLE:]
-        for part in harmed(newest, redo=True):
-            mend_segment(self._places, part, self._disk, AGAIN)
+        mend_segments(self._places, catalog.parts[-_READ_WHOLE:], self._disk, AGAIN)
         catalog = self._files.refresh()
         check_supports(self._places, self._disk)
         leaving = [self._places.segment(span) for span in superfluous(self._places, catalog)]
-        ids = {part.header.run_id for part in catalog.parts} | _run_ids(leaving)
+        ids = {part.header.run_id for part in catalog.parts} | run_ids(leaving)
         if len(ids) > 1:
             raise ArchiveError(
                 f"{self._places.segments}: holds segments of another run than "
@@ -407,10 +382,11 @@ class RunWriter:
         self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
         self._alerts = AlertJournal(self._places, self._disk)
 
-    def _make_batch(self) -> _Batch:
-        count = stackable([r.result.label_map.shape for r in self._pending if r.result])
-        good = [n for n, r in enumerate(self._pending) if r.result][:count]
-        end = good[-1] + 1 if good and count < len(self._pending) else len(self._pending)
+    def _make_batch(self) -> Batch:
+        good = [n for n, r in enumerate(self._pending) if r.result is not None]
+        grids = [r.result.label_map.shape for r in self._pending if r.result is not None]
+        count = stackable(grids) if grids else 0
+        end = good[count] if count < len(good) else len(self._pending)
         try:
             batch = self._built(self._pending[:end])
         except MemoryError:
@@ -421,14 +397,14 @@ class RunWriter:
         self._sequence += len(batch.records)
         return batch
 
-    def _built(self, records: list[FrameRecord]) -> _Batch:
+    def _built(self, records: list[FrameRecord]) -> Batch:
         revisions = [self._known.revision(r) for r in records]
         block = block_of(
             records, revisions, self._sequence, self._session.number, self._class_names,
             embeddings=self._embeddings,
         )  # fmt: skip
         header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
-        return _Batch(records, header, block, segment_image(header, block))
+        return Batch(records, header, block, segment_image(header, block))
 
     def _tried(self, record: FrameRecord) -> FrameRecord:
         try:
@@ -437,7 +413,7 @@ class RunWriter:
             raise
         except Exception as error:
             logger.exception("%s: its result cannot be archived", record.frame)
-            return _unkept(record, hdf.one_line(error))
+            return unkept(record, hdf.one_line(error))
         return record
 
     def _write_supports(self) -> None:
@@ -448,7 +424,7 @@ class RunWriter:
     def _stored_supports(self) -> set[str]:
         return {version for part in self._compactor.parts for version in part.supports}
 
-    def _adopt(self, path: Path, batch: _Batch) -> None:
+    def _adopt(self, path: Path, batch: Batch) -> None:
         """Count the new segment; tidying up may fail without any harm."""
         part = part_of(path, batch.header, batch.block)
         try:
@@ -461,11 +437,7 @@ class RunWriter:
     def _mend(self) -> None:
         """Segments that should have been joined are damaged: keep what is whole of them."""
         try:
-            parts = [part for part in self._compactor.parts if part.kind == "segment"]
-            hurt = harmed(parts[-FAN_IN:], redo=True)
-            for part in hurt:
-                mend_segment(self._places, part, self._disk, AGAIN)
-            if hurt:
+            if mend_segments(self._places, self._compactor.parts[-FAN_IN:], self._disk, AGAIN):
                 self._reload()
         except (OSError, UnusableFileError, ArchiveError) as error:
             self._say_untidy(error)
@@ -474,18 +446,3 @@ class RunWriter:
         if str(error) != self._untidy:
             logger.warning("%s: cannot be tidied up now (%s)", self._places.segments, error)
         self._untidy = str(error)
-
-
-def _unkept(record: FrameRecord, why: str) -> FrameRecord:
-    """Return what is kept of a record whose values cannot be."""
-    reason = f"its result cannot be archived: {why}"
-    return FrameRecord.failed(record.frame, reason, read=math.nan)
-
-
-def _run_ids(paths: list[Path]) -> set[str]:
-    """Tell which runs files belong to, as far as they can be read."""
-    found = set()
-    for path in paths:
-        with suppress(OSError, UnusableFileError):
-            found.add(read_part(path).header.run_id)
-    return found

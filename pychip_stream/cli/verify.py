@@ -21,9 +21,16 @@ def verify(
     scoring: Scoring = None,
     encoder: EncoderOfRun = None,
     seed: Annotated[int, typer.Option(help="of the random sample")] = 0,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="keep what is whole, tell what is lost"),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Compute labels again from the source frames and report how far they agree."""
+    if repair:
+        _repair(path, as_json=as_json)
+        return
     from pychip_stream.analysis.rescoring import encoder_finder
     from pychip_stream.analysis.verification import verify as verify_run
     from pychip_stream.archive.run import open_run
@@ -42,6 +49,22 @@ def verify(
     report(document, as_json=as_json, text=_verified_text(path, outcome))
     if not outcome.passed:
         raise ArchiveError(f"{path}: {_why_failed(outcome)}")
+
+
+def _repair(path: Path, *, as_json: bool) -> None:
+    from pychip_stream.archive.repair import repair_run
+
+    found = repair_run(path)
+    document = {"run": str(path)} | asdict(found)
+    for key in ("lost", "unembedded"):
+        document[key] = [{"path": p, "index": i} for p, i in document[key]]
+    lines = [f"{path}: {len(found.files) or 'no'} damaged files, {found.kept} frames are kept"]
+    lines += [f"lost: frame {p}" + (f"#{i}" if i else "") for p, i in found.lost]
+    lines += [f"lost: embeddings of {p}" + (f"#{i}" if i else "") for p, i in found.unembedded]
+    lines += [f"lost: scoring {name[:8]} of {n} frames" for name, n in found.scorings.items()]
+    lines += [f"lost: column {name} of the frame table" for name in found.columns]
+    lines += [f"lost: support set {version[:8]}" for version in found.supports]
+    report(document, as_json=as_json, text="\n".join(lines))
 
 
 def _verification(path: Path, outcome: "Verification") -> dict[str, object]:

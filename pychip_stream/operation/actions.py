@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 from pydantic import BaseModel
 
-from pychip_stream.config import AlertConfig, AlertRule, Section
+from pychip_stream.alert_rules import AlertConfig, AlertRule
 from pychip_stream.errors import PychipError
 from pychip_stream.plugins import Registry
+from pychip_stream.section import Section
 from pychip_stream.wire.messages import Alert
 
 logger = logging.getLogger(__name__)

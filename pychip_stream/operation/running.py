@@ -146,7 +146,8 @@ class Claim:
                 config = _with_free_ports(config, say)
                 self.config = ports.choose_ports(config, self._ports)
                 resolved = resolved_path(self.config)
-                Disk().save(resolved, configuration.dump(self.config).encode())
+                data = configuration.dump(self.config).encode()
+                Disk().save(resolved, data, private=bool(self.config.alerts.webhooks))
             except BaseException:
                 self.release()
                 raise

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from pychip_stream.config import AlertConfig, AlertRule
+from pychip_stream.alert_rules import AlertConfig, AlertRule
 from pychip_stream.operation.actions import ACTIONS, Actions, chosen
 from pychip_stream.wire.messages import Alert
 from tests.contracts.outside import install, tell

@@ -40,6 +40,21 @@ def test_what_is_no_config_is_an_error(tmp_path, text):
         configuration.load(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'watch: {root: "D:\temp\new"}', "single quotes"),
+        (r'{watch: {root: x}, dashboard: {users: "C:\new"}}', "single quotes"),
+        ("{watch: {root: x}, archive: {name: 2026-11-26}}", "put it in 'quotes'"),
+    ],
+)
+def test_what_yaml_makes_of_paths_and_dates_is_said_with_its_cure(tmp_path, text, told):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        configuration.load(path)
+
+
 def test_a_missing_config_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         configuration.load(tmp_path / "none.yaml")
@@ -97,3 +112,35 @@ def test_beyond_this_machine_keys_are_needed(tmp_path, host):
 def test_on_this_machine_no_keys_are_needed(tmp_path, host):
     tree = {"watch": {"root": "."}, "wire": {"host": host}}
     assert configuration.parse(tree, "test", tmp_path).wire.host == host
+
+
+@pytest.mark.parametrize("ending", ["live", "segments", "scorings", "lock", "LIVE", "h5", "tmp"])
+def test_a_name_that_means_a_part_of_another_run_is_refused(tmp_path, ending):
+    tree = {"watch": {"root": "."}, "archive": {"name": f"exp.{ending}"}}
+    with pytest.raises(ConfigError, match=r"archive\.name: .*a part of the run 'exp'"):
+        configuration.parse(tree, "test", tmp_path)
+    tree["archive"]["name"] = f"exp-{ending}"
+    assert configuration.parse(tree, "test", tmp_path).archive.name == f"exp-{ending}"
+
+
+def test_what_is_kept_of_a_configuration_holds_no_token(tmp_path):
+    rule = {
+        "name": "hot",
+        "quantity": "backlog",
+        "above": 5,
+        "webhook": "https://h.example/hook/T0ken",
+    }
+    tree = {
+        "watch": {"root": "."},
+        "alerts": {"webhooks": ["https://u:s3cret@h.example/hook/"], "rules": []},
+    }
+    tree["alerts"]["webhooks"].append("https://h.example/hook/T0ken")
+    made = configuration.parse(
+        tree | {"alerts": tree["alerts"] | {"rules": [rule]}}, "test", tmp_path
+    )
+    kept = configuration.dump(made, secrets=False)
+    assert "T0ken" not in kept
+    assert "s3cret" not in kept
+    assert kept.count("https://h.example/") == 3
+    assert "T0ken" in configuration.dump(made)
+    assert configuration.parse(yaml.safe_load(kept), "kept", tmp_path).alerts.rules[0].name == "hot"

@@ -284,3 +284,19 @@ class TestGone:
         assert len(made.keys) == 9
         fill(made, [numbered(n) for n in range(9, COUNT)])
         whole(made.close())
+
+    def test_without_handles_nobody_can_look(self, tmp_path, monkeypatch):
+        made = start(tmp_path)
+        fill(made, [numbered(n) for n in range(8)])
+
+        def refused(_path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        made.append(numbered(8))
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path.iterdir", refused)
+            with pytest.raises(ArchiveError, match=os.strerror(errno.EMFILE)):
+                made.publish()
+        fill(made, [numbered(n) for n in range(9, COUNT)])
+        assert made.reloads == 0
+        whole(made.close())

@@ -145,7 +145,7 @@ def test_a_full_disk_at_the_end_leaves_the_segments(tmp_path, monkeypatch):
     fill(writer, [record(n) for n in range(5)])
     usage = type("usage", (), {"free": 1000})
     with monkeypatch.context() as patch:
-        patch.setattr("pychip_stream.archive.joining.shutil.disk_usage", lambda _path: usage)
+        patch.setattr("pychip_stream.archive.disk.shutil.disk_usage", lambda _path: usage)
         with pytest.raises(ArchiveError, match="make space"):
             writer.close()
     assert len(paths(tmp_path)) == 5

@@ -1,0 +1,132 @@
+"""A disk that fills, or refuses, while HDF5 itself writes: one line, nothing lost, no traces."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError
+from tests.support.archive_samples import fill, record, result
+from tests.support.failing_disks import FailingDisk, QuickDisk
+
+CLOSE = """
+import pathlib, sys
+from pychip_stream.archive import joining
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import ArchiveError
+joining.check_room = lambda *_: None  # the space was taken after it was looked for
+writer = RunWriter(pathlib.Path(sys.argv[1]), "run")
+{limit}
+try:
+    writer.close()
+except ArchiveError as error:
+    print(error)
+    sys.exit(1)
+"""
+SIZE = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+"""
+
+
+def closing(folder, limit=""):
+    return subprocess.run(
+        [sys.executable, "-c", CLOSE.format(limit=limit), str(folder)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def told_in_one_line(done, words):
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "HDF5" not in done.stderr
+    assert words in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+@pytest.mark.parametrize("size", [9_000, 30_000, 60_000, 90_000])
+def test_files_that_may_not_grow(tmp_path, size):
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [record(n) for n in range(40)])
+    writer.release()
+    told_in_one_line(closing(tmp_path, SIZE.format(size)), os.strerror(errno.EFBIG))
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") in (
+        ["run.live.h5", "run.segments"], ["run.segments"],
+    )  # fmt: skip
+    assert len(open_run(tmp_path / "run")) == 40
+    assert closing(tmp_path).returncode == 0
+    with open_run(tmp_path / "run.h5") as run:
+        assert all((run.label_map(n) == result(n).label_map).all() for n in range(40))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small file system of its own")
+@pytest.mark.parametrize("share", [1.04, 1.08, 1.15])
+def test_a_disk_that_fills_in_the_middle_of_the_merge(tmp_path, share):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no rights to mount a small file system")
+    try:
+        writer = RunWriter(folder, "run", segment_frames=4)
+        fill(writer, [record(n) for n in range(60)])
+        writer.release()
+        used = sum(p.stat().st_blocks * 512 for p in folder.rglob("*"))
+        room = int(used * share) // 4096 * 4
+        subprocess.run(["mount", "-o", f"remount,size={room}k", str(folder)], check=True)
+        told_in_one_line(closing(folder), os.strerror(errno.ENOSPC))
+        assert len(open_run(folder / "run")) == 60
+        assert not list(folder.glob("*.tmp"))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+        done = closing(folder)
+        assert done.returncode == 0, done.stderr
+        assert len(open_run(folder / "run.h5")) == 60
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO, errno.ENOENT]
+)
+@pytest.mark.parametrize("kind", ["sync", "replace"])
+def test_what_the_system_refuses_at_the_end(tmp_path, number, kind):
+    disk = FailingDisk(number, (kind,))
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=disk)
+    fill(writer, [record(n) for n in range(6)])
+    disk.broken = True
+    with pytest.raises(ArchiveError, match=os.strerror(number)):
+        writer.close()
+    assert len(open_run(tmp_path / "run")) == 6
+    disk.broken = False
+    writer.close()
+    assert len(open_run(tmp_path / "run.h5")) == 6
+
+
+@pytest.mark.parametrize("where", ["flush", "close"])
+def test_hdf5_that_fails_at_the_very_end(tmp_path, monkeypatch, where):
+    """h5py raises RuntimeError when what it held back cannot be written."""
+    import h5py
+
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [record(n) for n in range(6)])
+    real = getattr(h5py.File, where)
+
+    def refused(self):
+        merging = bool(self) and self.driver == "fileobj"
+        real(self)
+        if merging:
+            raise RuntimeError("Can't flush (file write failed: errno = 28, error message = ...)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.File, where, refused)
+        with pytest.raises(ArchiveError, match=os.strerror(errno.ENOSPC)):
+            writer.close()
+    assert len(open_run(tmp_path / "run")) == 6
+    writer.close()
+    assert len(open_run(tmp_path / "run.h5")) == 6
