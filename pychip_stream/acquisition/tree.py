@@ -1,4 +1,4 @@
-"""Rounds: what of the tree is looked at, when, and how much of a core that may cost."""
+"""Tree: the acquisition folder as it is known, and the rounds in which it is looked at."""
 
 import heapq
 import os
