@@ -11,8 +11,8 @@ from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
 _MEASURED = (
-    ", the fastest at this moment; in another precision chips at the border of two classes may be "
-    "labelled otherwise, which --device (of a run: encoder.device) rules out"
+    ", the fastest now; labels of chips at borders depend on the precision, which --device (of a "
+    "run: encoder.device) fixes"
 )
 
 
