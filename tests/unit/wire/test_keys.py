@@ -143,7 +143,9 @@ def test_nobody_is_let_in_when_the_authenticator_died(served, tmp_path, folder):
     make_keys(stranger)
     (stranger / "server.key_secret").unlink()
     (stranger / "server.key").write_bytes((folder / "server.key").read_bytes())
-    assert not connects(channel, config.model_copy(update={"keys": stranger}), REFUSED_S)
+    with Endpoints(config.model_copy(update={"keys": stranger})) as other:
+        other.reach("tasks", zmq.DEALER, 10).send(Ready(worker="w", credit=1))
+        assert not channel.raw.poll(int(REFUSED_S * 1000))  # not even to be dropped
     with pytest.raises(PychipError, match="authenticator died"):
         endpoints.check()  # so that the supervisor starts the service again
 
