@@ -80,6 +80,7 @@ class Page:
         self._kinds = kinds
         self._views: dict[int, View] = {}
         self._beats = 0
+        self._trouble = ""
         self._beat_time = Every(_BEAT_S)
         self._places = [pn.Column(sizing_mode="stretch_width") for _ in kinds]
         self._beat = Heartbeat(lambda _message: None, width=1, height=1)
@@ -110,7 +111,7 @@ class Page:
         return page
 
     def _open(self, number: int) -> None:
-        if number not in self._views:
+        if number not in self._views and number in range(len(self._kinds)):
             self._views[number] = self._kinds[number](self._desk, self._viewer)
             self._places[number].append(self._views[number].panel())
 
@@ -128,8 +129,10 @@ class Page:
             return
         try:
             view.pull(now)
-        except Exception:
-            logger.exception("the page %s could not be brought up to date", view.title)
+        except Exception as error:
+            if repr(error) != self._trouble:  # ten times a second the same
+                self._trouble = repr(error)
+                logger.exception("the page %s could not be brought up to date", view.title)
 
     def _close(self) -> None:
         for view in self._views.values():

@@ -45,7 +45,7 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _OPEN = ("/", "/login", "/logout")
 _MOST_BODY = 64 << 10
 _MOST_MESSAGE = 8 << 20
-_MOST_UNSEEN = 8
+_MOST_UNSEEN, _UNUSED_MS = 8, 10_000
 _POLICY = (
     "default-src 'self' 'unsafe-inline' blob: data:; connect-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; frame-ancestors 'none'"
@@ -72,6 +72,8 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
     address, port = config.address, config.port
     for chatty in ("tornado.access", "tornado.general", "bokeh"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
+    # It tells the whole of every message that makes no sense.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
     pn.config.respect_explicit_sizing = True
     before = signal.getsignal(signal.SIGINT)
     options = login.server_options(config)
@@ -85,7 +87,7 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
             show=False,
             start=False,
             verbose=False,
-            unused_session_lifetime_milliseconds=10_000,
+            unused_session_lifetime_milliseconds=_UNUSED_MS,
             check_unused_sessions_milliseconds=1000,
             # Nobody makes the name of a session himself, or hands another's page his own.
             sign_sessions=True,

@@ -1,38 +1,21 @@
 """Configuration: what people edit, checked at once and with every problem named."""
 
+import contextlib
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pychip_stream.domain import quantities
+from pychip_stream.alert_rules import AlertConfig
 from pychip_stream.errors import ConfigError
-from pychip_stream.plugins import Named, Registry
+from pychip_stream.section import Section, problems, resolve
 
 Port = Annotated[int, Field(ge=0, le=65535)]
-_INSIDE = 0.1
-"""Share of its limit by which a value must be inside for an alarm to clear, unless a rule says."""
 
 ServiceName = Literal["hub", "archiver", "inference", "watcher", "sentinel", "dashboard"]
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are errors, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-SectionT = TypeVar("SectionT", bound=Section)
 
 
 class MachineConfig(Section):
@@ -73,149 +56,11 @@ class HealthConfig(Section):
     )
 
 
-class FurtherAction(Named, Protocol):
-    """What a rule must know of an action of another package; see `operation.actions`."""
-
-    @property
-    def settings(self) -> type[BaseModel]:
-        """Model of what a rule says of it."""
-
-
-TELLING = ("banner", "log")
-FURTHER_ACTIONS = Registry[FurtherAction]("pychip_stream.actions", ())
-
-
-class AlertRule(Section):
-    """When to raise an alarm and what to do then."""
-
-    name: str = Field(min_length=1, max_length=100)
-    quantity: str = Field(description="what is watched; see docs/operate.md")
-    class_: str | None = Field(
-        None, alias="class", description="for fraction and other values of classes"
-    )
-    above: float | None = Field(None, description="fires when the value is above this")
-    below: float | None = Field(None, description="fires when the value is below this")
-    clear: float | None = Field(
-        None, description="clears beyond this; none: a tenth of the limit inside it"
-    )
-    for_s: float = Field(0.0, ge=0, le=86400, description="the limit must be passed for this long")
-    hold_off_s: float = Field(
-        60.0, ge=0, le=86400, description="not fired again within this time after it cleared"
-    )
-    level: Literal["info", "warning", "critical"] = "warning"
-    dry_run: bool = Field(False, description="on trial: published and archived, nothing else done")
-    actions: tuple[str, ...] = TELLING
-    settings: dict[str, dict[str, Any]] = Field(
-        {}, description="of actions that other packages bring, by their names"
-    )
-    webhook: str | None = Field(None, description="address that gets the alert as JSON by POST")
-    command: tuple[str, ...] | None = Field(
-        None, description="program of alerts.commands to start, with its arguments"
-    )
-
-    @property
-    def limit(self) -> float:
-        """Fires when the value is beyond this."""
-        limit = self.below if self.above is None else self.above
-        assert limit is not None
-        return limit
-
-    @property
-    def clears_at(self) -> float:
-        """Value that has to be passed inwards for the alarm to end."""
-        if self.clear is not None:
-            return self.clear
-        inside = abs(self.limit) * _INSIDE
-        return self.limit + inside if self.above is None else self.limit - inside
-
-    @property
-    def subject(self) -> str:
-        """What is watched, in words."""
-        return self.quantity if self.class_ is None else f"{self.quantity} of {self.class_}"
-
-    def beyond(self, value: float, limit: float) -> bool:
-        """Whether a value lies on the bad side of a limit; an unknown value does not."""
-        return value < limit if self.above is None else value > limit
-
-    def tell(self, value: float) -> str:
-        """Write a value with its unit."""
-        return quantities.tell(self.quantity, value)
-
-    @field_validator("actions")
-    @classmethod
-    def _known(cls, actions: tuple[str, ...]) -> tuple[str, ...]:
-        for name in actions:
-            if name not in TELLING and name not in FURTHER_ACTIONS:
-                known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
-                raise ValueError(f"there is no action {name!r}; choose among {known}")
-        return actions
-
-    @model_validator(mode="after")
-    def _fit_their_actions(self) -> Self:
-        strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
-        if strange:
-            raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
-        for name in set(self.actions) - set(TELLING):
-            try:
-                FURTHER_ACTIONS[name].settings.model_validate(self.settings.get(name, {}))
-            except ValidationError as error:
-                raise ValueError(f"settings of {name}: {'; '.join(_problems(error))}") from error
-        return self
-
-    @model_validator(mode="after")
-    def _make_sense(self) -> Self:
-        if self.quantity not in quantities.watched():
-            raise ValueError(
-                f"quantity {self.quantity!r}: choose {', '.join(quantities.watched())}"
-            )
-        if (self.above is None) == (self.below is None):
-            raise ValueError("give either above or below")
-        if quantities.needs_class(self.quantity) != (self.class_ is not None):
-            takes = "needs a class" if self.class_ is None else "takes no class"
-            raise ValueError(f"the quantity {self.quantity!r} {takes}")
-        if self.clear is not None and self.beyond(self.clear, self.limit):
-            raise ValueError("clear lies on the wrong side of the limit")
-        return self
-
-
-class AlertConfig(Section):
-    """Alarms and what they set off."""
-
-    dry_run: bool = Field(False, description="every rule is on trial")
-    commands: tuple[str, ...] = Field(
-        (), description="programs (full paths) that rules may start; no others"
-    )
-    webhooks: tuple[str, ...] = Field(
-        (), description="beginnings (http://HOST/…) of addresses that rules may call; no others"
-    )
-    rules: tuple[AlertRule, ...] = ()
-
-    @model_validator(mode="after")
-    def _allowed(self) -> Self:
-        names = [rule.name for rule in self.rules]
-        if len(set(names)) < len(names):
-            raise ValueError("two rules have the same name")
-        for address in self.webhooks:
-            if not address.startswith(("http://", "https://")) or address.count("/") < 3:
-                raise ValueError(f"webhooks: {address!r} is no http(s)://HOST/… address")
-        for rule in self.rules:
-            if rule.command is not None and (
-                not rule.command or rule.command[0] not in self.commands
-            ):
-                raise ValueError(f"{rule.name}: its command is not listed in alerts.commands")
-            if rule.webhook is not None and not rule.webhook.startswith(self.webhooks or ("\0",)):
-                raise ValueError(f"{rule.name}: its webhook is not listed in alerts.webhooks")
-        return self
-
-
 def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"
 
 
 PortName = Literal["tasks", "results", "requests", "events"]
@@ -242,6 +87,9 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    detector: str = Field(
+        "", description='which image of files that hold several, such as "HAADF"; empty: a rule'
+    )
     include: tuple[str, ...] = Field(
         (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
     )
@@ -445,8 +293,8 @@ def parse(tree: dict[str, Any], where: str, base: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(where, _problems(error)) from error
-    return _resolve(config, base)
+        raise ConfigError(where, problems(error)) from error
+    return resolve(config, base)
 
 
 def dump(config: Config, *, secrets: bool = True) -> str:
@@ -471,26 +319,3 @@ def dump(config: Config, *, secrets: bool = True) -> str:
 def _host_only(address: str) -> str:
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.hostname}/"
-
-
-def _problems(error: ValidationError) -> list[str]:
-    return [f"{'.'.join(str(p) for p in e['loc'])}: {_plain(e)}" for e in error.errors()]
-
-
-def _plain(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key (misspelt?)"
-    if error["type"] == "missing":
-        return "is missing"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
-
-
-def _resolve(section: SectionT, base: Path) -> SectionT:
-    """Resolve every path of a section and of those in it."""
-
-    def resolved(value: object) -> object:
-        if isinstance(value, Section):
-            return _resolve(value, base)
-        return Path(base, value.expanduser()) if isinstance(value, Path) else value
-
-    return section.model_copy(update={name: resolved(value) for name, value in section})

@@ -59,7 +59,6 @@ class Hub:
         """Serve requests and new subscribers."""
         for received in self._requests.drain(_REQUESTS_PER_STEP, wait_s=0.02):
             self._serve(received.packet, received.sender)
-        self._endpoints.check()
         self._greet_subscribers()
         self._beacon.status("running", {"dropped": float(self._requests.dropped)})
 

@@ -1,4 +1,4 @@
-"""Live view: the newest frame, how fresh it is, and the fractions over time."""
+"""Live page: the newest frame, how fresh it is, and the fractions over time."""
 
 from typing import Any, ClassVar
 
@@ -136,8 +136,9 @@ class LivePage:
             self._show(self._desk.run.shot)
 
     def _update_curves(self) -> None:
-        run, minutes = self._desk.run, WINDOWS[self._window.value]
-        asked = (run.changes, minutes, self._quantity.value)
+        run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
+        quantity = str(self._quantity.value)
+        asked = (run.changes, minutes, quantity)
         if asked == self._curve_of:
             return
         self._curve_of = asked
@@ -145,7 +146,7 @@ class LivePage:
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
         offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
-        self._plot.add_quantity(self._quantity.value, quantities)
+        self._plot.add_quantity(quantity, quantities)
 
     def _status(self) -> dict[str, Any]:
         run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support

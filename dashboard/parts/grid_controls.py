@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import CELLS, ChipSize
 
 _LARGEST = 256
+_MOST = 1 << 16
 
 
 class GridControls:
@@ -49,7 +50,8 @@ class GridControls:
     @property
     def size(self) -> ChipSize:
         """What the sliders say."""
-        return ChipSize(self._width.value, self._height.value)
+        edges = (min(max(s.value, CELLS), _MOST) for s in (self._width, self._height))
+        return ChipSize(*edges)
 
     def panel(self) -> Any:
         """Beside each other where there is room."""

@@ -75,7 +75,7 @@ class RunSections:
         self._confidence = pn.pane.Bokeh(self._histogram.figure, sizing_mode="stretch_width")
         self._comparison = pn.Row(self._compared, self._swap, visible=False)
         self._section.param.watch(lambda _event: self._show(), "value")
-        self._compared.param.watch(lambda event: self._compare(event.new), "value")
+        self._compared.param.watch(lambda event: self._compare(str(event.new)), "value")
         self._swap.param.watch(lambda _event: changed(), "value")
 
     @property
@@ -104,7 +104,7 @@ class RunSections:
         self._made.clear()
         self._show()
         if self.other is not None:
-            self._compare(self._compared.value)
+            self._compare(str(self._compared.value))
 
     def about_frame(self, picture: FramePicture, other: FramePicture | None) -> None:
         """Answer for this frame; `other` is the same one in what is compared with."""
@@ -127,7 +127,7 @@ class RunSections:
         self._opened = self.other = None
 
     def _show(self) -> None:
-        section, opened = self._section.value, self._opened
+        section, opened = str(self._section.value), self._opened
         self._confidence.visible = section == "Confidence"
         self._comparison.visible = section == "Compare"
         self.downloads.widget.visible = section == "Export"
@@ -162,7 +162,7 @@ class RunSections:
 
     def _on_tables(self, message: dict[str, Any]) -> None:
         if message["type"] == "ready":
-            self._send(self._section.value)
+            self._send(str(self._section.value))
 
     def _compare(self, chosen: str) -> None:
         first = self._opened

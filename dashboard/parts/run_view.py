@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import Rect
 
@@ -127,6 +128,8 @@ class RunView:
     def _reopen(self, kind: str, name: str) -> OpenedRun:
         if kind == "scoring":
             return self._open(self._path, name)
+        if name not in self._others:
+            raise PychipError(f"there is no run {name!r} here")
         return self._open(self._others[name])
 
     def _open(self, path: Path, scoring: str | None = None) -> OpenedRun:
@@ -256,7 +259,7 @@ class RunView:
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
         offer_quantities(self._quantity, opened.run.names)
-        chosen = self._quantity.value
+        chosen = str(self._quantity.value)
         if chosen == NO_QUANTITY:
             plot.add_quantity(chosen, _NOTHING)
         else:

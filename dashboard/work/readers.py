@@ -2,16 +2,15 @@
 
 from pathlib import Path
 
+from pychip_stream.archive import probe
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.probe import probe
 from pychip_stream.config import WatchConfig
-from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.errors import ArchiveError
 from pychip_stream.formats.reading import GuardedReader
-from pychip_stream.guard import Guard, Limits
+from pychip_stream.guard import Guard
 
 from .recent import Recent
 
-_PROBE = Limits(seconds=30.0, memory=1 << 30)
 _REMEMBERED = 20_000
 
 Stamp = tuple[int, int]
@@ -25,8 +24,8 @@ class Readers:
     """
 
     def __init__(self, watch: WatchConfig) -> None:
-        self.frames = GuardedReader(watch.max_frame_bytes, watch.patience_s)
-        self._guard = Guard((probe.__module__,))
+        self.frames = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self._guard = Guard((probe.__name__,))
         self._known = Recent[tuple[Path, Stamp], str](_REMEMBERED)
 
     def check(self, path: Path) -> None:
@@ -63,9 +62,7 @@ class Readers:
 
     def _trouble(self, path: Path) -> str:
         try:
-            self._guard.call(_PROBE, probe, path)
-        except GuardError as error:
-            return f"{path}: {error} while it was looked at; it is damaged, and is not opened"
-        except ArchiveError:
-            pass  # whoever opens it says so in his own words
+            probe.check(path, self._guard)
+        except ArchiveError as error:
+            return str(error)
         return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from pychip_stream.domain.frames import Stamp, agree, file_time
+from pychip_stream.domain.frames import Stamp, agree, file_time, mtime_of
 from pychip_stream.errors import FrameError
 from pychip_stream.formats.reading import own_time
 
@@ -289,7 +289,7 @@ def _begin(series: _Series, path: Path, own_time: Callable[[Path], Stamp | None]
         return
     first, file = found
     try:
-        mtime = file_time(file.stat().st_mtime_ns)
+        mtime = file_time(mtime_of(file.stat()))
     except OSError:
         return
     try:

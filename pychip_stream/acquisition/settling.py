@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pychip_stream.acquisition.tree import Stat, Tree
 from pychip_stream.acquisition.writers import being_written
-from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.frames import FrameRef, mtime_of
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -224,7 +224,7 @@ class Settler:
             # Gone, or the folder is: the tree will say; until then it is kept.
             self._later(candidate, now, f"cannot be read now ({error.strerror or error})")
             return None
-        current = (found.st_size, found.st_mtime_ns)
+        current = (found.st_size, mtime_of(found))
         if current != candidate.found:
             candidate.found, candidate.changed = current, now
             self._tree.note(candidate.path, current)

@@ -1,4 +1,4 @@
-"""Rounds: what of the tree is looked at, when, and how much of a core that may cost."""
+"""Tree: the acquisition folder as it is known, and the rounds in which it is looked at."""
 
 import heapq
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from zlib import crc32
 
 from pychip_stream.acquisition.selection import Selection
+from pychip_stream.domain.frames import mtime_of
 from pychip_stream.formats.reading import is_left_alone
 
 _WINDOWS = os.name == "nt"
@@ -64,7 +65,7 @@ def size_and_time(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
         found = os.stat(entry.path) if _WINDOWS else entry.stat()  # noqa: PTH116
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return found.st_size, mtime_of(found)
 
 
 Stat = tuple[int, int]
@@ -143,10 +144,9 @@ class Tree:
 
     def note(self, path: str, found: Stat) -> None:
         """Take a file's newer size and time as reported."""
-        folder, _, name = path.rpartition("/")
-        state = self._folders.get(folder)
-        if state is not None and name in state.files:
-            state.files[name] = found
+        if self.known(path) is not None:
+            folder, _, name = path.rpartition("/")
+            self._folders[folder].files[name] = found
 
     def absolute(self, path: str) -> str:
         """Path on this computer."""
@@ -169,7 +169,7 @@ class Tree:
             if folder not in self._folders:
                 self._enter(folder)
             elif self._folders[folder].listed > 0:
-                self._report(folder, name, (found.st_size, found.st_mtime_ns))
+                self._report(folder, name, (found.st_size, mtime_of(found)))
 
     def look_at_frontier(self) -> None:
         """List the newest folders and those above them, where their times have moved."""

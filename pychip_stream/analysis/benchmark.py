@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.config import ClassifyConfig
-from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.frames import Frame, FrameRef, mtime_of
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import UsageError
@@ -294,7 +294,7 @@ def _write_files(folder: Path) -> list[FrameRef]:
         path = folder / f"{number}.dm4"
         path.write_bytes(encode("dm4", experiment.frame(number).pixels, exposure, path.stem))
         status = path.stat()
-        refs.append(FrameRef(path=path.name, size=status.st_size, mtime_ns=status.st_mtime_ns))
+        refs.append(FrameRef(path=path.name, size=status.st_size, mtime_ns=mtime_of(status)))
     return refs
 
 

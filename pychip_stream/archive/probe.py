@@ -9,10 +9,30 @@ from pathlib import Path
 import h5py
 
 from pychip_stream.archive import hdf
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.guard import Guard, Limits
 
+_LIMITS = Limits(seconds=30.0, memory=1 << 30)
 _WHOLE = 8 << 20
 _MOST_NODES, _MOST_BYTES = 200_000, 1 << 30
+
+
+def check(path: Path, guard: Guard) -> None:
+    """Probe a file in a guard; what only its reader can say of it is left to him.
+
+    Raises
+    ------
+    ArchiveError
+        If reading it hangs, crashes or takes all memory.
+    """
+    try:
+        guard.call(_LIMITS, probe, path)
+    except GuardError as error:
+        raise ArchiveError(
+            f"{path}: {error} while it was looked at; it is damaged, and is not opened"
+        ) from error
+    except ArchiveError:
+        pass
 
 
 def probe(path: Path) -> None:

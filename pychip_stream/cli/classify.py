@@ -10,6 +10,11 @@ from pychip_stream.cli.options import Encoder, Json
 from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
+_MEASURED = (
+    ", the fastest now; labels of chips at borders depend on the precision, which --device (of a "
+    "run: encoder.device) fixes"
+)
+
 
 def classify(
     paths: Annotated[
@@ -19,6 +24,18 @@ def classify(
     out: Annotated[Path, typer.Option(metavar="RUN", help="archive to write, for example run.h5")],
     cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="not there yet")] = None,
     encoder: Encoder = "bundled",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help='as encoder.device of a config, for example "cpu/float32"; default: fastest'
+        ),
+    ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help='which image of files with several, for example "HAADF"; default: a rule'
+        ),
+    ] = "",
     method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
@@ -47,16 +64,18 @@ def classify(
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 
-    batch = classification.Batch.of(paths)
+    batch = classification.Batch.of(paths, detector)
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}
     )
-    chosen = EncoderConfig(name=encoder)
+    chosen = EncoderConfig(name=encoder, device=device)
     metadata = classification.describe(batch, support, chosen, settings)
     if not force:
         classification.check_begun(target, support_set, metadata)
-    analyst = Analyst.of(support_set, open_encoder(chosen), settings)
+    opened = open_encoder(chosen)
+    say(f"classifying on {opened.device}" + ("" if device and "/" in device else _MEASURED))
+    analyst = Analyst.of(support_set, opened, settings)
     if force:
         remove_run(target)
     writer = RunWriter(target.parent, target.stem, metadata=metadata)
@@ -73,7 +92,7 @@ def classify(
             f"{target}: {len(writer.keys)} frames are kept; the same command goes on with the rest"
         ) from None
     with open_run(path) as run:
-        document = run_document(run, path)
+        document = {**run_document(run, path), "device": opened.device}
         empty = run.count == 0
     if empty:
         remove_run(path)

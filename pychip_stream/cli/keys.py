@@ -1,7 +1,7 @@
 """`keys`: the keys that let machines talk to each other."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,17 +20,21 @@ def keys(
     services: Annotated[
         bool, typer.Option("--services", help="that machine runs a watcher, an archiver or a hub")
     ] = False,
+    role: Annotated[
+        Literal["any", "worker", "operator", "viewer"],
+        typer.Option(help="what that machine may do; any: everything, as the services themselves"),
+    ] = "any",
     as_json: Json = False,
 ) -> None:
     """Make the keys that services on more than one machine need."""
     if client is None:
-        if services:
-            raise UsageError("--services goes with --client NAME")
+        if services or role != "any":
+            raise UsageError("--services and --role go with --client NAME")
         made = make_keys(folder)
         more = f"pychip-stream keys {folder} --client NAME"
         hint = f"set wire.keys to {folder}; for another machine: {more}"
     else:
-        made = make_client(folder, client, services=services)
+        made = make_client(folder, client, services=services, role=role)
         hint = (
             f"move {folder / client} to that machine (not by mail) and set wire.keys to it there; "
             f"remove {folder / 'allowed' / client}.key to shut it out"

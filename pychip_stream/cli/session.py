@@ -1,5 +1,6 @@
 """Session: a supervised run in this terminal, with one live status line."""
 
+import contextlib
 import json
 import threading
 import time
@@ -101,7 +102,8 @@ class Session:
         with self._print_lock:
             if self._json_logs and not line.startswith("{"):
                 line = json.dumps(self._entry(name, line), ensure_ascii=False)
-            say(line if self._json_logs else f"{name:<10} {line}")
+            with contextlib.suppress(OSError):  # a terminal that is gone, or on a full disk
+                say(line if self._json_logs else f"{name:<10} {line}")
 
     def _entry(self, name: str, line: str) -> dict[str, object]:
         """Dress a line that is no record (a crash's last words, the status line)."""

@@ -1,5 +1,6 @@
 """Frames: what the microscope hands over."""
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -36,6 +37,17 @@ class Stamp(float):
     def later(self, seconds: float) -> "Stamp":
         """Return a time that is some seconds after this one, known as finely."""
         return Stamp(self + seconds, self.resolution)
+
+
+_LATEST_NS = 9_214_646_400_000_000_000  # 2262; others count on from 1970 in 63 bits
+
+
+def mtime_of(stat: os.stat_result) -> int:
+    """When a file was changed, in ns since 1970; times before 1678 and after 2262 count as those.
+
+    File systems keep it in more bits than archives and messages do.
+    """
+    return max(-_LATEST_NS, min(stat.st_mtime_ns, _LATEST_NS))
 
 
 def file_time(mtime_ns: int) -> Stamp:
@@ -94,7 +106,7 @@ class FrameRef:
     path: Annotated[str, msgspec.Meta(max_length=4096)]
     index: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
     size: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] = 0
-    mtime_ns: Annotated[int, msgspec.Meta(gt=-(1 << 62), lt=1 << 62)] = 0
+    mtime_ns: Annotated[int, msgspec.Meta(ge=-_LATEST_NS, le=_LATEST_NS)] = 0
     time: float = field(default=0.0, compare=False)
     seen: float = field(default=0.0, compare=False)
 

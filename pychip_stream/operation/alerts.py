@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pychip_stream.config import AlertRule, Config
+from pychip_stream.alert_rules import AlertRule
+from pychip_stream.config import Config
 from pychip_stream.wire.messages import Alert
 
 

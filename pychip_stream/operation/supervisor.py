@@ -227,16 +227,21 @@ class Supervisor:
         flags = 0
         if sys.platform == "win32":
             flags = subprocess.CREATE_NEW_PROCESS_GROUP
-        child.process = subprocess.Popen(
-            child.command,
-            stdin=subprocess.PIPE,  # its lifeline
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            # A Ctrl-C in the terminal must reach the supervisor alone, which stops in order.
-            start_new_session=sys.platform != "win32",
-            creationflags=flags,
-        )
+        try:
+            child.process = subprocess.Popen(
+                child.command,
+                stdin=subprocess.PIPE,  # its lifeline
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                # A Ctrl-C in the terminal must reach the supervisor alone, which stops in order.
+                start_new_session=sys.platform != "win32",
+                creationflags=flags,
+            )
+        except OSError as error:  # no handles, no memory: that may pass
+            self._tell(f"{child.name} cannot be started now ({error}); trying again")
+            child.start_at = time.monotonic() + _LOOK_S
+            return
         child.started, child.hangs_s = time.monotonic(), 0.0
         child.last.clear()
         child.pump = threading.Thread(target=self._pump, args=(child,), daemon=True)
@@ -251,7 +256,8 @@ class Supervisor:
                 text = line.decode(errors="replace").rstrip()
                 child.last.append(text)
                 self._log.write(child.name, text)
-                self._say(child.name, text)
+                with contextlib.suppress(OSError):  # a console that is gone, or on a full disk
+                    self._say(child.name, text)
 
     def _end_hanging(self, health: RunHealth, now: float) -> None:
         """Kill what hangs or is silent beyond the patience, so that it is started again."""

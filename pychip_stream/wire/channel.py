@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import zmq
 
 from pychip_stream.errors import PychipError, WireError
 from pychip_stream.wire import checks, codec
-from pychip_stream.wire.messages import Message
+from pychip_stream.wire.messages import Message, PublishSupport, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,13 @@ class Channel:
         the channel is made: `send` returns False, publishers drop for slow subscribers.
     largest
         Bytes of the largest part that is received; more ends the sender's connection.
+
+    Attributes
+    ----------
+    allows
+        Says why a message is not taken from a key (Z85), where there are keys.
+    dropped
+        Messages that were refused.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class Channel:
     ) -> None:
         self._socket = context.socket(kind)
         self._kind = kind
+        self.allows: Callable[[str, Message], str] | None = None
         self.dropped = 0
         self._said = 0.0
         for option, value in (
@@ -149,9 +157,24 @@ class Channel:
             except WireError as error:
                 self._drop(error)
                 continue
+            if why := self._refuses(packet.message, frames):
+                self._drop(WireError(why))
+                if isinstance(packet.message, PublishSupport):  # somebody waits for the answer
+                    self.send(Reply(ok=False, detail=why), to=lead)
+                continue
             sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)
             return Received(packet, sender, topic)
         return None
+
+    def _refuses(self, message: Message, frames: list[zmq.Frame]) -> str:
+        """Say why the key of a sender does not allow a message."""
+        if self.allows is None:
+            return ""
+        try:
+            key = str(frames[-1].get("User-Id"))
+        except zmq.ZMQError:
+            key = ""
+        return self.allows(key, message)
 
     def drain(self, limit: int = 1000, wait_s: float = 0.0) -> Iterator[Received]:
         """Good messages that are there, at most `limit`; waits only for the first."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from pychip_stream.config import PortName, WireConfig
 from pychip_stream.errors import PychipError
 from pychip_stream.wire import codec
 from pychip_stream.wire.channel import Arrays, Channel
-from pychip_stream.wire.keys import Keys
+from pychip_stream.wire.keys import Allowed, Keys, may_connect, may_send
 from pychip_stream.wire.messages import Message, Reply
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,9 @@ LARGEST: dict[PortName, int] = {
     "events": 1 << 20,
 }
 """Bytes of the largest part that a service takes on each port; more ends the connection."""
-_LOOK_AGAIN_S = 2.0
+_MOST_KNOCKS = 1000
+_KNOCKS_S = 10.0
+"""A key that connects more often than that within this time is refused for a while."""
 
 
 class Endpoints:
@@ -54,7 +57,8 @@ class Endpoints:
         if self._keys is not None:
             if self._guard is None:
                 self._guard = _Guard(self._context, self._keys.allowed)
-            self._keys.protect_server(channel.raw, DOMAIN.encode())
+            self._keys.protect_server(channel.raw, self._guard.watch(port).encode())
+            channel.allows = self._guard.allows
         channel.bind(self._config.endpoint(port))
         return channel
 
@@ -102,42 +106,51 @@ class Endpoints:
 
 
 class _Guard:
-    """Lets in those whose public key lies in the folder of the allowed ones."""
+    """Lets in those whose public key lies in the folder of the allowed ones, each to its ports."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", allowed: Path) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", folder: Path) -> None:
         from zmq.auth.thread import ThreadAuthenticator  # loads slowly; most runs have no keys
 
         if sys.platform == "win32":
             # The authenticator's loop watches sockets, which the default one there cannot.
             asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
-        self._allowed = allowed
+        self._allowed = Allowed(folder)
+        self._knocks: dict[bytes, deque[float]] = {}
         self._authenticator = ThreadAuthenticator(context, log=logger)
         self._authenticator.start()
-        self._stamp: tuple[tuple[str, int], ...] = ()
-        self._look_at = 0.0
-        self._look()
+
+    def watch(self, port: PortName) -> str:
+        """Look after a port; returns the domain by which it is known here."""
+        domain = f"{DOMAIN}/{port}"
+        self._authenticator.configure_curve_callback(domain=domain, credentials_provider=self)
+        return domain
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether a key may connect to a port; asked for each connection."""
+        role = self._allowed.role(key.decode())
+        if not may_connect(role, domain.removeprefix(f"{DOMAIN}/")):
+            return False
+        knocks = self._knocks.setdefault(key, deque(maxlen=_MOST_KNOCKS))
+        now = time.monotonic()
+        often = len(knocks) == _MOST_KNOCKS and now - knocks[0] < _KNOCKS_S
+        if not often:
+            knocks.append(now)
+        return not often
+
+    def allows(self, key: str, message: Message) -> str:
+        """Say why a message is not taken from a key; nothing if it is."""
+        role = self._allowed.role(key)
+        if may_send(role, message):
+            return ""
+        whose = f"a key of the role {role!r}" if role else "a key that is allowed no more"
+        return f"{type(message).__name__} is not taken from {whose}"
 
     def check(self) -> None:
         if not self._authenticator.is_alive():
             raise PychipError("the authenticator died; nobody can connect any more")
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_AGAIN_S
-            self._look()
 
     def stop(self) -> None:
         self._authenticator.stop()
-
-    def _look(self) -> None:
-        """Take in keys that were added or removed; a removed one keeps its open connections."""
-        try:
-            files = sorted(self._allowed.glob("*.key"))
-            stamp = tuple((path.name, path.stat().st_mtime_ns) for path in files)
-        except OSError:
-            return
-        if stamp != self._stamp or not self._stamp:
-            self._stamp = stamp
-            self._authenticator.configure_curve(domain=DOMAIN, location=str(self._allowed))
 
 
 def request(

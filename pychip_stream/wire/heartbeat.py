@@ -37,6 +37,7 @@ class Beacon:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._service, self._instance, self._patience_s = service, instance, patience_s
+        self._endpoints = endpoints
         self._channel = endpoints.reach("requests", zmq.DEALER, 20)
         self._heart = endpoints.reach("requests", zmq.DEALER, 4)
         self._process = psutil.Process()
@@ -48,7 +49,11 @@ class Beacon:
         self._thread.start()
 
     def status(self, state: str, counters: Mapping[str, float], detail: str = "") -> None:
-        """Say how the service is; sent with the next beat, at once if the state has changed."""
+        """Say how the service is; sent with the next beat, at once if the state has changed.
+
+        The door of its sockets is looked after as well: without a guard nobody could connect.
+        """
+        self._endpoints.check()
         with self._lock:
             changed = self._told is None or self._told[:2] != (state, detail)
             self._told = (state, detail, dict(counters))

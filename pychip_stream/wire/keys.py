@@ -1,20 +1,82 @@
-"""Keys: who may connect from other machines (CURVE), as files that only their owner reads."""
+"""Keys: who may connect from other machines (CURVE), and what each may do there.
 
+They are files that only their owner reads; the public ones of the folder `allowed` say the role.
+"""
+
+import contextlib
+import logging
 import os
 import re
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 from zmq.auth import load_certificate
 
+from pychip_stream.config import PORTS
 from pychip_stream.errors import PychipError, UsageError
+from pychip_stream.wire.messages import Message, PublishSupport, Ready, Release, Result, Status
+
+logger = logging.getLogger(__name__)
 
 SERVER = "server"
 CLIENT = "client"
 ALLOWED = "allowed"
 PUBLIC, SECRET = ".key", ".key_secret"
+_LOOK_AGAIN_S = 2.0
+
+
+class Rights(NamedTuple):
+    """What a key may do.
+
+    Attributes
+    ----------
+    ports
+        Where it may connect.
+    sends
+        Messages that are taken from it.
+    speaks_as
+        Of which service it may say how it is.
+    """
+
+    ports: frozenset[str]
+    sends: frozenset[type[Message]]
+    speaks_as: str = ""
+
+
+ANY = "any"
+ROLES: dict[str, Rights | None] = {
+    ANY: None,
+    "worker": Rights(frozenset(PORTS), frozenset({Ready, Release, Result, Status}), "inference"),
+    "operator": Rights(
+        frozenset({"requests", "events"}), frozenset({PublishSupport, Status}), "dashboard"
+    ),
+    "viewer": Rights(frozenset({"events"}), frozenset()),
+}
+"""What the keys of clients may be made for; None: everything, as the services themselves."""
+
+
+def may_connect(role: str, port: str) -> bool:
+    """Whether keys of a role are let in on a port."""
+    rights = ROLES.get(role, _NOTHING)
+    return rights is None or port in rights.ports
+
+
+def may_send(role: str, message: Message) -> bool:
+    """Whether a message is taken from keys of a role."""
+    rights = ROLES.get(role, _NOTHING)
+    if rights is None:
+        return True
+    if isinstance(message, Status) and message.service != rights.speaks_as:
+        return False
+    return type(message) in rights.sends
+
+
+_NOTHING = Rights(frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +107,7 @@ class Keys:
 
     @classmethod
     def load(cls, folder: Path) -> "Keys":
-        """Read the keys of a machine.
-
-        Raises
-        ------
-        PychipError
-            If one is missing or damaged, or a secret can be read by other users.
-        """
+        """Read the keys of a machine; a secret that other users can read is not taken."""
         client = _read(folder / f"{CLIENT}{SECRET}")
         if client.secret is None:
             raise PychipError(f"{folder / (CLIENT + SECRET)}: holds no secret key; make new keys")
@@ -66,13 +122,7 @@ class Keys:
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.client.secret or b"")
 
     def protect_server(self, socket: "zmq.Socket[bytes]", domain: bytes) -> None:
-        """Make a socket that listens refuse whoever is not allowed.
-
-        Raises
-        ------
-        PychipError
-            If this machine does not hold the secret key of the services.
-        """
+        """Make a socket that listens refuse whoever is not allowed."""
         if self.server.secret is None:
             raise PychipError(
                 f"{self.allowed.parent / (SERVER + SECRET)}: is missing; copy it from the machine "
@@ -89,27 +139,18 @@ class Keys:
 def make_keys(folder: Path) -> list[Path]:
     """Make the keys of a run: of its services, and of this machine as their client.
 
-    Raises
-    ------
-    UsageError
-        If there are keys already.
-    PychipError
-        If the folder cannot be written.
+    Keys that are there already, or a folder that cannot be written, are errors.
     """
     if (folder / f"{SERVER}{SECRET}").exists() or (folder / f"{SERVER}{PUBLIC}").exists():
         raise UsageError(f"{folder}: holds keys already; choose another folder")
-    try:
-        (folder / ALLOWED).mkdir(parents=True, exist_ok=True)
-        if sys.platform != "win32":
-            folder.chmod(0o700)
+    with _writing(folder):
+        _make_private(folder)
         made = _write_pair(folder, SERVER) + _write_pair(folder, CLIENT)
         made.append(_write(folder / ALLOWED / f"{CLIENT}{PUBLIC}", _read(made[-1]).public))
-    except OSError as error:
-        raise PychipError(f"{error.filename or folder}: {error.strerror}") from error
     return made
 
 
-def make_client(folder: Path, name: str, *, services: bool = False) -> list[Path]:
+def make_client(folder: Path, name: str, *, services: bool = False, role: str = ANY) -> list[Path]:
     """Make the keys of another machine, and allow them: FOLDER/NAME/ is to be copied to it.
 
     Parameters
@@ -117,39 +158,79 @@ def make_client(folder: Path, name: str, *, services: bool = False) -> list[Path
     services
         The machine runs a service that listens (watcher, archiver or hub): it gets the secret
         key of the services and the list of who is allowed.
-
-    Raises
-    ------
-    UsageError
-        If there are no keys in the folder, the name is taken or cannot be a file name.
-    PychipError
-        If the folder cannot be written.
+    role
+        What its key may do: one of `ROLES`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) or name in (ALLOWED, SERVER):
         raise UsageError(f"client {name!r}: use letters, digits, '_' and '-'")
+    if services and role != ANY:
+        raise UsageError(f"a machine that runs services that listen cannot be {role!r} alone")
     server = folder / f"{SERVER}{PUBLIC}"
     if not server.exists():
         raise UsageError(f"{folder}: holds no keys; make them first with `pychip-stream keys DIR`")
     target = folder / name
     if target.exists():
         raise UsageError(f"{target}: exists already; choose another name")
-    try:
-        (target / ALLOWED).mkdir(parents=True)
-        if sys.platform != "win32":
-            target.chmod(0o700)
+    with _writing(folder):
+        _make_private(target)
         made = _write_pair(target, CLIENT)
         made.append(_write(target / f"{SERVER}{PUBLIC}", _read(server).public))
-        made.append(_write(folder / ALLOWED / f"{name}{PUBLIC}", _read(made[0]).public))
+        public = _read(made[0]).public
+        made.append(_write(folder / ALLOWED / f"{name}{PUBLIC}", public, role=role))
         if services:
             pair = _read(folder / f"{SERVER}{SECRET}")
             made.append(_write(target / f"{SERVER}{SECRET}", pair.public, pair.secret))
-            made += [
-                _write(target / ALLOWED / path.name, _read(path).public)
-                for path in sorted((folder / ALLOWED).glob(f"*{PUBLIC}"))
-            ]
+            for path in sorted((folder / ALLOWED).glob(f"*{PUBLIC}")):
+                copy = target / ALLOWED / path.name
+                made.append(_write(copy, _read(path).public, role=_read_role(path)))
+    return made
+
+
+class Allowed:
+    """Who may do what: the public keys in a folder, read again when one comes or goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._roles: dict[str, str] = {}
+        self._stamp: object = None
+        self._look_at = 0.0
+
+    def role(self, public: str) -> str:
+        """Return the role of a public key (Z85); empty if it is not allowed."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_AGAIN_S
+            self._look()
+        return self._roles.get(public, "")
+
+    def _look(self) -> None:
+        try:
+            files = sorted(self._folder.glob(f"*{PUBLIC}"))
+            stamp = [(path.name, path.stat().st_mtime_ns) for path in files]
+        except OSError:
+            return
+        if stamp == self._stamp:
+            return
+        self._stamp, roles = stamp, {}
+        for path in files:
+            try:
+                roles[_read(path).public.decode()] = _read_role(path)
+            except PychipError as error:
+                logger.error("%s", error)
+        self._roles = roles
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise PychipError(f"{error.filename or folder}: {error.strerror}") from error
-    return made
+
+
+def _make_private(folder: Path) -> None:
+    (folder / ALLOWED).mkdir(parents=True, exist_ok=True)
+    if sys.platform != "win32":
+        folder.chmod(0o700)
 
 
 def _write_pair(folder: Path, name: str) -> list[Path]:
@@ -160,9 +241,10 @@ def _write_pair(folder: Path, name: str) -> list[Path]:
     ]
 
 
-def _write(path: Path, public: bytes, secret: bytes | None = None) -> Path:
+def _write(path: Path, public: bytes, secret: bytes | None = None, *, role: str = ANY) -> Path:
     """Write a certificate; one with a secret can never be read by others, not even briefly."""
-    text = f'metadata\ncurve\n    public-key = "{public.decode()}"\n'
+    metadata = "" if role == ANY else f'    role = "{role}"\n'
+    text = f'metadata\n{metadata}curve\n    public-key = "{public.decode()}"\n'
     if secret is not None:
         text += f'    secret-key = "{secret.decode()}"\n'
     mode = 0o600 if secret is not None else 0o644
@@ -183,3 +265,15 @@ def _read(path: Path) -> KeyPair:
     if secret is not None and sys.platform != "win32" and mode & 0o077:
         raise PychipError(f"{path}: other users can read this secret key; chmod 600 {path}")
     return KeyPair(public, secret)
+
+
+def _read_role(path: Path) -> str:
+    """Read what a key may do; one that says nothing was made before there were roles."""
+    try:
+        found = re.search(r'^\s*role\s*=\s*"(.*)"', path.read_text("utf-8"), re.MULTILINE)
+    except (OSError, ValueError) as error:
+        raise PychipError(f"{path}: cannot be read ({error})") from error
+    role = found[1] if found else ANY
+    if role not in ROLES:
+        raise PychipError(f"{path}: there is no role {role!r}; choose among {', '.join(ROLES)}")
+    return role

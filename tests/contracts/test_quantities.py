@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pychip_stream.alert_rules import AlertRule
 from pychip_stream.archive import layout
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.config import AlertRule
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.quantities import OF_FRAMES, OF_RUNS
@@ -121,7 +121,7 @@ from tests.support.archive_samples import record, result
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.main import main
-from pychip_stream.config import AlertConfig, Config
+from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.quantities import measure
 from pychip_stream.operation.alerts import Alerting
@@ -175,7 +175,7 @@ from tests.support.archive_samples import record, result
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.main import main
-from pychip_stream.config import AlertConfig, Config
+from pychip_stream.config import Config
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.quantities import measure
 from pychip_stream.operation.alerts import Alerting

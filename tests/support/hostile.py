@@ -38,16 +38,16 @@ def _bent():
 time.time = _bent
 
 if any("services.inference" in word for word in sys.orig_argv):
-    import pychip_stream.formats.reading as readers
+    from pychip_stream.analysis.analyst import Analyst
 
-    _read = readers.read_checked
+    _analyse = Analyst.analyse
 
-    def _deadly(path, *args, **options):
-        if "poison" in str(path):
+    def _deadly(self, root, frame, *args, **options):
+        if "poison" in frame.path:
             os.abort()
-        return _read(path, *args, **options)
+        return _analyse(self, root, frame, *args, **options)
 
-    readers.read_checked = _deadly
+    Analyst.analyse = _deadly
 '''
 
 

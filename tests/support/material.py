@@ -1,6 +1,8 @@
 """Material of the tests of ingest: a frame, how it is written, what is sighted."""
 
 import base64
+import gzip
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +14,19 @@ from tests.support.waiting import wait_for
 TINY = base64.b64decode(  # a PNG of one grey pixel, quickly judged
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
+DATA = Path(__file__).parents[1] / "data"
 FRAME = dm4.encode(np.arange(256, dtype=np.uint16).reshape(16, 16))
+
+
+def hostile_file(name, folder):
+    """Put `hang.emd` or `crash.emd` into a folder.
+
+    They were found by changing bytes of a good file at random: reading one of the three frames
+    never ends, or ends the process, inside of HDF5 2.0.
+    """
+    path = folder / name
+    path.write_bytes(gzip.decompress((DATA / f"{name}.gz").read_bytes()))
+    return path
 
 
 def state_of(path, size=None):

@@ -109,7 +109,9 @@ class Rehearsal:
             measured=measured,
         )  # fmt: skip
         self.channel.send(Seen(frame=ref))
-        self.channel.send(live, {"label_map": labels, "intervals": intervals})
+        sure = np.full(labels.shape, 230, np.uint8)
+        arrays = {"label_map": labels, "confidence": sure, "intervals": intervals}
+        self.channel.send(live, arrays)
         self.watcher(behind)
         return ref
 

@@ -3,12 +3,14 @@
 import json
 import shutil
 import socket
+import sys
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
+from tests.support.material import hostile_file
 from tests.support.stack import call, call_json
 
 pytestmark = pytest.mark.system
@@ -162,6 +164,17 @@ def test_bad_frames_among_good_ones_cost_themselves_alone(files, tmp_path):
     assert all(row["reason"] for row in document["failed"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there the reader dies of an exception")
+def test_a_file_that_crashes_its_reader_costs_itself_alone(files, tmp_path):
+    crash = hostile_file("crash.emd", tmp_path)
+    document = call_json(
+        "classify", crash, files / "good.tif", "--support", files / "s.h5",
+        "--out", tmp_path / "run.h5",
+    )  # fmt: skip
+    assert [row["path"].split("/")[-1] for row in document["fractions"]] == ["good.tif"]
+    assert any("crashed its reader" in row["reason"] for row in document["failed"])
+
+
 def test_nothing_but_bad_frames_is_a_failure(files, tmp_path):
     words = (
         "classify",
@@ -219,6 +232,30 @@ def test_bad_frames_do_not_stop_a_run(files, shared_data, stack):
     reasons = {row["path"]: row["reason"] for row in document["failed"]}
     assert "smaller than one chip" in reasons["tiny.tif"]
     assert "spectrum" in reasons["DMReader_EELS_STO.dm4"].lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", ["path", "pixels"])
+def test_files_that_hang_and_crash_their_readers_cost_themselves_alone(files, stack, frames):
+    watch = {"quiet_s": 0.3, "patience_s": 3.0}
+    run = stack(files / "s.h5", watch=watch, inference={"frames": frames}).start()
+    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
+    for name in ("hang.emd", "crash.emd"):
+        hostile_file(name, run.root)  # three frames each
+    for number in range(5):
+        shutil.copy(files / "good.tif", run.root / f"{number}.tif")
+    workers = run.service("services.inference"), run.service("services.watcher")
+    run.wait_archived(11)
+    assert all(one.is_running() for one in workers)
+    code, document = run.stop()
+    assert code == 0
+    reasons = {(row["path"], row["reason"]) for row in document["failed"]}
+    assert {path for path, _ in reasons} == {"hang.emd", "crash.emd"}
+    told = " ".join(reason for _, reason in reasons)
+    assert "given up after 3 attempts" in told
+    assert "took more than 3 s" in told
+    assert "crashed its reader" in told or sys.platform == "win32"
+    assert document["frames"] - len(document["failed"]) >= 5
 
 
 @pytest.mark.slow

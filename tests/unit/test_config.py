@@ -40,6 +40,21 @@ def test_what_is_no_config_is_an_error(tmp_path, text):
         configuration.load(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'watch: {root: "D:\temp\new"}', "single quotes"),
+        (r'{watch: {root: x}, dashboard: {users: "C:\new"}}', "single quotes"),
+        ("{watch: {root: x}, archive: {name: 2026-11-26}}", "put it in 'quotes'"),
+    ],
+)
+def test_what_yaml_makes_of_paths_and_dates_is_said_with_its_cure(tmp_path, text, told):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        configuration.load(path)
+
+
 def test_a_missing_config_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         configuration.load(tmp_path / "none.yaml")
@@ -73,7 +88,7 @@ RULE = {"name": "r", "quantity": "unknown", "above": 0.1}
         ({"rules": [RULE, RULE]}, "same name"),
         ({"rules": [RULE | {"below": 0.1}]}, "either above or below"),
         ({"rules": [RULE | {"quantity": "fraction"}]}, "needs a class"),
-        ({"rules": [RULE | {"class": "a"}]}, "take none"),
+        ({"rules": [RULE | {"class": "a"}]}, "takes no class"),
         ({"rules": [RULE | {"clear": 0.2}]}, "wrong side"),
         ({"rules": [RULE | {"quantity": "spam"}]}, "quantity"),
     ],

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import Disk, writing
 from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ArchiveError
@@ -88,3 +89,11 @@ def test_a_summary_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         tables.write_summary(run, path)
     assert path.read_bytes() == old
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_file_in_memory_leaves_nothing_where_one_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with hdf.new_image() as file:
+        file["x"] = 1
+        assert hdf.image(file).startswith(b"\x89HDF")
+    assert names(tmp_path) == []

@@ -63,7 +63,8 @@ def test_from_a_frame_to_audited_fractions(tmp_path, run):
     assert not taken & {(chip["row"], chip["column"]) for chip in found}
 
     archive = tmp_path / "run.h5"
-    run("classify", frames, "--support", support, "--out", archive)
+    done = run("classify", frames, "--support", support, "--out", archive)
+    assert done["device"].startswith(("cpu/", "cuda", "mps"))
     drawn = run("audit", archive, "--frames", frames, "--count", 30)
     assert drawn["pictures"] == drawn["chips"] >= 30
 

@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 import pytest
 
-from dashboard.work import readers, scratch
+from dashboard.work import scratch
 from dashboard.work.opened_run import OpenedRun
 from dashboard.work.readers import Readers
 from dashboard.work.runs import RunShelf
 from dashboard.work.uploads import UploadBench
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
+from pychip_stream.archive import probe as probing
 from pychip_stream.archive.probe import probe
 from pychip_stream.archive.support_sets import SupportFolder, support_to_bytes
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
@@ -34,7 +35,7 @@ def hostile(name):
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "_PROBE", Limits(5.0, 1 << 30))
+    monkeypatch.setattr(probing, "_LIMITS", Limits(5.0, 1 << 30))
     tree = {"watch": {"root": "acquisition", "patience_s": 5.0}}
     (tmp_path / "acquisition").mkdir()
     return configuration.parse(tree, "test", tmp_path)

@@ -10,6 +10,7 @@ from pychip_stream.domain.frames import (
     inside,
     natural,
 )
+from pychip_stream.domain.quantities import OF_FRAMES
 from pychip_stream.errors import FrameError
 
 
@@ -64,3 +65,15 @@ def test_names_sort_with_their_numbers_by_value():
     assert sorted(names, key=natural) == [
         "a/img_9.tif", "a/img_10.tif", "a/img_010b.tif", "a/img_100.tif", "b9a/2", "b10/1",
     ]  # fmt: skip
+
+
+def test_the_counts_of_a_small_frame_are_those_of_all_its_pixels():
+    pixels = np.zeros((50, 70), np.float32)
+    pixels[1::2] = 1000.0  # every second row
+    pixels[0, 0] = np.nan
+    values = {q.name: q.measure(Frame(pixels), None) for q in OF_FRAMES if "intens" in q.name}
+    known = pixels[np.isfinite(pixels)].astype(np.float64)
+    low, high = np.percentile(known, (1, 99))
+    assert values == {
+        "intensity_mean": known.mean(), "intensity_p1": low, "intensity_p99": high
+    }  # fmt: skip

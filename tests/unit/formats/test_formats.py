@@ -352,3 +352,11 @@ def test_the_hash_is_that_of_the_bytes_wherever_they_are_read_from(tmp_path, mon
 )  # fmt: skip
 def test_names_of_frames(name, taken):
     assert reading.is_frame_name(name) is taken
+
+
+@pytest.mark.parametrize(("length", "says"), [(15, "not written yet"), (16, "is not an image")])
+def test_what_may_begin_an_image_is_waited_for_until_its_header_is_there(tmp_path, length, says):
+    path = tmp_path / "x.mrc"
+    path.write_bytes((b"\x05\x01\x00\x00" + b"text" * 10)[:length])
+    with pytest.raises(FrameError, match=says):
+        read_frame(path)

@@ -1,16 +1,10 @@
-"""Files that were made to do harm: each costs itself, a little time and a little memory.
+"""Files that were made to do harm: each costs itself, a little time and a little memory."""
 
-`hang.emd` and `crash.emd` were found by changing bytes of a good file at random: reading the one
-never ends and reading the other ends the process, inside of HDF5 2.0.
-"""
-
-import gzip
 import io
 import os
 import struct
 import sys
 import tracemalloc
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,14 +15,7 @@ from PIL import Image
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats import raster, source, tiff_map
 from pychip_stream.formats.reading import GuardedReader, frame_count, read_checked, read_frame
-
-DATA = Path(__file__).parents[2] / "data"
-
-
-def unpack(name, folder):
-    path = folder / name
-    path.write_bytes(gzip.decompress((DATA / f"{name}.gz").read_bytes()))
-    return path
+from tests.support.material import hostile_file
 
 
 def berkeley(path, frames=2, edge=8, **options):
@@ -53,14 +40,14 @@ def reader():
 
 def test_a_file_that_hangs_its_reader_costs_itself(tmp_path, reader):
     with pytest.raises(FrameLostError, match="took more than 5 s while it was read"):
-        reader.read_frame(unpack("hang.emd", tmp_path))
+        reader.read_frame(hostile_file("hang.emd", tmp_path))
     assert reader.read_frame(berkeley(tmp_path / "good.emd"), 1).pixels[0, 0] == 64
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are named on POSIX")
 def test_a_file_that_crashes_its_reader_costs_itself(tmp_path, reader):
     with pytest.raises(FrameLostError, match="crashed its reader"):
-        reader.read_frame(unpack("crash.emd", tmp_path))
+        reader.read_frame(hostile_file("crash.emd", tmp_path))
     good = reader.read_frame(berkeley(tmp_path / "good.emd"))
     assert (good.pixel_size, good.unit) == (1.0, "nm")
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pychip_stream.config import AlertRule, Config
+from pychip_stream.alert_rules import AlertRule
+from pychip_stream.config import Config
 from pychip_stream.operation.alerts import Alerting
 from pychip_stream.wire.messages import Alert
 

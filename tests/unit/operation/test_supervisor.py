@@ -198,6 +198,40 @@ def test_lines_carry_their_service(supervisor, lines):
     wait_for(lambda: lines == [("talker", "hello")])
 
 
+def test_a_console_that_takes_no_more_stops_no_service(tmp_path):
+    """Its output goes to a disk that is full: whoever waits to write a line would hang."""
+
+    def full(_name, _line):
+        raise OSError(28, "No space left on device")
+
+    config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)
+    made = Supervisor(config, full)
+    many = "import sys; [print('x' * 100, file=sys.stderr) for _ in range(5000)]; print('end', "
+    made.children[:] = [child("talker", many + "file=sys.stderr)")]
+    made.start()
+    talker = made.children[0].process
+    wait_for(lambda: talker.poll() is not None)
+    assert made.children[0].last_words() == "end"
+    made.stop()
+    assert (tmp_path / "runs" / "run.log").read_text().endswith("talker     end\n")
+
+
+def test_a_service_that_cannot_be_started_now_is_started_later(supervisor, monkeypatch):
+    popen, failures = subprocess.Popen, iter([OSError(24, "Too many open files")] * 2)
+
+    def failing(*words, **options):
+        for error in failures:
+            raise error
+        return popen(*words, **options)
+
+    monkeypatch.setattr(module.subprocess, "Popen", failing)
+    one = child("hub", "import time; time.sleep(60)")
+    supervisor.children.append(one)
+    supervisor.start()
+    wait_for(lambda: one.process is not None, step=supervisor.step)
+    assert one.process.poll() is None
+
+
 def test_services_write_utf8(tmp_path, lines, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as Windows does it
     config = configuration.parse({"watch": {"root": "."}}, "test", tmp_path)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from typing import get_args
 
 import msgspec
 import numpy as np
@@ -19,8 +18,6 @@ import pytest
 
 from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
-from pychip_stream.archive.support_sets import support_to_bytes
-from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import WireError
 from pychip_stream.operation.alerts import Alerting
@@ -28,12 +25,12 @@ from pychip_stream.operation.health import Monitor
 from pychip_stream.operation.metrics import HealthCollector
 from pychip_stream.wire import checks, codec, messages
 from pychip_stream.wire.channel import Received
-from pychip_stream.wire.result import to_message, to_record
+from pychip_stream.wire.result import to_record
 from services.archiver import Archiver
 from services.hub import Hub
 from services.watcher import Watcher
-from tests.support.archive_samples import NAMES, record, support
 from tests.support.ports import free_wire
+from tests.support.wire_samples import samples
 
 ODD = (
     None, True, -1, 0, 1, 5, 2**31, 2**40, 2**53, 2**62, 2**63 - 1, 2**64 - 1, -(2**62), 0.5,
@@ -46,58 +43,6 @@ ODD = (
 )  # fmt: skip
 GRIDS = ((), (0,), (0, 0), (0, 5), (5, 0), (1,), (1, 1), (1, 3), (3, 4), (5, 3), (3, 3), (3, 4, 2))
 DTYPES = ("u1", "f2", "f4", "f8", "i8", "?", "i1")
-
-
-def samples():
-    """A good message of every type, as [(header, arrays)]."""
-    made = record(3)
-    result, arrays = to_message(made, "worker-1")
-    frame, times = made.frame, {"read": 1.7e9, "classified": 1.7e9, "received": 1.7e9}
-    shown = {
-        "label_map": made.result.label_map,
-        "confidence": np.full_like(made.result.label_map, 200),
-        "intervals": made.result.intervals,
-    }
-    data = codec.bytes_array(support_to_bytes(support()))
-    image = messages.Image(content_hash="c", pixel_size=0.1, unit="nm", time=1.7e9, exposure_s=1.0)
-    key = messages.ArchivedKey(frame.path, 0, frame.size, frame.mtime_ns, False)
-    good = [
-        (messages.Ready(worker="worker-1", credit=2, held=(7, 8)), {}),
-        (messages.Job(lease=7, frame=frame, image=image), {"pixels": np.ones((8, 8), "<u2")}),
-        (messages.Release(lease=7, reason="it changed"), {}),
-        (messages.ArchiverBeat(run="r", count=3), {}),
-        (messages.KeysWanted(start=0), {}),
-        (messages.Archived(run="r", start=0, keys=(key, key)), {}),
-        (messages.FrameFailed(frame=FrameRef(path="f.tif"), reason="torn"), {}),
-        (result, arrays),
-        (messages.Seen(frame=frame), {}),
-        (
-            messages.Live(
-                frame=frame, names=NAMES, colors=("#112233", "#445566"), support_version="v",
-                chip_size=made.chip_size, shape=made.shape, status="ok", measured={"drift": 0.5},
-                **times,
-            ),
-            shown,
-        ),
-        (
-            messages.Status(
-                service="watcher", instance="watcher", state="running", time=1.7e9,
-                counters={"seen": 3.0, "archived": 2.0, "behind": 1.0, "latency.read.p50": 0.5},
-            ),
-            {},
-        ),
-        (
-            messages.Alert(
-                id="1", rule="r", level="info", state="on", reason="because", time=1.7e9, path="f"
-            ),
-            {},
-        ),
-        (messages.PublishSupport(author="ada"), data),
-        (messages.Reply(ok=True, detail="1"), {}),
-        (messages.SupportChanged(version="v", names=NAMES), data),
-    ]  # fmt: skip
-    assert {type(m) for m, _ in good} == set(get_args(messages.AnyMessage))
-    return good
 
 
 def places(tree, path=()):

@@ -1,17 +1,34 @@
 """Who may connect: known keys, and nobody else, whatever happens to the authenticator."""
 
 import asyncio
+import re
 import stat
 import sys
+import threading
+from typing import get_args
 
+import msgspec
+import numpy as np
 import pytest
 import zmq
 
-from pychip_stream.config import WireConfig
+from pychip_stream.config import PORTS, WireConfig
 from pychip_stream.errors import PychipError, UsageError
+from pychip_stream.wire import endpoints as module
+from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints, request
-from pychip_stream.wire.keys import Keys, make_client, make_keys
+from pychip_stream.wire.keys import (
+    ROLES,
+    Allowed,
+    Keys,
+    make_client,
+    make_keys,
+    may_connect,
+    may_send,
+)
 from pychip_stream.wire.messages import KeysWanted, Ready, Reply
+from tests.conftest import ROOT
+from tests.support.wire_samples import samples
 
 PATIENCE_S = 20.0
 REFUSED_S = 1.0
@@ -99,12 +116,10 @@ def test_a_key_is_let_in_once_it_is_allowed_and_not_before(served, folder):
     other = config.model_copy(update={"keys": folder / "other"})
     assert not connects(channel, other, REFUSED_S)
     hidden.rename(folder / "allowed" / "other.key")
-    endpoints._guard._look_at = 0.0
-    endpoints.check()
+    endpoints._guard._allowed._look_at = 0.0
     assert connects(channel, other, PATIENCE_S)
     (folder / "allowed" / "other.key").unlink()
-    endpoints._guard._look_at = 0.0
-    endpoints.check()
+    endpoints._guard._allowed._look_at = 0.0
     assert not connects(channel, other, REFUSED_S)
 
 
@@ -128,7 +143,9 @@ def test_nobody_is_let_in_when_the_authenticator_died(served, tmp_path, folder):
     make_keys(stranger)
     (stranger / "server.key_secret").unlink()
     (stranger / "server.key").write_bytes((folder / "server.key").read_bytes())
-    assert not connects(channel, config.model_copy(update={"keys": stranger}), REFUSED_S)
+    with Endpoints(config.model_copy(update={"keys": stranger})) as other:
+        other.reach("tasks", zmq.DEALER, 10).send(Ready(worker="w", credit=1))
+        assert not channel.raw.poll(int(REFUSED_S * 1000))  # not even to be dropped
     with pytest.raises(PychipError, match="authenticator died"):
         endpoints.check()  # so that the supervisor starts the service again
 
@@ -171,7 +188,7 @@ def test_on_windows_the_authenticator_gets_a_loop_that_can_watch_sockets(folder,
         def start(self):
             order.append("start")
 
-        def configure_curve(self, **_options):
+        def configure_curve_callback(self, **_options):
             pass
 
         def stop(self):
@@ -187,3 +204,100 @@ def test_on_windows_the_authenticator_gets_a_loop_that_can_watch_sockets(folder,
         endpoints.listen("tasks", zmq.ROUTER, 10)
         monkeypatch.undo()
     assert order == ["selector", "authenticator", "start"]
+
+
+def walked_table():
+    """The roles of docs/security.md: {role: (ports, [(message, service)])}."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    names = {kind.__name__.lower() for kind in get_args(messages.AnyMessage)}
+    found = {}
+    for role, ports, sends in rows:
+        told = re.findall(r"`(\w+)`(?: of `(\w+)`)?", sends)
+        everything = [(name, "") for name in sorted(names)]
+        found[role] = (re.findall(r"`(\w+)`", ports), everything if "everything" in sends else told)
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_table_of_the_documentation_says_who_may_do_what(role):
+    assert set(walked_table()) == set(ROLES)
+    ports, sends = walked_table()[role]
+    assert {port for port in PORTS if may_connect(role, port)} == set(ports)
+    services = ("inference", "dashboard", "archiver", "hub")
+    for message in (one for one, _ in samples()):
+        name = type(message).__name__.lower()
+        for service in services if name == "status" else ("",):
+            if name == "status":
+                message = msgspec.structs.replace(message, service=service)
+            expected = any(one == name and of in ("", service) for one, of in sends)
+            assert may_send(role, message) == expected, (name, service)
+
+
+def reach(config, folder, name):
+    return config.model_copy(update={"keys": folder / name})
+
+
+def test_a_workers_key_publishes_no_support_set_and_is_told_so(served, folder):
+    _, channel, config = served
+    make_client(folder, "gpu", role="worker")
+    taken = []
+    serving = threading.Thread(target=lambda: taken.append(channel.receive(3 * PATIENCE_S)))
+    serving.start()
+    data = {"data": np.zeros(3, np.uint8)}
+    with pytest.raises(PychipError, match="PublishSupport is not taken from a key of the role 'w"):
+        request(reach(config, folder, "gpu"), messages.PublishSupport(), data, PATIENCE_S)
+    with Endpoints(reach(config, folder, "gpu")) as client:  # what it may is taken
+        client.reach("tasks", zmq.DEALER, 10).send(Ready(worker="w", credit=1))
+        serving.join()
+    assert taken[0].packet.message == Ready(worker="w", credit=1)
+    assert channel.dropped == 1
+
+
+def test_a_viewers_key_sends_nothing(served, folder):
+    _, channel, config = served
+    make_client(folder, "screen", role="viewer")
+    assert not connects(channel, reach(config, folder, "screen"), REFUSED_S)
+    assert connects(channel, config, PATIENCE_S)
+
+
+def test_a_key_that_is_taken_away_is_heard_no_more(served, folder):
+    endpoints, channel, config = served
+    make_client(folder, "old")
+    with Endpoints(reach(config, folder, "old")) as client:
+        worker = client.reach("tasks", zmq.DEALER, 10)
+        worker.send(Ready(worker="w", credit=1))
+        assert channel.receive(PATIENCE_S) is not None
+        (folder / "allowed" / "old.key").unlink()
+        endpoints._guard._allowed._look_at = 0.0
+        worker.send(Ready(worker="w", credit=1))
+        assert channel.receive(REFUSED_S) is None
+        assert channel.dropped == 1
+
+
+def test_roles_are_kept_where_services_are_copied_to(folder):
+    make_client(folder, "gpu", role="worker")
+    make_client(folder, "microscope", services=True)
+    for place in (folder, folder / "microscope"):
+        public = Keys.load(folder / "gpu").client.public.decode()
+        assert Allowed(place / "allowed").role(public) == "worker"
+    with pytest.raises(UsageError, match="cannot be 'viewer' alone"):
+        make_client(folder, "third", services=True, role="viewer")
+
+
+def test_a_role_that_there_is_not_allows_nothing(folder, caplog):
+    make_client(folder, "gpu", role="worker")
+    path = folder / "allowed" / "gpu.key"
+    path.write_text(path.read_text().replace("worker", "king"))
+    allowed = Allowed(folder / "allowed")
+    assert allowed.role(Keys.load(folder / "gpu").client.public.decode()) == ""
+    assert allowed.role(Keys.load(folder).client.public.decode()) == "any"
+    assert "there is no role 'king'" in caplog.text
+
+
+def test_a_key_that_connects_again_and_again_is_refused_for_a_while(served, monkeypatch):
+    endpoints, _, config = served
+    monkeypatch.setattr(module, "_MOST_KNOCKS", 5)
+    guard, key = endpoints._guard, Keys.load(config.keys).client.public
+    domain = f"{module.DOMAIN}/tasks"
+    assert [guard.callback(domain, key) for _ in range(8)] == [True] * 5 + [False] * 3

@@ -1,0 +1,90 @@
+"""Does on the pages whatever a browser can, allowed or not."""
+
+from dashboard.parts.components import _Part
+from dashboard.work import workbench
+from dashboard.work.drafts import Draft
+from dashboard.work.uploads import UploadBench
+from dashboard.work.workbench import Workbench
+
+FIRST = "feature 1"
+MESSAGES = {
+    "ready": [{}],
+    "painted": [{"seq": 1}],
+    "crop": [{"seq": 1, "rect": [0, 0, 30, 30]}],
+    "pick": [{"label": FIRST, "chips": [[0, 0]], "add": True, "click": 1}],
+    "undo": [{"click": 2}],
+    "add": [{}],
+    "rename": [{"old": FIRST, "name": "other"}],
+    "recolor": [{"name": FIRST, "color": "#123456"}],
+    "merge": [{"source": FIRST, "target": "feature 2"}],
+    "remove": [{"name": FIRST}],
+    "drop": [{"number": 0}],
+    "open": [{"name": "run"}],
+    "seek": [{"number": 2}],
+    "start": [{"kind": "csv"}],
+    "more": [{}],
+    "saved": [{}],
+    "cancel": [{}],
+    "nothing": [{}],
+    "begin": [{"name": "a.tif", "size": 4}],
+    "piece": [{"data": b"abcd", "last": True}],
+}
+"""What each kind of message of our browser parts carries."""
+DOORS = {
+    (Workbench, "save"), (Workbench, "publish"), (Workbench, "relabel"), (Workbench, "attempt_set"),
+    (Draft, "change"), (Draft, "undo"),
+    (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
+    (workbench, "request"),
+}  # fmt: skip
+"""What only an operator may cause."""
+
+
+def everything(page):
+    """All parts and widgets of a page."""
+    return list(page.panel().select(lambda _one: True))
+
+
+def walk(page):
+    """Press, move and say whatever a browser can, whether it is disabled or not."""
+    page.panel()
+    for now in range(3):
+        speak(page)
+        for one in everything(page):
+            operate(one)
+            page.pull(1000.0 * (now + 1))
+    page.close()
+
+
+def speak(page):
+    """Send every kind of message to every part."""
+    for kind, contents in MESSAGES.items():
+        for content in contents:
+            for part in everything(page):
+                if isinstance(part, _Part):
+                    part._handle_msg({"type": kind, **content})
+            page.pull(0.0)
+
+
+def operate(one):
+    """Press or move one widget."""
+    if "disabled" in one.param and "value" in one.param:
+        one.disabled = False
+    if "clicks" in one.param:
+        one.clicks += 1
+    options = getattr(one, "options", None)
+    if isinstance(options, (list, dict)) and "value" in one.param:
+        for value in options if isinstance(options, list) else options.values():
+            one.value = value
+    elif "value" in one.param and isinstance(one.value, bool):
+        one.value = not one.value
+    elif "value" in one.param and isinstance(one.value, int):
+        one.value += 1
+
+
+def run_of(folder):
+    """Every file below a folder, and when it was written."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -1,0 +1,48 @@
+"""`classify`: where the encoder runs, and in which precision, is chosen and told."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pychip_stream.archive.run import open_run
+from tests.support.command import call_here
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def batch(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    pixels[:32] //= 8
+    Image.fromarray(pixels).save(tmp_path / "frame.png")
+    made = call_here(
+        "support", "make", tmp_path / "frame.png", "--chip-size", "16",
+        "--pick", "dark=0,0;0,1;1,2",
+        "--pick", "bright=2,0;3,1;3,3", "-o", tmp_path / "set.h5",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    return "classify", tmp_path / "frame.png", "--support", tmp_path / "set.h5", "--out"
+
+
+@pytest.mark.parametrize("device", ["cpu/float32", "cpu/bfloat16"])
+def test_device_and_precision_can_be_chosen(batch, tmp_path, device):
+    called = call_here(*batch, tmp_path / "run.h5", "--device", device, "--json")
+    assert called.document["device"] == device
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.columns("device")["device"].tolist() == [device.encode()]
+        assert run.config["encoder"]["device"] == device
+    assert f"classifying on {device}\n" in called.err
+
+
+def test_what_was_measured_is_told_with_what_it_means(batch, tmp_path):
+    called = call_here(*batch, tmp_path / "run.h5", "--json")
+    said = " ".join(called.err.split())
+    assert f"classifying on {called.document['device']}, the fastest now" in said
+    assert "--device" in said
+
+
+def test_a_device_that_is_not_here_is_one_line(batch, tmp_path):
+    called = call_here(*batch, tmp_path / "run.h5", "--device", "nonsense")
+    assert called.code in (1, 2)
+    assert "nonsense" in called.err.splitlines()[-1]
+    assert not (tmp_path / "run.h5").exists()
