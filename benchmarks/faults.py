@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import psutil
 import zmq
@@ -29,6 +30,8 @@ from benchmarks.rig import EXPERIMENTS, HEADINGS, SERVICES, Rig, Row, experiment
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Job, Ready
 from tests.support import chaos, hostile
+from tests.support.material import hostile_file
+from tests.support.plant import QUICK
 from tests.support.stack import Stack
 
 # ---------------------------------------------------------------- peers
@@ -133,6 +136,86 @@ def changing_sizes(rig: Rig) -> Iterator[None]:
 
     with _thread(write, stop):
         yield
+
+
+@experiment(
+    "stack", "its pages are read as fast as files; memory is that of the file",
+    seconds=30, memory_mb=900, patience_s=1800,
+)  # fmt: skip
+def stack(rig: Rig) -> Iterator[None]:
+    """Write a file of 2,000 pages of 256 x 256 pixels between the usual frames."""
+    pages = np.random.default_rng(0).integers(0, 4000, (2000, 256, 256)).astype(np.uint16)
+    rig.put("stack.tif", pages)
+    for number in range(1, len(pages)):
+        rig.written[f"stack.tif#{number}"] = 1000 + len(rig.written)
+    yield
+
+
+@experiment(
+    "large-frame", "it is analysed; memory is a few times its own",
+    seconds=30, memory_mb=6000, patience_s=1800,
+)  # fmt: skip
+def large_frame(rig: Rig) -> Iterator[None]:
+    """Write a frame of 16,384 x 16,384 pixels between the usual frames."""
+    tile = np.random.default_rng(0).integers(0, 250, (1024, 1024)).astype(np.uint8)
+    rig.put("large.tif", np.tile(tile, (16, 16)))
+    yield
+
+
+@experiment(
+    "burst", "all are seen soon, the newest shown; memory is under 2 kB for each",
+    seconds=30, memory_mb=250, patience_s=1800,
+)  # fmt: skip
+def burst(rig: Rig) -> Iterator[None]:
+    """Let 100,000 files appear at once, and take most away again before their turn comes."""
+    folder, count = rig.run.root / "burst", 100_000
+    folder.mkdir()
+    first = rig.run.root / next(reversed(rig.written))
+    begun = time.monotonic()
+    for number in range(count):
+        if number % 1000 == 0:  # a file may have so many names, no more
+            source = folder / f"{number:06}.tif"
+            shutil.copy(first, source)
+        else:
+            os.link(source, folder / f"{number:06}.tif")
+    made_s = time.monotonic() - begun
+
+    def seen() -> bool:
+        rig.meter.look()
+        return rig.run.monitor.counter("seen") >= count
+
+    rig.run.listen_for(seen, "all are seen", rig.patience_s)
+    seen_s = time.monotonic() - begun
+    print(f"burst: made in {made_s:.0f} s, seen after {seen_s:.0f} s", file=sys.stderr)
+    yield
+    shutil.rmtree(folder)
+    rig.run.listen_for(
+        lambda: rig.run.monitor.counter("behind") == 0, "nothing is behind", rig.patience_s
+    )
+    rig.may_be_there = ("burst/",)
+
+
+@experiment(
+    "hostile-files", "each costs itself; good frames go on",
+    seconds=60, watch={**QUICK["watch"], "patience_s": 3.0},
+)  # fmt: skip
+def hostile_files(rig: Rig) -> Iterator[None]:
+    """Write files that hang, crash and swell their readers, and one that announces 10^12 frames."""
+    for name in ("hang.emd", "crash.emd"):
+        hostile_file(name, rig.run.root)
+        for index in range(3):
+            rig.written[f"{name}#{index}" if index else name] = 1000 + len(rig.written)
+    for name, shape, chunks in (
+        ("many.emd", (10**12, 8, 8), (1, 8, 8)), ("mem.emd", (1 << 25, 3), (3, 3)),
+    ):  # fmt: skip
+        with h5py.File(rig.run.root / name, "w") as file:
+            group = file.create_group("data/img")
+            group.attrs["emd_group_type"] = 1
+            group.create_dataset("data", shape, "<i4", chunks=chunks)
+        rig.written[name] = 1000 + len(rig.written)
+        rig.failing.add(name)
+    rig.may_fail = ("hang.emd", "crash.emd")
+    yield
 
 
 # ---------------------------------------------------------------- machine

@@ -13,6 +13,7 @@ from panel.io.resources import LOCAL_DIST
 
 from pychip_stream import process
 from pychip_stream.config import Config
+from pychip_stream.operation.running import expected
 
 from . import accounts, login, server
 from .page import Desk, Page
@@ -45,7 +46,7 @@ class Dashboard:
 
     def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
         scratch.sweep()
-        run, bench = RunState(), Workbench(config)
+        run, bench = RunState(expected(config) if archives is None else ()), Workbench(config)
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         places = archives or [config.archive.folder]
         shelf = RunShelf(places, config.watch.root, bench.readers)
@@ -73,6 +74,8 @@ class Dashboard:
     def step(self) -> None:
         """Serve for a moment."""
         self._server.io_loop.run_sync(_moment)
+        if self._feed is not None:
+            self._feed.serving()
 
     def close(self) -> None:
         """Stop the feed, then the server."""

@@ -1,27 +1,19 @@
 """Alert rules: what an operator writes of when to be warned, and what is done then."""
 
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from pychip_stream.alert_actions import ACTIONS
 from pychip_stream.domain import quantities
-from pychip_stream.plugins import Named, Registry
 from pychip_stream.section import Section, problems
 
 _INSIDE = 0.1
 """Share of its limit by which a value must be inside for an alarm to clear, unless a rule says."""
 
 
-class FurtherAction(Named, Protocol):
-    """What a rule must know of an action of another package; see `operation.actions`."""
-
-    @property
-    def settings(self) -> type[BaseModel]:
-        """Model of what a rule says of it."""
-
-
 TELLING = ("banner", "log")
-FURTHER_ACTIONS = Registry[FurtherAction]("pychip_stream.actions", ())
+"""What every rule does unless it says otherwise."""
 
 
 class AlertRule(Section):
@@ -82,15 +74,16 @@ class AlertRule(Section):
 
     @model_validator(mode="after")
     def _fit_their_actions(self) -> Self:
-        for name in set(self.actions) - {*TELLING, *FURTHER_ACTIONS.names}:
-            known = ", ".join((*TELLING, *FURTHER_ACTIONS.names))
-            raise ValueError(f"there is no action {name!r}; choose among {known}")
-        strange = self.settings.keys() - set(self.actions) | self.settings.keys() & set(TELLING)
+        named = {action.name: action for action in ACTIONS if not action.field}
+        for name in set(self.actions) - named.keys():
+            raise ValueError(f"there is no action {name!r}; choose among {', '.join(named)}")
+        strange = self.settings.keys() - set(self.actions)
+        strange |= {name for name in self.settings.keys() & named.keys() if named[name].immediate}
         if strange:
             raise ValueError(f"settings of {', '.join(sorted(strange))}, which takes none here")
-        for name in set(self.actions) - set(TELLING):
+        for name in self.actions:
             try:
-                FURTHER_ACTIONS[name].settings.model_validate(self.settings.get(name, {}))
+                named[name].settings.model_validate(self.settings.get(name, {}))
             except ValidationError as error:
                 raise ValueError(f"settings of {name}: {'; '.join(problems(error))}") from error
         return self

@@ -87,6 +87,9 @@ class WatchConfig(Section):
         120.0, gt=0, description="report a file that stays incomplete for this long"
     )
     max_frame_mb: float = Field(2048, gt=0, description="refuse frames that would need more memory")
+    detector: str = Field(
+        "", description='which image of files that hold several, such as "HAADF"; empty: a rule'
+    )
     include: tuple[str, ...] = Field(
         (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
     )

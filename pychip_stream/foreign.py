@@ -5,7 +5,9 @@ Every dataset and group of a file that this process did not just write is fetche
 one, by links, external storage or virtual datasets, and cannot claim much more than it can hold.
 """
 
+import mmap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -15,6 +17,11 @@ MAX_DATASET_BYTES = 1 << 30
 ALLOWED_BYTES = 256 << 20
 ALLOWED_RATIO = 32
 """A file of n bytes may claim, and have read of its small things, ALLOWED_BYTES + n times this."""
+
+_HEAP = b"GCOL\x01"
+_MOST_SCANNED = 64 << 20
+_MOST_STAMPS = 4096
+_scanned: set[tuple[int, int, int, int]] = set()
 
 _left: dict[int, int] = {}
 """Bytes that may still be read of the small things of open files, by their number in HDF5."""
@@ -105,12 +112,59 @@ def charge(dataset: h5py.Dataset, size: int) -> None:
 
 def forget(file: h5py.File) -> None:
     """Forget what was read of a file that is about to be closed."""
-    _left.pop(h5py.h5o.get_info(file.id).fileno, None)
+    with suppress(RuntimeError):  # HDF5 cannot even number some damaged files
+        _left.pop(h5py.h5o.get_info(file.id).fileno, None)
 
 
 def allowance(dataset: h5py.Dataset) -> int:
     """Bytes that a file of this size can be believed to hold."""
     return ALLOWED_BYTES + ALLOWED_RATIO * int(dataset.file.id.get_filesize())
+
+
+def check_texts(file: h5py.File) -> None:
+    """Refuse a file whose heaps of texts would send HDF5 into an endless loop.
+
+    It follows the lengths in a heap (texts of variable length lie in such) without looking
+    whether they lead anywhere: one of 0 holds it for ever. Called before the first of them is
+    read; a file larger than `_MOST_SCANNED` bytes is believed.
+    """
+    path = Path(file.filename)
+    if file.driver in {"core", "fileobj"} or not path.exists():
+        return  # checked when it was opened, or just made
+    stat = path.stat()
+    stamp = (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if stamp in _scanned or not 0 < stat.st_size <= _MOST_SCANNED:
+        return
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        check_heaps(view)
+    if len(_scanned) > _MOST_STAMPS:
+        _scanned.clear()
+    _scanned.add(stamp)
+
+
+def check_heaps(data: "bytes | mmap.mmap") -> None:
+    """Refuse the bytes of a file, as `check_texts` does."""
+    start = data.find(_HEAP)
+    while start >= 0:
+        if not _leads_on(data, start):
+            raise UnusableFileError("is damaged (a heap of texts leads nowhere)")
+        start = data.find(_HEAP, start + 1)
+
+
+def _leads_on(data: "bytes | mmap.mmap", start: int) -> bool:
+    """Whether each object of a global heap (HDF5 specification, III.E) leads to the next one."""
+    if start + 16 > len(data):
+        return True  # cut: HDF5 notices
+    end = start + int.from_bytes(data[start + 8 : start + 16], "little")
+    at = start + 16
+    while at + 16 <= min(end, len(data)):
+        number = int.from_bytes(data[at : at + 2], "little")
+        size = int.from_bytes(data[at + 8 : at + 16], "little")
+        step = 16 + -(-size // 8) * 8 if number else size
+        if step < 8 or at + step > end:
+            return False
+        at += step
+    return True
 
 
 def check_whole(group: h5py.Group) -> None:

@@ -56,7 +56,9 @@ class Worker:
         self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
-        self._reader = GuardedReader(config.watch.max_frame_bytes, config.watch.patience_s)
+        self._reader = GuardedReader(
+            config.watch.max_frame_bytes, config.watch.patience_s, config.watch.detector
+        )
         if config.inference.frames == "path":
             self._reader.start()
         self._encoder = open_encoder(config.encoder)

@@ -198,6 +198,9 @@ def services_table(health: RunHealth) -> Table:
         )
         heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
         rows.append([instance, state, heard, status.detail, numbers])
+    for instance in sorted(health.missing):
+        missing = _badge("bad", "✕", "missing")
+        rows.append([instance, missing, "never", health.detail(instance), ""])
     head = ["service", "state", "heard", "what it says", "counters"]
     return table("Services", rows, head, empty="no service has been heard yet", wide=True)
 

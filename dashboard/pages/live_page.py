@@ -1,4 +1,4 @@
-"""Live view: the newest frame, how fresh it is, and the fractions over time."""
+"""Live page: the newest frame, how fresh it is, and the fractions over time."""
 
 from typing import Any, ClassVar
 

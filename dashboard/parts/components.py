@@ -134,6 +134,6 @@ class Downloads(_Part):
 
 
 class DropZone(_Part):
-    """Takes one file from the viewer's machine, in pieces; see `UploadView`."""
+    """Takes one file from the viewer's machine, in pieces; see `UploadPage`."""
 
     _bundle = _HERE / "dropzone.js"

@@ -55,6 +55,7 @@ class Feed:
         self._state = state
         self._bench = bench
         self._stop = threading.Event()
+        self._served = True
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._truth = TruthFile(config.watch.root)
         self._newest: tuple[Live, FramePicture] | None = None
@@ -62,6 +63,10 @@ class Feed:
         self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
         self._archive: Run | None = None
+
+    def serving(self) -> None:
+        """Note that the page serves its viewers; unless it does, its heart says that it hangs."""
+        self._served = True
 
     def start(self) -> None:
         """Begin to listen."""
@@ -93,7 +98,9 @@ class Feed:
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
-            beacon.status("running", counters)
+            if self._served:
+                self._served = False
+                beacon.status("running", counters)
         except Exception:
             logger.exception("one round of the feed failed")
             self._stop.wait(1.0)

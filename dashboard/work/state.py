@@ -5,7 +5,7 @@ one they have sent last. No Panel here.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -75,14 +75,14 @@ class RunState:
         Grows whenever a curve may have changed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expected: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
         self._latency = LatencySplit()
-        self.health = RunHealth()
+        self.health = RunHealth(expected)
         self.changes = 0
         self.shot: Shot | None = None
         self.support: SupportSet | None = None

@@ -1,4 +1,4 @@
-"""Rounds: what of the tree is looked at, when, and how much of a core that may cost."""
+"""Tree: the acquisition folder as it is known, and the rounds in which it is looked at."""
 
 import heapq
 import os
@@ -144,10 +144,9 @@ class Tree:
 
     def note(self, path: str, found: Stat) -> None:
         """Take a file's newer size and time as reported."""
-        folder, _, name = path.rpartition("/")
-        state = self._folders.get(folder)
-        if state is not None and name in state.files:
-            state.files[name] = found
+        if self.known(path) is not None:
+            folder, _, name = path.rpartition("/")
+            self._folders[folder].files[name] = found
 
     def absolute(self, path: str) -> str:
         """Path on this computer."""

@@ -138,7 +138,7 @@ class FolderWatch:
             selection=Selection(config.include, config.exclude),
         )
         self._rounds = Rounds(self._tree, scan_s=config.scan_s, reconcile_s=config.reconcile_s)
-        self._reader = GuardedReader(config.max_frame_bytes, config.patience_s)
+        self._reader = GuardedReader(config.max_frame_bytes, config.patience_s, config.detector)
         self._settler = Settler(
             self._tree,
             self._reader.frame_count,

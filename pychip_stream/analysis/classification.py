@@ -25,13 +25,14 @@ _Folder = TypeVar("_Folder", bound=PurePath)
 
 @dataclass(frozen=True)
 class Batch:
-    """Files to classify and the folder that their names are relative to."""
+    """Files to classify, the folder that their names are relative to, and which image is meant."""
 
     root: Path
     paths: tuple[Path, ...]
+    detector: str = ""
 
     @classmethod
-    def of(cls, paths: Sequence[Path]) -> "Batch":
+    def of(cls, paths: Sequence[Path], detector: str = "") -> "Batch":
         """Collect files; folders are searched for everything that can be read.
 
         The root is the folder that was given, or what several of them have in common.
@@ -59,7 +60,8 @@ class Batch:
                 f"{', '.join(map(str, paths))}: no frames there (dm4, tiff, png, jpg, …)"
             )
         # Links may lead to files outside of what was given.
-        return cls(common_folder(given | {file.parent for file in found}), tuple(found))
+        root = common_folder(given | {file.parent for file in found})
+        return cls(root, tuple(found), detector)
 
 
 def common_folder(folders: Collection[_Folder]) -> _Folder:
@@ -82,7 +84,11 @@ def describe(
     batch: Batch, support: Path, encoder: EncoderConfig, settings: ClassifyConfig
 ) -> dict[str, str]:
     """Describe how a batch is classified, for its archive."""
-    config = {"encoder": encoder.model_dump(mode="json"), "classify": settings.model_dump()}
+    config = {
+        "watch": {"detector": batch.detector},
+        "encoder": encoder.model_dump(mode="json"),
+        "classify": settings.model_dump(),
+    }
     return {
         "root": str(batch.root),
         "support": str(support),
@@ -109,10 +115,10 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
     sets = {v: places.support(v) for v in sorted(others)}
     how = [f"support set {file if file.exists() else v}" for v, file in sets.items()]
     how += [
-        f"{section}.{key} {was.get(section, {}).get(key)}"
+        f"{section}.{key} {was.get(section, {}).get(key, '')}"
         for section, values in now.items()
         for key, value in values.items()
-        if was.get(section, {}).get(key) != value
+        if was.get(section, {}).get(key, "") != value
     ]
     if before.get("root") != metadata["root"]:
         how.append(f"the frames of {before.get('root')}")
@@ -127,7 +133,7 @@ def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
     """Count the files of a batch all of whose frames are archived."""
     known = set(keys)
     there = {frame.path for frame in known}
-    with GuardedReader() as reader:
+    with GuardedReader(detector=batch.detector) as reader:
         book = SeriesBook(reader.own_time)
         return sum(
             all(ref in known for ref in _refs(batch.root, path, book, reader))
@@ -163,7 +169,7 @@ def classify(
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
     done = set(writer.keys)
     try:
-        with GuardedReader() as reader:
+        with GuardedReader(detector=batch.detector) as reader:
             book = SeriesBook(reader.own_time)
             for path in batch.paths:
                 book.enter(path.as_posix())

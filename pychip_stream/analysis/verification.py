@@ -123,6 +123,7 @@ class _Checker:
         self._run = run
         self._root = root
         self._find = find_encoder
+        self._detector = str(run.watch.get("detector") or "")
         self._columns = run.columns(
             "path", "index", "content_hash", "support_version", "encoder_hash", "session"
         )
@@ -137,7 +138,9 @@ class _Checker:
             if not place.is_file():
                 return FrameCheck(path, index, problem="missing")
             stat = place.stat()
-            frame, digest = read_checked(place, index, stat.st_size, mtime_of(stat))
+            frame, digest = read_checked(
+                place, index, stat.st_size, mtime_of(stat), detector=self._detector
+            )
         except (FrameError, OSError) as error:
             return FrameCheck(path, index, problem=str(error))
         stored = row["content_hash"].decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Files: which a run has, what each says, and how a segment is written."""
+"""Files: which a run has, and what each says."""
 
 import json
 import platform

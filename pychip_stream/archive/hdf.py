@@ -44,6 +44,10 @@ DAMAGE = (
 """What h5py and NumPy raise over things that are not what they should be."""
 
 
+_ITS_OWN_FAULT = {errno.EINVAL, errno.EOVERFLOW, errno.EFAULT, errno.ESPIPE}
+"""What the system answers to a place in a file that cannot be."""
+
+
 class NewerFileError(UnusableFileError):
     """A file of a newer version of this package, which is whole as far as we know."""
 
@@ -188,9 +192,12 @@ def _open(path: Path) -> h5py.File:
 @contextmanager
 def reading_bytes(data: bytes) -> Iterator[h5py.File]:
     """Open an HDF5 file that is held in memory."""
+    foreign.check_heaps(data)
     try:
         file = h5py.File(h5py.h5f.open_file_image(data))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (MemoryError, OSError, RuntimeError, ValueError) as error:
+        if trouble := system_trouble(error, Path()):
+            raise trouble from error
         raise _unopened(data[: len(_SIGNATURE)], error) from error
     try:
         yield file
@@ -210,7 +217,9 @@ def system_trouble(error: Exception, path: Path) -> OSError | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error
     told = re.search(r"errno = (\d+)", str(error))
-    return OSError(int(told[1]), os.strerror(int(told[1])), str(path)) if told else None
+    if told is None or int(told[1]) in _ITS_OWN_FAULT:
+        return None
+    return OSError(int(told[1]), os.strerror(int(told[1])), str(path))
 
 
 def _explained(error: OSError, path: Path) -> Exception:
@@ -222,7 +231,7 @@ def _explained(error: OSError, path: Path) -> Exception:
             head = file.read(len(_SIGNATURE))
     except OSError as plain:
         return plain
-    return _unopened(head, error)
+    return system_trouble(error, path) or _unopened(head, error)
 
 
 def _unopened(head: bytes, error: Exception) -> UnusableFileError:
@@ -236,7 +245,8 @@ def _unopened(head: bytes, error: Exception) -> UnusableFileError:
 
 def mark(file: h5py.File, kind: str) -> None:
     """Say in the root's attributes what a file is, in which layout."""
-    file.attrs[KIND] = kind
+    # Of fixed length in segments, which are read often: HDF5 needs no heap of texts for it.
+    file.attrs[KIND] = np.bytes_(kind) if kind == "segment" else kind
     file.attrs[LAYOUT_ATTRIBUTE] = LAYOUT
 
 
@@ -258,7 +268,11 @@ def check_mark(file: h5py.File, kinds: Sequence[str]) -> str:
 
 def attribute_text(node: Any, name: str) -> str:
     """Text attribute of a group or dataset; empty where it is missing."""
-    value = node.attrs.get(name, "")
+    if name not in node.attrs:
+        return ""
+    if node.attrs.get_id(name).dtype.hasobject:
+        foreign.check_texts(node.file)
+    value = node.attrs[name]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -304,6 +318,7 @@ def read_texts(group: h5py.Group, name: str) -> Array:
         raise UnusableFileError(f"{dataset.name} is no list of texts")
     if h5py.check_string_dtype(dataset.dtype) is None or not dataset.dtype.hasobject:
         return np.asarray(plain(group, name, "S")[:])
+    foreign.check_texts(group.file)
     # A small file can name a long string many times over, so it is read in parts.
     step = max(256, foreign.MAX_DATASET_BYTES // max(group.file.id.get_filesize(), 1))
     found: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Closing: a run becomes one file, and what it was made of goes."""
+"""Joining: small segments become larger ones while a run goes on, and one file at its end."""
 
 import logging
 import time

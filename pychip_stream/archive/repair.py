@@ -135,13 +135,13 @@ def _tell(part: Part, kept: Part, found: Repaired) -> None:
     """Note what is lost of a file."""
     found.files.append(part.path.name)
     found.lost += _names(part.table, kept.lost)
-    there = {rows.where: rows for rows in kept.groups}
+    left = {rows.where: rows for rows in kept.groups}
     for rows in part.embeddings:
-        after = there.get(rows.where)
+        after = left.get(rows.where)
         gone = rows.sequence if after is None else rows.sequence[after.unread]
         found.unembedded += _names(part.table, np.setdiff1d(gone, kept.lost))
     for name, rows in part.scorings.items():
-        after = there.get(rows.where)
+        after = left.get(rows.where)
         count = len(rows) if after is None else int(after.unread.sum())
         if count and name != ACQUIRED:
             found.scorings[name] = found.scorings.get(name, 0) + count

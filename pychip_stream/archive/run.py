@@ -183,6 +183,12 @@ class Run(AbstractContextManager["Run"]):
         return self.sessions[-1].config if self.sessions else {}
 
     @property
+    def watch(self) -> dict[str, Any]:
+        """Its section on the acquisition folder; empty where it was not told."""
+        watch = self.config.get("watch")
+        return watch if isinstance(watch, dict) else {}
+
+    @property
     def scoring_provenance(self) -> dict[str, Any]:
         """How the scoring that is shown was made; empty for "acquired", see `sessions`."""
         return dict(json.loads(self._catalog.provenance(self._scoring) or "{}"))
@@ -192,8 +198,7 @@ class Run(AbstractContextManager["Run"]):
         """Acquisition folder that the frames' paths are relative to, where it is known."""
         if "root" in self.metadata:
             return Path(self.metadata["root"])
-        watch = self.config.get("watch")
-        named = watch.get("root") if isinstance(watch, dict) else None
+        named = self.watch.get("root")
         return Path(named) if isinstance(named, str) else None
 
     @property

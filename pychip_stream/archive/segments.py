@@ -19,11 +19,9 @@ from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import of_frames
 from pychip_stream.domain.records import FrameRecord, FrameResult
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.domain.support import MAX_CLASSES, UNKNOWN
 from pychip_stream.errors import ArchiveError
 
-MAX_CLASSES = 250
-"""Of a run: labels are one byte, and some values of it mean something else."""
 _MOST_TEXT = 1000
 _MOST_PATH = 4096
 _MOST_MEASURED = 4000

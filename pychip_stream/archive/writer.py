@@ -325,31 +325,29 @@ class RunWriter:
                 f"{self._places.folder}: cannot be written (the folder is gone, or another one is "
                 "in its place); bring it back, or stop the run and start it again"
             )
-        there = {self._places.segment(span) for span in self._places.spans()}
-        gone = [p.path for p in self._compactor.parts if p.path not in there]
-        if gone and gone[0] == self._places.closed and gone[0].exists():
-            del gone[0]
-        if not gone:
-            return
-        logger.error(
-            "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
-            self._places.closed, gone[0].name, len(gone),
-        )  # fmt: skip
         try:
-            self._reload()
-        except OSError as error:
-            raise ArchiveError(
-                f"{self._places.segments}: cannot be used ({reason(error)})"
-            ) from error
+            there = {self._places.segment(span) for span in self._places.spans()}
+            gone = [p.path for p in self._compactor.parts if p.path not in there]
+            if gone and gone[0] == self._places.closed and gone[0].exists():
+                del gone[0]
+            if gone:
+                logger.error(
+                    "%s: %s (%d of its files) is gone; the frames in it will be analysed again",
+                    self._places.closed, gone[0].name, len(gone),
+                )  # fmt: skip
+                self._reload()
+        except (OSError, UnusableFileError) as error:
+            told = reason(error) if isinstance(error, OSError) else error
+            raise ArchiveError(f"{self._places.segments}: cannot be used ({told})") from error
 
     def _reload(self) -> None:
         """Start over from what is on disk, without letting the run go."""
-        before, pending = set(self._known.keys), self._pending
-        self._known, self._batch = KnownFrames(), None
-        self._files = FileCatalog(self._places)
-        self._live = LiveView(self._places, self._files, self._disk)
+        before = set(self._known.keys)
         self._load()
-        self._pending = [record for record in pending if self._known.take(record)]
+        self._batch = None
+        self._pending = [record for record in self._pending if self._known.take(record)]
+        results = [record.result for record in self._pending if record.result is not None]
+        self._class_names = registry(self._class_names, results)
         self._lost |= before - set(self._known.keys)
         self._supports |= self._held
         self.reloads += 1
@@ -370,10 +368,12 @@ class RunWriter:
                 f"{self._places.segments}: holds segments of another run than "
                 f"{self._places.closed.name}; move one of them away"
             )
-        self._run_id = ids.pop() if ids else uuid.uuid4().hex
         for path in leaving:
             self._disk.remove(path)
-        table = catalog.full_table()
+        table, alerts = catalog.full_table(), AlertJournal(self._places, self._disk)
+        # Nothing of this object changes before everything could be read.
+        self._run_id = ids.pop() if ids else uuid.uuid4().hex
+        self._alerts, self._known = alerts, KnownFrames()
         self._known.read(table)
         self._sequence = int(table["sequence"].max(initial=-1)) + 1
         self._next = max([0, *(p.header.last for p in catalog.parts)]) + 1
@@ -381,7 +381,6 @@ class RunWriter:
         sessions = [s.number for part in catalog.parts for s in part.header.sessions]
         self._session = Session(max([0, *sessions]) + 1, time.time(), self._metadata)
         self._compactor = Compactor(self._places, self._files, self._disk, catalog.parts)
-        self._alerts = AlertJournal(self._places, self._disk)
 
     def _make_batch(self) -> Batch:
         good = [n for n, r in enumerate(self._pending) if r.result is not None]

@@ -11,8 +11,8 @@ from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
 _MEASURED = (
-    ", the fastest at this moment; in another precision chips at the border of two classes may be "
-    "labelled otherwise, which --device (of a run: encoder.device) rules out"
+    ", the fastest now; labels of chips at borders depend on the precision, which --device (of a "
+    "run: encoder.device) fixes"
 )
 
 
@@ -30,6 +30,12 @@ def classify(
             help='as encoder.device of a config, for example "cpu/float32"; default: fastest'
         ),
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help='which image of files with several, for example "HAADF"; default: a rule'
+        ),
+    ] = "",
     method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
@@ -58,7 +64,7 @@ def classify(
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 
-    batch = classification.Batch.of(paths)
+    batch = classification.Batch.of(paths, detector)
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}

@@ -33,6 +33,9 @@ def export(
     max_frames: Annotated[
         int | None, typer.Option(min=1, help="of films; default mp4 750, gif 150")
     ] = None,
+    iso_times: Annotated[
+        bool, typer.Option("--iso-times", help="tables of frames: the moment, too, as ISO 8601")
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print one JSON document; alone, it holds the fractions"),
@@ -52,7 +55,7 @@ def export(
 
     run = choose_scoring(open_run(path), scoring)
     pixels = frame_source(run, frames) if any(kind.pixels for kind, _ in wanted) else _no_pixels
-    source = ExportSource(run, pixels, fps=fps, max_frames=max_frames)
+    source = ExportSource(run, pixels, fps=fps, max_frames=max_frames, iso_times=iso_times)
     for kind, file in wanted:
         try:
             with progress(f"writing {file}") as told:

@@ -20,6 +20,7 @@ from pychip_stream.errors import SupportUsageError
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
 MAX_CLASSES = 250
+"""Of a set, and of a run: labels are one byte, and some values of it mean something else."""
 
 
 @dataclass(frozen=True, slots=True)

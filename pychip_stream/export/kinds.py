@@ -26,7 +26,18 @@ PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 """(path, index) → (H, W) counts, or None where they are gone."""
 
 
-_TAKEN = ("path", "run", "scoring", "frames", "fps", "max_frames", "as_json", "json", "help")
+_TAKEN = (
+    "path",
+    "run",
+    "scoring",
+    "frames",
+    "fps",
+    "max_frames",
+    "iso_times",
+    "as_json",
+    "json",
+    "help",
+)
 """Other words of the `export` command and its document."""
 
 
@@ -40,6 +51,8 @@ class ExportSource:
         Number of the frame that is on the screen.
     fps, max_frames
         Of films; None: as is usual for their kind.
+    iso_times
+        Tables of frames tell the moment, too, as ISO 8601 with the zone of this computer.
     """
 
     run: Run
@@ -47,6 +60,7 @@ class ExportSource:
     shown: int = 0
     fps: float | None = None
     max_frames: int | None = None
+    iso_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,8 +133,7 @@ def pixel_reader(
     from pychip_stream.formats.reading import read_frame
 
     base = root if moved else run.root or root
-    watch = run.config.get("watch")
-    told = watch.get("max_frame_mb") if isinstance(watch, dict) else None
+    told, detector = run.watch.get("max_frame_mb"), str(run.watch.get("detector") or "")
     usual = WatchConfig.model_fields["max_frame_mb"].default
     known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
     limit = int(known * 2**20)
@@ -131,8 +144,8 @@ def pixel_reader(
         try:
             place = inside(base, path)
             if reader is not None:
-                return reader.read_frame(place, index).pixels
-            return read_frame(place, index, max_bytes=limit).pixels
+                return reader.read_frame(place, index, detector).pixels
+            return read_frame(place, index, max_bytes=limit, detector=detector).pixels
         except (PychipError, OSError):
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,16 +30,21 @@ _OF_CHIPS = ("frame", "row", "column", "label", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def export_csv(run: Run, path: str | Path) -> None:
+def export_csv(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
     """Write a row per classified frame: frame, index, path, time_s, then the fractions.
 
     Fractions come as NAME, NAME_low, NAME_high for each class and unknown; empty where
     unknown. Texts that a spreadsheet would run as a formula get an apostrophe before them.
+
+    Parameters
+    ----------
+    iso_times
+        Put a column `time` after `time_s`: the moment as ISO 8601, with this computer's zone.
     """
-    _write_frames(path, run.fractions, _number)
+    _write_frames(path, run.fractions, _number, run.start if iso_times else None)
 
 
-def export_quantities(run: Run, path: str | Path) -> None:
+def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
     """Write a row per classified frame: frame, index, path, time_s, then every quantity.
 
     Quantities stand under their names (CLASS.NAME those of classes), those included whose
@@ -49,15 +55,27 @@ def export_quantities(run: Run, path: str | Path) -> None:
     frames = run.frames
     names = [n for n in frames.columns if find(n) or n not in (*layout.ALL, *_NUMBERED)]
     table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
-    _write_frames(path, table, _quantity)
+    _write_frames(path, table, _quantity, run.start if iso_times else None)
 
 
-def _write_frames(path: str | Path, table: pd.DataFrame, tell: Callable[[float], str]) -> None:
-    """Write a table whose first columns are frame, index, path and time_s."""
+def _write_frames(
+    path: str | Path, table: pd.DataFrame, tell: Callable[[float], str], start: float | None
+) -> None:
+    """Write a table whose first columns are frame, index, path and time_s.
+
+    `start`: of the run, in seconds since 1970, where the moments are to be told as well.
+    """
+    names = [str(name) for name in table.columns]
+    if start is not None:
+        names.insert(4, "time")
     with _writing(path) as (_, writer):
-        writer.writerow([harmless(str(name)) for name in table.columns])
+        writer.writerow(map(harmless, names))
         for frame, index, name, seconds, *values in table.itertuples(index=False, name=None):
-            writer.writerow([frame, index, harmless(name), _number(seconds, 6), *map(tell, values)])
+            times = [_number(seconds, 6)]
+            if start is not None:
+                moment = datetime.fromtimestamp(start + seconds, UTC).astimezone()
+                times.append(moment.isoformat(timespec="microseconds"))
+            writer.writerow([frame, index, harmless(name), *times, *map(tell, values)])
 
 
 def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
@@ -211,7 +229,7 @@ def write_summary(run: Run, path: str | Path) -> None:
 
 FRACTIONS = ExportKind(
     "csv", "fractions, a row per frame", ".csv", "text/csv",
-    lambda source, path, _: export_csv(source.run, path), label="csv",
+    lambda source, path, _: export_csv(source.run, path, iso_times=source.iso_times), label="csv",
 )  # fmt: skip
 CHIPS = ExportKind(
     "chips_csv", "a row per chip", "-chips.csv", "text/csv",
@@ -227,5 +245,6 @@ SUMMARY = ExportKind(
 )  # fmt: skip
 QUANTITIES = ExportKind(
     "quantities", "measured quantities, a row per frame, as csv", "-quantities.csv", "text/csv",
-    lambda source, path, _: export_quantities(source.run, path), label="quantities csv",
+    lambda source, path, _: export_quantities(source.run, path, iso_times=source.iso_times),
+    label="quantities csv",
 )  # fmt: skip

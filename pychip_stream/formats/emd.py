@@ -13,7 +13,7 @@ from pychip_stream import foreign
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet, wanted
 
 _MAX_JSON = 1 << 22
 _MAX_ATTRIBUTE = 1 << 12
@@ -35,6 +35,7 @@ def examine(source: Source) -> Structure:
             raise FrameError(f"{source.name}: is a DM5 file, not supported; save it as DM4")
         if foreign.has(file, "Data") and foreign.has(foreign.subgroup(file, "Data"), "Image"):
             images = _velox(source.name, file)
+            images.insert(0, images.pop(wanted(source, [image.detector for image in images])))
             data = images[0].data
             found = _Emd("velox", data.name, _left_out(images))
             return Structure(data.shape[2] if data.ndim == 3 else 1, found)

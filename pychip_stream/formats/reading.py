@@ -64,7 +64,9 @@ def is_frame_name(name: str) -> bool:
     return name[name.rfind(".") :].lower() in suffixes() and not is_left_alone(name)
 
 
-def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) -> Frame:
+def read_frame(
+    path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES, detector: str = ""
+) -> Frame:
     """Read one frame of a file.
 
     Parameters
@@ -75,6 +77,8 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
         Position within a stack or multi-page file, from 0.
     max_bytes
         Refuse, before allocating, what would need more memory than this.
+    detector
+        Which image of a file that holds several; default: as docs/ingest.md says.
 
     Returns
     -------
@@ -88,11 +92,11 @@ def read_frame(path: str | Path, index: int = 0, *, max_bytes: int = MAX_BYTES) 
     FrameError
         If it is damaged, too large, or holds something else than frames.
     """
-    with opened(Path(path)) as source:
+    with opened(Path(path), detector) as source:
         return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
-def frame_count(path: str | Path, size: int | None = None) -> int:
+def frame_count(path: str | Path, size: int | None = None, *, detector: str = "") -> int:
     """Count the frames of a file by its structure, without decoding pixels.
 
     DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
@@ -103,6 +107,8 @@ def frame_count(path: str | Path, size: int | None = None) -> int:
     ----------
     size
         Bytes the file is believed to have; if it has others, it is being written.
+    detector
+        As `read_frame` takes it.
 
     Raises
     ------
@@ -111,7 +117,7 @@ def frame_count(path: str | Path, size: int | None = None) -> int:
     FrameError
         If it is damaged or holds something else than frames.
     """
-    with opened(Path(path)) as source:
+    with opened(Path(path), detector) as source:
         if size is not None and source.size != size:
             raise FrameIncompleteError(f"{path}: is growing or shrinking")
         return examine(source).frames
@@ -135,7 +141,13 @@ def own_time(path: str | Path) -> Stamp | None:
 
 
 def read_checked(
-    path: str | Path, index: int, size: int, mtime_ns: int, *, max_bytes: int = MAX_BYTES
+    path: str | Path,
+    index: int,
+    size: int,
+    mtime_ns: int,
+    *,
+    max_bytes: int = MAX_BYTES,
+    detector: str = "",
 ) -> tuple[Frame, str]:
     """Read one frame of exactly the revision that was meant.
 
@@ -143,6 +155,8 @@ def read_checked(
     ----------
     size, mtime_ns
         Of the file when it was judged complete; compared before and after reading.
+    detector
+        As `read_frame` takes it.
 
     Returns
     -------
@@ -155,9 +169,9 @@ def read_checked(
     FrameError
         As `read_frame` does.
     """
-    place, revision = Path(path), (str(path), size, mtime_ns)
+    place, revision = Path(path), (str(path), size, mtime_ns, detector)
     _check_stat(place, size, mtime_ns)
-    with opened(place) as source:
+    with opened(place, detector) as source:
         known = _stacks.pop(revision, None)
         if known is None:
             known = _look(source, max_bytes)
@@ -183,7 +197,7 @@ class _Look(NamedTuple):
 
 
 # A stack is read, walked and hashed once, not once for each of its frames.
-_stacks: dict[tuple[str, int, int], _Look] = {}
+_stacks: dict[tuple[str, int, int, str], _Look] = {}
 _MOST_STACKS = 2
 
 
@@ -198,6 +212,8 @@ class GuardedReader:
         Memory that one frame may need, as for `read_frame`; the process gets twice that and some.
     patience_s
         A look at a file may take so long, and a second more for each 4 MiB of the file.
+    detector
+        As `read_frame` takes it.
 
     Notes
     -----
@@ -205,29 +221,35 @@ class GuardedReader:
     beside what those raise.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, max_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S, detector: str = ""
+    ) -> None:
         self._max_bytes = max_bytes
+        self._detector = detector
         self._patience_s = patience_s
         self._guard = Guard((__name__,))
 
     def frame_count(self, path: str | Path, size: int | None = None) -> int:
         """Count the frames of a file."""
-        return self._call(path, frame_count, path, size)
+        return self._call(path, frame_count, path, size, detector=self._detector)
 
     def own_time(self, path: str | Path) -> Stamp | None:
         """Ask a file when its first frame was taken."""
         return self._call(path, own_time, path)
 
-    def read_frame(self, path: str | Path, index: int = 0) -> Frame:
-        """Read one frame."""
-        return self._call(path, read_frame, path, index, max_bytes=self._max_bytes)
+    def read_frame(self, path: str | Path, index: int = 0, detector: str | None = None) -> Frame:
+        """Read one frame; of another detector where one is given."""
+        limit, detector = self._max_bytes, self._detector if detector is None else detector
+        return self._call(path, read_frame, path, index, max_bytes=limit, detector=detector)
 
     def read_checked(
         self, path: str | Path, index: int, size: int, mtime_ns: int
     ) -> tuple[Frame, str]:
         """Read one frame of exactly the revision that was meant."""
-        limit = self._max_bytes
-        return self._call(path, read_checked, path, index, size, mtime_ns, max_bytes=limit)
+        return self._call(
+            path, read_checked, path, index, size, mtime_ns,
+            max_bytes=self._max_bytes, detector=self._detector,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Let the process start, so that the first file finds it ready."""

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +40,13 @@ class Source:
     ----------
     size
         Bytes the file had when it was opened.
+    detector
+        Which image is wanted of a file that holds several; empty: the format's own choice.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, detector: str = "") -> None:
         self.name = name
+        self.detector = detector
         self.file = file
         self.size = os.fstat(file.fileno()).st_size
         self._data: bytes | None = None
@@ -126,7 +129,7 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path, detector: str = "") -> Iterator[Source]:
     """Open a file as a source.
 
     Raises
@@ -146,7 +149,7 @@ def opened(path: Path) -> Iterator[Source]:
     except ValueError as error:  # a null character in the name
         raise FrameError(f"{str(path)!r}: {error}") from error
     with file:
-        yield Source(file, str(path))
+        yield Source(file, str(path), detector)
 
 
 def _away(name: str, error: OSError) -> FrameUnreachableError:
@@ -233,6 +236,25 @@ def check_frames(name: str, frames: int) -> None:
             f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
             "several files would be better"
         )
+
+
+def wanted(source: Source, names: Sequence[str]) -> int:
+    """Position of the image that is wanted among those of a file; 0 where none is asked for.
+
+    Raises
+    ------
+    FrameError
+        If none of them has that name: another one in its place would be a wrong number.
+    """
+    known = [name.casefold() for name in names]
+    if not source.detector or not any(known):
+        return 0
+    if source.detector.casefold() not in known:
+        found = ", ".join(name or "one without a name" for name in names)
+        raise FrameError(
+            f"{source.name}: holds no image of {source.detector!r} (watch.detector), but {found}"
+        )
+    return known.index(source.detector.casefold())
 
 
 def check_memory(name: str, needed: int, max_bytes: int) -> None:

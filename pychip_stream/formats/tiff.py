@@ -15,7 +15,7 @@ import tifffile
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack
-from pychip_stream.formats.source import Format, Source, Structure, check_memory
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
 from pychip_stream.formats.tiff_map import Page, TiffMap
 from pychip_stream.formats.tiff_stack import Stack
 
@@ -51,6 +51,7 @@ class _Tiff:
     stack: Stack
     planes: npt.NDArray[np.int64]
     sliced: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def examine(source: Source) -> Structure:
@@ -71,10 +72,11 @@ def examine(source: Source) -> Structure:
             f"{source.name}: has {len(found.pages)} of {stack.planes} announced pages"
         )
     count = stack.planes if sliced else len(pages)
-    planes = np.arange(count)
-    if stack.channels > 1 and count == stack.planes:
-        planes = np.flatnonzero(stack.channel == 0)
-    return Structure(len(planes), _Tiff(found, pages, stack, planes, sliced))
+    if stack.channels == 1 or count != stack.planes:
+        return Structure(count, _Tiff(found, pages, stack, np.arange(count), sliced))
+    chosen = wanted(source, stack.channel_names)
+    planes, notes = np.flatnonzero(stack.channel == chosen), stack.left_out(chosen)
+    return Structure(len(planes), _Tiff(found, pages, stack, planes, sliced, notes))
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
@@ -103,7 +105,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         index=index,
         before_last_s=last - after,
         pixel_ratio=1 / meta.pixel_ratio if turned else meta.pixel_ratio,
-        notes=tiff.stack.left_out() if len(tiff.planes) < tiff.stack.planes else (),
+        notes=tiff.notes,
     )
 
 

@@ -41,13 +41,19 @@ class Stack:
         """How many channels there are."""
         return int(self.channel.max()) + 1
 
-    def left_out(self) -> tuple[str, ...]:
-        """Say which channels are not analysed; the first one is."""
-        if self.channels == 1:
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of all channels; "channel N", from 0, of those that have none."""
+        named = self.names[: self.channels]
+        return (*named, *(f"channel {n}" for n in range(len(named), self.channels)))
+
+    def left_out(self, chosen: int) -> tuple[str, ...]:
+        """Say which channels are not analysed."""
+        names = [*self.channel_names]
+        name = names.pop(chosen)
+        if not names:
             return ()
-        names = (*self.names, *(f"channel {n}" for n in range(len(self.names), self.channels)))
-        others = ", ".join(names[1 : self.channels])
-        return (f"{self.channels} channels: {names[0]} is analysed, {others} left out",)
+        return (f"{self.channels} channels: {name} is analysed, {', '.join(names)} left out",)
 
 
 def speaks_of_file(description: str) -> bool:

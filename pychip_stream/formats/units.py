@@ -1,4 +1,4 @@
-"""Quantities: pixel sizes, units and times as the formats write them, made comparable."""
+"""Units: pixel sizes, intervals and times as the formats write them, made comparable."""
 
 import math
 import re

@@ -218,19 +218,18 @@ def _chosen_support(config: Config) -> "SupportSet | None":
 
 def _frame_shape(root: Path) -> tuple[int, int] | None:
     """(H, W) of a frame in the folder, if one is quickly found."""
-    from pychip_stream.formats.reading import read_frame
+    from pychip_stream.formats.reading import GuardedReader
 
     suffixes = (".dm4", ".dm3", ".tif", ".tiff", ".png", ".jpg")
     end = time.monotonic() + 2.0
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if name.lower().endswith(suffixes):
-                try:
-                    return read_frame(Path(folder, name)).pixels.shape
-                except PychipError:
-                    continue
-        if time.monotonic() > end:
-            break
+    with GuardedReader(patience_s=2.0) as reader:
+        for folder, _, names in os.walk(root):
+            for name in names:
+                if time.monotonic() > end:
+                    return None
+                if name.lower().endswith(suffixes):
+                    with contextlib.suppress(PychipError):
+                        return reader.read_frame(Path(folder, name)).shape
     return None
 
 

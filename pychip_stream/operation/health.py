@@ -118,7 +118,8 @@ class RunHealth:
     def _take(self, received: Received, now: float) -> bool:
         message = received.packet.message
         if isinstance(message, Status):
-            if message.instance not in self.statuses and len(self.statuses) >= _MOST_INSTANCES:
+            known = message.instance in self.statuses or message.instance in self._expected
+            if not known and len(self.statuses) >= _MOST_INSTANCES:
                 return False  # somebody makes up names
             self.heard = {**self.heard, message.instance: now}
             self.statuses = {**self.statuses, message.instance: message}

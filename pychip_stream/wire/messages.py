@@ -23,6 +23,10 @@ VERSION = 1
 """Protocol version; a peer that speaks another one is counted and ignored."""
 
 Name = Annotated[str, Meta(max_length=200)]
+QuantityName = Annotated[str, Meta(max_length=300)]
+"""CLASS.NAME where it is one of a class."""
+MOST_QUANTITIES = 4000
+"""Of a frame: sixteen for each of the classes that a run may have."""
 """Of a thing; `checks` refuses what cannot be printed."""
 Text = Annotated[str, Meta(max_length=1 << 20)]
 """For people: cut to `MOST_TEXT` printable characters when a message is made or read."""
@@ -179,7 +183,7 @@ class Result(Message, frozen=True, kw_only=True):
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
-    measured: Annotated[dict[Name, float], Meta(max_length=200)] = {}
+    measured: Annotated[dict[QuantityName, float], Meta(max_length=MOST_QUANTITIES)] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
@@ -213,7 +217,7 @@ class Live(Message, frozen=True, kw_only=True):
     high: float = 1.0
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    measured: Annotated[dict[Name, float], Meta(max_length=200)] = {}
+    measured: Annotated[dict[QuantityName, float], Meta(max_length=MOST_QUANTITIES)] = {}
 
 
 class Status(Message, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from pychip_stream.alert_actions import ACTIONS
 from pychip_stream.alert_rules import AlertConfig, AlertRule
-from pychip_stream.operation.actions import ACTIONS, Actions, chosen
+from pychip_stream.operation.actions import Actions, chosen
 from pychip_stream.wire.messages import Alert
 from tests.contracts.outside import install, tell
 
@@ -20,7 +21,7 @@ ASKED = {
 OUTSIDE = """
 from pathlib import Path
 from pydantic import BaseModel
-from pychip_stream.operation.actions import Action
+from pychip_stream.alert_actions import Action
 
 class PagerSettings(BaseModel, extra="forbid"):
     file: Path

@@ -141,14 +141,16 @@ def examine(run, written, outcome):
     """Compare the closed archive with what was written."""
     with run.run() as archive:
         table = archive.frames
-        keys = Counter(table["path"])
+        indices = table["index"]
+        names = [f"{p}#{i}" if i else p for p, i in zip(table["path"], indices, strict=True)]
+        keys = Counter(names)
         outcome.frames = len(written)
         outcome.lost = len(written.keys() - keys.keys())
         outcome.duplicated = sum(n - 1 for n in keys.values()) + len(keys.keys() - written.keys())
         outcome.failed = int((table["status"] != "ok").sum())
         outcome.reasons = set(table["reason"][table["status"] != "ok"])
         seen = {}
-        for path, frame in zip(table["path"], table["frame"], strict=True):
+        for path, frame in zip(names, table["frame"], strict=True):
             if frame < 0 or path not in written:
                 continue
             found = archive.label_map(frame), archive.probabilities(frame)

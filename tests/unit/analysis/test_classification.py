@@ -1,8 +1,10 @@
 """Which files a batch holds; and that an unfinished archive goes on only as it was begun."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -15,13 +17,16 @@ from pychip_stream.analysis.classification import (
     count_done,
     describe,
 )
+from pychip_stream.analysis.verification import verify
 from pychip_stream.archive.joining import remove_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.errors import ArchiveError, UsageError
+from pychip_stream.export.kinds import pixel_reader
 from tests.support.simple_runs import ENCODER, FIRST, archive, picked, pixels
+from tests.unit.formats.test_velox import velox
 
 ENCODERS = EncoderConfig()
 
@@ -177,3 +182,28 @@ def test_two_drives_have_nothing_in_common(other):
         common_folder({PureWindowsPath("C:/a"), PureWindowsPath(other)})
     same = {PureWindowsPath("C:/a/b"), PureWindowsPath("c:/A/d")}
     assert common_folder(same) == PureWindowsPath("C:/a")
+
+
+def test_one_detector_from_the_first_file_to_the_last_look(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for n in range(3):
+        images = {"a": ("BF", pixels(n)), "b": ("HAADF", pixels(n)[:, ::-1])}
+        velox(frames / f"{n}.emd", images)
+    batch = Batch.of([frames], "BF")
+    writer = RunWriter(tmp_path, "run", metadata=terms(batch))
+    classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
+    with open_run(tmp_path / "run.h5") as run:
+        assert len(run) == 3
+        read = pixel_reader(run)
+        for number, path in enumerate(run.frames["path"]):
+            assert np.array_equal(read(path, 0), pixels(number))
+        found = verify(run, frames, lambda _hash: ENCODER)
+    assert [check.problem for check in found.checks] == [""] * 3
+    assert all(check.agreeing == check.chips for check in found.checks)
+
+
+def test_an_archive_goes_on_with_the_detector_that_it_was_begun_with(begun, batch):
+    check_begun(begun, FIRST, terms(replace(batch, detector="")))
+    with pytest.raises(UsageError, match="was begun with watch"):
+        check_begun(begun, FIRST, terms(replace(batch, detector="BF")))

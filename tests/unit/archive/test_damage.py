@@ -284,3 +284,42 @@ class TestGone:
         assert len(made.keys) == 9
         fill(made, [numbered(n) for n in range(9, COUNT)])
         whole(made.close())
+
+    def test_without_handles_nobody_can_look(self, tmp_path, monkeypatch):
+        made = start(tmp_path)
+        fill(made, [numbered(n) for n in range(8)])
+
+        def refused(_path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        made.append(numbered(8))
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path.iterdir", refused)
+            with pytest.raises(ArchiveError, match=os.strerror(errno.EMFILE)):
+                made.publish()
+        fill(made, [numbered(n) for n in range(9, COUNT)])
+        assert made.reloads == 0
+        whole(made.close())
+
+    def test_a_system_that_refuses_while_it_looks_anew(self, tmp_path, monkeypatch):
+        made = start(tmp_path)
+        fill(made, [numbered(n) for n in range(8)])
+        segments(tmp_path)[0].unlink()
+        real, calls = h5py.File.__init__, iter(range(100))
+
+        def refused(self, *args, **more):
+            if next(calls) > 1:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            real(self, *args, **more)
+
+        made.append(numbered(8))
+        with monkeypatch.context() as patch:
+            patch.setattr(h5py.File, "__init__", refused)
+            for _ in range(2):
+                with pytest.raises(ArchiveError):
+                    made.publish()
+        assert len(made.keys) == 8
+        assert len(made.publish()) == 1
+        assert (len(made.keys), made.reloads) == (5, 1)
+        fill(made, [numbered(n) for n in range(COUNT)])
+        whole(made.close())

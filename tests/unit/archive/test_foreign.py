@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -323,6 +325,27 @@ def test_attributes_of_a_wrong_kind(sample, tmp_path):
                 file["entry"].attrs[name] = value
             with pytest.raises(ArchiveError):
                 open_run(path)
+
+
+READ_SET = "from pychip_stream.archive.support_sets import load_support as read"
+READ_RUN = "from pychip_stream.archive.run import open_run\nread = lambda p: open_run(p).frames"
+
+
+@pytest.mark.parametrize("kind", ["run", "set"])
+def test_a_heap_of_texts_that_leads_nowhere_is_no_endless_loop(sample, sample_set, tmp_path, kind):
+    """HDF5 2.0 follows a length of 0 for ever, and lets no other thread run meanwhile."""
+    path = tmp_path / "x.h5"
+    data = bytearray(sample if kind == "run" else sample_set)
+    start = data.find(b"GCOL")
+    while start >= 0:
+        data[start + 16 : start + 32] = bytes(16)
+        start = data.find(b"GCOL", start + 1)
+    path.write_bytes(data)
+    code = f"import sys\n{READ_RUN if kind == 'run' else READ_SET}\nread(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert "heap of texts leads nowhere" in done.stderr
 
 
 FILES = {"file", "group", "entry", "source", "parent", "there", "one", "node"}

@@ -37,7 +37,7 @@ def test_device_and_precision_can_be_chosen(batch, tmp_path, device):
 def test_what_was_measured_is_told_with_what_it_means(batch, tmp_path):
     called = call_here(*batch, tmp_path / "run.h5", "--json")
     said = " ".join(called.err.split())
-    assert f"classifying on {called.document['device']}, the fastest at this moment" in said
+    assert f"classifying on {called.document['device']}, the fastest now" in said
     assert "--device" in said
 
 

@@ -73,6 +73,16 @@ def test_an_odd_message_costs_itself_and_never_the_round(feed, odd):
     assert np.isfinite(state.curves(None).measured.times).all()
 
 
+def test_a_page_that_serves_nobody_does_not_say_that_it_is_well(feed):
+    """Its event loop hangs, while the feed goes on: the heart must not say "running"."""
+    feed._step(Channel([]), Beacon())
+    feed._step(Channel([]), beacon := Beacon())
+    assert not hasattr(beacon, "counters")
+    feed.serving()
+    feed._step(Channel([]), beacon)
+    assert "dropped" in beacon.counters
+
+
 def picture_can_be_shown(state, path):
     picture = state.recent((path, 0))
     return picture is None or picture.message(1)["type"] == "frame"

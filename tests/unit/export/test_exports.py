@@ -1,6 +1,7 @@
 """Tables, pictures and films of a run."""
 
 import csv
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -15,7 +16,12 @@ from pychip_stream.export import film as timelapse
 from pychip_stream.export import pictures as figures
 from pychip_stream.export.curves import export_svg
 from pychip_stream.export.pictures import export_png
-from pychip_stream.export.tables import export_chips_csv, export_csv, export_pychip_csv
+from pychip_stream.export.tables import (
+    export_chips_csv,
+    export_csv,
+    export_pychip_csv,
+    export_quantities,
+)
 from pychip_stream.formats.reading import frame_count
 from tests.support.archive_samples import NAMES, fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
@@ -39,6 +45,19 @@ def pixels(path, index):
 
 def gone(path, index):
     return None
+
+
+@pytest.mark.parametrize("export", [export_csv, export_quantities])
+def test_moments_are_told_when_asked_for(run, tmp_path, export):
+    export(run, tmp_path / "plain.csv")
+    export(run, tmp_path / "iso.csv", iso_times=True)
+    plain, told = rows(tmp_path / "plain.csv"), rows(tmp_path / "iso.csv")
+    assert told[0][:5] == ["frame", "index", "path", "time_s", "time"]
+    assert [row[:4] + row[5:] for row in told] == plain
+    for row in told[1:]:
+        moment = datetime.fromisoformat(row[4])
+        assert moment.tzinfo is not None
+        assert moment.timestamp() == pytest.approx(run.start + float(row[3]), abs=2e-6)
 
 
 def test_csv(run, tmp_path):

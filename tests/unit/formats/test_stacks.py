@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 from pychip_stream.domain.frames import FrameRef, Stamp, time_of
+from pychip_stream.errors import FrameError
 from pychip_stream.formats import dm
 from pychip_stream.formats.reading import frame_count, read_frame
 from pychip_stream.formats.tiff_stack import find
@@ -71,6 +72,17 @@ def test_channels_are_not_frames(shared_data):
     assert read_frame(path).notes == ("2 channels: SE is analysed, BSE left out",)
     with tifffile.TiffFile(path) as file:
         assert np.array_equal(read_frame(path).pixels, file.pages[0].asarray())
+
+
+def test_a_channel_can_be_asked_for(shared_data):
+    path = shared_data / "reported" / "ome_two_channels.ome.tif"
+    with tifffile.TiffFile(path) as file:
+        assert np.array_equal(read_frame(path, detector="bse").pixels, file.pages[1].asarray())
+    assert read_frame(path, detector="bse").notes == ("2 channels: BSE is analysed, SE left out",)
+    with pytest.raises(FrameError, match="no image of 'EDS'"):
+        read_frame(path, detector="EDS")
+    plain = shared_data / "reported" / "ome_time_series.ome.tif"
+    assert frame_count(plain, detector="EDS") == 6  # names no channels
 
 
 @pytest.mark.parametrize("imagej", [True, False], ids=["ImageJ", "OME"])

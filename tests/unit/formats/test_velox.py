@@ -8,7 +8,7 @@ import pytest
 
 from pychip_stream.domain.frames import FrameRef, time_of
 from pychip_stream.errors import FrameError
-from pychip_stream.formats.reading import frame_count, read_frame
+from pychip_stream.formats.reading import GuardedReader, frame_count, read_frame
 
 COUNTS = (np.arange(12 * 20) % 200 + 1000).astype(np.uint16).reshape(12, 20)
 
@@ -46,6 +46,24 @@ def test_the_same_detector_whatever_the_names_are(tmp_path, order):
     frame = read_frame(tmp_path / "a.emd")
     assert np.array_equal(frame.pixels, COUNTS + 2)
     assert frame.notes == ("4 images: HAADF is analysed, BF, DF4, SuperXG2 left out",)
+
+
+def test_the_detector_that_is_asked_for_is_taken(tmp_path):
+    images = {"a": ("BF", COUNTS + 1), "b": ("HAADF", COUNTS + 2), "c": ("DF4", COUNTS + 3)}
+    velox(tmp_path / "a.emd", images)
+    for name, more in (("", 2), ("BF", 1), ("df4", 3), ("HAADF", 2)):
+        frame = read_frame(tmp_path / "a.emd", detector=name)
+        assert np.array_equal(frame.pixels, COUNTS + more)
+    assert frame_count(tmp_path / "a.emd", detector="BF") == 1
+    for ask in (frame_count, read_frame):
+        with pytest.raises(FrameError, match=r"no image of 'Ceta' \(watch.detector\), but HAADF"):
+            ask(tmp_path / "a.emd", detector="Ceta")
+    with GuardedReader(detector="BF") as reader:
+        assert np.array_equal(reader.read_frame(tmp_path / "a.emd").pixels, COUNTS + 1)
+        ref = (tmp_path / "a.emd").stat()
+        frame, _ = reader.read_checked(tmp_path / "a.emd", 0, ref.st_size, ref.st_mtime_ns)
+        assert np.array_equal(frame.pixels, COUNTS + 1)
+        assert frame.notes == ("3 images: BF is analysed, HAADF, DF4 left out",)
 
 
 def test_transforms_and_calculated_images_are_no_frames(tmp_path):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from pychip_stream import alert_actions as module
 from pychip_stream.alert_rules import AlertConfig
-from pychip_stream.operation import actions as module
 from pychip_stream.operation.actions import Actions
 from pychip_stream.wire.messages import Alert
 from tests.support.waiting import wait_for

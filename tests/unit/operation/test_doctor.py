@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pychip_stream.operation import doctor
+from tests.support.material import hostile_file
 
 pytestmark = pytest.mark.slow
 
@@ -49,3 +50,10 @@ def test_windows_tells_by_the_drivers_library(device, only, monkeypatch, tmp_pat
     (tmp_path / "System32").mkdir()
     (tmp_path / "System32" / "nvcuda.dll").touch()
     assert "NVIDIA" in device(None).what
+
+
+def test_a_file_that_hangs_or_crashes_its_reader_is_no_matter_of_the_check(tmp_path):
+    hostile_file("crash.emd", tmp_path).rename(tmp_path / "a.dm4")
+    assert doctor._frame_shape(tmp_path) is None
+    hostile_file("hang.emd", tmp_path).rename(tmp_path / "b.dm4")
+    assert doctor._frame_shape(tmp_path) is None

@@ -83,6 +83,15 @@ def test_who_must_be_there_and_is_not_heard_is_missing(clock):
     assert (health.complete, health.troubles()) == (True, [])
 
 
+def test_made_up_services_keep_nobody_out_who_must_be_there():
+    health = RunHealth({"archiver"})
+    for number in range(1000):
+        hear(health, status(f"made-up-{number}"))
+    assert len(health.statuses) == 300
+    hear(health, status("archiver"))
+    assert health.state("archiver") == "running"
+
+
 def test_nothing_that_is_heard_raises(health, caplog):
     """One live message with intervals of one axis ended the supervisor, and with it the run."""
     assert not hear(health, live(1.0), intervals=np.zeros(3))

@@ -1,6 +1,7 @@
 """The archiver as a service: what it acknowledges, and what it says when it cannot write."""
 
 import functools
+import shutil
 
 import msgspec
 import numpy as np
@@ -174,4 +175,19 @@ def test_odd_results_cost_themselves(bench):
     assert run.names == ("alpha", "beta")
     assert run.count >= 4
     assert all("cannot be archived" in reason for reason in run.failed["reason"])
+    bench.until(lambda: bench.state == "running", "it says that it is well")
+
+
+def test_segments_that_somebody_removes_are_noticed_and_done_again(bench):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "two frames are acknowledged")
+    bench.until(lambda: getattr(bench, "count", 0) == 2, "the watcher is told")
+    shutil.rmtree(bench.config.archive.folder / "run.segments")
+    bench.until(lambda: bench.count < 2, "the watcher is told that there are fewer")
+    bench.keys.clear()
+    for number in range(4):
+        bench.send(number)
+    bench.until(lambda: len(bench.keys) == 4, "all are acknowledged, again or at last")
+    assert len(open_run(bench.config.run_path)) == 4
     bench.until(lambda: bench.state == "running", "it says that it is well")

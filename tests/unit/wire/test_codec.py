@@ -1,4 +1,5 @@
 import contextlib
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.support import MAX_CLASSES
 from pychip_stream.errors import WireError
 from pychip_stream.wire import codec
 from pychip_stream.wire.messages import Array, Job, Ready, Result
+from pychip_stream.wire.result import to_message, to_record
+from tests.support.archive_samples import record
 
 REF = FrameRef(path="a/b.dm4", size=3)
 
@@ -102,3 +106,10 @@ def test_a_damaged_message_gives_a_message_or_a_wire_error(data):
     message[which] = bytes(victim[: data.draw(st.integers(at + 1, len(victim)))])
     with contextlib.suppress(WireError):
         codec.decode(message)
+
+
+def test_quantities_of_as_many_classes_as_a_run_may_have_are_told():
+    measured = {f"{'c' * 190}{number:03d}.domains": 1.0 for number in range(MAX_CLASSES)}
+    sent = replace(record(0), measured=measured)
+    got = to_record(codec.decode(codec.encode(*to_message(sent, "w"))))
+    assert got.measured == measured
