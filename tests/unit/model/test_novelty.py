@@ -31,3 +31,12 @@ def test_single_examples_without_their_frame_make_nothing_unknown():
     found = fit_novelty(examples(np.random.default_rng(0), 2), np.empty((0, DIM)))
     assert found.spread == 1e-6  # they are at no distance from themselves
     assert found.threshold == np.inf
+
+
+def test_few_chips_of_a_frame_are_judged_together():
+    rng = np.random.default_rng(3)
+    shown, few = examples(rng, 4), chips(rng, 7)
+    found = fit_novelty(shown, few)
+    assert np.isfinite(found.threshold)
+    again = fit_novelty(shown, np.roll(few, 1, axis=0))  # in parts the order would matter
+    assert np.isclose(again.threshold, found.threshold, rtol=1e-9)
