@@ -14,11 +14,9 @@ from typing import Any
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.colors import color_of
+from pychip_stream.domain.colors import color_of, shown_color
 from pychip_stream.domain.support import SupportClass, SupportSet, check_name
 from pychip_stream.errors import UsageError
-
-from .words import color as shown
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +88,7 @@ class DraftState:
     def of(cls, support: SupportSet) -> "DraftState":
         """Go on from a saved support set."""
         version = support.version
-        classes = tuple(SupportClass(c.name, shown(c.color)) for c in support.classes)
+        classes = tuple(SupportClass(c.name, shown_color(c.color)) for c in support.classes)
         picks = tuple(
             Pick(
                 chip.label,

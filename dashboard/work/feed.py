@@ -29,7 +29,6 @@ from .frame_pictures import FramePicture
 from .history import plotted
 from .recent import Every
 from .state import RunState, Shot
-from .words import color
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -186,4 +185,4 @@ class Feed:
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
         self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
-        self._state.colors = self._state.colors | {n: color(c) for n, c in run.colors.items()}
+        self._state.colors = self._state.colors | run.colors

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
-from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect
 from pychip_stream.wire.messages import Live
-
-from .words import color
 
 Key = tuple[str, int]
 """Path and index of a frame of the run."""
@@ -83,7 +81,8 @@ class FramePicture:
             raise ValueError("labels, intervals and names of a frame do not belong together")
         if not math.isfinite(live.frame.time):
             raise ValueError("a frame of no time")
-        colors = [*map(color, live.colors), *[UNKNOWN_COLOR] * len(live.names)][: len(live.names)]
+        told = [*map(shown_color, live.colors), *[UNKNOWN_COLOR] * len(live.names)]
+        colors = told[: len(live.names)]
         return cls(
             key=(live.frame.path, live.frame.index),
             shape=live.shape,

@@ -22,7 +22,6 @@ from .history import Curves, History, plotted, triples
 from .readers import Readers
 from .recent import Recent
 from .state import RunState
-from .words import color
 from .workbench import Workbench
 
 BINS = 20
@@ -70,7 +69,7 @@ class OpenedRun:
     def _take(self) -> None:
         run = self.run
         self.names = (*run.names, UNKNOWN)
-        self.colors = {name: color(text) for name, text in run.colors.items()}
+        self.colors = run.colors
         self.table: pd.DataFrame = run.fractions
         self.intervals = run.intervals
         self._read_pixels = self.pixel_reader()

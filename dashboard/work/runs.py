@@ -17,7 +17,6 @@ from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.pictures import thumbnail
 
 from .readers import Readers
-from .words import color
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def make_card(
                 frames=count,
                 failed=len(run) - count,
                 size=_size(path),
-                classes=tuple((n, color(run.colors[n])) for n in run.names),
+                classes=tuple((n, run.colors[n]) for n in run.names),
                 preview=_preview(run, root, readers) if count else b"",
             )
     except PychipError as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import LatencySplit, RunHealth
 from pychip_stream.wire.messages import Alert, Live
@@ -20,7 +20,6 @@ from pychip_stream.wire.messages import Alert, Live
 from .frame_pictures import FramePicture, Key
 from .history import Curves, History, plotted, triples
 from .recent import Recent
-from .words import color
 
 LIVE_POINTS = 600
 RUN_POINTS = 800
@@ -94,7 +93,7 @@ class RunState:
     def use(self, support: SupportSet) -> None:
         """Note the support set that is in force from now on."""
         self.support = support
-        self.colors = self.colors | {c.name: color(c.color) for c in support.classes}
+        self.colors = self.colors | {c.name: shown_color(c.color) for c in support.classes}
 
     def record(self, live: Live, picture: FramePicture) -> None:
         """Take a frame into the curves, and keep its labels until they are certainly archived."""

@@ -1,18 +1,10 @@
 """Words: numbers, times and sizes as people read them."""
 
 import math
-import re
 from datetime import datetime
-
-from pychip_stream.domain.colors import UNKNOWN_COLOR
 
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
-
-
-def color(text: str) -> str:
-    """Colour as it is shown: what is not #rrggbb is grey."""
-    return text if re.fullmatch("#[0-9a-fA-F]{6}", text) else UNKNOWN_COLOR
 
 
 def percent(value: float) -> str:

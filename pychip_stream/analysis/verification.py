@@ -12,7 +12,7 @@ from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside, mtime_of
 from pychip_stream.errors import ArchiveError, FrameError
 from pychip_stream.export.kinds import Progress, no_progress
-from pychip_stream.formats.reading import read_checked
+from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 
@@ -108,22 +108,25 @@ def verify(
         raise ArchiveError(f"{run.path}: holds no classified frame to verify")
     if sample and sample < len(covered):
         covered = np.sort(np.random.default_rng(seed).choice(covered, sample, replace=False))
-    checker = _Checker(run, root, find_encoder)
     checks = []
-    for number in covered.tolist():
-        checks.append(checker.check(number))
-        progress(len(checks), len(covered))
+    with GuardedReader(detector=str(run.watch.get("detector") or "")) as reader:
+        checker = _Checker(run, root, find_encoder, reader)
+        for number in covered.tolist():
+            checks.append(checker.check(number))
+            progress(len(checks), len(covered))
     return Verification(run.scoring, tuple(checks))
 
 
 class _Checker:
     """Classifies frames as the run did."""
 
-    def __init__(self, run: Run, root: Path, find_encoder: EncoderFinder) -> None:
+    def __init__(
+        self, run: Run, root: Path, find_encoder: EncoderFinder, reader: GuardedReader
+    ) -> None:
         self._run = run
         self._root = root
         self._find = find_encoder
-        self._detector = str(run.watch.get("detector") or "")
+        self._reader = reader
         self._columns = run.columns(
             "path", "index", "content_hash", "support_version", "encoder_hash", "session"
         )
@@ -138,9 +141,7 @@ class _Checker:
             if not place.is_file():
                 return FrameCheck(path, index, problem="missing")
             stat = place.stat()
-            frame, digest = read_checked(
-                place, index, stat.st_size, mtime_of(stat), detector=self._detector
-            )
+            frame, digest = self._reader.read_checked(place, index, stat.st_size, mtime_of(stat))
         except (FrameError, OSError) as error:
             return FrameCheck(path, index, problem=str(error))
         stored = row["content_hash"].decode("ascii", "replace")

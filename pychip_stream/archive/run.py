@@ -18,7 +18,7 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.domain.colors import UNKNOWN_COLOR, color_of
+from pychip_stream.domain.colors import UNKNOWN_COLOR, color_of, shown_color
 from pychip_stream.domain.quantities import find
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN, SupportSet
@@ -143,8 +143,8 @@ class Run(AbstractContextManager["Run"]):
                 colors.setdefault(one.name, one.color)
             if colors.keys() >= set(self.names):
                 break
-        plain = {n: color_of(i) for i, n in enumerate(self.names)}
-        return {n: colors.get(n, c) for n, c in plain.items()} | {UNKNOWN: UNKNOWN_COLOR}
+        plain = {n: color_of(i) for i, n in enumerate(self.names)} | {UNKNOWN: UNKNOWN_COLOR}
+        return {n: shown_color(colors.get(n, c)) for n, c in plain.items()}
 
     def support_set(self, version: str | None = None) -> SupportSet:
         """Support set of the newest frame under this scoring, or another that was in use.

@@ -1,5 +1,6 @@
 """Colours of classes."""
 
+import re
 from functools import cache
 
 import numpy as np
@@ -27,6 +28,11 @@ def color_of(number: int) -> str:
     colour farthest from all before it in CIELAB (farthest-first traversal, Gonzalez 1985).
     """
     return _colors()[number % _MOST]
+
+
+def shown_color(text: str) -> str:
+    """Colour as it is shown: what is not #rrggbb (files may say anything) is grey."""
+    return text if re.fullmatch("#[0-9a-fA-F]{6}", text) else UNKNOWN_COLOR
 
 
 @cache

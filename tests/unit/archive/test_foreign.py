@@ -1,7 +1,9 @@
 """Archives and support sets of others: they lead nowhere, claim little, and end in one line."""
 
 import ast
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +19,7 @@ from pychip_stream.archive.support_sets import (
     save_support,
     support_from_bytes,
 )
+from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError, SupportError
 from pychip_stream.export.tables import export_chips_csv, export_csv
 from tests.conftest import ROOT
@@ -313,6 +316,42 @@ def test_crafted_support_sets_end_in_one_line(sample_set, seed):
                 assert "\n" not in str(error), name
             else:  # what an encoder made of it is no part of what it says it is
                 assert found.version == support().version, name
+
+
+def flipped(rng, data):
+    """The same bytes with a few of them changed, zeroed or copied from elsewhere."""
+    out = bytearray(data)
+    for _ in range(int(rng.integers(1, 12))):
+        at, size = int(rng.integers(0, len(out))), int(rng.integers(1, 64))
+        piece = out[at : at + size]
+        other = int(rng.integers(0, len(out) - size))
+        new = {0: bytes(len(piece)), 1: out[other : other + len(piece)]}
+        out[at : at + len(piece)] = new.get(
+            int(rng.integers(0, 3)), bytes([piece[0] ^ (1 << int(rng.integers(0, 8)))]) + piece[1:]
+        )
+    return bytes(out)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flipped_bytes_end_in_one_line(sample, sample_set, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    make_run(tmp_path / "live", 6, close=False, disk=QuickDisk())
+    for number in range(12):
+        try:
+            if number % 3 == 0:
+                (tmp_path / "run.h5").write_bytes(flipped(rng, sample))
+                read_everything(tmp_path / "run.h5")
+            elif number % 3 == 1:
+                support_from_bytes(flipped(rng, sample_set))
+            else:
+                folder = tmp_path / str(number)
+                shutil.copytree(tmp_path / "live", folder)
+                victim = min((folder / "run.segments").glob("*.h5"))
+                victim.write_bytes(flipped(rng, victim.read_bytes()))
+                with contextlib.closing(RunWriter(folder, "run", disk=QuickDisk())) as writer:
+                    assert len(writer.keys) <= 6
+        except PychipError as error:
+            assert "\n" not in str(error)
 
 
 def test_attributes_of_a_wrong_kind(sample, tmp_path):

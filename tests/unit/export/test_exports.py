@@ -1,6 +1,7 @@
 """Tables, pictures and films of a run."""
 
 import csv
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -9,7 +10,10 @@ from PIL import Image, ImageColor
 
 from pychip_stream.archive.nexus import Curve
 from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.colors import UNKNOWN_COLOR
+from pychip_stream.domain.support import SupportClass
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export import curves
 from pychip_stream.export import film as timelapse
@@ -58,6 +62,19 @@ def test_moments_are_told_when_asked_for(run, tmp_path, export):
         moment = datetime.fromisoformat(row[4])
         assert moment.tzinfo is not None
         assert moment.timestamp() == pytest.approx(run.start + float(row[3]), abs=2e-6)
+
+
+def test_a_color_that_is_none_is_shown_grey(tmp_path):
+    made = support()
+    odd = replace(made, classes=(SupportClass("alpha", "url(x)"), *made.classes[1:]))
+    writer = RunWriter(tmp_path, "odd")
+    writer.add_support(support_to_bytes(odd), odd.version)
+    fill(writer, [record(0, result=result(0, version=odd.version))])
+    run = open_run(writer.close())
+    assert run.colors["alpha"] == UNKNOWN_COLOR
+    assert run.colors["beta"] == made.classes[1].color
+    export_svg(run, tmp_path / "a.svg")
+    assert export_png(run, tmp_path / "maps", pixels, [0])
 
 
 def test_csv(run, tmp_path):
