@@ -107,6 +107,16 @@ def test_what_is_not_there(run):
         run.support_set("0" * 32)
 
 
+def test_a_run_of_failed_frames_has_no_results(tmp_path):
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [failed(0, "cut"), failed(1, "cut")])
+    run = open_run(writer.close())
+    assert run.failed["reason"].tolist() == ["cut", "cut"]
+    assert (len(run.fractions), list(run.result_blocks(()))) == (0, [])
+    with pytest.raises(IndexError, match="0 classified"):
+        run.label_map(0)
+
+
 def test_failed_frames_are_told_apart(tmp_path):
     writer = RunWriter(tmp_path, "run", disk=QuickDisk())
     fill(writer, [record(0), failed(1, "cut\nshort"), record(2)])

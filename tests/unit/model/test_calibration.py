@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.model.cross_validation import moment_temperature
+from pychip_stream.model.intervals import moderated
 
 
 def temperature(margins, labels):
@@ -29,3 +30,13 @@ def test_where_classes_overlap_the_size_of_the_margins_sets_the_scale():
 
 def test_margins_of_nothing_leave_the_logits_alone():
     assert temperature([0, 0], [0, 1]) == 1.0
+
+
+def test_the_borders_of_the_two_best_classes_flatten_the_logits_of_a_chip():
+    logits = np.array([[5, 1, 3, 0], [0, 2, 1, 4], [3, 4, 1, 0]], np.float32)
+    vague = np.array([1, 10, 2, 20], np.float32)
+    for row, found, best in zip(
+        logits, moderated(logits, vague), ([0, 2], [3, 1], [1, 0]), strict=True
+    ):
+        width = np.sqrt(1 + np.pi / 8 * np.square(vague[best]).sum())
+        np.testing.assert_allclose(found, (row - row.max()) / width, rtol=1e-5)
