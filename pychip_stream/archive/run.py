@@ -49,7 +49,7 @@ class Run(AbstractContextManager["Run"]):
 
     No file stays open between calls, so a reader never stands in the archiver's way. The
     classified frames are numbered 0, 1, … in order of time, the newest revision of each;
-    numbers stay until `refresh`. `len` counts the failed frames too.
+    numbers stay until `refresh`. `len` counts the failed frames too, `archived` earlier revisions.
     """
 
     def __init__(self, files: FileCatalog, scoring: str | None = None) -> None:
@@ -59,9 +59,6 @@ class Run(AbstractContextManager["Run"]):
 
     def __len__(self) -> int:
         return len(self._catalog.order)
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing stays open."""
 
     def refresh(self) -> bool:
         """Take in what was archived since; whether there was anything."""
@@ -79,11 +76,14 @@ class Run(AbstractContextManager["Run"]):
         """Give numbers to the frames that there are now."""
         self._catalog: Catalog = self._files.refresh()
         self._scoring = self._asked or default_scoring(self._catalog)
+        self.archived = len(self._catalog.table["sequence"])
         for name in ("intervals", "fractions", "frames", "names", "colors"):
             self.__dict__.pop(name, None)
 
     def close(self) -> None:
         """Nothing stays open between calls; for those who close what they opened."""
+
+    def __exit__(self, *error: object) -> None: ...
 
     def with_scoring(self, name: str) -> "Run":
         """Return the same run under another scoring."""

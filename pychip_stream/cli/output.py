@@ -58,7 +58,7 @@ def run_holds(config: "Config", archived: int) -> dict[str, Any]:
 
     "run" is the file, or the folder of the segments that are not merged into one; None where
     there is nothing, or where it is on another machine. "error" is there only where the archive
-    cannot be opened or holds fewer than the `archived` frames.
+    cannot be opened or holds fewer than the `archived` frames, earlier revisions among them.
     """
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.archive.run import open_run
@@ -70,14 +70,14 @@ def run_holds(config: "Config", archived: int) -> dict[str, Any]:
     path = places.closed if places.closed.exists() else places.segments
     try:
         with open_run(path) as run:
-            count, failed = len(run), failed_frames(run)
+            count, revisions, failed = len(run), run.archived, failed_frames(run)
     except ArchiveError as error:
         return {**found, "error": str(error)} if archived else found
     if count:
         found = {"run": str(path), "frames": count, "failed": failed}
-    if count < archived:
+    if revisions < archived:
         found["error"] = (
-            f"{path}: holds {count} of {archived} frames that were archived; start the run again, "
+            f"{path}: holds {revisions} of {archived} frames that were archived; start the run again, "
             "and those whose files are still there are analysed anew"
         )
     return found

@@ -106,12 +106,17 @@ def test_the_disk_takes_nothing_more_and_then_it_does_again(plant):  # writes fa
 
 
 def test_the_folder_of_the_archive_goes_and_comes_back(plant):
-    segments = plant.run.config.archive.folder / "run.segments"
-    elsewhere = segments.with_name("elsewhere")
-    segments.rename(elsewhere)
+    folder = plant.run.config.archive.folder
+    elsewhere = folder.with_name("elsewhere")
+    folder.rename(elsewhere)
     plant.write()
     plant.wait_state("archiver", "paused")
-    elsewhere.rename(segments)
+    elsewhere.rename(folder)
+    plant.recovers()
+
+
+def test_segments_that_somebody_removes_are_made_again(plant):
+    shutil.rmtree(plant.run.config.archive.folder / "run.segments")
     plant.recovers()
 
 

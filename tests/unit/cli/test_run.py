@@ -1,6 +1,7 @@
 """What `run` says at its end: the archive as it is, and what went wrong."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_frames_that_are_gone_are_missed(config):
     found = run_holds(config, 5)
     assert found["run"] is None
     assert "run" in found["error"]
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "live"])
+def test_earlier_revisions_are_archived_frames_too(config, close):
+    writer = RunWriter(config.archive.folder, "run")
+    first = record(0)
+    for size in (1000, 2000):
+        writer.append(replace(first, frame=replace(first.frame, size=size)))
+        writer.publish()
+    if close:
+        writer.close()
+    found = run_holds(config, 2)
+    assert found["frames"] == 1
+    assert "error" not in found
+    writer.release()
 
 
 def test_a_run_without_frames_has_no_archive(config):
