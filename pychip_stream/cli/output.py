@@ -77,8 +77,8 @@ def run_holds(config: "Config", archived: int) -> dict[str, Any]:
         found = {"run": str(path), "frames": count, "failed": failed}
     if revisions < archived:
         found["error"] = (
-            f"{path}: holds {revisions} of {archived} frames that were archived; start the run again, "
-            "and those whose files are still there are analysed anew"
+            f"{path}: holds {revisions} of {archived} frames that were archived; start the run "
+            "again, and those whose files are still there are analysed anew"
         )
     return found
 
