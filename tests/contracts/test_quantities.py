@@ -63,6 +63,7 @@ class TestQuantity:
             stored = file["frames"][name.replace("/", "%2F")]
             assert stored.attrs["long_name"].startswith(quantity.meaning)
             assert stored.attrs.get("units", "") == quantity.unit
+            assert layout.read_table(file["frames"])[name].tolist() == [1.5]
 
     def test_rules_can_watch_it_where_it_says_so(self, quantity):
         rule = {"name": "r", "quantity": quantity.name, "above": 1.0}
