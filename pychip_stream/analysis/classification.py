@@ -18,7 +18,7 @@ from pychip_stream.domain.frames import FrameRef, mtime_of
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
-from pychip_stream.formats.reading import GuardedReader, is_left_alone, suffixes
+from pychip_stream.formats.reading import GuardedReader, frames_below
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 
@@ -47,10 +47,7 @@ class Batch:
         for path in paths:
             if path.is_dir():
                 given.add(path.resolve())
-                for file in sorted(path.rglob("*")):
-                    hidden = any(is_left_alone(p) for p in file.relative_to(path).parts)
-                    if file.suffix.lower() in suffixes() and file.is_file() and not hidden:
-                        found[file.resolve()] = None
+                found |= {file.resolve(): None for file in sorted(frames_below(path))}
             elif path.is_file():
                 found[path.resolve()] = None
             else:

@@ -331,15 +331,25 @@ def read_full_table(part: Part, names: Sequence[str] | None = None) -> Table:
 
 def check_tables(file: h5py.File, part: Part) -> None:
     """Refuse a file in which something small is not what was written, checksum or not."""
+    columns, groups = changed_tables(file, part)
+    if columns:
+        raise UnusableFileError(f"is damaged (column {', '.join(columns)} of its frames)")
+    if groups:
+        raise UnusableFileError(f"is damaged ({groups[0]})")
+
+
+def changed_tables(file: h5py.File, part: Part) -> tuple[list[str], list[str]]:
+    """Columns, and places of groups, whose small things are not what was written."""
     entry = foreign.subgroup(file, layout.ENTRY)
+    columns: list[str] = []
     if foreign.has(entry, layout.FRAMES):
-        changed = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES))
-        if changed:
-            raise UnusableFileError(f"is damaged (column {', '.join(changed)} of its frames)")
+        columns = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES))
+    groups = []
     for rows in part.groups:
         digest = hdf.attribute_text(foreign.descend(file, rows.where), layout.DIGEST)
         if digest and digest != places_digest(rows):
-            raise UnusableFileError(f"is damaged ({rows.where})")
+            groups.append(rows.where)
+    return columns, groups
 
 
 def start_file(file: h5py.File, kind: str, header: Header) -> h5py.Group:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import places_digest
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.damage import examined, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
-from pychip_stream.archive.files import Part, RunPlaces
+from pychip_stream.archive.files import Part, RunPlaces, changed_tables
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.joining import set_aside, write_merged
 from pychip_stream.archive.layout import ACQUIRED, Table
@@ -88,7 +86,8 @@ def repair_run(path: str | Path, disk: Disk | None = None) -> Repaired:
 
 
 def _repair(places: RunPlaces, part: Part, found: Repaired, disk: Disk) -> None:
-    changed, wrong = _changed(part)
+    with hdf.reading(part.path) as file:
+        changed, wrong = changed_tables(file, part)
     acquired = part.scorings.get(ACQUIRED)
     hopeless = bool(_NEEDED & set(changed)) or (acquired is not None and acquired.where in wrong)
     if hopeless and part.kind == "run":
@@ -114,21 +113,6 @@ def _repair(places: RunPlaces, part: Part, found: Repaired, disk: Disk) -> None:
         found.supports += supports
         _tell(part, kept, found)
         _put_in_place(places, kept, disk)
-
-
-def _changed(part: Part) -> tuple[list[str], set[str]]:
-    """Columns, and places of groups, whose small things are not what was written."""
-    with hdf.reading(part.path) as file:
-        entry = foreign.subgroup(file, layout.ENTRY)
-        columns: list[str] = []
-        if foreign.has(entry, layout.FRAMES):
-            columns = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES))
-        groups = set()
-        for rows in part.groups:
-            digest = hdf.attribute_text(foreign.descend(file, rows.where), layout.DIGEST)
-            if digest and digest != places_digest(rows):
-                groups.add(rows.where)
-    return columns, groups
 
 
 def _tell(part: Part, kept: Part, found: Repaired) -> None:

@@ -16,15 +16,14 @@ from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Header, Part, start_file
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.domain.quantities import of_frames
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import MAX_CLASSES, UNKNOWN
 from pychip_stream.errors import ArchiveError
 
 _MOST_TEXT = 1000
 _MOST_PATH = 4096
-_MOST_MEASURED = 4000
 _INT32, _INT64 = 1 << 31, 1 << 63
 
 
@@ -55,7 +54,7 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
     edges = (*record.shape, *record.chip_size)
     if len(edges) != 4 or not all(isinstance(n, int) and 0 <= n < _INT32 for n in edges):
         return f"its shape {record.shape} or chip size {record.chip_size} is impossible"
-    if len(record.measured) > _MOST_MEASURED or not all(map(_is_quantity, record.measured)):
+    if len(record.measured) > quantities.MOST or not all(map(_is_quantity, record.measured)):
         return "its measured quantities are too many, or their names impossible"
     numbers: dict[str, object] = {"read": record.read, "classified": record.classified}
     numbers |= {**record.measured, "pixel size": record.pixel_size or 0.0}
@@ -94,7 +93,7 @@ def _flaw_of(result: FrameResult, classes: Sequence[str]) -> str:
 
 def _is_quantity(name: object) -> bool:
     """Whether a name can be that of a measured quantity: no other column is called so."""
-    own = {quantity.name for quantity in of_frames()}
+    own = {quantity.name for quantity in quantities.of_frames()}
     shown = _is_text(name) and str(name).strip(" .") and str(name).isprintable()
     return bool(shown) and (name in own or name not in layout.ALL)
 

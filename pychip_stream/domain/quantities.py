@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy  # its parts load when they are used
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
@@ -23,6 +23,9 @@ Measured = float | Mapping[str, float] | None
 Measure = Callable[[Frame, FrameResult], Measured]
 
 _SAMPLE = 65536
+
+MOST = 4000
+"""Of one frame: sixteen for each of the classes that a run may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _intensity(frame: Frame) -> tuple[float, float, float]:
 def _domains(_frame: Frame, result: FrameResult) -> dict[str, float]:
     """Count the connected areas of each class; chips that touch at a corner are two."""
     maps = {name: result.label_map == code for code, name in enumerate(result.names)}
-    return {name: float(ndimage.label(where)[1]) for name, where in maps.items()}
+    return {name: float(scipy.ndimage.label(where)[1]) for name, where in maps.items()}
 
 
 OF_FRAMES = Registry[Quantity](

@@ -5,7 +5,7 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
@@ -62,6 +62,14 @@ def is_left_alone(name: str) -> bool:
 def is_frame_name(name: str) -> bool:
     """Whether a file of this name may hold frames."""
     return name[name.rfind(".") :].lower() in suffixes() and not is_left_alone(name)
+
+
+def frames_below(folder: Path) -> Iterator[Path]:
+    """Files that may hold frames, at any depth, in no order."""
+    for path in folder.rglob("*"):
+        left_alone = any(map(is_left_alone, path.relative_to(folder).parts))
+        if is_frame_name(path.name) and not left_alone and path.is_file():
+            yield path
 
 
 def read_frame(

@@ -63,7 +63,7 @@ def examine(source: Source) -> Structure:
     for page in pages:
         _check_page(source.name, page)
     stack = tiff_stack.find(found.pages[0].description)
-    sliced = len(pages) == 1 and stack.planes > 1 and _is_imagej(pages[0])
+    sliced = len(pages) == 1 and stack.planes > 1 and tiff_metadata.is_imagej(pages[0].description)
     if sliced:
         _check_planes(source, pages[0], stack.planes)
     elif len(found.pages) < stack.planes:
@@ -121,8 +121,8 @@ def _describe(
     tiff: _Tiff, file: tifffile.TiffFile, entry: tifffile.TiffPage, page: Page
 ) -> tiff_metadata.Meta:
     first = tiff.map.pages[0].description
-    of_file = first if tiff_stack.speaks_of_file(first) else page.description
-    return tiff_metadata.describe(file, entry, of_file)
+    of_file = tiff_metadata.is_ome(first) or tiff_metadata.is_imagej(first)
+    return tiff_metadata.describe(file, entry, first if of_file else page.description)
 
 
 def _moments(tiff: _Tiff, plane: int) -> tuple[float, float]:
@@ -221,11 +221,6 @@ def _to_grey(
 def _bits(entry: tifffile.TiffPage) -> int:
     bits = entry.bitspersample
     return int(np.ravel(bits)[0])
-
-
-def _is_imagej(page: Page) -> bool:
-    """Whether ImageJ wrote the page, which may put all planes behind one directory."""
-    return page.description.startswith("ImageJ=")
 
 
 def _check_planes(source: Source, page: Page, planes: int) -> None:

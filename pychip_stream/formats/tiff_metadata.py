@@ -31,6 +31,16 @@ class Meta:
     pixel_ratio: float = 1.0
 
 
+def is_ome(description: str) -> bool:
+    """Tell OME by a description, which then speaks of the whole file."""
+    return "<OME" in description[:2000]
+
+
+def is_imagej(description: str) -> bool:
+    """Tell ImageJ by a description; all planes may lie behind its page."""
+    return description.startswith("ImageJ=")
+
+
 def describe(file: tifffile.TiffFile, page: tifffile.TiffPage, description: str) -> Meta:
     """Find what a page says about itself; what cannot be understood counts as unknown.
 
@@ -90,7 +100,7 @@ def xml(text: str) -> ET.Element | None:
 
 
 def _ome(_page: tifffile.TiffPage, description: str) -> Meta | None:
-    root = xml(description) if "<OME" in description[:2000] else None
+    root = xml(description) if is_ome(description) else None
     pixels = root.find(".//{*}Pixels") if root is not None else None
     if root is None or pixels is None:
         return None
@@ -135,7 +145,7 @@ def _jeol_scale(page: tifffile.TiffPage, root: ET.Element) -> tuple[float | None
 
 
 def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
-    if not description.startswith("ImageJ="):
+    if not is_imagej(description):
         return None
     match = re.search(r"^unit=(.+)$", description, re.M)
     across, down = _per_unit(page)

@@ -56,17 +56,12 @@ class Stack:
         return (f"{self.channels} channels: {name} is analysed, {', '.join(names)} left out",)
 
 
-def speaks_of_file(description: str) -> bool:
-    """Whether the description of the first page holds for all of them (OME, ImageJ)."""
-    return "<OME" in description[:2000] or description.startswith("ImageJ=")
-
-
 def find(description: str) -> Stack:
     """Read what the description of the first page says; what cannot be understood says nothing."""
     try:
-        if description.startswith("ImageJ="):
+        if tiff_metadata.is_imagej(description):
             return _imagej(description)
-        root = tiff_metadata.xml(description) if speaks_of_file(description) else None
+        root = tiff_metadata.xml(description) if tiff_metadata.is_ome(description) else None
         return Stack() if root is None else _ome(root)
     except (ValueError, OverflowError):
         return Stack()

@@ -207,13 +207,7 @@ def in_order_of_time(folder: Path) -> list[str]:
     which tell the time to the frame; anything else by the time of the last change, and names
     (numbers by value) where that is the same, as in a copy.
     """
-    found = [
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if reading.is_frame_name(path.name)
-        and not any(reading.is_left_alone(part) for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+    found = [path.relative_to(folder).as_posix() for path in reading.frames_below(folder)]
     moments = {path: series.parse(path) for path in found}
     if all(moment is not None for moment in moments.values()):
         return sorted(found, key=lambda path: (moments[path], path))

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import FrameRef
 
 SUPPORT = b"support"
@@ -25,8 +26,6 @@ VERSION = 1
 Name = Annotated[str, Meta(max_length=200)]
 QuantityName = Annotated[str, Meta(max_length=300)]
 """CLASS.NAME where it is one of a class."""
-MOST_QUANTITIES = 4000
-"""Of a frame: sixteen for each of the classes that a run may have."""
 """Of a thing; `checks` refuses what cannot be printed."""
 Text = Annotated[str, Meta(max_length=1 << 20)]
 """For people: cut to `MOST_TEXT` printable characters when a message is made or read."""
@@ -183,7 +182,7 @@ class Result(Message, frozen=True, kw_only=True):
     started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
-    measured: Annotated[dict[QuantityName, float], Meta(max_length=MOST_QUANTITIES)] = {}
+    measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
@@ -217,7 +216,7 @@ class Live(Message, frozen=True, kw_only=True):
     high: float = 1.0
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    measured: Annotated[dict[QuantityName, float], Meta(max_length=MOST_QUANTITIES)] = {}
+    measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
 
 
 class Status(Message, frozen=True, kw_only=True):

@@ -12,7 +12,17 @@ from pychip_stream import __version__
 from pychip_stream.cli import main as command_line
 from pychip_stream.operation.running import module
 
-HEAVY = {"torch", "sklearn", "panel", "matplotlib", "pandas", "h5py", "bokeh", "av"}
+HEAVY = {
+    "torch",
+    "sklearn",
+    "panel",
+    "matplotlib",
+    "pandas",
+    "h5py",
+    "bokeh",
+    "av",
+    "scipy.ndimage",
+}
 LINES = [
     *([name, "--help"] for name in command_line._COMMANDS),
     *(["support", name, "--help"] for name in ("make", "import", "show", "publish")),
