@@ -287,8 +287,9 @@ class Ledger:
                 continue
             entered += 1
             task = self._tasks[frame] = Task(frame, attempts=self._attempts.of(frame))
-            if sighting.problem is not None:
-                self._fail(task, sighting.problem)
+            problem = sighting.problem or sighting.missing.get(index)
+            if problem is not None:
+                self._fail(task, problem)
             elif task.attempts >= self._max_attempts:
                 self._give_up(task)
             else:

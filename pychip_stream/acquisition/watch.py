@@ -141,7 +141,7 @@ class FolderWatch:
         self._reader = GuardedReader(config.max_frame_bytes, config.patience_s, config.detector)
         self._settler = Settler(
             self._tree,
-            self._reader.frame_count,
+            self._reader.contents,
             quiet_s=config.quiet_s,
             incomplete_s=config.incomplete_s,
             pause_s=min(config.scan_s, 0.5),

@@ -196,7 +196,7 @@ def _refs(root: Path, path: Path, book: SeriesBook, reader: GuardedReader) -> It
     """Refer to every frame of a file; to one when the file cannot be read."""
     stat = path.stat()
     try:
-        count = reader.frame_count(path)
+        count = reader.contents(path, final=True).frames
     except FrameError:
         count = 1  # reading it says why
     time = book.note(path.as_posix(), str(path), mtime_of(stat))

@@ -5,7 +5,7 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
@@ -104,8 +104,22 @@ def read_frame(
         return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
-def frame_count(path: str | Path, size: int | None = None, *, detector: str = "") -> int:
-    """Count the frames of a file by its structure, without decoding pixels.
+class Contents(NamedTuple):
+    """What is in a file: how many frames, and why some of them cannot be read, by their index."""
+
+    frames: int
+    missing: Mapping[int, str] = {}
+
+
+def frame_count(path: str | Path, *, detector: str = "") -> int:
+    """Count the frames of a file, as `contents` does."""
+    return contents(path, detector=detector).frames
+
+
+def contents(
+    path: str | Path, size: int | None = None, final: bool = False, *, detector: str = ""
+) -> Contents:
+    """Look for the frames of a file by its structure, without decoding pixels.
 
     DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
     every value, strip and tile inside the file. PNG: chunks up to IEND. JPEG: segments, EOI.
@@ -115,6 +129,8 @@ def frame_count(path: str | Path, size: int | None = None, *, detector: str = ""
     ----------
     size
         Bytes the file is believed to have; if it has others, it is being written.
+    final
+        Nothing will be added to it: of a stack that was cut off, say what is missing.
     detector
         As `read_frame` takes it.
 
@@ -125,10 +141,11 @@ def frame_count(path: str | Path, size: int | None = None, *, detector: str = ""
     FrameError
         If it is damaged or holds something else than frames.
     """
-    with opened(Path(path), detector) as source:
+    with opened(Path(path), detector, final=final) as source:
         if size is not None and source.size != size:
             raise FrameIncompleteError(f"{path}: is growing or shrinking")
-        return examine(source).frames
+        found = examine(source)
+        return Contents(found.frames, {index: str(why) for index, why in found.missing.items()})
 
 
 def own_time(path: str | Path) -> Stamp | None:
@@ -237,9 +254,9 @@ class GuardedReader:
         self._patience_s = patience_s
         self._guard = Guard((__name__,))
 
-    def frame_count(self, path: str | Path, size: int | None = None) -> int:
-        """Count the frames of a file."""
-        return self._call(path, frame_count, path, size, detector=self._detector)
+    def contents(self, path: str | Path, size: int | None = None, final: bool = False) -> Contents:
+        """Look for the frames of a file."""
+        return self._call(path, contents, path, size, final, detector=self._detector)
 
     def own_time(self, path: str | Path) -> Stamp | None:
         """Ask a file when its first frame was taken."""
@@ -306,6 +323,8 @@ def _examined(source: Source) -> tuple[Format, Structure]:
     form = _recognize(source)
     structure = form.examine(source)
     check_frames(source.name, structure.frames)
+    if structure.frames and len(structure.missing) == structure.frames:
+        raise next(iter(structure.missing.values()))
     return form, structure
 
 

@@ -13,6 +13,7 @@ from pychip_stream.formats.source import (
     Structure,
     check_frames,
     check_memory,
+    one_frame,
     quiet,
 )
 
@@ -26,7 +27,7 @@ def is_ser(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Check that every image of a SER series is in the file."""
+    """Look for every image of a SER series in the file."""
     head = source.bytes_at(0, 30)
     version, kind = (int.from_bytes(head[i : i + n], "little") for i, n in ((4, 2), (6, 4)))
     valid = int.from_bytes(head[18:22], "little", signed=True)
@@ -40,8 +41,11 @@ def examine(source: Source) -> Structure:
     if valid * 2 * wide > source.size:
         raise FrameIncompleteError(f"{source.name}: has no room for the {valid} images it lists")
     offsets = np.frombuffer(source.bytes_at(table, valid * wide), f"<i{wide}")
-    sizes = [_image(source, int(offset)) for offset in offsets]
-    return Structure(valid, sizes)
+    sizes, missing = [0] * valid, dict[int, FrameError]()
+    for index, offset in enumerate(offsets.tolist()):
+        with one_frame(source, missing, index):
+            sizes[index] = _image(source, offset)
+    return Structure(valid, sizes, missing)
 
 
 def _image(source: Source, offset: int) -> int:

@@ -4,9 +4,9 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,11 +42,16 @@ class Source:
         Bytes the file had when it was opened.
     detector
         Which image is wanted of a file that holds several; empty: the format's own choice.
+    final
+        Nothing will be added to the file any more: what is missing in it costs single frames.
     """
 
-    def __init__(self, file: BinaryIO, name: str, detector: str = "") -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, detector: str = "", *, final: bool = True
+    ) -> None:
         self.name = name
         self.detector = detector
+        self.final = final
         self.file = file
         self.size = os.fstat(file.fileno()).st_size
         self._data: bytes | None = None
@@ -129,7 +134,7 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path, detector: str = "") -> Iterator[Source]:
+def opened(path: Path, detector: str = "", *, final: bool = True) -> Iterator[Source]:
     """Open a file as a source.
 
     Raises
@@ -149,7 +154,7 @@ def opened(path: Path, detector: str = "") -> Iterator[Source]:
     except ValueError as error:  # a null character in the name
         raise FrameError(f"{str(path)!r}: {error}") from error
     with file:
-        yield Source(file, str(path), detector)
+        yield Source(file, str(path), detector, final=final)
 
 
 def _away(name: str, error: OSError) -> FrameUnreachableError:
@@ -169,19 +174,26 @@ class Structure:
         Frames in it; 0 for a picture that this program made itself.
     detail
         Whatever the format's reader wants to find again.
+    missing
+        What is wrong with the frames of a stack that cannot be read, by their index.
     """
 
     frames: int
     detail: Any = None
+    missing: Mapping[int, FrameError] = field(default_factory=dict)
 
     def check(self, name: str, index: int) -> None:
-        """Refuse an index that the file does not have.
+        """Refuse an index that the file does not have, and a frame that is missing in it.
 
         Raises
         ------
         FrameUsageError
             If `index` is not 0…frames − 1.
+        FrameError
+            If the frame is missing.
         """
+        if index in self.missing:
+            raise self.missing[index]
         if self.frames == 0:
             raise FrameUsageError(
                 f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
@@ -236,6 +248,35 @@ def check_frames(name: str, frames: int) -> None:
             f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
             "several files would be better"
         )
+
+
+_MOST_MISSING = 10_000
+"""Frames of a file that are named one by one when they are missing."""
+
+
+@contextmanager
+def one_frame(source: Source, missing: dict[int, FrameError], index: int) -> Iterator[None]:
+    """Let what is wrong with a frame of a stack cost this frame; wait while it may still come."""
+    try:
+        yield
+    except FrameError as error:
+        if isinstance(error, FrameIncompleteError) and not source.final:
+            raise
+        missing[index] = error
+
+
+def cut_off(source: Source, there: int, announced: int, reason: str) -> dict[int, FrameError]:
+    """Frames that a file announces beyond those that are there; wait while they may still come.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If they may still come, or there is no frame at all.
+    """
+    error = FrameIncompleteError(f"{source.name}: {reason}")
+    if not source.final or not there:
+        raise error
+    return dict.fromkeys(range(there, min(announced, there + _MOST_MISSING)), error)
 
 
 def wanted(source: Source, names: Sequence[str]) -> int:
