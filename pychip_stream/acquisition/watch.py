@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pychip_stream.acquisition.events import EventSource, Hints
-from pychip_stream.acquisition.selection import Selection
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
 from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)

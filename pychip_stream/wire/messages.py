@@ -79,7 +79,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     content_hash
         Of the file's bytes.
-    pixel_size, unit, time, exposure_s
+    pixel_size, unit, time, exposure_s, pixel_ratio, notes
         As `domain.frames.Frame` has them.
     """
 
@@ -88,6 +88,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     unit: Name | None = None
     time: float | None = None
     exposure_s: float | None = None
+    pixel_ratio: float = 1.0
+    notes: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
 
 
 class Job(Message, frozen=True, kw_only=True):
