@@ -127,6 +127,9 @@ class Feed:
             self._state.use(support)
 
     def _take_live(self, live: Live, arrays: Arrays) -> None:
+        if live.status == "moved":
+            self._state.record(live, None)
+            return
         if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])

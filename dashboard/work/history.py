@@ -102,6 +102,21 @@ class History:
             column[start : len(self._keys)] = values[fresh]
         self._order = None
 
+    def drop(self, key: tuple[str, int]) -> None:
+        """Take a frame out, if it is there; the last one gets its row."""
+        row = self._rows.pop(key, None)
+        if row is None:
+            return
+        last = self._keys.pop()
+        end = len(self._keys)
+        if row < end:
+            self._keys[row], self._rows[last] = last, row
+            self._times[row] = self._times[end]
+        for column in self._columns.values():
+            column[row] = column[end]
+            column[end] = np.nan
+        self._order = None
+
     def time_of(self, key: tuple[str, int]) -> float | None:
         """Time of a frame, or None if it is not known."""
         row = self._rows.get(key)

@@ -95,11 +95,18 @@ class RunState:
         self.support = support
         self.colors = self.colors | {c.name: shown_color(c.color) for c in support.classes}
 
-    def record(self, live: Live, picture: FramePicture) -> None:
-        """Take a frame into the curves, and keep its labels until they are certainly archived."""
-        key = picture.key
+    def record(self, live: Live, picture: FramePicture | None) -> None:
+        """Take a frame into the curves, and keep its labels until they are certainly archived.
+
+        None: its file has another name now, under which it is there, too.
+        """
+        key = live.frame.path, live.frame.index
         with self._lock:
             self.changes += 1
+            if picture is None:
+                for history in (self._history, self._truth, self._quantities):
+                    history.drop(key)
+                return
             self._history.put(key, picture.time, picture.fractions)
             drawn = plotted(live.names)
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, cut_off
+from pychip_stream.formats.source import Extent, Format, Source, Structure, check_memory, cut_off
 
 _HEADER = 1024
 _TYPES: Final = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -140,7 +140,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     """Read one section of an MRC file."""
     layout: _Layout = structure.detail
     check_memory(source.name, layout.section, max_bytes)
-    view = source.view_at(layout.start + index * layout.section, layout.section)
+    view = source.view_at(*extents(structure, index)[0])
     pixels = np.frombuffer(view, layout.dtype).reshape(layout.shape)
     return Frame(
         pixels.astype(layout.dtype.newbyteorder("="), copy=False),
@@ -151,4 +151,12 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     )
 
 
-FORMAT = Format("MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read, place=1)
+def extents(structure: Structure, index: int) -> list[Extent]:
+    """Where the pixels of a section are."""
+    layout: _Layout = structure.detail
+    return [(layout.start + index * layout.section, layout.section)]
+
+
+FORMAT = Format(
+    "MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read, extents=extents, place=1
+)

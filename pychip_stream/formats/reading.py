@@ -5,7 +5,8 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
@@ -185,7 +186,8 @@ def read_checked(
 
     Returns
     -------
-    The frame, and the xxh3_128 hash of the file's bytes in hexadecimal.
+    The frame, with the hash of its own bytes where its format can grow, and the xxh3_128 hash of
+    the file's bytes in hexadecimal.
 
     Raises
     ------
@@ -203,6 +205,7 @@ def read_checked(
         elif known.data is not None:
             source.load(known.data)
         frame = _read(source, known, index, max_bytes)
+        frame = replace(frame, frame_hash=_frame_hash(source, known, index))
         digest = known.digest or source.digest()
         if known.structure.frames > 1:
             _stacks[revision] = known._replace(digest=digest)
@@ -210,6 +213,34 @@ def read_checked(
                 del _stacks[next(iter(_stacks))]
     _check_stat(place, size, mtime_ns)
     return frame, digest
+
+
+def frame_hashes(
+    path: str | Path, size: int, mtime_ns: int, indices: Sequence[int], *, detector: str = ""
+) -> dict[int, str]:
+    """Hash frames of a file as `read_checked` does, by index; those that are missing are left out.
+
+    Raises
+    ------
+    FrameError
+        As `read_checked` does.
+    """
+    place = Path(path)
+    _check_stat(place, size, mtime_ns)
+    with opened(place, detector) as source:
+        look = _Look(*_guarded(source, lambda: _examined(source)), None)
+        there = set(range(look.structure.frames)) - look.structure.missing.keys()
+        found = {index: _frame_hash(source, look, index) for index in there.intersection(indices)}
+    _check_stat(place, size, mtime_ns)
+    return found
+
+
+def _frame_hash(source: Source, look: "_Look", index: int) -> str:
+    """Hash of the bytes of one frame; empty where its format does not grow."""
+    if look.form.extents is None:
+        return ""
+    extents = look.form.extents(look.structure, index)
+    return _guarded(source, lambda: source.digest(extents)) if extents else ""
 
 
 class _Look(NamedTuple):
@@ -275,6 +306,14 @@ class GuardedReader:
             path, read_checked, path, index, size, mtime_ns,
             max_bytes=self._max_bytes, detector=self._detector,
         )  # fmt: skip
+
+    def frame_hashes(
+        self, path: str | Path, size: int, mtime_ns: int, indices: Sequence[int]
+    ) -> dict[int, str]:
+        """Hash frames of exactly the revision that was meant."""
+        return self._call(
+            path, frame_hashes, path, size, mtime_ns, indices, detector=self._detector
+        )
 
     def start(self) -> None:
         """Let the process start, so that the first file finds it ready."""

@@ -4,7 +4,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,9 @@ from pychip_stream.errors import (
     FrameUsageError,
 )
 from pychip_stream.formats import shared_files
+
+Extent = tuple[int, int]
+"""Where bytes are: offset and count."""
 
 _WINDOW = 1 << 16
 _HASH_BLOCK = 1 << 22
@@ -111,13 +114,12 @@ class Source:
             return memoryview(self._data)[offset : offset + count]
         return memoryview(self.bytes_at(offset, count))
 
-    def digest(self) -> str:
-        """Hash of the whole content: xxh3_128 in hexadecimal."""
-        if self._data is not None:
-            return xxhash.xxh3_128_hexdigest(self._data)
+    def digest(self, extents: Iterable[Extent] | None = None) -> str:
+        """Hash of the whole content, or of parts of it: xxh3_128 in hexadecimal."""
         digest = xxhash.xxh3_128()
-        for start in range(0, self.size, _HASH_BLOCK):
-            digest.update(self._read(start, min(_HASH_BLOCK, self.size - start)))
+        for offset, count in [(0, self.size)] if extents is None else extents:
+            for start in range(offset, offset + count, _HASH_BLOCK):
+                digest.update(self.view_at(start, min(_HASH_BLOCK, offset + count - start)))
         return digest.hexdigest()
 
     def _read(self, offset: int, count: int) -> bytes:
@@ -221,6 +223,8 @@ class Format:
         Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
     own_time
         Tells when the file says that its first frame was taken, without decoding pixels.
+    extents
+        Tells where the bytes of a frame are, for formats to which frames are added one by one.
     place
         When a file is tried for it: 0 where its beginning is unmistakable, later where not.
     """
@@ -231,6 +235,7 @@ class Format:
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+    extents: Callable[[Structure, int], Sequence[Extent]] | None = None
     place: int = 0
 
 

@@ -16,6 +16,7 @@ from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError
 from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack
 from pychip_stream.formats.source import (
+    Extent,
     Format,
     Source,
     Structure,
@@ -268,16 +269,30 @@ def _missing_planes(source: Source, page: Page, planes: int) -> dict[int, FrameE
     return cut_off(source, there, planes, f"has {there} of {planes} slices of an ImageJ stack")
 
 
-def _slice(source: Source, found: TiffMap, page: Page, index: int) -> npt.NDArray[Any]:
+def extents(structure: Structure, index: int) -> list[Extent]:
+    """Where the pixels of a frame are."""
+    tiff: _Tiff = structure.detail
+    plane = int(tiff.planes[index])
+    if tiff.sliced:
+        return [_slice_at(tiff.pages[0], plane)]
+    offsets, counts = tiff.pages[plane].segments
+    return list(zip(offsets.tolist(), counts.tolist(), strict=False))
+
+
+def _slice_at(page: Page, plane: int) -> Extent:
     size = page.length * tiff_map.row_bytes(page)
+    return int(page.segments[0][0]) + plane * size, size
+
+
+def _slice(source: Source, found: TiffMap, page: Page, plane: int) -> npt.NDArray[Any]:
     kind = "f" if page.bits == 32 else "u"
-    offsets, _ = page.segments
-    view = source.view_at(int(offsets[0]) + index * size, size)
+    view = source.view_at(*_slice_at(page, plane))
     dtype = np.dtype(f"{found.order}{kind}{page.bits // 8}")
     pixels = np.frombuffer(view, dtype).reshape(page.length, page.width)
     return pixels.astype(dtype.newbyteorder("="), copy=False)
 
 
 FORMAT = Format(
-    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time
-)
+    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time,
+    extents,
+)  # fmt: skip

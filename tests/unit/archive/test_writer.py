@@ -57,7 +57,7 @@ def test_each_revision_is_archived_once_and_the_newest_is_shown(tmp_path):
     assert (run.label_map(0) == result(50).label_map).all()
     again = writer_of(tmp_path)
     assert [key.size for key in again.keys] == [1001, 1002, 77]
-    assert not again.failed
+    assert not again.known.failed
     again.close()
 
 
