@@ -88,3 +88,17 @@ def test_quantities_are_thinned_like_fractions_and_keep_their_peaks():
 def test_what_may_be_plotted_is_declared_with_the_quantity():
     assert {"intensity_mean", "drift", "exposure_s"} <= set(plotted())
     assert "intensity_p1" not in plotted()
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_frame_can_be_taken_out(gone):
+    history = History()
+    for number in range(3):
+        history.put((f"f{number}", 0), float(number), {"a": (number / 10, 0, 1)})
+    history.drop((f"f{gone}", 0))
+    history.drop(("never there", 0))
+    left = [number for number in range(3) if number != gone]
+    assert history.curves(10).columns["a"][:, 0].tolist() == pytest.approx([n / 10 for n in left])
+    assert [history.key_at(at) for at in range(2)] == [(f"f{number}", 0) for number in left]
+    history.put(("new", 0), 9.0, {"b": (1, 1, 1)})
+    assert np.isnan(history.curves(10).columns["a"][-1]).all()  # of the frame whose row it got
