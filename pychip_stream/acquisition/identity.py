@@ -24,6 +24,7 @@ ReadHashes = Callable[[Path, int, int, Sequence[int]], dict[int, str]]
 
 _Key = str | tuple[str, int]
 _AGAIN_S = 2.0
+_MOST_COPIES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,17 @@ class Identity:
         path, key = frame.path, _key(frame.path, frame.index)
         if key in self._known:  # an earlier revision
             for mark in self._marks(self._known[key].frame):
-                left = tuple(one for one in self._paths.pop(mark) if one != path)
+                left = tuple(one for one in self._paths.pop(mark, ()) if one != path)
                 if left:
                     self._paths[mark] = left
         self._known[key] = _Known(_content(frame, digest), frame)
         if frame.index:
             self._last[path] = max(frame.index, self._last.get(path, 0))
         for mark in self._marks(frame):
-            paths = self._paths[mark] = (*self._paths.get(mark, ()), path)
+            paths = (*self._paths.get(mark, ()), path)
+            if len(paths) > _MOST_COPIES:
+                continue
+            self._paths[mark] = paths
             for one in paths if len(paths) > 1 else ():
                 self._due[mark] = 0.0
                 self._twins.setdefault(one, set()).add(mark)
@@ -108,7 +112,7 @@ class Identity:
     def vanished(self, path: str) -> None:
         """Note that a file is gone; it may have a name by now that was taken for that of a copy."""
         self._hashes.pop(path, None)
-        self._due |= dict.fromkeys(self._twins.pop(path, ()), 0.0)
+        self._due |= dict.fromkeys(self._twins.get(path, ()), 0.0)
 
     def kept(self, frame: FrameRef) -> bool | None:
         """Whether a frame of a stack is archived, with these bytes, under another revision.

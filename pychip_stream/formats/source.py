@@ -166,6 +166,10 @@ def _away(name: str, error: OSError) -> FrameUnreachableError:
     return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")
 
 
+_MOST_MISSING = 10_000
+"""Frames of a file that are named one by one when they are missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Structure:
     """A whole, readable file.
@@ -195,7 +199,7 @@ class Structure:
             If the frame is missing.
         """
         if index in self.missing:
-            raise self.missing[index]
+            raise self.missing[index].with_traceback(None)
         if self.frames == 0:
             raise FrameUsageError(
                 f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
@@ -258,10 +262,6 @@ def check_frames(name: str, frames: int) -> None:
         )
 
 
-_MOST_MISSING = 10_000
-"""Frames of a file that are named one by one when they are missing."""
-
-
 @contextmanager
 def one_frame(source: Source, missing: dict[int, FrameError], index: int) -> Iterator[None]:
     """Let what is wrong with a frame of a stack cost this frame; wait while it may still come."""
@@ -270,7 +270,9 @@ def one_frame(source: Source, missing: dict[int, FrameError], index: int) -> Ite
     except FrameError as error:
         if isinstance(error, FrameIncompleteError) and not source.final:
             raise
-        missing[index] = error
+        if len(missing) >= _MOST_MISSING:
+            raise
+        missing[index] = error.with_traceback(None)  # which would keep the file in memory
 
 
 def cut_off(source: Source, there: int, announced: int, reason: str) -> dict[int, FrameError]:

@@ -70,6 +70,8 @@ def test_a_copy_becomes_the_frame_when_its_original_is_deleted(root):
     identity.archived(ref("here.tif"), "ab")
     identity.archived(ref("day/here.tif"), "ab")
     assert renamed(identity, root) == {}
+    identity.vanished("here.tif")  # a share went and came back
+    assert renamed(identity, root) == {}
     (root / "here.tif").unlink()
     identity.vanished("here.tif")
     assert renamed(identity, root) == {("here.tif", "day/here.tif"): [0]}

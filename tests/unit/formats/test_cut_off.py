@@ -161,6 +161,21 @@ def test_a_file_without_a_whole_frame_is_one_failure(tmp_path, name):
             contents(path, final=final)
 
 
+def test_a_file_of_very_many_damaged_images_is_damaged(tmp_path):
+    path = tmp_path / "a.ser"
+    data = bytearray(ser(STACK[:1]))
+    count = 10_002
+    table = len(data)
+    data += struct.pack(
+        "<I", struct.unpack_from("<I", data, struct.unpack_from("<I", data, 22)[0])[0]
+    )
+    data += struct.pack("<I", 8) * (2 * count - 1)
+    struct.pack_into("<III", data, 14, count, count, table)
+    path.write_bytes(data)
+    with pytest.raises(FrameError, match="pixels of type"):
+        contents(path, final=True)
+
+
 def test_no_more_than_some_thousand_missing_frames_are_named(tmp_path):
     mrc(tmp_path / "a.mrc")
     data = bytearray((tmp_path / "a.mrc").read_bytes())
