@@ -14,6 +14,10 @@ from tests.support.stack import call_json
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
+KILLED = {1: "services.archiver", 2: "services.watcher", 5: "services.inference"}
+"""Who ends with which section."""
+
+
 @pytest.fixture
 def material(tmp_path):
     """Frames of a simulated series, as pixels, and a support set of one."""
@@ -32,7 +36,7 @@ def rows(run):
         return found, archive.archived, table["time"].tolist()
 
 
-def test_each_section_of_a_stack_that_grows_is_analysed_once(stack, material):
+def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(stack, material):
     pixels, support = material
     run = stack(support).start()
     seen = []
@@ -41,6 +45,8 @@ def test_each_section_of_a_stack_that_grows_is_analysed_once(stack, material):
             run.stop()
         tifffile.imwrite(run.root / "a.tif", page, append=number > 0)
         seen.append((run.root / "a.tif").stat().st_mtime)
+        if number in KILLED:
+            run.service(KILLED[number]).kill()
         if number == 4:
             run.start()
         if number != 3:
