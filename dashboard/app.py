@@ -56,7 +56,7 @@ class Dashboard:
         self._sessions = 0
         self._server = server.make(self._page, config.dashboard)
         self._server.start()
-        self._feed = Feed(config, run, bench) if archives is None else None
+        self._feed = Feed(config, run, bench, past) if archives is None else None
         if self._feed is not None:
             self._feed.start()
         logger.info("dashboard: http://%s:%d/", config.dashboard.address, self._server.port)

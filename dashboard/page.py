@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import panel as pn
@@ -23,7 +23,13 @@ from .work.workbench import Workbench
 
 @dataclass(frozen=True, eq=False)
 class Desk:
-    """What all sessions share; made once by `app`."""
+    """What all sessions share; made once by `app`.
+
+    Attributes
+    ----------
+    go
+        Opens the page of this name; each session has its own.
+    """
 
     config: Config
     run: RunState
@@ -31,6 +37,7 @@ class Desk:
     past: PastFrames
     drafts: OpenDrafts
     shelf: RunShelf
+    go: Callable[[str], None] = lambda _name: None
 
 
 class View(Protocol):
@@ -78,7 +85,7 @@ class Page:
     """One session. It holds the views and nothing refers to it but its own document."""
 
     def __init__(self, desk: Desk, viewer: Viewer, kinds: Sequence[type[View]]) -> None:
-        self._desk = desk
+        self._desk = replace(desk, go=self._go)
         self._viewer = viewer
         self._kinds = kinds
         self._views: dict[int, View] = {}
@@ -112,6 +119,11 @@ class Page:
         pn.state.add_periodic_callback(self._pull, period=PULL_MS)
         pn.state.on_session_destroyed(lambda _context: self._close())
         return page
+
+    def _go(self, name: str) -> None:
+        for number, kind in enumerate(self._kinds):
+            if kind.name == name:
+                self._tabs.active = number
 
     def _open(self, number: int) -> None:
         if number not in self._views and number in range(len(self._kinds)):

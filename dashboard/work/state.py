@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
-from pychip_stream.operation.health import LatencySplit, RunHealth
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.latency import LatencySplit
 from pychip_stream.wire.messages import Alert, Live
 
 from .frame_pictures import FramePicture, Key
@@ -28,19 +30,19 @@ _RECENT = 256
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One classified frame on its way to the viewers.
+    """One frame on its way to the viewers.
 
     Attributes
     ----------
     number
         Grows with every shot; what a session has sent is compared with it.
     live
-        What the archiver said of the frame.
+        What the archiver said of the frame when it was classified; None: it was not just now.
     skipped
         Frames that were classified since the last shot and not shown.
     """
 
-    live: Live
+    live: Live | None
     picture: FramePicture
     skipped: int = 0
     number: int = 0
@@ -70,6 +72,9 @@ class RunState:
         What its services publish.
     shot
         The newest one.
+    scoring
+        Which labels the curves show: "acquired", or a support set's under which the past was
+        labelled again.
     changes
         Grows whenever a curve may have changed.
     """
@@ -84,6 +89,7 @@ class RunState:
         self.health = RunHealth(expected)
         self.changes = 0
         self.shot: Shot | None = None
+        self.scoring = ACQUIRED
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
         self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
@@ -117,11 +123,19 @@ class RunState:
         fractions: dict[str, npt.NDArray[np.float64]],
         quantities: dict[str, npt.NDArray[np.float64]],
         versions: Sequence[str],
+        scoring: str = ACQUIRED,
     ) -> None:
-        """Take in what the archive knows and was not heard live; see `History.extend`."""
+        """Take in what the archive knows and was not heard live; see `History.extend`.
+
+        Under another scoring than before it replaces what was known of these frames.
+        """
         with self._lock:
             self.changes += 1
-            self._history.extend(keys, times, fractions)
+            anew = scoring != self.scoring
+            if anew:
+                self.scoring, self.marks = scoring, ()
+                self._recent.clear()
+            self._history.extend(keys, times, fractions, replace=anew)
             self._quantities.extend(keys, times, {n: triples(v) for n, v in quantities.items()})
             for key, moment, version in zip(keys, times, versions, strict=True):
                 self._mark(float(moment), version)
@@ -147,7 +161,8 @@ class RunState:
     def painted(self, shot: Shot, moment: float) -> None:
         """Note when (seconds since 1970) a browser had painted a shot."""
         with self._lock:
-            self._latency.add({"shown": max(moment - shot.live.received, 0.0)})
+            if shot.live is not None:
+                self._latency.add({"shown": max(moment - shot.live.received, 0.0)})
 
     # Read by the sessions and the feed.
 
@@ -198,10 +213,9 @@ class RunState:
     def newest_key(self) -> Key | None:
         """Newest frame in the folder; None while there is none."""
         seen, shot = self.health.seen, self.shot
-        newest = seen
         if shot is not None and (seen is None or shot.picture.time > seen.time):
-            newest = shot.live.frame
-        return None if newest is None else (newest.path, newest.index)
+            return shot.picture.key
+        return None if seen is None else (seen.path, seen.index)
 
     def key_at(self, number: int) -> Key | None:
         """Frame by its number in order of time; negative from the end."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dashboard.work.feed import Feed
+from dashboard.work.opened_run import PastFrames
 from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
@@ -54,7 +55,8 @@ def feed(tmp_path):
     (tmp_path / "acquisition").mkdir()
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     bench = Workbench(config)
-    yield Feed(config, RunState(), bench)
+    state = RunState()
+    yield Feed(config, state, bench, PastFrames(config, state, bench))
     bench.close()
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation import health as module
-from pychip_stream.operation.health import SILENT_S, LatencySplit, RunHealth, stretches
+from pychip_stream.operation.health import SILENT_S, RunHealth
+from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.operation.metrics import HealthCollector
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
