@@ -20,16 +20,19 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.recent import Every
 from ..work.state import Shot
-from ..work.words import STAGE_WORDS, clock, duration
+from ..work.words import LIGHTS, STAGE_WORDS, clock, duration
 
+_SIMULATION = (
+    "A simulated specimen; dashed lines are the truth. Try: Examples, click other chips, Publish."
+)
+_SIMULATION_OVER = (
+    "The simulated specimen is at its end; look back at it in Review, or start the demo again."
+)
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
 _AWAY_S = 2.0
 """A page that was not looked after for so long had been left, and knows not when frames came."""
-_SYMBOLS = {
-    "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
-}  # fmt: skip
 
 
 class LivePage(View):
@@ -55,12 +58,14 @@ class LivePage(View):
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
-        self._plot.pane.visible = False
+        self._curve = pn.pane.Bokeh(
+            self._plot.figure, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
+        )
         self._window = pmui.RadioButtonGroup(
             options=list(WINDOWS), value="whole run", label="", size="small", margin=(4, 0),
             sx=SMALL_BUTTONS,
         )  # fmt: skip
-        self._window.param.watch(lambda _event: self._plot.renew(), "value")
+        self._window.param.watch(lambda _event: self._plot.follow(), "value")
         self._quantity = quantity_select(lambda: None)
         self._bands = pmui.Checkbox(label="intervals", value=True, margin=(4, 0))
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
@@ -79,7 +84,8 @@ class LivePage(View):
             self._strip,
             self._choose,
             pn.Row(self._window, self._quantity, self._bands, self._back, styles=controls),
-            self._plot.pane,
+            self._plot.legend,
+            self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
         )
@@ -149,14 +155,9 @@ class LivePage(View):
         self._pinned = False
         self._plot.point_at(None)
         if self._plot.zoomed:
-            self._plot.renew()
+            self._plot.follow()
         if self._desk.run.shot is not None:
             self._show(self._desk.run.shot)
-
-    def _troubles(self) -> list[str]:
-        """List what is not as it should be; that examples are missing is said by the badge."""
-        health = self._desk.run.health
-        return [] if health.unsupported else health.troubles()
 
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
@@ -166,7 +167,7 @@ class LivePage(View):
             return
         self._curve_of = asked
         measured, true, quantities = run.curves(minutes)
-        self._plot.pane.visible = len(measured) > 0
+        self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
         offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
         self._plot.add_quantity(quantity, quantities)
@@ -189,13 +190,22 @@ class LivePage(View):
             facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
         if run.scoring != ACQUIRED:
             facts.append(("curve", f"labelled again under {run.scoring[:8]}"))
-        alerts = [[a.level, a.reason] for a in run.alerts if a.state == "on"]
+        alerts = [
+            [
+                a.level,
+                f"{a.name}: {a.text}"
+                + f" (acknowledged by {a.acknowledged})" * bool(a.acknowledged),
+            ]
+            for a in run.alarms()
+        ]
         if self._trouble:
             alerts.append(["info", self._trouble])
-        alerts += [["warning", line] for line in (*health.notices, *self._troubles())]
+        alerts += [["warning", line] for line in health.notices]
+        if run.simulated:
+            alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
         return {
             "light": "idle" if self._pinned else state.light,
-            "symbol": "◀" if self._pinned else _SYMBOLS[state.light],
+            "symbol": "◀" if self._pinned else LIGHTS[state.light],
             "text": "a past frame" if self._pinned else state.text,
             "detail": f"the run: {state.text}" if self._pinned else state.detail,
             "facts": facts,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset, Tap
 from bokeh.models import (
@@ -17,8 +16,6 @@ from bokeh.models import (
     GlyphRenderer,
     HoverTool,
     LabelSet,
-    Legend,
-    LegendItem,
     Line,
     LinearAxis,
     NumeralTickFormatter,
@@ -32,14 +29,16 @@ from pychip_stream.domain.quantities import Quantity, find
 from pychip_stream.export.curves import pauses_of
 
 from ..work.history import Curves, plotted
+from .components import CurveNames
 
 NO_QUANTITY = "none"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
 _FEW, _DOT = 3, 6
 """Fewer points than this are drawn as dots, of this size."""
-_WIDE, _FILL, _FAINT = 0.5, 0.22, 0.06
+_WIDE = 0.5
 """Bands that are wider than this in most frames would cover the plot; they are drawn faintly."""
 _EMPTY: dict[str, list[float]] = {"t": [], "v0": [], "l0": [], "h0": []}
+_FINE = ("microseconds", "milliseconds")
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
@@ -72,77 +71,44 @@ def _choices(classes: Sequence[str]) -> dict[str, str]:
 
 
 class CurvePlot:
-    """Curves that follow a run; the plot is made anew when the classes change.
+    """One plot; its glyphs are made anew when the classes change.
 
     Parameters
     ----------
     on_pick
         Called with the time (seconds since 1970) that was clicked.
-    on_range
-        Called with the times between which the viewer looks, (None, None) for all.
     other
         What the second curves are, for the legend.
-    height
-        In pixels; None: all that there is.
 
     Attributes
     ----------
-    pane
-        Where it is shown.
+    figure, legend
+        What is shown, the legend above.
     zoomed
         Whether the viewer looks at a part that does not follow the run.
     """
 
     def __init__(
-        self,
-        on_pick: Callable[[float], None],
-        on_range: Callable[[float | None, float | None], None] = lambda _since, _until: None,
-        *,
-        name: str = "phase",
-        other: str = "true",
-        height: int | None = None,
+        self, on_pick: Callable[[float], None], name: str = "phase", other: str = "true"
     ) -> None:
-        self._on_pick, self._on_range = on_pick, on_range
-        self._other, self._height = other, height
+        self._other = other
+        self._hidden: set[str] = set()
+        self._banded = True
+        self._parts: dict[str, list[GlyphRenderer]] = {}
+        self._bands: list[GlyphRenderer] = []
+        self._dots: list[GlyphRenderer] = []
+        self.zoomed = False
+        self.legend = CurveNames(self._on_legend, sizing_mode="stretch_width")
         self._measured = ColumnDataSource({"t": []}, name=name)
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
         self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
         self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
         self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
-        self._bands: list[Any] = []
-        self._dots: list[Any] = []
-        self._quantity = ""
-        self._widths: Sequence[float] = ()
-        self._banded = True
-        self.zoomed = False
-        sizing = "stretch_both" if height is None else "stretch_width"
-        self.pane = pn.Column(sizing_mode=sizing, min_height=height or 240, margin=0)
-        self.renew()
-
-    def renew(self) -> None:
-        """Show the whole of the curves again, and follow them."""
-        self.zoomed = False
-        with unlocked():
-            plot = self._make()
-            self._draw(plot, *self._drawn)
-            plot.on_event(Tap, lambda event: self._on_pick(_seconds(event.x)))
-            plot.on_event(RangesUpdate, self._on_ranges)
-            plot.on_event(Reset, lambda _event: self._on_reset())
-            sizing = self.pane.sizing_mode
-            self.pane[:] = [pn.pane.Bokeh(plot, sizing_mode=sizing, margin=0)]
-
-    def show_bands(self, shown: bool) -> None:
-        """Draw the intervals, or the values alone."""
-        self._banded = shown
-        self._shade(self._widths)
-
-    def _shade(self, widths: Sequence[float]) -> None:
-        """Fill the bands; what is not visible would grey the legend, so none is hidden."""
-        self._widths = widths
-        with unlocked():
-            for band, width in zip(self._bands, widths, strict=False):
-                band.fill_alpha = (_FAINT if width > _WIDE else _FILL) if self._banded else 0.0
+        self.figure = self._make()
+        self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
+        self.figure.on_event(RangesUpdate, lambda _event: self._note_zoom(True))
+        self.figure.on_event(Reset, lambda _event: self._note_zoom(False))
 
     def update(
         self,
@@ -154,20 +120,57 @@ class CurvePlot:
         """Show these curves."""
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
         drawn = (names, tuple(true.columns))
+        alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
+        size = _DOT if len(measured) < _FEW else 0
+        anew = drawn != self._drawn
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
             self._measured.data = _columns(measured, [n for n, _ in names])
             self._true.data = _columns(true, list(true.columns))
+            if anew:
+                self._drawn = drawn
+                self._draw(*drawn, alphas, size)
+            for band, alpha in zip(self._bands, alphas, strict=True):
+                band.glyph.fill_alpha = alpha
+            for dot in self._dots:
+                dot.glyph.size = size
             if len(marks) != len(self._marks.data["t"]):
                 self._marks.data = {
                     "t": [_ms(moment) for moment, _ in marks],
                     "version": [version[:8] for _, version in marks],
                 }
-            for dot in self._dots:
-                dot.size = _DOT if len(measured) < _FEW else 0
-        self._shade([_width(measured.columns[name]) for name, _ in names])
-        if drawn != self._drawn:
-            self._drawn = drawn
-            self.renew()
+        if anew:
+            self._hide()
+
+    def follow(self) -> None:
+        """Show the whole of the curves again, and follow them."""
+        self.zoomed = False
+        with unlocked():
+            self.figure.x_range = DataRange1d()
+
+    def show_bands(self, shown: bool) -> None:
+        """Draw the intervals, or the values alone."""
+        self._banded = shown
+        self._hide()
+
+    def _hide(self) -> None:
+        """Hide what the viewer does not want, and say in the legend what that is."""
+        with unlocked():
+            for name, parts in self._parts.items():
+                for part in parts:
+                    part.visible = name not in self._hidden
+            for band in self._bands:
+                band.visible = band.visible and self._banded
+        colors: dict[str, str] = dict(self._drawn[0])
+        items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
+        self.legend.send(names=items)
+
+    def _on_legend(self, message: dict[str, Any]) -> None:
+        if message["type"] == "toggle":
+            self._hidden ^= {str(message.get("name"))} & self._parts.keys()
+        self._hide()
+
+    def _note_zoom(self, zoomed: bool) -> None:
+        self.zoomed = zoomed
 
     def add_quantity(self, chosen: str, curves: Curves) -> None:
         """Draw a quantity by its name, or none, on the second axis."""
@@ -175,27 +178,24 @@ class CurvePlot:
         with unlocked():
             known = quantity is not None and chosen in curves.columns
             self._second.data = _columns(curves, [chosen]) if known else dict(_EMPTY)
-            self._quantity = _label(quantity) if known and quantity is not None else ""
-            self._axis.visible, self._axis.axis_label = known, self._quantity
+            self._axis.visible = known
+            if quantity is not None:
+                self._axis.axis_label = _label(quantity)
 
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
         with unlocked():
             self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
 
-    def _on_ranges(self, event: Any) -> None:
-        self.zoomed = True
-        self._on_range(_seconds(event.x0), _seconds(event.x1))
-
-    def _on_reset(self) -> None:
-        self.zoomed = False
-        self._on_range(None, None)
+    @staticmethod
+    def time(milliseconds: float) -> float:
+        """Seconds since 1970 at a place on the time axis."""
+        return _seconds(milliseconds)
 
     def _make(self) -> Any:
         plot = figure(
             x_axis_type="datetime",
-            sizing_mode=self.pane.sizing_mode,
-            height=self._height,
+            sizing_mode="stretch_both",
             tools="xpan,xwheel_zoom,xbox_zoom,reset,tap",
             active_drag="xbox_zoom",
             active_scroll="xwheel_zoom",
@@ -206,7 +206,7 @@ class CurvePlot:
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
         # One for each plot: a model belongs to one document alone.
-        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | {"milliseconds": "%H:%M:%S.%1N"}
+        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
@@ -217,9 +217,7 @@ class CurvePlot:
         band = plot.varea(y1="l0", y2="h0", fill_color=_QUANTITY, fill_alpha=0.15, **second)
         line = plot.line(y="v0", line_color=_QUANTITY, line_width=2, line_dash="dashdot", **second)
         range_.renderers = [band, line]
-        self._axis = LinearAxis(
-            y_range_name="quantity", axis_label=self._quantity, visible=bool(self._quantity)
-        )
+        self._axis = LinearAxis(y_range_name="quantity", visible=False)
         self._axis.axis_label_text_color = self._axis.axis_line_color = _QUANTITY
         plot.add_layout(self._axis, "right")
         plot.add_layout(
@@ -228,60 +226,60 @@ class CurvePlot:
                 text_align="right", text_font_size="11px", text_color=_MARK,
             )
         )  # fmt: skip
+        self._fixed = len(plot.renderers)
         return plot
 
-    def _draw(self, plot: Any, names: Sequence[tuple[str, str]], true: Sequence[str]) -> None:
-        """Put the curves on a new plot, before a browser has it."""
-        bands, lines, dots, items, dashes = [], [], [], [], []
-        size = _DOT if len(self._measured.data["t"]) < _FEW else 0
+    def _draw(
+        self,
+        names: Sequence[tuple[str, str]],
+        true: Sequence[str],
+        alphas: Sequence[float],
+        size: int,
+    ) -> None:
+        """Set each list of the plot once: the browser refuses what names a part before it came."""
+        plot, parts = self.figure, {}
+        bands, lines, dots, dashes = [], [], [], []
         for number, (name, color) in enumerate(names):
-            band = VArea(x="t", y1=f"l{number}", y2=f"h{number}", fill_color=color)
-            source = {"data_source": self._measured}
+            source: dict[str, Any] = {"data_source": self._measured}
+            band = VArea(
+                x="t", y1=f"l{number}", y2=f"h{number}", fill_color=color,
+                fill_alpha=alphas[number],
+            )  # fmt: skip
             bands.append(GlyphRenderer(glyph=band, level="underlay", **source))
             line = Line(x="t", y=f"v{number}", line_color=color, line_width=2)
             lines.append(GlyphRenderer(glyph=line, **source))
             dot = Scatter(x="t", y=f"v{number}", size=size, fill_color=color, line_color=color)
             dots.append(GlyphRenderer(glyph=dot, **source))
-            drawn = [lines[-1], bands[-1], dots[-1]]
+            parts[name] = [bands[-1], lines[-1], dots[-1]]
             if name in true:
                 dash = Line(
                     x="t", y=f"v{list(true).index(name)}", line_color=color, line_width=2,
                     line_dash=[3, 4],
                 )  # fmt: skip
                 dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
-                drawn.append(dashes[-1])
-            items.append(LegendItem(label=name, renderers=drawn))
-        plot.renderers = [*plot.renderers, *bands, *lines, *dots, *dashes]
-        self._bands, self._dots = [b.glyph for b in bands], [d.glyph for d in dots]
-        self._shade(self._widths)
-        if dashes:
-            items.append(LegendItem(label=self._other, renderers=dashes))
-        legend = Legend(
-            items=items, orientation="horizontal", click_policy="hide", padding=2, spacing=12,
-            label_text_font_size="13px", border_line_alpha=0, background_fill_alpha=0,
-            ncols=4 if true else 5,  # what is wider than the plot runs out of it
-        )  # fmt: skip
-        plot.add_layout(legend, "above")
+                parts[name].append(dashes[-1])
+        plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dots, *dashes]
+        self._bands, self._dots = bands, dots
+        self._parts = parts | ({self._other: dashes} if dashes else {})
         tips = [
-            (name, f"@v{n}{{0.0 %}} (@l{n}{{0.0 %}} – @h{n}{{0.0 %}})")
+            (name, f"@v{n}{{0.0 %}} (@l{n}{{0.0 %}} to @h{n}{{0.0 %}})")
             for n, (name, _) in enumerate(names)
         ]
-        plot.add_tools(
-            HoverTool(
-                renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
-                formatters={"@t": "datetime"},
-            )
+        hover = HoverTool(
+            renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
+            formatters={"@t": "datetime"},
         )  # fmt: skip
+        plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
 
 
 def _label(quantity: Quantity) -> str:
     return quantity.name + f" ({quantity.unit})" * bool(quantity.unit)
 
 
-def _width(column: npt.NDArray[np.float64]) -> float:
-    """Usual width of a band."""
+def _band_alpha(column: npt.NDArray[np.float64]) -> float:
+    """Say how strongly a band is filled."""
     widths = (column[:, 2] - column[:, 1])[np.isfinite(column[:, 0])]
-    return float(np.median(widths)) if len(widths) else 0.0
+    return 0.06 if len(widths) and np.median(widths) > _WIDE else 0.22
 
 
 def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:

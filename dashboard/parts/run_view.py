@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.errors import PychipError
@@ -234,20 +235,21 @@ class RunView:
 
     def _make_plot(self) -> None:
         """Make the plot anew: other curves begin whole, not as the last ones were zoomed."""
-        plot = self._plot = CurvePlot(
-            self._on_pick, self._on_range, name="review", other="B", height=300
-        )
+        plot = self._plot = CurvePlot(self._on_pick, "review", other="B")
+        plot.figure.update(sizing_mode="stretch_width", height=300)
+        plot.figure.on_event(RangesUpdate, self._on_range)
+        plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
         plot.point_at(self._picture.time if self._picture else None)
-        self._curve[:] = [plot.pane]
+        figure = pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)
+        self._curve[:] = [plot.legend, figure]
 
-    def _on_range(self, since: float | None, until: float | None) -> None:
+    def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""
-        if since is None or until is None:
-            self._draw_curves()
-        elif self._opened is not None and self._opened.count > POINTS:
-            margin = (until - since) / 2
-            self._draw_curves(since - margin, until + margin)
+        if self._opened is not None and self._opened.count > POINTS:
+            margin = (event.x1 - event.x0) / 2
+            since, until = event.x0 - margin, event.x1 + margin
+            self._draw_curves(CurvePlot.time(since), CurvePlot.time(until))
 
     def _draw_curves(self, since: float | None = None, until: float | None = None) -> None:
         opened, plot = self._opened, self._plot

@@ -26,6 +26,7 @@ from .recent import Recent
 LIVE_POINTS = 600
 RUN_POINTS = 800
 _RECENT = 256
+_LEVELS = {"critical": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,21 @@ class Mark(NamedTuple):
     version: str
 
 
+class Alarm(NamedTuple):
+    """What an operator must know of: a rule that fires, a service that is not well.
+
+    Attributes
+    ----------
+    acknowledged
+        By whom; empty while by nobody.
+    """
+
+    name: str
+    level: str
+    text: str
+    acknowledged: str
+
+
 class RunCurves(NamedTuple):
     """Fractions as measured and as a simulation tells them, and the quantities of the frames."""
 
@@ -77,6 +93,8 @@ class RunState:
         labelled again.
     changes
         Grows whenever a curve may have changed.
+    ended
+        Where the run is now that it is over; empty while it goes on.
     """
 
     def __init__(self, expected: Iterable[str] = ()) -> None:
@@ -92,6 +110,8 @@ class RunState:
         self.scoring = ACQUIRED
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
+        self.ended = ""
+        self._acknowledged: dict[str, tuple[str, str]] = {}
         self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
 
     # Written by the feed.
@@ -180,6 +200,29 @@ class RunState:
     def alerts(self) -> list[Alert]:
         """Alerts that are to be shown, the latest last."""
         return [a for a in self.health.alerts.values() if a.banner and not a.dry_run]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the true fractions of some frames are known."""
+        return bool(self._truth_by_key)
+
+    def alarms(self) -> list[Alarm]:
+        """List what is wrong now: what nobody has acknowledged, then the worst, then the latest."""
+        known = self._acknowledged
+        told = [(a.rule, a.level, a.reason, a.id) for a in self.alerts if a.state == "on"]
+        if not self.health.unsupported:
+            told += [(name, "warning", text, text) for name, text in self.health.troubles()]
+        found = []
+        for name, level, text, firing in reversed(told):
+            who, what = known.get(name, ("", ""))
+            found.append(Alarm(name, level, text, who if what == firing else ""))
+        return sorted(found, key=lambda a: (bool(a.acknowledged), _LEVELS.get(a.level, 9)))
+
+    def acknowledge(self, name: str, who: str) -> None:
+        """Note that somebody knows of an alarm; when it comes again it calls again."""
+        firings = {a.rule: a.id for a in self.health.alerts.values()} | dict(self.health.troubles())
+        if name in firings:
+            self._acknowledged = self._acknowledged | {name: (who, firings[name])}
 
     def curves(self, minutes: float | None) -> RunCurves:
         """Curves of the whole run, or of its last minutes.

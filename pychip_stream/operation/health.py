@@ -225,13 +225,13 @@ class RunHealth:
             return "missing" if instance in self.missing else "starting"
         return "stalled" if self.silent(instance) else status.state
 
-    def troubles(self) -> list[str]:
-        """List what is not as it should be, one line each."""
+    def troubles(self) -> list[tuple[str, str]]:
+        """List what is not as it should be: (instance, its state and why) each."""
         found = []
         for instance in self.instances:
             state, detail = self.state(instance), self.detail(instance)
             if state not in ("running", "starting"):
-                found.append(f"{instance} {state}" + (f": {detail}" if detail else ""))
+                found.append((instance, state + (f": {detail}" if detail else "")))
         return found
 
     def detail(self, instance: str) -> str:
@@ -392,7 +392,7 @@ class RunHealth:
                 name: {"state": a.state, "level": a.level, "reason": a.reason, "time": a.time}
                 for name, a in sorted(self.alerts.items())
             },
-            "troubles": self.troubles(),
+            "troubles": [" ".join(pair) for pair in self.troubles()],
         }
 
     def latency(self) -> dict[str, dict[str, float]]:
@@ -439,7 +439,7 @@ class Monitor(RunHealth):
         alarms = [
             f"ALERT {a.rule}: {a.reason}" for _, a in sorted(self.alerts.items()) if a.state == "on"
         ]
-        return " | ".join(parts + alarms + self.troubles())
+        return " | ".join(parts + alarms + [" ".join(pair) for pair in self.troubles()])
 
     def close(self) -> None:
         """Stop listening."""
