@@ -7,7 +7,7 @@ const BEEP_MS = 2000;
 const KEY = "pychip-stream-sound";
 
 export function render({ model }) {
-  const root = element("div", "bar");
+  const root = element("div", "statusbar");
   const badge = element("span", "state", "connecting");
   const alarm = element("span", "alarm");
   alarm.setAttribute("role", "alert");
