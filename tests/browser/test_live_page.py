@@ -95,7 +95,11 @@ def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(tmp_pat
     try:
         page = visit(one.address)
         items = page.locator(".names .item")
-        one.frame()
+        for _ in range(50):  # what is sent before the page has reached the hub is lost
+            one.frame()
+            page.wait_for_timeout(500)
+            if items.count():
+                break
         expect(items).to_have_text(["alpha", "beta", "unknown"])
         one.frame(names=("gold", "beta"))
         expect(items).to_have_text(["alpha", "beta", "unknown", "gold"])
@@ -242,6 +246,7 @@ def test_a_run_that_ends_says_so(tmp_path, visit):
     one.processes["dashboard.app"].send_signal(signal.SIGINT)
     one.processes["dashboard.app"].wait(20)
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
+    page.close()
     one.stop()
     forgive_lost_connections(visit)
 
