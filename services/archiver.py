@@ -23,7 +23,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, PychipError, SupportError
-from pychip_stream.operation.health import LatencySplit, stretches
+from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon

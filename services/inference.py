@@ -199,6 +199,7 @@ class Worker:
         counters = {}
         if state != "starting":
             counters = {
+                "support": float(self._analyst is not None),
                 "done": float(self._done),
                 "chips_per_s": self._chips_per_s,
                 "queue": float(len(self._jobs)),

@@ -82,15 +82,30 @@ class History:
             column[row] = tuple(triple)
 
     def extend(
-        self, keys: list[tuple[str, int]], times: Float, columns: Mapping[str, Float]
+        self,
+        keys: list[tuple[str, int]],
+        times: Float,
+        columns: Mapping[str, Float],
+        *,
+        replace: bool = False,
     ) -> None:
-        """Take in many frames at once; those that are there already stay as they are.
+        """Take in many frames at once.
 
         Parameters
         ----------
         columns
             (n, 3) value, low, high per name.
+        replace
+            Of frames that are there already, these values count and no others; else they stay
+            as they are.
         """
+        if replace:
+            known = [i for i, key in enumerate(keys) if key in self._rows]
+            rows = [self._rows[keys[i]] for i in known]
+            for name in columns:
+                self._columns.setdefault(name, np.full((len(self._times), 3), np.nan))
+            for name, column in self._columns.items():
+                column[rows] = columns[name][known] if name in columns else np.nan
         fresh = [i for i, key in enumerate(keys) if key not in self._rows]
         start = len(self._keys)
         self._keys.extend(keys[i] for i in fresh)

@@ -5,6 +5,8 @@ import pytest
 
 from dashboard.work.history import History, plotted, triples
 
+ONES = np.ones((2, 3))
+
 
 def filled(count, width=0.02):
     history = History()
@@ -102,3 +104,13 @@ def test_a_frame_can_be_taken_out(gone):
     assert [history.key_at(at) for at in range(2)] == [(f"f{number}", 0) for number in left]
     history.put(("new", 0), 9.0, {"b": (1, 1, 1)})
     assert np.isnan(history.curves(10).columns["a"][-1]).all()  # of the frame whose row it got
+
+
+def test_values_that_replace_others_leave_nothing_of_them():
+    history = History()
+    history.put(("a", 0), 1.0, {"alpha": (0.1, 0.0, 0.2)})
+    history.put(("b", 0), 2.0, {"alpha": (0.3, 0.2, 0.4)})
+    history.extend([("a", 0), ("c", 0)], np.array([1.0, 3.0]), {"gold": ONES}, replace=True)
+    curves = history.curves(10)
+    np.testing.assert_array_equal(curves.columns["alpha"][:, 0], [np.nan, 0.3, np.nan])
+    np.testing.assert_array_equal(curves.columns["gold"][:, 0], [1.0, np.nan, 1.0])
