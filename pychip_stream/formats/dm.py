@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 from pychip_stream.formats.units import (
@@ -15,7 +16,6 @@ from pychip_stream.formats.units import (
     from_filetime,
     from_text,
     interval,
-    pixel_size,
     seconds,
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pychip_stream import foreign
 from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet, wanted
@@ -179,8 +180,8 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
         first, meta = _json(group, 0), _json(group, index)
     result = meta.get("BinaryResult", {})
     edges = result.get("PixelSize", {})
-    size, unit = units.pixel_size(edges.get("width"), result.get("PixelUnitX"))
-    height, unit_y = units.pixel_size(edges.get("height"), result.get("PixelUnitY"))
+    size, unit = pixel_size(edges.get("width"), result.get("PixelUnitX"))
+    height, unit_y = pixel_size(edges.get("height"), result.get("PixelUnitY"))
     exposure = units.seconds(meta.get("Scan", {}).get("FrameTime"))
     time, start = _started(meta), _started(first)
     # Frames of a series that all say when it began follow one another by the frame time.
@@ -215,7 +216,7 @@ def _step(axis: h5py.Dataset) -> tuple[float | None, str | None]:
     step = float(np.diff(axis[:2])[0]) if readable else None
     unit = _attribute(axis, "units", "OSU")
     # Written as "[n_m]" in the format's own examples.
-    return units.pixel_size(step, str(_plain(unit)).replace("_", ""))
+    return pixel_size(step, str(_plain(unit)).replace("_", ""))
 
 
 def _attribute(node: Any, name: str, kinds: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
@@ -100,19 +101,19 @@ def _calibration(
     """Pixel size and exposure: from the cell of the header, or an extended header that is known."""
     cells = np.frombuffer(head[28:32], f"{order}i4")[0]
     edge = float(np.frombuffer(head[40:44], f"{order}f4")[0])
-    by_cell = units.pixel_size(edge / cells if cells > 0 else None, "A")
+    by_cell = pixel_size(edge / cells if cells > 0 else None, "A")
     kind = head[104:108]
     if kind in (b"FEI1", b"FEI2") and extended >= 768:
         block = source.bytes_at(_HEADER, 768)
         known = int(np.frombuffer(block[8:12], f"{order}u4")[0])
         metres = float(np.frombuffer(block[156:164], f"{order}f8")[0])
-        size = units.pixel_size(metres, "m") if known & 1 << 14 else (None, None)
+        size = pixel_size(metres, "m") if known & 1 << 14 else (None, None)
         exposed = int(np.frombuffer(block[297:301], f"{order}u4")[0]) & 1 << 16
         time = float(np.frombuffer(block[419:427], f"{order}f8")[0])
         return size if _plausible_nm(size[0]) else by_cell, units.seconds(time if exposed else None)
     if kind.strip(b"\0 ") == b"" and extended >= _PER_SECTION and extended % _PER_SECTION == 0:
         numbers = np.frombuffer(source.bytes_at(_HEADER, 52), f"{order}f4").astype(float)
-        size = units.pixel_size(numbers[11], "m")
+        size = pixel_size(numbers[11], "m")
         if _is_old_block(numbers) and _plausible_nm(size[0]):
             return size, units.seconds(numbers[8])
     return by_cell, None

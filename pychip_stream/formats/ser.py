@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import (
@@ -71,7 +72,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     return Frame(
         np.ascontiguousarray(pixels),
         # The format names no unit; no pixel is a millimetre wide, and diffraction is in 1/m.
-        *units.pixel_size(delta, "m" if abs(delta) < 1e-3 else "1/m"),
+        *pixel_size(delta, "m" if abs(delta) < 1e-3 else "1/m"),
         # In a series it is finer than the file's time, which is one for all images.
         time=stamp if stamp is None or structure.frames == 1 else float(stamp),
         source=source.name,

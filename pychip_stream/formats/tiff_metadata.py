@@ -10,6 +10,7 @@ from typing import Any
 import tifffile
 
 from pychip_stream.domain.frames import Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.formats import units
 
 _GATAN_UNIT, _GATAN_SCALE = 65003, 65009
@@ -64,8 +65,8 @@ def _meta(
     x: Any, unit: Any, y: Any = None, *, time: Stamp | None = None, exposure: float | None = None
 ) -> Meta:
     """Put together what was found; y in the unit of x, None where pixels are square."""
-    size, name = units.pixel_size(x, unit)
-    height, _ = units.pixel_size(y, unit)
+    size, name = pixel_size(x, unit)
+    height, _ = pixel_size(y, unit)
     return Meta(size, name, time, exposure, height / size if height and size else 1.0)
 
 
@@ -141,7 +142,7 @@ def _jeol_scale(page: tifffile.TiffPage, root: ET.Element) -> tuple[float | None
         return None, None
     magnification = float(imaging.findtext("SelectorValue", "0"))
     nm = 1e7 if page.tags.valueof(296) == 3 else 2.54e7
-    return units.pixel_size(nm / per_unit / magnification if magnification else None, "nm")
+    return pixel_size(nm / per_unit / magnification if magnification else None, "nm")
 
 
 def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
