@@ -181,6 +181,9 @@ class Worker:
                 unit=image.unit,
                 time=image.time,
                 exposure_s=image.exposure_s,
+                pixel_ratio=image.pixel_ratio,
+                notes=image.notes,
+                metadata=image.metadata,
                 source=job.frame.path,
                 index=job.frame.index,
             )

@@ -26,7 +26,7 @@ from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Live, SupportChanged
 
 from .frame_pictures import FramePicture
-from .history import plotted
+from .history import measured
 from .recent import Every
 from .state import RunState, Shot
 from .workbench import Workbench
@@ -184,5 +184,5 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
-        self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
+        self._state.recall(keys, times, columns, measured(run), versions)
         self._state.colors = self._state.colors | run.colors

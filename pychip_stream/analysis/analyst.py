@@ -151,6 +151,8 @@ class Analyst:
             classified=time.time(),
             pixel_size=frame.pixel_size,
             unit=frame.unit,
+            pixel_ratio=frame.pixel_ratio,
+            texts=frame.texts,
             shape=frame.shape,
             chip_size=(size.width, size.height),
             measured=quantities.measure(frame, result),

@@ -28,5 +28,8 @@ def with_pixels(job: Job, root: Path, read: ReadChecked) -> tuple[Job, Arrays]:
         unit=frame.unit,
         time=time_of(frame, ref),
         exposure_s=frame.exposure_s,
+        pixel_ratio=frame.pixel_ratio,
+        notes=frame.notes,
+        metadata=dict(frame.metadata),
     )
     return msgspec.structs.replace(job, image=image), {"pixels": frame.pixels}

@@ -14,6 +14,7 @@ from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
+from pychip_stream.formats.metadata import collect
 from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet, wanted
 
 _MAX_JSON = 1 << 22
@@ -21,6 +22,22 @@ _MAX_ATTRIBUTE = 1 << 12
 _CHUNK_NOTES = 4096
 _PREFERRED = ("HAADF", "DF-S")
 _SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
+_METADATA = (
+    ("Optics.AccelerationVoltage", "high_voltage_kV", "V"),
+    ("Optics.NominalMagnification", "magnification", ""),
+    ("CustomProperties.StemMagnification.value", "magnification", ""),
+    ("Optics.CameraLength", "camera_length_mm", "m"),
+    ("Stage.Position.x", "stage_x_um", "m"),
+    ("Stage.Position.y", "stage_y_um", "m"),
+    ("Stage.Position.z", "stage_z_um", "m"),
+    ("Stage.AlphaTilt", "stage_alpha_deg", "rad"),
+    ("Stage.BetaTilt", "stage_beta_deg", "rad"),
+    ("Scan.DwellTime", "dwell_us", "s"),
+    ("Instrument.InstrumentModel", "microscope", ""),
+    ("Instrument.InstrumentClass", "microscope", ""),
+    ("BinaryResult.Detector", "detector", ""),
+    ("Stage.HolderType", "holder", ""),
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -182,7 +199,8 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
     edges = result.get("PixelSize", {})
     size, unit = pixel_size(edges.get("width"), result.get("PixelUnitX"))
     height, unit_y = pixel_size(edges.get("height"), result.get("PixelUnitY"))
-    exposure = units.seconds(meta.get("Scan", {}).get("FrameTime"))
+    scanned = units.seconds(meta.get("Scan", {}).get("FrameTime"))
+    exposure = scanned or units.seconds(_camera(meta).get("ExposureTime"))
     time, start = _started(meta), _started(first)
     # Frames of a series that all say when it began follow one another by the frame time.
     step = (exposure or 0.0) if index == 0 or time == start else 0.0
@@ -194,7 +212,21 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
         exposure_s=exposure,
         before_last_s=(frames - 1 - index) * step,
         pixel_ratio=height / size if height and size and unit_y == unit else 1.0,
+        metadata=collect(lambda place: _within(meta, place), _METADATA),
     )
+
+
+def _within(meta: dict[str, Any], place: str) -> Any:
+    """Value at a dotted place of nested tables; None where it is not."""
+    for part in place.split("."):
+        meta = meta.get(part, {})
+    return meta if not isinstance(meta, dict) else None
+
+
+def _camera(meta: dict[str, Any]) -> Any:
+    """Find what is said of the detector that took a frame."""
+    detector = meta.get("BinaryResult", {}).get("DetectorIndex", "")
+    return meta.get("Detectors", {}).get(f"Detector-{detector}", {})
 
 
 def _started(meta: dict[str, Any]) -> Stamp | None:

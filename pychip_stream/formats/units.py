@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pychip_stream.domain.frames import Stamp
@@ -11,6 +11,7 @@ from pychip_stream.domain.pixel_size import spelled
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}
 _FILETIME_EPOCH_S = 11_644_473_600
+_DAYS_EPOCH = datetime(1899, 12, 30)
 _DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y")
 _CLOCKS = ("%I:%M:%S %p", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M")
 _CLOCK = re.compile(r"\d\d?:?(?P<minute>\d\d)?(?::?(?P<second>\d\d)(?:[.,](?P<part>\d+))?)?")
@@ -49,6 +50,17 @@ def from_unix(value: Any) -> Stamp | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return _plausible(number, 1.0 if number.is_integer() else 1e-6)
+
+
+def from_days(value: Any) -> Stamp | None:
+    """Seconds since 1970 of days since 30 December 1899, in this computer's zone."""
+    try:
+        moment = (_DAYS_EPOCH + timedelta(days=float(value))).timestamp()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+    # Clocks that are read to the second give whole ones, but for the rounding of days.
+    whole = abs(moment - round(moment)) < 1e-4
+    return _plausible(float(round(moment)) if whole else moment, 1.0 if whole else 1e-4)
 
 
 def from_text(text: Any) -> Stamp | None:

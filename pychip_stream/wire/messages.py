@@ -79,7 +79,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     content_hash
         Of the file's bytes.
-    pixel_size, unit, time, exposure_s
+    pixel_size, unit, time, exposure_s, pixel_ratio, notes, metadata
         As `domain.frames.Frame` has them.
     """
 
@@ -88,6 +88,9 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     unit: Name | None = None
     time: float | None = None
     exposure_s: float | None = None
+    pixel_ratio: float = 1.0
+    notes: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
+    metadata: Annotated[dict[Name, float | Text], Meta(max_length=100)] = {}
 
 
 class Job(Message, frozen=True, kw_only=True):
@@ -183,6 +186,8 @@ class Result(Message, frozen=True, kw_only=True):
     read: float = 0.0
     classified: float = 0.0
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
+    pixel_ratio: float = 1.0
+    texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
