@@ -97,7 +97,9 @@ class Watcher:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         watch = config.watch
-        self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self._reader = GuardedReader(
+            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
+        )
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""

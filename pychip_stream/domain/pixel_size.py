@@ -11,7 +11,7 @@ _LENGTHS_NM = {
     "centimeter": 1e7, "meter": 1e9,
 }  # fmt: skip
 _RECIPROCAL = re.compile(r"^(?:1\s*/\s*(?P<a>.+)|(?P<b>.+?)\s*\^?(?:-1|⁻¹))$")
-_NOT_UNITS = {"", "pixel", "pixels", "px", "pix", "none", "null"}
+_NOT_UNITS = {"", "[]", "()", "pixel", "pixels", "px", "pix", "none", "null"}
 _BY_HAND = re.compile(r"\s*(?P<size>\d*[.,]?\d+(?:[eE][-+]?\d+)?)\s*(?P<unit>\S.*?)\s*")
 _SMALLEST_NM, _LARGEST_NM = 1e-4, 1e6
 """No microscope has smaller pixels than a tenth of a picometre, or larger ones than 1 mm."""

@@ -21,6 +21,9 @@ _MAX_JSON = 1 << 22
 _MAX_ATTRIBUTE = 1 << 12
 _CHUNK_NOTES = 4096
 _PREFERRED = ("HAADF", "DF-S")
+_PRISMATIC = "realslice"
+_SIMULATED = "annular_detector"
+"""What Prismatic calls the images of a detector; its other results come after them."""
 _SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
 _METADATA = (
     ("Optics.AccelerationVoltage", "high_voltage_kV", "V"),
@@ -55,24 +58,32 @@ def examine(source: Source) -> Structure:
             images = _velox(source.name, file)
             images.insert(0, images.pop(wanted(source, [image.detector for image in images])))
             data = images[0].data
-            found = _Emd("velox", data.name, _left_out(images))
-            return Structure(data.shape[2] if data.ndim == 3 else 1, found)
-        data = _berkeley(source.name, file)
-        return Structure(data.shape[0] if data.ndim == 3 else 1, _Emd("berkeley", data.name))
+            chosen = _Emd("velox", data.name, _left_out(images))
+            return Structure(data.shape[2] if data.ndim == 3 else 1, chosen)
+        found = _berkeley(source.name, file)
+        found.insert(0, found.pop(wanted(source, [image.detector for image in found])))
+        data = found[0].data
+        flavour: Flavour = "prismatic" if data.name.endswith(_PRISMATIC) else "berkeley"
+        frames = data.shape[0 if flavour == "berkeley" else 2] if data.ndim == 3 else 1
+        return Structure(frames, _Emd(flavour, data.name, _left_out(found)))
+
+
+Flavour = Literal["velox", "berkeley", "prismatic"]
+"""Where the frames of a stack are: rows, columns, frames; frames, rows, columns; x, y, frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Emd:
     """Which data set of a file is the image, and what was left out for it."""
 
-    flavour: Literal["velox", "berkeley"]
+    flavour: Flavour
     path: str
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image of a Velox file; `rank` is its place in the order of choice."""
+    """An image, what took it or what it is called, and its place in the order of choice."""
 
     data: h5py.Dataset
     detector: str
@@ -132,19 +143,25 @@ def _json(group: h5py.Group, index: int) -> dict[str, Any]:
     return found
 
 
-def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
-    found: list[h5py.Dataset] = []
+def _berkeley(name: str, file: h5py.File) -> list[_Image]:
+    """Images and stacks of EMD 0.2 and 1.0 and of Prismatic, by their names in the file."""
+    found: list[_Image] = []
 
-    def visit(_path: str, item: Any) -> None:
-        if isinstance(item, h5py.Group) and _attribute(item, "emd_group_type", "iu") == 1:
-            data = _image(item, "data")
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Group) and (
+            _attribute(item, "emd_group_type", "iu") == 1
+            or _plain(_attribute(item, "emd_group_type", "OSU")) == "array"
+        ):
+            datasets = (_image(item, name) for name in ("data", _PRISMATIC))
+            data = next((one for one in datasets if one is not None), None)
             if data is not None:
-                found.append(data)
+                called = path.rpartition("/")[2]
+                found.append(_Image(data, called, int(not called.startswith(_SIMULATED))))
 
     file.visititems(visit)  # follows no link elsewhere
     if not found:
         raise FrameError(f"{name}: is HDF5, but no EMD file with an image or a stack")
-    return found[0]
+    return sorted(found, key=lambda image: image.rank)
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
@@ -153,14 +170,16 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     flavour = found.flavour
     with _hdf5(source) as file:
         data = _found(file, found.path)
-        axes = slice(2) if flavour == "velox" else slice(-2, None)
+        axes = slice(-2, None) if flavour == "berkeley" else slice(2)
         check_memory(source.name, _needed(data, axes), max_bytes)
         if data.dtype.kind not in "uif":
             raise FrameError(f"{source.name}: pixels of type {data.dtype} are not grey values")
         if data.ndim == 2:
             pixels = data[()]
         else:
-            pixels = data[:, :, index] if flavour == "velox" else data[index]
+            pixels = data[index] if flavour == "berkeley" else data[:, :, index]
+        if flavour == "prismatic":
+            pixels = np.ascontiguousarray(pixels.T)
     meta = _metadata(source, found, index)
     return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
 
@@ -184,7 +203,7 @@ def _metadata(source: Source, found: _Emd, index: int) -> Frame:
         with quiet():
             if found.flavour == "velox":
                 return _velox_metadata(source, found.path, index)
-            return _berkeley_metadata(source, found.path)
+            return _berkeley_metadata(source, found)
     except Exception:
         return _UNKNOWN
 
@@ -234,10 +253,13 @@ def _started(meta: dict[str, Any]) -> Stamp | None:
     return units.from_unix(started.get("DateTime"))
 
 
-def _berkeley_metadata(source: Source, path: str) -> Frame:
+def _berkeley_metadata(source: Source, found: _Emd) -> Frame:
     with _hdf5(source) as file:
-        data = _found(file, path)
-        axes = [foreign.own(data.parent, f"dim{n}") for n in (data.ndim - 1, data.ndim)]
+        data = _found(file, found.path)
+        first = 0 if foreign.has(data.parent, "dim0") else 1  # EMD 1.0 counts from 0
+        last = first + data.ndim - 1
+        down, across = (2, 1) if found.flavour == "prismatic" else (last - 1, last)
+        axes = [foreign.own(data.parent, f"dim{n}") for n in (down, across)]
         (height, unit_y), (size, unit) = map(_step, axes)
     ratio = height / size if height and size and unit_y == unit else 1.0
     return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio)

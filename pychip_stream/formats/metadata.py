@@ -2,7 +2,9 @@
 
 import math
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from pychip_stream.domain.frames import TEXTS
@@ -13,6 +15,7 @@ Metadata = dict[str, float | str]
 Entry = tuple[str, str, str]
 """Where a value stands in a file, the name it gets, and its unit there."""
 
+_MAX_XML = 1 << 20
 _LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "pm": 1e-12}
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 # By the last part of a name: what a value in another unit is multiplied with.
@@ -24,12 +27,13 @@ _UNITS = {
     "deg": {"deg": 1.0, "°": 1.0, "rad": math.degrees(1)},
     "C": {"c": 1.0, "°c": 1.0, "k": 1.0},
     "magnification": {"": 1.0, "x": 1.0, "kx": 1e3},
-    "s": {"e/å2/s": 1.0, "e/nm2/s": 1e-2, "e/m2/s": 1e-20},
+    "s": {"e/å2/s": 1.0, "e/a2/s": 1.0, "e/nm2/s": 1e-2, "e/m2/s": 1e-20},
 }
 _NEVER_BELOW = {"deg": -1e4, "um": -1e9, "C": -273.15}
 _MOST = 1e12
 _MOST_TEXT = 100
 _NO_TEXTS = {"", "unknown", "none", "nothing", "n/a"}
+_PLAIN = {ord(" "): None, ord("^"): None, ord("²"): "2"}
 _NUMBER = re.compile(r"\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(.*)")
 
 
@@ -53,6 +57,51 @@ def collect(find: Callable[[str], Any], table: Iterable[Entry]) -> Metadata:
     return found
 
 
+# Of lines that people can read; numbers without a unit are left alone.
+_LABELS = (
+    *((label, "high_voltage_kV", "") for label in ("high tension", "high voltage", "hv")),
+    *((f"{word} voltage", "high_voltage_kV", "") for word in ("accelerating", "acceleration")),
+    ("magnification", "magnification", ""),
+    ("camera length", "camera_length_mm", ""),
+    *((f"stage {axis}", f"stage_{axis}_um", "") for axis in "xyz"),
+    *((f"stage {word}", "stage_alpha_deg", "") for word in ("a", "alpha", "tilt")),
+    *((f"stage {word}", "stage_beta_deg", "") for word in ("b", "beta")),
+    *((label, "stage_temperature_C", "") for label in ("stage temperature", "holder temperature")),
+    ("dwell time", "dwell_us", ""),
+    ("dose rate", "dose_rate_e_A2_s", ""),
+    ("microscope", "microscope", ""),
+    *((label, "detector", "") for label in ("detector", "camera")),
+    *((label, "holder", "") for label in ("holder", "specimen holder")),
+)
+
+
+def labelled(lines: Iterable[tuple[str, str]]) -> Metadata:
+    """Collect what labels and values say; units stand behind the values or in the label's brackets.
+
+    Parameters
+    ----------
+    lines
+        Such as ("High tension", "200 kV") or ("Dose rate (e/nm2/s)", "12").
+    """
+    told: dict[str, str] = {}
+    for label, value in lines:
+        name, _, unit = label.strip().partition("(")
+        key = name.replace("_", " ").strip().lower()
+        told.setdefault(key, f"{value} {unit.rstrip(' )')}".strip())
+    return collect(told.get, _LABELS)
+
+
+@lru_cache(maxsize=2)
+def xml(text: str) -> ET.Element | None:
+    """Parse XML unless it is large or declares entities (which can be made to explode)."""
+    if len(text) > _MAX_XML or "<!ENTITY" in text or "<!DOCTYPE" in text:
+        return None
+    try:
+        return ET.fromstring(text.strip())  # noqa: S314
+    except ET.ParseError:
+        return None
+
+
 def _text(value: Any) -> str | None:
     text = " ".join(str(value if value is not None else "").replace("\0", " ").split())
     text = "".join(c for c in text if c.isprintable())[:_MOST_TEXT]
@@ -65,7 +114,7 @@ def _number(value: Any, name: str, unit: str) -> float | None:
     if match is None:
         return None
     dimension = name.rpartition("_")[2]
-    told = spelled(match[2] or unit).lower().replace(" ", "")
+    told = spelled(match[2] or unit).lower().translate(_PLAIN)
     factor = _UNITS[dimension].get(told)
     if factor is None:
         return None
@@ -74,4 +123,4 @@ def _number(value: Any, name: str, unit: str) -> float | None:
     # Voltages, lengths of cameras and the like are never 0: that is how programs write nothing.
     if number <= 0 if lowest is None else number < lowest:
         return None
-    return float(f"{number:.9g}") if number < _MOST else None
+    return float(f"{number:.9g}") + 0.0 if number < _MOST else None  # -0 is 0

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, units
+from pychip_stream.formats.metadata import Metadata, collect, labelled, xml
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -27,6 +29,12 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # The moment of exposure and the one of the file, each with its fraction of a second.
 _DETAILS, _EXPOSED, _WRITTEN, _ORIENTATION = 34665, (36867, 37521), (306, 37520), 274
 _16_BIT_COLOURS = {2, 4, 6}
+_AXON = "MicroscopeControlImage"
+_AXON_VALUES = (
+    ("AcceleratingVoltage", "high_voltage_kV", "V"),
+    ("MagnificationValue", "magnification", ""),
+    ("HolderTemperature", "stage_temperature_C", "C"),
+)
 _CONVERTED = {
     "1": "L", "LA": "L", "CMYK": "L",
     "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
@@ -158,9 +166,13 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     opened = raster.width * raster.height <= 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
     if stored is not None and not opened:
         return Frame(_grey(stored), source=source.name, index=index)
-    pixels, time, orientation = _decode(source, raster, stored)
+    pixels, time, orientation, metadata = _decode(source, raster, stored)
     return Frame(
-        grey.upright(_grey(pixels), orientation), time=time, source=source.name, index=index
+        grey.upright(_grey(pixels), orientation),
+        time=time,
+        source=source.name,
+        index=index,
+        metadata=metadata,
     )
 
 
@@ -172,18 +184,35 @@ def _structure(source: Source, found: _Raster) -> Structure:
 
 def _decode(
     source: Source, raster: _Raster, pixels: npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[Any], Stamp | None, int]:
-    """Pixels where there are none yet, time and orientation."""
+) -> tuple[npt.NDArray[Any], Stamp | None, int, Metadata]:
+    """Pixels where there are none yet, time, orientation and what texts say."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
         with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:
             if image.size != (raster.width, raster.height):
                 raise FrameError(f"{source.name}: has two sizes; it is damaged")
             time, orientation = _exif(image)
+            axon, metadata = _told(image.info)
             if pixels is None:
                 mode = _CONVERTED.get(image.mode)
                 pixels = np.array(image.convert(mode) if mode else image)
-            return pixels, time, orientation
+            return pixels, axon or time, orientation, metadata
+
+
+def _told(info: Mapping[Any, Any]) -> tuple[Stamp | None, Metadata]:
+    """Time and metadata in the texts of a PNG: those of AXON Studio, else lines with labels."""
+    root = xml(str(info.get(_AXON, "")))
+    if root is None:
+        return None, labelled((k, v) for k, v in info.items() if isinstance(v, str))
+    values = {
+        item.findtext("{*}Name"): item.findtext("{*}Value")
+        for item in root.iterfind(".//{*}AuxiliaryDataValue")
+    }
+    settings = root.find(".//{*}MicroscopeSettings")
+    for item in () if settings is None else settings:
+        values[item.tag.rpartition("}")[2]] = item.text
+    time = units.from_text(root.findtext(".//{*}MicroscopeDateTime"))
+    return time, collect(values.get, _AXON_VALUES)
 
 
 def _exif(image: Image.Image) -> tuple[Stamp | None, int]:

@@ -1,6 +1,9 @@
 """SER: image series of TIA, read by ncempy."""
 
+import re
+from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -8,6 +11,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
+from pychip_stream.formats.metadata import Metadata, labelled, xml
 from pychip_stream.formats.source import (
     Format,
     Source,
@@ -19,6 +23,8 @@ from pychip_stream.formats.source import (
 
 _BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
 _IMAGES = 0x4122
+_EMI = re.compile(rb"<ExperimentalDescription>.*?</ExperimentalDescription>", re.DOTALL)
+_MAX_EMI = 64 << 20
 
 
 def is_ser(head: bytes) -> bool:
@@ -68,16 +74,39 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     with quiet(), ser.fileSER(Path(source.name)) as file:
         pixels, meta = file.getDataset(index)
         stamp = units.from_unix(file._getTag(index).get("Time"))
-    delta = meta["Calibration"][0]["CalibrationDelta"]
+    across, down = (meta["Calibration"][axis]["CalibrationDelta"] for axis in (0, 1))
     return Frame(
         np.ascontiguousarray(pixels),
         # The format names no unit; no pixel is a millimetre wide, and diffraction is in 1/m.
-        *pixel_size(delta, "m" if abs(delta) < 1e-3 else "1/m"),
+        *pixel_size(across, "m" if abs(across) < 1e-3 else "1/m"),
         # In a series it is finer than the file's time, which is one for all images.
         time=stamp if stamp is None or structure.frames == 1 else float(stamp),
         source=source.name,
         index=index,
+        pixel_ratio=abs(down / across) if across and down else 1.0,
+        metadata=_described(Path(source.name)),
     )
+
+
+def _described(path: Path) -> Metadata:
+    """Look in NAME.emi, beside NAME_1.ser, for what TIA says of the microscope; a courtesy."""
+    beside = path.with_name(re.sub(r"_\d+$", "", path.stem) + ".emi")
+    try:
+        stat = beside.lstat()
+        if not S_ISREG(stat.st_mode) or stat.st_size > _MAX_EMI:
+            return {}
+        return _of_emi(beside, stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=2)
+def _of_emi(path: Path, _size: int, _mtime_ns: int) -> Metadata:
+    found = _EMI.search(path.read_bytes())
+    root = xml(found[0].decode("utf-8", "replace")) if found else None
+    items = [] if root is None else root.iter("Data")
+    texts = ([item.findtext(part) or "" for part in ("Label", "Value", "Unit")] for item in items)
+    return labelled((label, f"{value} {unit}") for label, value, unit in texts)
 
 
 FORMAT = Format("SER", (".ser",), lambda _, head: is_ser(head), examine, read)
