@@ -63,12 +63,12 @@ def examine(source: Source) -> Structure:
         found = _berkeley(source.name, file)
         found.insert(0, found.pop(wanted(source, [image.detector for image in found])))
         data = found[0].data
-        flavour: Flavour = "prismatic" if data.name.endswith(_PRISMATIC) else "berkeley"
+        flavour: Flavour = "x first" if _is_x_first(data) else "berkeley"
         frames = data.shape[0 if flavour == "berkeley" else 2] if data.ndim == 3 else 1
         return Structure(frames, _Emd(flavour, data.name, _left_out(found)))
 
 
-Flavour = Literal["velox", "berkeley", "prismatic"]
+Flavour = Literal["velox", "berkeley", "x first"]
 """Where the frames of a stack are: rows, columns, frames; frames, rows, columns; x, y, frames."""
 
 
@@ -178,7 +178,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
             pixels = data[()]
         else:
             pixels = data[index] if flavour == "berkeley" else data[:, :, index]
-        if flavour == "prismatic":
+        if flavour == "x first":
             pixels = np.ascontiguousarray(pixels.T)
     meta = _metadata(source, found, index)
     return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
@@ -253,12 +253,23 @@ def _started(meta: dict[str, Any]) -> Stamp | None:
     return units.from_unix(started.get("DateTime"))
 
 
+def _is_x_first(data: h5py.Dataset) -> bool:
+    """Whether the first axis is named x and the second y: then columns come before rows."""
+    names = []
+    for number in (1, 2):
+        axis = f"dim{number}"
+        known = foreign.has(data.parent, axis) and not foreign.has(data.parent, "dim0")
+        name = _attribute(foreign.own(data.parent, axis), "name", "OSU") if known else None
+        names.append(str(_plain(name)).lower()[-1:])
+    return names == ["x", "y"]
+
+
 def _berkeley_metadata(source: Source, found: _Emd) -> Frame:
     with _hdf5(source) as file:
         data = _found(file, found.path)
         first = 0 if foreign.has(data.parent, "dim0") else 1  # EMD 1.0 counts from 0
         last = first + data.ndim - 1
-        down, across = (2, 1) if found.flavour == "prismatic" else (last - 1, last)
+        down, across = (2, 1) if found.flavour == "x first" else (last - 1, last)
         axes = [foreign.own(data.parent, f"dim{n}") for n in (down, across)]
         (height, unit_y), (size, unit) = map(_step, axes)
     ratio = height / size if height and size and unit_y == unit else 1.0
