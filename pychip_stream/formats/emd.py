@@ -14,8 +14,8 @@ from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.metadata import collect
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet, wanted
+from pychip_stream.formats.metadata import collect, courtesy
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
 
 _MAX_JSON = 1 << 22
 _MAX_ATTRIBUTE = 1 << 12
@@ -198,14 +198,9 @@ _UNKNOWN = Frame(np.zeros((1, 1), np.uint8))
 
 
 def _metadata(source: Source, found: _Emd, index: int) -> Frame:
-    """Metadata is a courtesy: what cannot be parsed must not cost the frame."""
-    try:
-        with quiet():
-            if found.flavour == "velox":
-                return _velox_metadata(source, found.path, index)
-            return _berkeley_metadata(source, found)
-    except Exception:
-        return _UNKNOWN
+    if found.flavour == "velox":
+        return courtesy(lambda: _velox_metadata(source, found.path, index), _UNKNOWN)
+    return courtesy(lambda: _berkeley_metadata(source, found), _UNKNOWN)
 
 
 def _velox_metadata(source: Source, path: str, index: int) -> Frame:

@@ -5,11 +5,12 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pychip_stream.domain.frames import TEXTS
 from pychip_stream.domain.pixel_size import spelled
 
+_T = TypeVar("_T")
 Metadata = dict[str, float | str]
 """As `domain.frames.Frame` has it."""
 Entry = tuple[str, str, str]
@@ -35,6 +36,14 @@ _MOST_TEXT = 100
 _NO_TEXTS = {"", "unknown", "none", "nothing", "n/a"}
 _PLAIN = {ord(" "): None, ord("^"): None, ord("²"): "2"}
 _NUMBER = re.compile(r"\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(.*)")
+
+
+def courtesy(work: Callable[[], _T], otherwise: _T) -> _T:
+    """Do what may fail over anything: whatever stands beside the pixels must not cost them."""
+    try:
+        return work()
+    except Exception:
+        return otherwise
 
 
 def collect(find: Callable[[str], Any], table: Iterable[Entry]) -> Metadata:

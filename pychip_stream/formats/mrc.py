@@ -14,6 +14,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import mrc_header
+from pychip_stream.formats.metadata import courtesy
 from pychip_stream.formats.mrc_header import Order
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 
@@ -97,7 +98,9 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     check_memory(source.name, layout.section, max_bytes)
     view = source.view_at(layout.start + index * layout.section, layout.section)
     pixels = np.frombuffer(view, layout.dtype).reshape(layout.shape)
-    told = mrc_header.section(source, layout.head, layout.order, index)
+    told = courtesy(
+        lambda: mrc_header.section(source, layout.head, layout.order, index), mrc_header.Told()
+    )
     size, ratio = pixel_size(told.pixel_size, "nm"), told.pixel_ratio
     if size[0] is None:
         size, (height, _) = _cell(layout, 0), _cell(layout, 1)

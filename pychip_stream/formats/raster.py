@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, units
-from pychip_stream.formats.metadata import Metadata, collect, labelled, xml
+from pychip_stream.formats.metadata import Metadata, collect, courtesy, labelled, xml
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,6 +35,7 @@ _AXON_VALUES = (
     ("MagnificationValue", "magnification", ""),
     ("HolderTemperature", "stage_temperature_C", "C"),
 )
+_NOTHING: tuple[Stamp | None, Metadata] = (None, {})
 _CONVERTED = {
     "1": "L", "LA": "L", "CMYK": "L",
     "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
@@ -192,7 +193,7 @@ def _decode(
             if image.size != (raster.width, raster.height):
                 raise FrameError(f"{source.name}: has two sizes; it is damaged")
             time, orientation = _exif(image)
-            axon, metadata = _told(image.info)
+            axon, metadata = courtesy(lambda: _told(image.info), _NOTHING)
             if pixels is None:
                 mode = _CONVERTED.get(image.mode)
                 pixels = np.array(image.convert(mode) if mode else image)

@@ -1,27 +1,30 @@
-"""SER: image series of TIA, read by ncempy."""
+"""SER: image series of TIA."""
 
 import re
+import struct
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
 
 import numpy as np
 
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.metadata import Metadata, labelled, xml
+from pychip_stream.formats.metadata import Metadata, courtesy, labelled, xml
 from pychip_stream.formats.source import (
     Format,
     Source,
     Structure,
     check_frames,
     check_memory,
-    quiet,
 )
 
-_BYTES = {1: 1, 2: 2, 3: 4, 4: 1, 5: 2, 6: 4, 7: 4, 8: 8}
+_TYPES = {
+    kind: np.dtype(code)
+    for kind, code in enumerate(("u1", "<u2", "<u4", "i1", "<i2", "<i4", "<f4", "<f8"), 1)
+}
 _IMAGES = 0x4122
 _EMI = re.compile(rb"<ExperimentalDescription>.*?</ExperimentalDescription>", re.DOTALL)
 _MAX_EMI = 64 << 20
@@ -47,36 +50,35 @@ def examine(source: Source) -> Structure:
     if valid * 2 * wide > source.size:
         raise FrameIncompleteError(f"{source.name}: has no room for the {valid} images it lists")
     offsets = np.frombuffer(source.bytes_at(table, valid * wide), f"<i{wide}")
-    sizes = [_image(source, int(offset)) for offset in offsets]
-    return Structure(valid, sizes)
+    images = [_image(source, int(offset)) for offset in offsets]
+    return Structure(valid, images)
 
 
-def _image(source: Source, offset: int) -> int:
-    """Bytes of one image of a series, all of them in the file."""
+def _image(source: Source, offset: int) -> tuple[int, int]:
+    """Where the pixels of one image of a series are, all of them in the file."""
     head = source.bytes_at(offset, 50)
     kind = int.from_bytes(head[40:42], "little", signed=True)
     width, height = (int.from_bytes(head[i : i + 4], "little", signed=True) for i in (42, 46))
-    if kind not in _BYTES:
+    if kind not in _TYPES:
         raise FrameError(f"{source.name}: holds pixels of type {kind}, not grey values")
     if width < 1 or height < 1:
         raise FrameError(f"{source.name}: has an image of {width}x{height} pixels; it is damaged")
-    size = width * height * _BYTES[kind]
+    size = width * height * _TYPES[kind].itemsize
     if offset + 50 + size > source.size:
         source.bytes_at(offset + 50, size)  # raises: not all in the file
-    return size
+    return offset + 50, size
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one image of a SER series."""
-    check_memory(source.name, 2 * structure.detail[index], max_bytes)
-    from ncempy.io import ser  # loads slowly; the watcher never needs it
-
-    with quiet(), ser.fileSER(Path(source.name)) as file:
-        pixels, meta = file.getDataset(index)
-        stamp = units.from_unix(file._getTag(index).get("Time"))
-    across, down = (meta["Calibration"][axis]["CalibrationDelta"] for axis in (0, 1))
+    start, size = structure.detail[index]
+    check_memory(source.name, size, max_bytes)
+    head = source.bytes_at(start - 50, 50)
+    _, across, _, _, down, _, kind, width, height = struct.unpack("<ddiddihii", head)
+    stored = np.frombuffer(source.view_at(start, size), _TYPES[kind]).reshape(height, width)
+    stamp = _time(source, index)
     return Frame(
-        np.ascontiguousarray(pixels),
+        np.ascontiguousarray(stored[::-1]),  # rows lie from below
         # The format names no unit; no pixel is a millimetre wide, and diffraction is in 1/m.
         *pixel_size(across, "m" if abs(across) < 1e-3 else "1/m"),
         # In a series it is finer than the file's time, which is one for all images.
@@ -84,20 +86,32 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         source=source.name,
         index=index,
         pixel_ratio=abs(down / across) if across and down else 1.0,
-        metadata=_described(Path(source.name)),
+        metadata=courtesy(lambda: _described(Path(source.name)), {}),
     )
+
+
+def _time(source: Source, index: int) -> Stamp | None:
+    """When an image was taken: its tag stands in a table behind that of all announced images."""
+    head = source.bytes_at(0, 30)
+    version, kind, announced = struct.unpack_from("<4xHxxxxII", head)
+    wide = 8 if version == 0x0220 else 4
+    table = int.from_bytes(head[22 : 22 + wide], "little")
+
+    def find() -> Stamp | None:
+        place = source.bytes_at(table + (announced + index) * wide, wide)
+        found, stamp = struct.unpack("<ii", source.bytes_at(int.from_bytes(place, "little"), 8))
+        return units.from_unix(stamp) if found == kind else None
+
+    return courtesy(find, None)
 
 
 def _described(path: Path) -> Metadata:
     """Look in NAME.emi, beside NAME_1.ser, for what TIA says of the microscope; a courtesy."""
     beside = path.with_name(re.sub(r"_\d+$", "", path.stem) + ".emi")
-    try:
-        stat = beside.lstat()
-        if not S_ISREG(stat.st_mode) or stat.st_size > _MAX_EMI:
-            return {}
-        return _of_emi(beside, stat.st_size, stat.st_mtime_ns)
-    except OSError:
+    stat = beside.lstat()
+    if not S_ISREG(stat.st_mode) or stat.st_size > _MAX_EMI:
         return {}
+    return _of_emi(beside, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
