@@ -1,13 +1,24 @@
 """Source: access to the bytes of a file; and what a format has to say of one."""
 
 import os
-from typing import BinaryIO
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import xxhash
 
+from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import (
+    FrameError,
     FrameIncompleteError,
+    FrameMissingError,
+    FrameUnreachableError,
+    FrameUsageError,
 )
+from pychip_stream.formats import shared_files
 
 _WINDOW = 1 << 16
 _HASH_BLOCK = 1 << 22
@@ -113,3 +124,150 @@ class Source:
                 f"{self.name}: became shorter while it was read; try again when it is finished"
             )
         return data
+
+
+@contextmanager
+def opened(path: Path, detector: str = "") -> Iterator[Source]:
+    """Open a file as a source.
+
+    Raises
+    ------
+    FrameUnreachableError
+        If it cannot be opened now: trouble with the file system is no fault of the frame, so it
+        is worth another try.
+    FrameError
+        If it is not a file.
+    """
+    if path.is_dir():
+        raise FrameUsageError(f"{path}: is a folder, not a frame")
+    try:
+        file = shared_files.open_shared(path) if sys.platform == "win32" else path.open("rb")
+    except OSError as error:
+        raise _away(str(path), error) from error
+    except ValueError as error:  # a null character in the name
+        raise FrameError(f"{str(path)!r}: {error}") from error
+    with file:
+        yield Source(file, str(path), detector)
+
+
+def _away(name: str, error: OSError) -> FrameUnreachableError:
+    if isinstance(error, FileNotFoundError):
+        return FrameMissingError(f"{name}: no such file")
+    reason = error.strerror or str(error)
+    return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A whole, readable file.
+
+    Attributes
+    ----------
+    frames
+        Frames in it; 0 for a picture that this program made itself.
+    detail
+        Whatever the format's reader wants to find again.
+    """
+
+    frames: int
+    detail: Any = None
+
+    def check(self, name: str, index: int) -> None:
+        """Refuse an index that the file does not have.
+
+        Raises
+        ------
+        FrameUsageError
+            If `index` is not 0…frames − 1.
+        """
+        if self.frames == 0:
+            raise FrameUsageError(
+                f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
+            )
+        if not 0 <= index < self.frames:
+            raise FrameUsageError(f"{name}: has {self.frames} frame(s), counted from 0; no {index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: a module of this folder has one (`raster` two).
+
+    Attributes
+    ----------
+    name
+        For people; unique.
+    suffixes
+        Endings of file names, in lower case, that may hold it.
+    matches
+        Tells it by the file and its first bytes (up to 16), whatever the name is.
+    examine
+        Looks at the structure without decoding pixels: how many frames there are. Raises
+        FrameIncompleteError while the file is not whole, FrameError when it never will be.
+    read
+        Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
+    own_time
+        Tells when the file says that its first frame was taken, without decoding pixels.
+    place
+        When a file is tried for it: 0 where its beginning is unmistakable, later where not.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[Source, bytes], bool]
+    examine: Callable[[Source], Structure]
+    read: Callable[[Source, Structure, int, int], Frame]
+    own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+    place: int = 0
+
+
+MAX_FRAMES = 1_000_000
+"""Frames that one file may announce: some hundred bytes each are kept of them."""
+
+
+def check_frames(name: str, frames: int) -> None:
+    """Refuse to take a file at its word that announces more frames than anybody would put there.
+
+    Raises
+    ------
+    FrameError
+        If they are more than MAX_FRAMES.
+    """
+    if frames > MAX_FRAMES:
+        raise FrameError(
+            f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
+            "several files would be better"
+        )
+
+
+def wanted(source: Source, names: Sequence[str]) -> int:
+    """Position of the image that is wanted among those of a file; 0 where none is asked for.
+
+    Raises
+    ------
+    FrameError
+        If none of them has that name: another one in its place would be a wrong number.
+    """
+    known = [name.casefold() for name in names]
+    if not source.detector or not any(known):
+        return 0
+    if source.detector.casefold() not in known:
+        found = ", ".join(name or "one without a name" for name in names)
+        raise FrameError(
+            f"{source.name}: holds no image of {source.detector!r} (watch.detector), but {found}"
+        )
+    return known.index(source.detector.casefold())
+
+
+def check_memory(name: str, needed: int, max_bytes: int) -> None:
+    """Refuse to allocate more than allowed.
+
+    Raises
+    ------
+    FrameError
+        If `needed` bytes are more than `max_bytes`.
+    """
+    if needed > max_bytes:
+        raise FrameError(
+            f"{name}: would need {needed / 2**20:,.0f} MiB of memory, the limit is "
+            f"{max_bytes / 2**20:,.0f} MiB; raise watch.max_frame_mb if the file is right"
+        )
