@@ -30,7 +30,9 @@ _FRAMES_KEPT = 48
 _SAMPLED = 200
 POINTS = 800
 """Most moments of a curve."""
-_GEOMETRY = ("height", "width", "chip_height", "chip_width", "pixel_size", "unit")
+_GEOMETRY = (
+    "height", "width", "chip_height", "chip_width", "pixel_size", "unit", "pixel_size_from",
+)  # fmt: skip
 
 
 class OpenedRun:
@@ -162,6 +164,7 @@ class OpenedRun:
             version=version,
             number=number,
             confidence=histogram(self.run.confidence(number)),
+            by_hand=known["pixel_size_from"] == b"hand",
         )
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:

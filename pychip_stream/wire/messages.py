@@ -222,6 +222,7 @@ class Live(Message, frozen=True, kw_only=True):
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
+    texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
 
 class Status(Message, frozen=True, kw_only=True):
