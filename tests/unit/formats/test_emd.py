@@ -74,3 +74,15 @@ def test_units_in_empty_brackets_are_none(tmp_path):
     with h5py.File(tmp_path / "a.emd", "w") as file:
         put(file, "signals/a/data", X_FIRST[..., 0], [("y", "[]", 1.0), ("x", "[]", 1.0)])
     assert read_frame(tmp_path / "a.emd").pixel_size is None
+
+
+def test_axes_of_words_have_no_step(tmp_path):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        group = file.create_group("data/a")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = X_FIRST[..., 0]
+        for number in (1, 2):
+            axis = group.create_dataset(f"dim{number}", data=[b"left", b"right"])
+            axis.attrs["name"], axis.attrs["units"] = "part", ""
+    frame = read_frame(tmp_path / "a.emd")
+    assert (frame.shape, frame.pixel_size) == ((5, 3), None)
