@@ -7,6 +7,7 @@ import yaml
 
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run
+from pychip_stream.domain.frames import TEXTS
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 
@@ -124,6 +125,9 @@ def provenance_tables(run: Run) -> list[Table]:
         ["scorings", ", ".join(run.scorings)],
         ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
     ]
+    for name in TEXTS:
+        if told := [str(text) for text in dict.fromkeys(frames[name].tolist()) if text]:
+            facts.append([name.replace("_", " "), ", ".join(told)])
     sessions = [
         [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
          s.metadata.get("versions", "")]

@@ -214,7 +214,8 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
     size, unit = pixel_size(edges.get("width"), result.get("PixelUnitX"))
     height, unit_y = pixel_size(edges.get("height"), result.get("PixelUnitY"))
     scanned = units.seconds(meta.get("Scan", {}).get("FrameTime"))
-    exposure = scanned or units.seconds(_camera(meta).get("ExposureTime"))
+    camera = f"Detectors.Detector-{result.get('DetectorIndex')}"
+    exposure = scanned or units.seconds(_within(meta, f"{camera}.ExposureTime"))
     time, start = _started(meta), _started(first)
     # Frames of a series that all say when it began follow one another by the frame time.
     step = (exposure or 0.0) if index == 0 or time == start else 0.0
@@ -230,17 +231,11 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
     )
 
 
-def _within(meta: dict[str, Any], place: str) -> Any:
+def _within(found: Any, place: str) -> Any:
     """Value at a dotted place of nested tables; None where it is not."""
     for part in place.split("."):
-        meta = meta.get(part, {})
-    return meta if not isinstance(meta, dict) else None
-
-
-def _camera(meta: dict[str, Any]) -> Any:
-    """Find what is said of the detector that took a frame."""
-    detector = meta.get("BinaryResult", {}).get("DetectorIndex", "")
-    return meta.get("Detectors", {}).get(f"Detector-{detector}", {})
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _started(meta: dict[str, Any]) -> Stamp | None:

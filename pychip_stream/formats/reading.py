@@ -341,7 +341,9 @@ def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
 def _believed(frame: Frame) -> Frame:
     """Drop a pixel size that cannot be, and say so."""
     size, height = frame.pixel_size, (frame.pixel_size or 0) * frame.pixel_ratio
-    if size is None or (is_plausible(size, frame.unit) and is_plausible(height, frame.unit)):
+    if size is None:
+        return replace(frame, pixel_ratio=1.0)
+    if is_plausible(size, frame.unit) and is_plausible(height, frame.unit):
         return frame
     edges = " by ".join(f"{edge:.4g}" for edge in dict.fromkeys((size, height)))
     note = f"the file gives a pixel size of {edges} {frame.unit}, which cannot be; it is left out"

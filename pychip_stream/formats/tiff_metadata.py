@@ -274,7 +274,7 @@ def _fei(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
         beam = found.get(str(_in_ini(found, "Beam.Beam")), {})
         image = found.get("Image", {})
         width, height = (
-            units.seconds(beam.get(f"{side}FW", 0) / image.get(f"Resolution{axis}", math.inf))
+            _quotient(beam.get(f"{side}FW"), image.get(f"Resolution{axis}"))
             for side, axis in ("HX", "VY")
         )
     return _meta(
@@ -285,6 +285,11 @@ def _fei(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
         exposure=units.seconds(scans[0].get("FrameTime")),
         metadata=collect(lambda place: _in_ini(found, place), _FEI),
     )
+
+
+def _quotient(value: Any, parts: Any) -> float | None:
+    known = isinstance(value, int | float) and isinstance(parts, int | float) and parts
+    return float(value / parts) if known else None
 
 
 def _in_ini(found: Mapping[str, Any], place: str) -> Any:
@@ -331,7 +336,8 @@ def _tvips(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
         key, _, number = place.partition(".")
         if diffraction and key == "TemMagnification":
             return None  # a camera length then, in a unit that is not told
-        return found.get(key, [])[int(number)] if number else found.get(key)
+        value = found.get(key)
+        return dict(enumerate(value or ())).get(int(number)) if number else value
 
     metadata = collect(find, _TVIPS)
     across, down = found.get("PixelSizeX"), found.get("PixelSizeY")

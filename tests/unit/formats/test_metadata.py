@@ -1,9 +1,7 @@
 """What files say of stage, beam and detector: by format, in the units of the quantities."""
 
-import json
 from datetime import datetime, timedelta
 
-import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -378,9 +376,19 @@ def test_of_several_places_the_first_that_says_anything_counts():
 
 
 def test_metadata_that_is_no_metadata_costs_nothing(tmp_path):
-    with h5py.File(tmp_path / "a.emd", "w") as file:
-        group = file.create_group("Data/Image/a")
-        group["Data"] = RAMP[..., None]
-        text = json.dumps({"Stage": 5, "Optics": ["x"], "Detectors": None, "BinaryResult": {}})
-        group["Metadata"] = np.frombuffer(text.encode(), np.uint8)[:, None]
-    assert np.array_equal(read_frame(tmp_path / "a.emd").pixels, RAMP)
+    result = {
+        "PixelSize": {"width": "2e-9", "height": "2e-9"},
+        "PixelUnitX": "m",
+        "PixelUnitY": "m",
+    }
+    odd = {"Stage": 5, "Optics": ["x"], "Detectors": None, "BinaryResult": result}
+    velox(tmp_path / "a.emd", {"a": ("HAADF", RAMP, odd)})
+    frame = read_frame(tmp_path / "a.emd")
+    assert (frame.pixel_size, frame.metadata) == (2.0, {})
+    lines = ["[User]", "Date=03/01/2026", "Time=12:00:05 AM", "[Beam]", "Beam=IRBeam", "[IRBeam]"]
+    tagged(tmp_path / "a.tif", 34682, "\r\n".join([*lines, "HFW=", "VFW=1", "[Image]", ""]))
+    frame = read_frame(tmp_path / "a.tif")
+    assert (frame.pixel_size, frame.time) == (None, datetime(2026, 3, 1, 0, 0, 5).timestamp())
+    (tmp_path / "a.ser").write_bytes(ser(RAMP[None], pixel_m=float("inf")))
+    frame = read_frame(tmp_path / "a.ser")
+    assert (frame.pixel_size, frame.pixel_ratio, frame.notes) == (None, 1.0, ())
