@@ -125,9 +125,8 @@ def provenance_tables(run: Run) -> list[Table]:
         ["scorings", ", ".join(run.scorings)],
         ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
     ]
-    for name in TEXTS:
-        if told := [str(text) for text in dict.fromkeys(frames[name].tolist()) if text]:
-            facts.append([name.replace("_", " "), ", ".join(told)])
+    said = {name: [str(t) for t in dict.fromkeys(frames[name].tolist()) if t] for name in TEXTS}
+    facts += [[name.replace("_", " "), ", ".join(texts)] for name, texts in said.items() if texts]
     sessions = [
         [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
          s.metadata.get("versions", "")]
