@@ -46,3 +46,17 @@ def test_a_device_that_is_not_here_is_one_line(batch, tmp_path):
     assert called.code in (1, 2)
     assert "nonsense" in called.err.splitlines()[-1]
     assert not (tmp_path / "run.h5").exists()
+
+
+def test_a_pixel_size_by_hand_is_taken_or_refused(batch, tmp_path):
+    called = call_here(
+        *batch, tmp_path / "run.h5", "--pixel-size", "0,5nm", "--device", "cpu/float32"
+    )
+    assert called.code == 0, called.err
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.frames[["pixel_size", "unit", "pixel_size_from"]].iloc[0].tolist() == [
+            0.5, "nm", "hand",
+        ]  # fmt: skip
+    refused = call_here(*batch, tmp_path / "other.h5", "--pixel-size", "5")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--pixel-size: pixel size '5': write a number and a length" in refused.err
