@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pychip_stream.alert_rules import AlertConfig
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import ConfigError
 from pychip_stream.section import Section, problems, resolve
 
@@ -90,6 +91,9 @@ class WatchConfig(Section):
     detector: str = Field(
         "", description='which image of files that hold several, such as "HAADF"; empty: a rule'
     )
+    pixel_size: str = Field(
+        "", description='of every frame, such as "0.5 nm", instead of what files say; empty: theirs'
+    )
     include: tuple[str, ...] = Field(
         (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
     )
@@ -100,6 +104,13 @@ class WatchConfig(Section):
         30.0, gt=0, le=3600,
         description="give up a look at a file after so long, and a second more for each 4 MiB",
     )  # fmt: skip
+
+    @field_validator("pixel_size")
+    @classmethod
+    def _is_pixel_size(cls, text: str) -> str:
+        if text:
+            by_hand(text)
+        return text
 
     @property
     def max_frame_bytes(self) -> int:

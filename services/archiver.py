@@ -254,6 +254,7 @@ class Archiver:
             drift=record.measured.get("drift", float("nan")),
             intensity=intensity(record.measured),
             measured=dict(record.measured),
+            texts=dict(record.texts),
         )
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         if result is not None:

@@ -57,7 +57,10 @@ class Worker:
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._reader = GuardedReader(
-            config.watch.max_frame_bytes, config.watch.patience_s, config.watch.detector
+            config.watch.max_frame_bytes,
+            config.watch.patience_s,
+            config.watch.detector,
+            config.watch.pixel_size,
         )
         if config.inference.frames == "path":
             self._reader.start()

@@ -100,7 +100,9 @@ class Watcher:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         watch = config.watch
-        self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self._reader = GuardedReader(
+            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
+        )
         self._lookups = ThreadPoolExecutor(1, "lookups")
         self._answers: Future[Answers] | None = None
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)

@@ -169,7 +169,8 @@ class LivePage(View):
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
-        offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
+        classes = [name for name in measured.columns if name != UNKNOWN]
+        offer_quantities(self._quantity, classes, quantities.columns)
         self._plot.add_quantity(quantity, quantities)
 
     def _status(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Curve plot: fractions over time with their interval bands, and a quantity on a second axis."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,17 +56,23 @@ def quantity_select(changed: Callable[[], None]) -> Any:
     return select
 
 
-def offer_quantities(select: Any, classes: Sequence[str]) -> None:
-    """Let the chooser offer what these classes have; a choice stays while it is there."""
-    choices = _choices(classes)
+def offer_quantities(select: Any, classes: Sequence[str], known: Container[str]) -> None:
+    """Let the chooser offer what these classes have; a choice stays while it is there.
+
+    Parameters
+    ----------
+    known
+        Quantities that have values; those that need not be there are offered only then.
+    """
+    choices = _choices(classes, known)
     if choices != select.options:
         chosen = select.value
         select.options = choices
         select.value = chosen if chosen in choices.values() else NO_QUANTITY
 
 
-def _choices(classes: Sequence[str]) -> dict[str, str]:
-    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes).items()}
+def _choices(classes: Sequence[str], known: Container[str] = ()) -> dict[str, str]:
+    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes, known).items()}
     return {NO_QUANTITY: NO_QUANTITY} | told
 
 

@@ -7,6 +7,7 @@ import yaml
 
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run
+from pychip_stream.domain.frames import TEXTS
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 
@@ -124,6 +125,8 @@ def provenance_tables(run: Run) -> list[Table]:
         ["scorings", ", ".join(run.scorings)],
         ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
     ]
+    said = {name: [str(t) for t in dict.fromkeys(frames[name].tolist()) if t] for name in TEXTS}
+    facts += [[name.replace("_", " "), ", ".join(texts)] for name, texts in said.items() if texts]
     sessions = [
         [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
          s.metadata.get("versions", "")]

@@ -24,7 +24,7 @@ from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import NO_QUANTITY, CurvePlot, offer_quantities, quantity_select
+from .curve_plot import CurvePlot, offer_quantities, quantity_select
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .review_tables import same_frame, scoring_label
@@ -259,15 +259,12 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
-        offer_quantities(self._quantity, opened.run.names)
-        chosen = str(self._quantity.value)
-        if chosen == NO_QUANTITY:
-            plot.add_quantity(chosen, _NOTHING)
-        else:
-            self._background.do(
-                lambda: opened.quantities(since, until),
-                lambda found: plot.add_quantity(chosen, found),
-            )
+
+        def done(found: Curves) -> None:
+            offer_quantities(self._quantity, opened.run.names, found.columns)
+            plot.add_quantity(str(self._quantity.value), found)
+
+        self._background.do(lambda: opened.quantities(since, until), done)
 
     def _on_compared(self) -> None:
         self._make_plot()

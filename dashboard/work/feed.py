@@ -28,7 +28,7 @@ from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Live, Seen, SupportChanged
 
 from .frame_pictures import FramePicture, Key
-from .history import plotted
+from .history import measured
 from .opened_run import PastFrames
 from .recent import Every
 from .state import RunState, Shot
@@ -211,8 +211,7 @@ class Feed:
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
         if run.scoring != ACQUIRED:
             versions = [run.scoring] * len(versions)
-        quantities = run.columns(*plotted(run.names))
-        self._state.recall(keys, times, columns, quantities, versions, run.scoring)
+        self._state.recall(keys, times, columns, measured(run), versions, run.scoring)
         self._state.colors = self._state.colors | run.colors
         shot, newest = self._state.shot, keys[int(np.argmax(times))]
         if shot is None or not shot.picture.version:

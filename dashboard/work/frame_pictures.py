@@ -46,6 +46,8 @@ class FramePicture:
         Number of chips by confidence.
     title
         What people read instead of its path.
+    by_hand
+        Whether a person gave the pixel size.
     """
 
     key: Key
@@ -63,6 +65,7 @@ class FramePicture:
     number: int = -1
     confidence: Counts | None = field(default=None, repr=False)
     title: str = ""
+    by_hand: bool = False
 
     @classmethod
     def of_live(
@@ -95,6 +98,7 @@ class FramePicture:
             label_map=labels,
             intervals=triples,
             version=live.support_version,
+            by_hand=live.texts.get("pixel_size_from") == "hand",
         )
 
     @property
@@ -146,7 +150,7 @@ class FramePicture:
             "labels": None if labels is None else labels.tobytes(),
             "palette": [{"name": n, "color": c} for n, c in colors.items()],
             "pixel_size": self.pixel_size,
-            "unit": self.unit,
+            "unit": f"{self.unit} (by hand)" if self.by_hand else self.unit,
             "bars": bars,
             "caption": note + where,
             "alt": f"frame {where}" + f": {words}" * bool(words),

@@ -1,12 +1,13 @@
 """History: curves over the whole run, and the few points of them that a browser needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.quantities import Quantity, of_frames
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.quantities import OF_FRAMES, Quantity, of_frames
 
 Float = npt.NDArray[np.float64]
 
@@ -216,6 +217,12 @@ def triples(values: Float) -> Float:
     return np.repeat(values[:, None], 3, axis=1)
 
 
-def plotted(classes: Iterable[str] = ()) -> dict[str, Quantity]:
+def plotted(classes: Iterable[str] = (), optional: Container[str] = ()) -> dict[str, Quantity]:
     """Quantities of frames with these classes that may be drawn as a curve, by name."""
-    return {q.name: q for q in of_frames(classes) if q.plotted}
+    return {q.name: q for q in of_frames(classes, optional) if q.plotted}
+
+
+def measured(run: Run) -> dict[str, Float]:
+    """(count,) values of every quantity of a run that may be drawn and that some frame has."""
+    columns = run.columns(*plotted(run.names, OF_FRAMES.names))
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}

@@ -18,7 +18,7 @@ from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
 
 from .frame_pictures import Counts, FramePicture, Key
-from .history import Curves, History, plotted, triples
+from .history import Curves, History, measured, triples
 from .readers import Readers
 from .recent import Recent
 from .state import RunState
@@ -30,7 +30,9 @@ _FRAMES_KEPT = 48
 _SAMPLED = 200
 POINTS = 800
 """Most moments of a curve."""
-_GEOMETRY = ("height", "width", "chip_height", "chip_width", "pixel_size", "unit")
+_GEOMETRY = (
+    "height", "width", "chip_height", "chip_width", "pixel_size", "unit", "pixel_size_from",
+)  # fmt: skip
 
 
 class OpenedRun:
@@ -123,8 +125,7 @@ class OpenedRun:
         with self._lock:
             if self._quantities is None:
                 self._quantities = History()
-                columns = self.run.columns(*plotted(self.run.names))
-                values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
+                values = {n: triples(v) for n, v in measured(self.run).items()}
                 self._quantities.extend(self.keys, self._times, values)
             return self._quantities.curves(POINTS, since, until)
 
@@ -163,6 +164,7 @@ class OpenedRun:
             version=version,
             number=number,
             confidence=histogram(self.run.confidence(number)),
+            by_hand=known["pixel_size_from"] == b"hand",
         )
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:

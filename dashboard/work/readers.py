@@ -24,7 +24,9 @@ class Readers:
     """
 
     def __init__(self, watch: WatchConfig) -> None:
-        self.frames = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self.frames = GuardedReader(
+            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
+        )
         self._guard = Guard((probe.__name__,))
         self._known = Recent[tuple[Path, Stamp], str](_REMEMBERED)
 

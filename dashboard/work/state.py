@@ -134,7 +134,7 @@ class RunState:
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
-            drawn = plotted(live.names)
+            drawn = plotted(live.names, live.measured)
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)

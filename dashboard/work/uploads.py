@@ -12,6 +12,7 @@ from pychip_stream.analysis.classification import Batch, classify
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import suffixes
 from pychip_stream.model.encoders import open_encoder
@@ -46,7 +47,7 @@ class UploadBench:
         self._root.mkdir()
         self._config = config.model_copy(
             update={
-                "watch": config.watch.model_copy(update={"root": self._root}),
+                "watch": config.watch.model_copy(update={"root": self._root, "pixel_size": ""}),
                 "support": config.support.model_copy(
                     update={"folder": self._folder / "support", "initial": None}
                 ),
@@ -56,7 +57,7 @@ class UploadBench:
         self._results = self._uploads = 0
         self._most_bytes = config.watch.max_frame_bytes
         self._file: BinaryIO | None = None
-        self._name = ""
+        self._name = self._pixel_size = ""
         self._expected = 0
         self.uploaded: FramePicture | None = None
         self.advice: GridAdvice | None = None
@@ -70,6 +71,7 @@ class UploadBench:
     def begin(self, name: str, size: int) -> None:
         """Expect a file."""
         self._abandon()
+        self.measure("")
         plain = PurePath(name.replace("\\", "/")).name
         safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
         if Path(safe).suffix.lower() not in suffixes() or not Path(safe).stem:
@@ -117,6 +119,17 @@ class UploadBench:
         self.uploaded = picture
         return picture
 
+    def measure(self, pixel_size: str) -> FramePicture | None:
+        """Give the image a pixel size by hand, empty: its file's; return it, where there is one."""
+        try:
+            self._pixel_size = pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+        except ValueError as error:
+            raise PychipError(str(error)) from error
+        self.bench.measure(self._pixel_size)
+        if self.uploaded is not None:
+            self.uploaded = self.bench.picture(self.uploaded.key, title=self.uploaded.title)
+        return self.uploaded
+
     def _abandon(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -145,7 +158,7 @@ class UploadBench:
             folder, image.stem, segment_frames=64, segment_s=5.0,
             embeddings=True, metadata={"root": str(image.parent)},
         )  # fmt: skip
-        path = classify(Batch.of([image]), analyst, writer)
+        path = classify(Batch.of([image], pixel_size=self._pixel_size), analyst, writer)
         opened = OpenedRun(path, image.parent, readers=self.bench.readers)
         if not opened.count:
             reasons = opened.run.failed["reason"].tolist()

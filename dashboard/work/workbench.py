@@ -73,13 +73,18 @@ class Workbench:
         """Read a frame as `read` does; the last few are remembered."""
         return self._read.get(key) or self._read.put(key, self.read(key))
 
+    def measure(self, pixel_size: str) -> None:
+        """Give frames a pixel size by hand from now on; empty: the one of their files."""
+        self.readers.frames.pixel_size = pixel_size
+        self._read.clear()
+
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
         """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
         frame = self.frame(key)
         jpeg = to_jpeg(frame.pixels, self.scale_of(version))
         return FramePicture(
             key=key, shape=frame.shape, jpeg=jpeg, pixel_size=frame.pixel_size, unit=frame.unit,
-            version=version, title=title,
+            version=version, title=title, by_hand=frame.metadata.get("pixel_size_from") == "hand",
         )  # fmt: skip
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:

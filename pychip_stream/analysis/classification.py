@@ -26,14 +26,18 @@ _Folder = TypeVar("_Folder", bound=PurePath)
 
 @dataclass(frozen=True)
 class Batch:
-    """Files to classify, the folder that their names are relative to, and which image is meant."""
+    """Files to classify, and the folder that their names are relative to.
+
+    `detector` and `pixel_size` are those of `GuardedReader`.
+    """
 
     root: Path
     paths: tuple[Path, ...]
     detector: str = ""
+    pixel_size: str = ""
 
     @classmethod
-    def of(cls, paths: Sequence[Path], detector: str = "") -> "Batch":
+    def of(cls, paths: Sequence[Path], detector: str = "", pixel_size: str = "") -> "Batch":
         """Collect files; folders are searched for everything that can be read.
 
         The root is the folder that was given, or what several of them have in common.
@@ -59,7 +63,7 @@ class Batch:
             )
         # Links may lead to files outside of what was given.
         root = common_folder(given | {file.parent for file in found})
-        return cls(root, tuple(found), detector)
+        return cls(root, tuple(found), detector, pixel_size)
 
 
 def common_folder(folders: Collection[_Folder]) -> _Folder:
@@ -83,7 +87,7 @@ def describe(
 ) -> dict[str, str]:
     """Describe how a batch is classified, for its archive."""
     config = {
-        "watch": {"detector": batch.detector},
+        "watch": {"detector": batch.detector, "pixel_size": batch.pixel_size},
         "encoder": encoder.model_dump(mode="json"),
         "classify": settings.model_dump(),
     }
@@ -167,7 +171,7 @@ def classify(
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
     done = set(writer.keys)
     try:
-        with GuardedReader(detector=batch.detector) as reader:
+        with GuardedReader(detector=batch.detector, pixel_size=batch.pixel_size) as reader:
             book = SeriesBook(reader.own_time)
             for path in batch.paths:
                 book.enter(path.as_posix())

@@ -96,11 +96,13 @@ def label_stack(run: "Run") -> npt.NDArray[np.uint8]:
 
 def _chip_edges(run: "Run") -> tuple[tuple[float, float], str]:
     """Height and width of a chip in the unit of the first frame that has one."""
-    columns = run.columns("pixel_size", "unit", "chip_height", "chip_width")
+    columns = run.columns("pixel_size", "pixel_height", "unit", "chip_height", "chip_width")
     known = np.flatnonzero(np.isfinite(columns["pixel_size"]) & (columns["unit"] != b""))
     if not len(known):
         return (1.0, 1.0), "chips"
     first = int(known[0])
-    size = float(columns["pixel_size"][first])
-    edges = (int(columns["chip_height"][first]) * size, int(columns["chip_width"][first]) * size)
+    width, height = (float(columns[name][first]) for name in ("pixel_size", "pixel_height"))
+    # Archives of before know one edge.
+    chip = (int(columns["chip_height"][first]), int(columns["chip_width"][first]))
+    edges = (chip[0] * (height if np.isfinite(height) else width), chip[1] * width)
     return edges, columns["unit"][first].decode("utf-8", "replace")

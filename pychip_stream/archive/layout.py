@@ -14,7 +14,7 @@ import xxhash
 from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array, UnusableFileError
-from pychip_stream.domain.frames import natural
+from pychip_stream.domain.frames import TEXTS, natural
 from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
@@ -74,6 +74,8 @@ COLUMNS = (
     Column("archived", "f8", "s", "when it was written here, since 1970"),
     Column("pixel_size", "f8", "", "edge of a pixel in the unit of the column unit; NaN unknown"),
     Column("unit", "S", "", "unit of pixel_size"),
+    Column("pixel_height", "f8", "", "height of a pixel; pixel_size is its width"),
+    *(Column(name, "S", "", meaning) for name, meaning in TEXTS.items()),
     Column("height", "i4", "pixel", "of the frame"),
     Column("width", "i4", "pixel", "of the frame"),
     Column("chip_height", "i4", "pixel", "of a chip"),
@@ -123,6 +125,7 @@ def table_of(
         "exposed": [r.frame.time or np.nan for r in records],
         "archived": [now] * len(records),
         "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
+        "pixel_height": [(r.pixel_size or np.nan) * r.pixel_ratio for r in records],
         "height": [r.shape[0] for r in records],
         "width": [r.shape[1] for r in records],
         "chip_width": [r.chip_size[0] for r in records],
@@ -146,6 +149,7 @@ def table_of(
         "support_version": [r.result.support_version if r.result else "" for r in records],
         "encoder_hash": [r.encoder_hash for r in records],
         "device": [r.device for r in records],
+        **{name: [r.texts.get(name, "") for r in records] for name in TEXTS},
     }
     table: Table = {}
     for column in COLUMNS:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pychip_stream.cli.options import Encoder, Json
+from pychip_stream.cli.options import Encoder, Json, PixelSize
 from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
@@ -36,6 +36,7 @@ def classify(
             help='which image of files with several, for example "HAADF"; default: a rule'
         ),
     ] = "",
+    pixel_size: PixelSize = "",
     method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
@@ -64,7 +65,7 @@ def classify(
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 
-    batch = classification.Batch.of(paths, detector)
+    batch = classification.Batch.of(paths, detector, pixel_size)
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}

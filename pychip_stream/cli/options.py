@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.domain.pixel_size import by_hand
+from pychip_stream.errors import UsageError
+
 if TYPE_CHECKING:
     from pychip_stream.domain.frames import Frame
 
@@ -20,6 +23,21 @@ Scoring = Annotated[
     str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
 ]
 Frames = Annotated[Path | None, typer.Option(metavar="ROOT", help="where the frames are now")]
+
+
+def _checked(pixel_size: str) -> str:
+    try:
+        return pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+    except ValueError as error:
+        raise UsageError(f"--pixel-size: {error}") from error
+
+
+PixelSize = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", callback=_checked, help='by hand, such as "0.5nm"; default: what files say'
+    ),
+]
 
 
 def open_frame(path: Path, index: int) -> "Frame":

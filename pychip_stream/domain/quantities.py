@@ -5,7 +5,7 @@ in the archive, plotted, exported and watched by alert rules.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -50,6 +50,8 @@ class Quantity:
     measure
         Gives the value for a frame and what it was classified as, None or NaN where it has
         none; None for what is not measured on frames.
+    optional
+        Whether tables and pages leave it out where no frame has it.
     per_class
         Whether `measure` gives a value for each class, by its name; each then goes under
         "CLASS.NAME" in archives, tables and messages.
@@ -63,6 +65,7 @@ class Quantity:
     smoothed: int = 1
     measure: Measure | None = None
     per_class: bool = False
+    optional: bool = False
 
     def of_class(self, name: str) -> "Quantity":
         """Return the quantity of one class, under its full name."""
@@ -92,6 +95,16 @@ def _domains(_frame: Frame, result: FrameResult) -> dict[str, float]:
     return {name: float(scipy.ndimage.label(where)[1]) for name, where in maps.items()}
 
 
+def _of_file(name: str, unit: str, meaning: str) -> Quantity:
+    """Quantity that is found in the files, under its own name in the metadata of frames."""
+
+    def told(frame: Frame, _result: FrameResult) -> float | None:
+        value = frame.metadata.get(name)
+        return value if isinstance(value, float) else None
+
+    return Quantity(name, unit, meaning, measure=told, optional=True)
+
+
 OF_FRAMES = Registry[Quantity](
     "pychip_stream.quantities",
     (
@@ -118,6 +131,17 @@ OF_FRAMES = Registry[Quantity](
         Quantity(
             "domains", "", "connected areas of chips", measure=_domains, per_class=True,
         ),
+        _of_file("stage_temperature_C", "degC", "temperature of stage or holder"),
+        _of_file("stage_alpha_deg", "deg", "tilt of the stage about the holder's axis"),
+        _of_file("stage_beta_deg", "deg", "tilt of the stage about the other axis"),
+        _of_file("stage_x_um", "um", "position of the stage along x"),
+        _of_file("stage_y_um", "um", "position of the stage along y"),
+        _of_file("stage_z_um", "um", "height of the stage"),
+        _of_file("high_voltage_kV", "kV", "acceleration voltage"),
+        _of_file("magnification", "", "as the instrument tells it"),
+        _of_file("camera_length_mm", "mm", "camera length"),
+        _of_file("dwell_us", "us", "time of the beam on a pixel"),
+        _of_file("dose_rate_e_A2_s", "1/(angstrom^2 s)", "electrons on an area in a second"),
     ),
 )  # fmt: skip
 """Quantities of one frame, or of each class in it, in the order in which tables hold them."""
@@ -177,12 +201,19 @@ def split(name: str) -> tuple[str, str]:
     return last, of
 
 
-def of_frames(classes: Iterable[str] = ()) -> tuple[Quantity, ...]:
-    """Return every quantity that frames with these classes have, under its full name."""
+def of_frames(classes: Iterable[str] = (), optional: Container[str] = ()) -> tuple[Quantity, ...]:
+    """Return every quantity that frames with these classes have, under its full name.
+
+    Parameters
+    ----------
+    optional
+        Which of those that need not be there are.
+    """
     names = tuple(classes)
     return tuple(
         one
         for quantity in OF_FRAMES
+        if not quantity.optional or quantity.name in optional
         for one in (map(quantity.of_class, names) if quantity.per_class else (quantity,))
     )
 

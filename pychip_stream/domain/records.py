@@ -93,6 +93,8 @@ class FrameRecord:
         When that was done, in seconds since 1970; NaN where unknown.
     pixel_size, unit
         Edge of a pixel in `unit`, where known.
+    pixel_ratio
+        Height of a pixel over its width.
     shape
         (H, W) of the frame in pixels.
     chip_size
@@ -102,6 +104,8 @@ class FrameRecord:
         before has another name now, else "ok".
     measured
         Quantities of the frame by name (`domain.quantities`); what is not known is left out.
+    texts
+        What the file says in words, by `domain.frames.TEXTS`.
     embeddings
         (rows, columns, D) float16, or None.
     result
@@ -119,11 +123,13 @@ class FrameRecord:
     classified: float = float("nan")
     pixel_size: float | None = None
     unit: str | None = None
+    pixel_ratio: float = 1.0
     shape: tuple[int, int] = (0, 0)
     chip_size: tuple[int, int] = (0, 0)
     status: Status = "ok"
     reason: str = ""
     measured: Mapping[str, float] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     embeddings: npt.NDArray[np.float16] | None = field(default=None, repr=False)
     result: FrameResult | None = field(default=None, repr=False)
     encoder_hash: str = ""

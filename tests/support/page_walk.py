@@ -26,6 +26,8 @@ MESSAGES = {
     "saved": [{}],
     "cancel": [{}],
     "nothing": [{}],
+    "toggle": [{"name": FIRST}],
+    "acknowledge": [{"name": "disk"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }

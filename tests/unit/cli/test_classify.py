@@ -64,3 +64,17 @@ def test_of_a_stack_that_was_cut_off_the_whole_frames_are_classified_and_verifie
     assert "3 of 4 frames" in failed["reason"]
     checked = call_here("verify", tmp_path / "run.h5", "--frames", tmp_path / "stack", "--json")
     assert (checked.code, checked.document["compared"]) == (0, 3)
+
+
+def test_a_pixel_size_by_hand_is_taken_or_refused(batch, tmp_path):
+    called = call_here(
+        *batch, tmp_path / "run.h5", "--pixel-size", "0,5nm", "--device", "cpu/float32"
+    )
+    assert called.code == 0, called.err
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.frames[["pixel_size", "unit", "pixel_size_from"]].iloc[0].tolist() == [
+            0.5, "nm", "hand",
+        ]  # fmt: skip
+    refused = call_here(*batch, tmp_path / "other.h5", "--pixel-size", "5")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--pixel-size: pixel size '5': write a number and a length" in refused.err

@@ -157,6 +157,8 @@ def test_failed_frames_and_provenance_are_told(opened):
     facts = {row[0]: row[1] for row in tables["Run"]["rows"]}
     assert facts["encoder's weights"]["text"] == "e" * 32
     assert facts["frames"] == "6 classified, 1 failed"
+    assert facts["detector"] == "HAADF"
+    assert "holder" not in facts
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mp4"], ids=lambda kind: kind.name)
