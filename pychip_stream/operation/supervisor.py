@@ -75,7 +75,7 @@ _FIRST_PAUSE_S = 0.2
 _STABLE_S = 30.0
 _STOP_S = 4.0
 _MERGE_S = 1800.0
-_TELL_S = 2.0
+_TELL_S, _LONGEST_TELL_S = 2.0, 60.0
 _POLL_S = 0.02
 _ASKED = (-signal.SIGTERM, 0xC000013A)
 """Ends of what was asked to stop before it could listen; the second is that of Ctrl-Break."""
@@ -91,8 +91,8 @@ class Child:
         By which it says how it is; empty if it never does.
     hangs_s
         For how long it has been seen hanging or silent.
-    last
-        The newest lines that it wrote.
+    last, said
+        The newest lines that it wrote, and when, on the clock of `time.monotonic`.
     """
 
     name: str
@@ -106,6 +106,7 @@ class Child:
     exit_code: int | None = None
     hangs_s: float = 0.0
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES), repr=False)
+    said: float = 0.0
     pump: threading.Thread | None = field(default=None, repr=False)
 
     @property
@@ -255,6 +256,7 @@ class Supervisor:
             for line in stream:
                 text = line.decode(errors="replace").rstrip()
                 child.last.append(text)
+                child.said = time.monotonic()
                 self._log.write(child.name, text)
                 with contextlib.suppress(OSError):  # a console that is gone, or on a full disk
                     self._say(child.name, text)
@@ -311,30 +313,34 @@ class Supervisor:
         child.keep_alive = False
         if child.process is None or child.process.poll() is not None:
             return
-        with contextlib.suppress(OSError):  # Windows without a console: the lifeline has to do
+        with contextlib.suppress(OSError):  # it has just ended
             _interrupt(child.process)
-        if child.process.stdin is not None:
-            child.process.stdin.close()
 
     def _spared(self, child: Child) -> bool:
         """Whether the run goes on without a service that cannot live."""
         return child.name in _SPARED and any(c.name not in _SPARED for c in self.children)
 
     def _await_merge(self, child: Child, hurry: threading.Event) -> bool:
-        """Wait for the archiver for as long as it takes, saying so; whether `hurry` killed it."""
+        """Wait for the archiver for as long as it takes, saying so; whether `hurry` killed it.
+
+        One that waits for the disk says that now and then.
+        """
         if child.process is None:
             return False
-        start = time.monotonic()
-        tell_at, end = start + _TELL_S, start + _MERGE_S
-        while child.process.poll() is None and not hurry.is_set() and time.monotonic() < end:
-            hurry.wait(_POLL_S)
-            if time.monotonic() >= tell_at:
-                tell_at = time.monotonic() + _TELL_S
+        start = child.said = time.monotonic()
+        pause_s, tell_at = _TELL_S, start + _TELL_S
+        while child.process.poll() is None and not hurry.wait(_POLL_S):
+            now = time.monotonic()
+            if now - child.said > _MERGE_S:
+                break
+            if now >= tell_at:
                 self._say(
                     "run",
-                    f"merging the run into one file for {time.monotonic() - start:.0f} s; all its "
-                    "frames are on disk, stopping again leaves them as they are",
+                    f"waiting for {now - start:.0f} s until the run is merged into one file; all "
+                    "its frames are on disk, stopping again leaves them as they are",
                 )
+                pause_s = min(2 * pause_s, _LONGEST_TELL_S)
+                tell_at = now + pause_s
         if child.process.poll() is not None:
             return False
         child.process.kill()
@@ -363,10 +369,16 @@ class Supervisor:
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        process.send_signal(signal.CTRL_BREAK_EVENT)
+    if sys.platform == "win32":  # a signal may need a console
+        _ask_by_lifeline(process)
     else:
         process.terminate()
+
+
+def _ask_by_lifeline(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.write(b"stop\n")
+        process.stdin.flush()
 
 
 def _let_go(child: Child) -> None:

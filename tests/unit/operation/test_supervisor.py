@@ -266,10 +266,7 @@ def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
 
 
 def test_where_signals_cannot_be_sent_the_lifeline_stops_in_order(supervisor, lines, monkeypatch):
-    def no_console(_process):
-        raise OSError("The handle is invalid")
-
-    monkeypatch.setattr(module, "_interrupt", no_console)
+    monkeypatch.setattr(module, "_interrupt", module._ask_by_lifeline)
     code = (
         "import sys\n"
         "from pychip_stream import process as lifecycle\n"
@@ -322,7 +319,7 @@ def test_a_long_merge_is_waited_for_until_the_second_stop(supervisor, lines, mon
     wrong = []
     stopping = threading.Thread(target=lambda: wrong.extend(supervisor.stop(hurry)))
     stopping.start()
-    wait_for(lambda: any(name == "run" and "merging" in line for name, line in lines))
+    wait_for(lambda: any(name == "run" and "merged into one" in line for name, line in lines))
     assert stopping.is_alive()
     assert archiver.process.poll() is None
     hurry.set()

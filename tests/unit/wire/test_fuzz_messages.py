@@ -126,7 +126,7 @@ class Everybody:
         (folder / "frames").mkdir()
         self.config = configuration.parse(tree, "test", folder)
         self.hub, self.watcher = Hub(self.config), Watcher(self.config)
-        self.archiver = Archiver(self.config)
+        self.archiver = Archiver(self.config, threading.Event())
         self.health = Monitor(self.config)
         self.alerting = Alerting(self.config)
 
