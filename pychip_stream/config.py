@@ -224,9 +224,19 @@ class DashboardConfig(Section):
     origins: tuple[str, ...] = Field(
         (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
     )
+    frames: tuple[Path, ...] = Field(
+        (),
+        description="further folders whose images may be shown where others than this machine's "
+        "user look: archives name the folders of their frames",
+    )
     trusted_network: bool = Field(
         False, description="let everybody on the network look and change, without a login"
     )
+
+    @property
+    def shared(self) -> bool:
+        """Whether others than the user of this machine are meant to look."""
+        return self.users is not None or self.trusted_network
 
     @model_validator(mode="after")
     def _need_login_beyond_this_machine(self) -> Self:

@@ -42,7 +42,7 @@ else:
     import select
 
     def _heard() -> bytes | None:
-        """What came by the lifeline since the last look; None: it was let go."""
+        """Return what came by the lifeline since the last look; None: it was let go."""
         lifeline = select.poll()
         lifeline.register(0, select.POLLIN)
         return (os.read(0, 64) or None) if lifeline.poll(0) else b""

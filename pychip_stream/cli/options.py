@@ -1,12 +1,9 @@
-"""What several commands share: options, and the frame that one names."""
+"""Options that several commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from pychip_stream.domain.frames import Frame
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Index = Annotated[int, typer.Option(min=0, help="frame within a stack")]
@@ -20,14 +17,3 @@ Scoring = Annotated[
     str | None, typer.Option(metavar="NAME", help="default: the one that the run shows")
 ]
 Frames = Annotated[Path | None, typer.Option(metavar="ROOT", help="where the frames are now")]
-
-
-def open_frame(path: Path, index: int) -> "Frame":
-    """Read a frame of a file, or of the first file in a folder or anywhere below it."""
-    from pychip_stream.formats.reading import read_frame
-
-    if path.is_dir():
-        from pychip_stream.analysis.classification import Batch  # loads torch
-
-        path = Batch.of([path]).paths[0]
-    return read_frame(path, index)
