@@ -171,7 +171,8 @@ def everybody(tmp_path):
 
 def test_odd_messages_are_let_in_whole_or_refused(request, everybody):
     count = request.config.getoption("--fuzz") // 2
-    rng, good, outcomes = random.Random(0), samples(), Counter()
+    seed = request.config.getoption("--fuzz-seed")
+    rng, good, outcomes = random.Random(seed), samples(), Counter()
     for number in range(count):
         message, arrays = good[number % len(good)]
         if isinstance(message, messages.Result):
