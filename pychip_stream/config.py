@@ -46,6 +46,9 @@ class SupervisionConfig(Section):
     patience_s: float = Field(
         120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
     )
+    memory_mb: float = Field(
+        4096, ge=256, description="hub, watcher or archiver that takes more is started again"
+    )
 
 
 class HealthConfig(Section):
