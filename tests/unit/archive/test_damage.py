@@ -294,7 +294,7 @@ class TestGone:
 
         made.append(numbered(8))
         with monkeypatch.context() as patch:
-            patch.setattr("pathlib.Path.iterdir", refused)
+            patch.setattr(os, "scandir", refused)
             with pytest.raises(ArchiveError, match=os.strerror(errno.EMFILE)):
                 made.publish()
         fill(made, [numbered(n) for n in range(9, COUNT)])

@@ -467,6 +467,21 @@ def test_a_service_whose_main_loop_hangs_is_killed(hanging):
     wait_for(lambda: first.poll() is not None)
 
 
+def test_a_page_that_hangs_is_started_again_for_ever_and_ends_nothing(hanging):
+    said, supervisor, worker = hanging
+    page = child("dashboard", "import time; time.sleep(600)")
+    page.instance, page.failures = "dashboard", 1000
+    supervisor.children.append(page)
+    supervisor._start(page)
+    said.pass_time(supervisor, 5, worker_1="running", hub="running", dashboard="running")
+    first, before = page.process, worker.process
+    said.pass_time(supervisor, 40, worker_1="running", hub="running", dashboard="stalled")
+    wait_for(lambda: first.poll() is not None)
+    said.pass_time(supervisor, 20, worker_1="running", hub="running")
+    assert page.process not in (None, first)
+    assert worker.process is before
+
+
 @pytest.mark.parametrize("state", ["starting", "stopping"])
 def test_what_takes_as_long_as_it_takes_is_left_alone(hanging, state):
     said, supervisor, worker = hanging
