@@ -11,6 +11,7 @@ import h5py
 
 from pychip_stream.archive import hdf
 from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.foreign import check_texts
 from pychip_stream.guard import Guard, Limits
 
 _LIMITS = Limits(seconds=30.0, memory=1 << 30)
@@ -59,6 +60,7 @@ def probe(path: Path) -> None:
     """
     try:
         with hdf.reading(path) as file:
+            check_texts(file)
             _walk(file)
     except (OSError, hdf.UnusableFileError) as error:
         raise ArchiveError(f"{path}: {error}") from error

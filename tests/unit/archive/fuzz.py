@@ -33,7 +33,7 @@ from tests.support.archive_samples import make_run, support
 from tests.support.failing_disks import QuickDisk
 from tests.support.run_samples import add_second_scoring
 
-_LONGEST_S = 20.0
+_LONGEST_S = 120.0
 
 
 def read_everything(path):
@@ -132,7 +132,7 @@ def main():
     parser.add_argument("--only", type=int, help="do this number alone")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    probe._LIMITS = Limits(5.0, 1 << 30)
+    probe._LIMITS = Limits(15.0, 1 << 30)
     counts, done, start = Counter(), 0, time.monotonic()
     with tempfile.TemporaryDirectory() as place, Guard((probe.__name__,)) as guard:
         whole = Path(place, "whole")

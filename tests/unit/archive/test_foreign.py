@@ -303,6 +303,7 @@ def test_attributes_of_a_wrong_kind(sample, tmp_path):
 
 
 READ_SET = "from pychip_stream.archive.support_sets import load_support as read"
+READ_ANY = "from pychip_stream.archive.probe import probe as read"
 READ_RUN = "from pychip_stream.archive.run import open_run\nread = lambda p: open_run(p).frames"
 
 
@@ -316,11 +317,12 @@ def test_a_heap_of_texts_that_leads_nowhere_is_no_endless_loop(sample, sample_se
         data[start + 16 : start + 32] = bytes(16)
         start = data.find(b"GCOL", start + 1)
     path.write_bytes(data)
-    code = f"import sys\n{READ_RUN if kind == 'run' else READ_SET}\nread(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
-    )
-    assert "heap of texts leads nowhere" in done.stderr
+    for reader in (READ_RUN if kind == "run" else READ_SET, READ_ANY):
+        code = f"import pathlib, sys\n{reader}\nread(pathlib.Path(sys.argv[1]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
+        )
+        assert "heap of texts leads nowhere" in done.stderr
 
 
 FILES = {"file", "group", "entry", "source", "parent", "there", "one", "node"}
