@@ -47,6 +47,9 @@ class SupervisionConfig(Section):
     patience_s: float = Field(
         120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
     )
+    memory_mb: float = Field(
+        4096, ge=256, description="hub, watcher or archiver that takes more is started again"
+    )
 
 
 class HealthConfig(Section):
@@ -235,9 +238,19 @@ class DashboardConfig(Section):
     origins: tuple[str, ...] = Field(
         (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
     )
+    frames: tuple[Path, ...] = Field(
+        (),
+        description="further folders whose images may be shown where others than this machine's "
+        "user look: archives name the folders of their frames",
+    )
     trusted_network: bool = Field(
         False, description="let everybody on the network look and change, without a login"
     )
+
+    @property
+    def shared(self) -> bool:
+        """Whether others than the user of this machine are meant to look."""
+        return self.users is not None or self.trusted_network
 
     @model_validator(mode="after")
     def _need_login_beyond_this_machine(self) -> Self:

@@ -85,8 +85,9 @@ class OpenedRun:
 
     def pixel_reader(self) -> PixelReader:
         """Make what reads the pixels of its frames."""
-        frames = self._readers.frames if self._readers else None
-        return pixel_reader(self.run, self._root, reader=frames)
+        if self._readers is None:
+            return pixel_reader(self.run, self._root)
+        return self._readers.pixel_reader(self.run, self._root)
 
     @property
     def count(self) -> int:

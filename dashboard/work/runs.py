@@ -11,6 +11,7 @@ import numpy as np
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.probe import files_of_run
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import pixel_reader
@@ -142,7 +143,7 @@ def make_card(
 
 def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
     """Middle frame."""
-    read = pixel_reader(run, root, reader=readers.frames if readers else None)
+    read = readers.pixel_reader(run, root) if readers else pixel_reader(run, root)
     try:
         return thumbnail(run, run.count // 2, read, PREVIEW_PX)
     except Exception as error:
@@ -188,10 +189,8 @@ def _is_support_set(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     """Bytes on disk of a run with everything beside it."""
-    places = RunPlaces.of(path)
-    files = [places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")]
     total = 0
-    for file in files:
+    for file in files_of_run(path):
         try:
             total += file.stat().st_size
         except OSError:

@@ -46,7 +46,7 @@ class Workbench:
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
-        self.readers = Readers(config.watch)
+        self.readers = Readers(config)
         self._encoder: RememberingEncoder | None = None
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
         self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)

@@ -98,8 +98,12 @@ def describe(
     }
 
 
-def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) -> None:
+def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) -> str:
     """Refuse to go on with an unfinished archive in another way than it was begun.
+
+    Returns
+    -------
+    Where its newest frame was classified, as `Encoder.device`; empty where there is none.
 
     Raises
     ------
@@ -108,10 +112,11 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
     """
     places = RunPlaces.of(target)
     if not places.spans():
-        return
+        return ""
     with open_run(target) as run:
         before, was = run.metadata, run.config
         versions = {v.decode() for v in run.columns("support_version")["support_version"]}
+        devices = run.columns("device")["device"]
     others = versions - {support.version}
     now = yaml.safe_load(metadata["config"])
     sets = {v: places.support(v) for v in sorted(others)}
@@ -129,6 +134,7 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
             f"{target}: was begun with {', '.join(how)}; finish it like that and then `rescore` "
             "it, or choose another --out (or --force to begin anew)"
         )
+    return devices[-1].decode() if len(devices) else ""
 
 
 def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:

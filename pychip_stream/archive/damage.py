@@ -97,7 +97,8 @@ def examined(part: Part, *, redo: bool) -> Part:
     own = [part.scorings[layout.ACQUIRED]] if layout.ACQUIRED in part.scorings else []
     own += [part.superseded] if part.superseded is not None else []
     own += part.embeddings if redo else ()
-    lost = np.unique(np.concatenate([rows.sequence[masks[rows.where]] for rows in own]))
+    none = np.zeros(0, np.int64)  # a scoring alone holds no frames
+    lost = np.unique(np.concatenate([none, *(rows.sequence[masks[rows.where]] for rows in own)]))
     return replace(
         part,
         table=layout.take(part.table, ~np.isin(part.table["sequence"], lost)),

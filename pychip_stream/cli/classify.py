@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pychip_stream.cli.opening import load_support
 from pychip_stream.cli.options import Encoder, Json, PixelSize
 from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
@@ -60,7 +61,6 @@ def classify(
     from pychip_stream.analysis.analyst import Analyst
     from pychip_stream.archive.joining import remove_run
     from pychip_stream.archive.run import open_run
-    from pychip_stream.archive.support_sets import load_support
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
@@ -72,10 +72,9 @@ def classify(
     )
     chosen = EncoderConfig(name=encoder, device=device)
     metadata = classification.describe(batch, support, chosen, settings)
-    if not force:
-        classification.check_begun(target, support_set, metadata)
-    opened = open_encoder(chosen)
-    say(f"classifying on {opened.device}" + ("" if device and "/" in device else _MEASURED))
+    begun = "" if force else classification.check_begun(target, support_set, metadata)
+    opened = open_encoder(chosen, begun.partition("/")[2] or None)
+    say(f"classifying on {opened.device}" + _where(opened.device, begun, device))
     analyst = Analyst.of(support_set, opened, settings)
     if force:
         remove_run(target)
@@ -103,6 +102,15 @@ def classify(
         raise PychipError(
             f"{path}: not kept, since none of the frames could be analysed; the reasons stand above"
         )
+
+
+def _where(now: str, begun: str, asked: str | None) -> str:
+    """Say what the choice of a device and precision means for the labels."""
+    if begun == now:
+        return ", as the frames that are done"
+    if begun:
+        return f"; the frames that are done, on {begun}: labels of chips at borders may differ"
+    return "" if asked and "/" in asked else _MEASURED
 
 
 def _table(document: dict[str, Any]) -> str:

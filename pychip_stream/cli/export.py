@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.cli.opening import open_run
 from pychip_stream.cli.output import choose_scoring, failed_frames, progress, report, say
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import StoppedError, UsageError
@@ -51,8 +52,6 @@ def export(
             raise UsageError(
                 f"{_option(kind)} {file}: the name of the file must end in {kind.suffix}"
             )
-    from pychip_stream.archive.run import open_run
-
     run = choose_scoring(open_run(path), scoring)
     pixels = frame_source(run, frames) if any(kind.pixels for kind, _ in wanted) else _no_pixels
     source = ExportSource(run, pixels, fps=fps, max_frames=max_frames, iso_times=iso_times)

@@ -1,15 +1,12 @@
-"""What several commands share: options, and the frame that one names."""
+"""Options that several commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import UsageError
-
-if TYPE_CHECKING:
-    from pychip_stream.domain.frames import Frame
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Index = Annotated[int, typer.Option(min=0, help="frame within a stack")]
@@ -38,14 +35,3 @@ PixelSize = Annotated[
         metavar="SIZE", callback=_checked, help='by hand, such as "0.5nm"; default: what files say'
     ),
 ]
-
-
-def open_frame(path: Path, index: int) -> "Frame":
-    """Read a frame of a file, or of the first file in a folder or anywhere below it."""
-    from pychip_stream.formats.reading import read_frame
-
-    if path.is_dir():
-        from pychip_stream.analysis.classification import Batch  # loads torch
-
-        path = Batch.of([path]).paths[0]
-    return read_frame(path, index)
