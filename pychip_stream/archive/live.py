@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces, merged_header, start_file
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import GRACE_S
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.selection import Selection
 from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def live_image(catalog: Catalog) -> bytes:
         for name in ("sequence", "index"):
             frames.create_dataset(name, data=table[name][rows])
         hdf.name_rows(frames, "sequence")
-        curve = nexus.Curve(table["time"][rows], selection.intervals(names), names, {})
+        curve = nexus.Curve(table["time"][rows], catalog.intervals(scoring)[present], names, {})
         nexus.write_views(entry, curve, _label_stack(catalog.places, selection, names))
         entry.attrs["default"] = "fractions"
         return hdf.image(file)

@@ -34,6 +34,7 @@ _TAKEN = (
     "fps",
     "max_frames",
     "iso_times",
+    "excluded",
     "as_json",
     "json",
     "help",
