@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.archive.exclusions import Exclusion
+from pychip_stream.domain.support import UNKNOWN, current_user
 from pychip_stream.operation.health import stretches
 
 from ..accounts import Viewer
@@ -14,6 +15,7 @@ from ..parts.components import StatusStrip
 from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
+from ..parts.leaving_out import LeavingOut
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.recent import Every
@@ -35,18 +37,21 @@ class LivePage:
     title: ClassVar = "Live"
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        del viewer  # everybody may look
         self._desk = desk
+        self._user = viewer.user or current_user()
         self._shot: Shot | None = None
         self._painted = self._skipped = 0
         self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = False
+        self._note = ""
         self._trouble = ""
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         self._frame = FrameView(self._background, desk.bench.crop)
+        self._leaving = LeavingOut(viewer, self._leave_out)
+        self._left_out: Exclusion | None = None
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         self._curve = pn.pane.Bokeh(
@@ -66,7 +71,7 @@ class LivePage:
         controls = {"gap": "12px", "flex-wrap": "wrap", "align-items": "center"}
         right = pn.Column(
             self._strip,
-            pn.Row(self._window, self._quantity, self._back, styles=controls),
+            pn.Row(self._window, self._quantity, self._back, self._leaving.button, styles=controls),
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
@@ -81,6 +86,7 @@ class LivePage:
             if sent is not None:
                 self._skipped += max(shot.number - sent.number - 1, 0) + shot.skipped
             self._show(shot)
+        self._mark_anew()
         self._note_painted()
         if self._curve_time.due(now):
             self._update_curves()
@@ -93,7 +99,36 @@ class LivePage:
 
     def _show(self, shot: Shot) -> None:
         self._shot = shot
-        self._frame.show(shot.picture, truth=self._desk.run.truth_of(shot.picture.key))
+        self._present(shot.picture)
+
+    def _present(self, picture: FramePicture, note: str = "") -> None:
+        """Show a frame with what is known of it."""
+        run = self._desk.run
+        self._left_out = run.left_out.get(picture.key)
+        self._note = note
+        words = self._leaving.about(self._left_out)
+        self._frame.show(picture, note + words, run.truth_of(picture.key))
+
+    def _mark_anew(self) -> None:
+        """Say that somebody has left the shown frame out, or taken it back."""
+        picture = self._frame.picture
+        if picture is not None and self._desk.run.left_out.get(picture.key) != self._left_out:
+            self._present(picture, self._note)
+
+    def _leave_out(self, undo: bool) -> None:
+        """Leave the frame that is on the screen out, or take it back; it stays there."""
+        picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
+        if picture is None:
+            return
+        past, user, key = self._desk.past, self._user, picture.key
+        self._picks += 1
+        pick = self._picks
+
+        def work() -> FramePicture:
+            past.leave_out(key, user, undo=undo)
+            return past.picture(key)
+
+        self._background.do(work, lambda found: self._show_past(found, pick))
 
     def _note_painted(self) -> None:
         painted, shot = self._frame.painted, self._shot
@@ -121,8 +156,7 @@ class LivePage:
             return
         self._trouble = ""
         self._pinned = self._back.visible = True
-        truth = self._desk.run.truth_of(picture.key)
-        self._frame.show(picture, f"of {clock(picture.time)}: ", truth)
+        self._present(picture, f"of {clock(picture.time)}: ")
         self._plot.point_at(picture.time)
 
     def _on_trouble(self, text: str) -> None:

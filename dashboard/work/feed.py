@@ -7,11 +7,13 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import zmq
 
-from pychip_stream.archive import hdf
+from pychip_stream.archive import exclusions, hdf
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
@@ -62,6 +64,7 @@ class Feed:
         self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
         self._archive: Run | None = None
+        self._changes: list[Path] = []
 
     def serving(self) -> None:
         """Note that the page serves its viewers; unless it does, its heart says that it hangs."""
@@ -96,6 +99,7 @@ class Feed:
             self._show_newest()
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
+                self._follow_exclusions()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             if self._served:
                 self._served = False
@@ -165,18 +169,32 @@ class Feed:
         if not first and now - self._gap_since < _GAP_S:
             return
         self._gap_since = now
+        if (run := self._read_archive()) is not None:
+            self._recall(run)
+
+    def _follow_exclusions(self) -> None:
+        """Notice what somebody, here or at a command line, has left out or taken back."""
+        files = exclusions.changes(RunPlaces.of(self._config.run_path))
+        if files != self._changes and (run := self._read_archive()) is not None:
+            self._changes = files
+            self._state.leave_out(run.left_out)
+
+    def _read_archive(self) -> Run | None:
+        """Open the archive or take in what is new; None where it cannot be read now."""
         try:
             self._bench.readers.check_run(self._config.run_path)
             if self._archive is None:
-                self._archive = open_run(self._config.run_path)
+                self._archive = open_run(self._config.run_path, everything=True)
             else:
                 self._archive.refresh()
-            self._recall(self._archive)
         except ArchiveError as error:
             logger.info("the archive is not read now: %s", error)
             self._archive = None
+        return self._archive
 
     def _recall(self, run: Run) -> None:
+        if run.left_out.keys() != self._state.left_out.keys():
+            self._state.leave_out(run.left_out)
         table = run.fractions
         if not len(table):
             return

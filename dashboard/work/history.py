@@ -1,6 +1,6 @@
 """History: curves over the whole run, and the few points of them that a browser needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,7 @@ class History:
         self._times: Float = np.empty(_FIRST_ROOM)
         self._columns: dict[str, Float] = {}
         self._order: npt.NDArray[np.intp] | None = None
+        self._left_out: Collection[tuple[str, int]] = ()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -102,14 +103,19 @@ class History:
             column[start : len(self._keys)] = values[fresh]
         self._order = None
 
+    def leave_out(self, keys: Collection[tuple[str, int]]) -> None:
+        """Draw curves without these frames from now on; they keep their numbers and times."""
+        self._left_out = keys
+
     def time_of(self, key: tuple[str, int]) -> float | None:
         """Time of a frame, or None if it is not known."""
         row = self._rows.get(key)
         return None if row is None else float(self._times[row])
 
     def newest_time(self) -> float | None:
-        """Time of the newest frame; None while there is none."""
-        return float(self._times[: len(self._keys)].max()) if self._keys else None
+        """Time of the newest frame of the curves; None while there is none."""
+        order = self._counting()
+        return float(self._times[order[-1]]) if len(order) else None
 
     def key_at(self, number: int) -> tuple[str, int] | None:
         """Key of a frame by its number in order of time; None where there is none."""
@@ -136,7 +142,7 @@ class History:
         since, until
             Leave out what is older or newer than this, in seconds since 1970.
         """
-        order = self._sorted()
+        order = self._counting()
         times = self._times[order]
         first = 0 if since is None else int(np.searchsorted(times, since))
         last = len(order) if until is None else int(np.searchsorted(times, until, "right"))
@@ -149,6 +155,12 @@ class History:
         if self._order is None:
             self._order = np.argsort(self._times[: len(self._keys)], kind="stable")
         return self._order
+
+    def _counting(self) -> npt.NDArray[np.intp]:
+        """Rows that are not left out, in order of time."""
+        order = self._sorted()
+        rows = [self._rows[key] for key in self._left_out if key in self._rows]
+        return order[~np.isin(order, rows)] if rows else order
 
     def _make_room(self, count: int) -> None:
         room = len(self._times)

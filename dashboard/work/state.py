@@ -5,13 +5,14 @@ one they have sent last. No Panel here.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import LatencySplit, RunHealth
@@ -72,6 +73,8 @@ class RunState:
         The newest one.
     changes
         Grows whenever a curve may have changed.
+    left_out
+        Frames that are left out of the curves, by whom and when.
     """
 
     def __init__(self, expected: Iterable[str] = ()) -> None:
@@ -86,6 +89,7 @@ class RunState:
         self.shot: Shot | None = None
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
+        self.left_out: Mapping[Key, Exclusion] = {}
         self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
 
     # Written by the feed.
@@ -137,6 +141,14 @@ class RunState:
                 if (moment := self._history.time_of(key)) is not None:
                     self._put_truth(key, moment)
             self.changes += 1
+
+    def leave_out(self, frames: Mapping[Key, Exclusion]) -> None:
+        """Draw the curves without these frames, and with all others, from now on."""
+        with self._lock:
+            self.changes += 1
+            self.left_out = frames
+            for history in (self._history, self._truth, self._quantities):
+                history.leave_out(frames)
 
     def show(self, shot: Shot) -> None:
         """Make this the newest shot."""
