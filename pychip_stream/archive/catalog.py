@@ -32,6 +32,7 @@ from pychip_stream.errors import ArchiveError, ArchiveUsageError, PychipError
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
+_SAME_S = 1e-3
 _T = TypeVar("_T")
 
 
@@ -105,7 +106,10 @@ class FileCatalog:
         used = {p.path for p in (*parts, *scorings.values())}
         self._known = {path: v for path, v in self._known.items() if path in used}
         excluded = self._exclusions.read(parts[-1].header.run_id) if parts else []
-        return Catalog(places, parts, scorings, excluded)
+        known = self._newest
+        if known and (known.parts, known.scorings, known.exclusions) == (parts, scorings, excluded):
+            return known
+        return Catalog(places, parts, scorings, excluded, one_clock=True)
 
     def _read_base(self) -> Part | None:
         path = self._places.closed
@@ -154,6 +158,8 @@ class Catalog:
         Files of scorings that are not merged yet.
     exclusions
         Every frame that was left out or taken back, in order.
+    one_clock
+        The parts are the whole run, whose frames stand on one clock (`domain.clock`).
     """
 
     def __init__(
@@ -162,16 +168,20 @@ class Catalog:
         parts: list[Part],
         scorings: dict[str, Part] | None = None,
         exclusions: Sequence[Exclusion] = (),
+        *,
+        one_clock: bool = False,
     ) -> None:
         self.places = places
         self.parts = parts
         self.scorings = scorings or {}
         self.exclusions = exclusions
+        self._one_clock = one_clock
 
     @cached_property
     def table(self) -> Table:
         """Core columns of everything that was archived, in order of archiving."""
-        return layout.join_tables([p.table for p in self.parts], layout.CORE)
+        table = layout.join_tables([p.table for p in self.parts], layout.CORE)
+        return table | {"time": layout.one_clock(table)} if self._one_clock else table
 
     def full_table(self, names: Sequence[str] | None = None) -> Table:
         """Read columns (default: all, and always the core); the rows are those of `table`.
@@ -185,7 +195,14 @@ class Catalog:
         """
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
-        return layout.join_tables([read_full_table(p, names) for p in self.parts], names)
+        table = layout.join_tables([read_full_table(p, names) for p in self.parts], names)
+        return table | {"time": self.table["time"]}
+
+    @cached_property
+    def displaced(self) -> Array:
+        """Rows of the table, in order, whose own time is not of this run; see `domain.clock`."""
+        own, order = layout.own_times(self.table), self.order
+        return np.asarray(order[np.abs(own - self.table["time"])[order] > _SAME_S])
 
     @cached_property
     def order(self) -> Array:

@@ -9,7 +9,7 @@ import pandas as pd
 from pychip_stream.archive import hdf
 from pychip_stream.archive.catalog import Catalog
 from pychip_stream.archive.exclusions import in_force
-from pychip_stream.archive.layout import NO_CHIP, Table
+from pychip_stream.archive.layout import NO_CHIP, Table, own_times
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import UsageError
 
@@ -64,6 +64,13 @@ def exclusion_table(catalog: Catalog) -> pd.DataFrame:
         for number, key in zip(out.tolist(), places, strict=True)
     ]
     return pd.DataFrame(told, columns=["frame", "path", "index", "who", "when"])
+
+
+def displaced_table(catalog: Catalog) -> pd.DataFrame:
+    """`Run.displaced`."""
+    rows, table = catalog.displaced, catalog.table
+    columns = {"path": hdf.strings(table["path"][rows]), "index": table["index"][rows]}
+    return pd.DataFrame(columns | {"own_time": own_times(table)[rows], "time": table["time"][rows]})
 
 
 def to_xarray(run: "Run") -> Any:

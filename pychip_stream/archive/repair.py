@@ -139,7 +139,7 @@ def _put_in_place(places: RunPlaces, kept: Part, disk: Disk) -> None:
         put_aside(kept.path, "is damaged", "score the run again", disk)
     else:
         exclusions = Exclusions(places).read(kept.header.run_id)
-        catalog = Catalog(places, [kept], exclusions=exclusions)
+        catalog = Catalog(places, [kept], exclusions=exclusions, one_clock=True)
         write_merged(places, catalog, default_scoring(catalog), disk, aside=True)
 
 

@@ -390,6 +390,15 @@ class Run(AbstractContextManager["Run"]):
         return convert.exclusion_table(self._catalog)
 
     @property
+    def displaced(self) -> pd.DataFrame:
+        """A row per frame whose own time is not of this run and that was placed on its clock.
+
+        Columns path, index, own_time, time (seconds since 1970, both), in order of time; see
+        `domain.clock`.
+        """
+        return convert.displaced_table(self._catalog)
+
+    @property
     def alerts(self) -> pd.DataFrame:
         """A row per firing ("on") and clearing ("off") of an alert rule, with its reason."""
         return alert_table(read_alerts(self._catalog.places))
