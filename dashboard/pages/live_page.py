@@ -6,6 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.archive.exclusions import Exclusion
+from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, current_user
 from pychip_stream.operation.health import stretches
 
@@ -25,6 +26,7 @@ from ..work.words import STAGE_WORDS, clock, duration
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
+_STRAYS = 3
 _SYMBOLS = {
     "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
 }  # fmt: skip
@@ -200,6 +202,10 @@ class LivePage(View):
         if self._trouble:
             alerts.append(["info", self._trouble])
         alerts += [["warning", line] for line in health.troubles()]
+        strays = list(run.displaced.items())
+        alerts += [["info", told(key[0], *times)] for key, times in strays[:_STRAYS]]
+        if len(strays) > _STRAYS:
+            alerts.append(["info", f"and {len(strays) - _STRAYS} more frames"])
         return {
             "light": "idle" if self._pinned else state.light,
             "symbol": "◀" if self._pinned else _SYMBOLS[state.light],

@@ -135,6 +135,7 @@ def provenance_tables(run: Run) -> list[Table]:
         table("Starts of the archiver", sessions, head),
         _support_table(run),
         _excluded_table(run),
+        _displaced_table(run),
     ]
     if config := run.metadata.get("config"):
         tables.append({"title": "Configuration", "lines": _tidy(config)})
@@ -149,6 +150,16 @@ def _excluded_table(run: Run) -> Table:
     ]
     head = ["file", "index", "by", "when"]
     return table("Left out", rows, head, right=[1], empty="no frame", wide=True)
+
+
+def _displaced_table(run: Run) -> Table:
+    """Frames whose own time is not of this run."""
+    rows = [
+        [str(row["path"]), str(row["index"]), moment(row["own_time"]), moment(row["time"])]
+        for row in run.displaced.head(_MOST_ROWS).to_dict("records")
+    ]
+    head = ["file", "index", "its own time", "stands at"]
+    return table("Times that are not of this run", rows, head, right=[1], empty="none", wide=True)
 
 
 def _support_table(run: Run) -> Table:

@@ -17,6 +17,7 @@ from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.clock import newness
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
 from pychip_stream.export.pictures import to_jpeg
@@ -135,10 +136,10 @@ class Feed:
             return
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
         self._state.record(live, picture)
-        newest = self._newest[1] if self._newest else None
+        newest = self._newest[0] if self._newest else None
         if newest is None and self._state.shot is not None:
-            newest = self._state.shot.picture
-        if newest is None or picture.time >= newest.time:
+            newest = self._state.shot.live
+        if newest is None or newness(live.frame) >= newness(newest.frame):
             self._arrived += 1
             self._newest = (live, picture)
 
@@ -202,5 +203,9 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
-        self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
+        told = run.columns("exposed", "mtime_ns", "seen")
+        own = np.where(np.isfinite(told["exposed"]), told["exposed"], times)
+        stamps = np.stack([own, told["mtime_ns"] / 1e9, told["seen"]], axis=1)
+        drawn = run.columns(*plotted(run.names))
+        self._state.recall(keys, times, columns, drawn, versions, stamps)
         self._state.colors = self._state.colors | run.colors

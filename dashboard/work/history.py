@@ -103,6 +103,17 @@ class History:
             column[start : len(self._keys)] = values[fresh]
         self._order = None
 
+    def rows(self, name: str) -> tuple[list[tuple[str, int]], Float]:
+        """Keys of all frames as they came, and (n, 3) what they have under a name."""
+        empty = np.full((len(self._keys), 3), np.nan)
+        return self._keys, self._columns.get(name, empty)[: len(self._keys)]
+
+    def set_times(self, times: Mapping[tuple[str, int], float]) -> None:
+        """Draw frames, those of them that are known, at other times."""
+        for key in times.keys() & self._rows.keys():
+            self._times[self._rows[key]] = times[key]
+            self._order = None
+
     def leave_out(self, keys: Collection[tuple[str, int]]) -> None:
         """Draw curves without these frames from now on; they keep their numbers and times."""
         self._left_out = keys

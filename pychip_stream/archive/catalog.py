@@ -26,6 +26,7 @@ from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, PychipError
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
 _SAME_S = 1e-3
+_TOLD = 5
 _T = TypeVar("_T")
 
 
@@ -203,6 +205,17 @@ class Catalog:
         """Rows of the table, in order, whose own time is not of this run; see `domain.clock`."""
         own, order = layout.own_times(self.table), self.order
         return np.asarray(order[np.abs(own - self.table["time"])[order] > _SAME_S])
+
+    def say_displaced(self, said: set[str]) -> None:
+        """Log the first few of the displaced frames whose files are not among those of `said`."""
+        rows = self.displaced[:_TOLD]
+        paths, own = hdf.strings(self.table["path"][rows]), layout.own_times(self.table)[rows]
+        for path, *times in zip(
+            paths, own.tolist(), self.table["time"][rows].tolist(), strict=True
+        ):
+            if path not in said:
+                said.add(path)
+                logger.warning("%s", told(path, *times), extra={"frame": path})
 
     @cached_property
     def order(self) -> Array:

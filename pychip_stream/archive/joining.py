@@ -72,6 +72,7 @@ def merge(
     parts = (*catalog.parts, *catalog.scorings.values())
     check_room(target.parent, sum(part.path.stat().st_size for part in parts))
     header = merged_header(catalog.parts)
+    catalog.say_displaced(set())
     table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
     current = table["sequence"][catalog.classified]

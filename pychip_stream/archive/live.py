@@ -38,6 +38,7 @@ class LiveView:
         self._disk = disk
         self._next = 0.0
         self._stale = False
+        self._said: set[str] = set()
 
     def changed(self, *, moved: bool) -> None:
         """Note a new segment; `moved`: older ones went into another file."""
@@ -66,6 +67,7 @@ class LiveView:
         catalog = self._files.refresh()
         if not catalog.parts:
             return
+        catalog.say_displaced(self._said)
         with self._disk.atomic(self._places.live, sync=False) as temporary:
             self._disk.write(temporary, live_image(catalog))
 

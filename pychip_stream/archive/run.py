@@ -47,13 +47,11 @@ def open_run(path: str | Path, *, everything: bool = False) -> "Run":
 
 
 class Run(AbstractContextManager["Run"]):
-    """A run under one of its scorings.
+    """A run under one of its scorings; no file of it stays open between calls.
 
-    No file stays open between calls, so a reader never stands in the archiver's way. The
-    classified frames are numbered 0, 1, … in order of time, the newest revision of each;
+    The classified frames are numbered 0, 1, … in order of time, the newest revision of each;
     numbers stay until `refresh`. `len` counts the failed frames too, `archived` earlier revisions.
-    Frames that were left out keep their numbers, and whatever asks for one by its number gets it;
-    tables, curves and everything that goes over the frames is without them.
+    Frames that were left out keep their numbers; what goes over the frames is without them.
     """
 
     def __init__(
@@ -99,8 +97,8 @@ class Run(AbstractContextManager["Run"]):
             raise ArchiveUsageError(
                 f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
             )
-        everything = self.everything if everything is None else everything
-        return Run(self._files, name, everything=everything)
+        chosen = self.everything if everything is None else everything
+        return Run(self._files, name, everything=chosen)
 
     @property
     def path(self) -> Path:
@@ -386,16 +384,12 @@ class Run(AbstractContextManager["Run"]):
 
     @property
     def exclusions(self) -> pd.DataFrame:
-        """A row per frame that is left out: frame, path, index, who, when (seconds since 1970)."""
+        """A row per frame that is left out: frame, path, index, who, when (s since 1970)."""
         return convert.exclusion_table(self._catalog)
 
     @property
     def displaced(self) -> pd.DataFrame:
-        """A row per frame whose own time is not of this run and that was placed on its clock.
-
-        Columns path, index, own_time, time (seconds since 1970, both), in order of time; see
-        `domain.clock`.
-        """
+        """A row per frame whose own_time is not of this run: path, index, time it was given."""
         return convert.displaced_table(self._catalog)
 
     @property

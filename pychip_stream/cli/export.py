@@ -113,6 +113,7 @@ def run_contents(run: "Run") -> dict[str, object]:
         "frames": len(run),
         "failed": failed_frames(run),
         "excluded": run.exclusions.to_dict("records"),
+        "displaced": run.displaced.to_dict("records"),
         "fractions": [{str(k): v for k, v in row.items()} for row in rows],
     }
 

@@ -37,6 +37,7 @@ def run_document(run: "Run", path: Path) -> dict[str, object]:
         "run": str(path),
         "frames": len(run),
         "failed": failed_frames(run),
+        "displaced": run.displaced.to_dict("records"),
         "fractions": [
             {"path": path, "index": index, **dict(zip(names, values, strict=True))}
             for path, index, values in zip(

@@ -1,7 +1,8 @@
 """One clock for a run: a time that cannot be of it gives way to when its file arrived."""
 
 from bisect import bisect
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +39,13 @@ class Stamps(NamedTuple):
     seen
         When it was first seen, likewise.
     paths
-        Of its file, as UTF-8 bytes.
+        Of its file, as text or in UTF-8.
     """
 
     own: Times
     written: Times
     seen: Times
-    paths: npt.NDArray[np.bytes_]
+    paths: npt.NDArray[Any]
 
 
 def on_one_clock(stamps: Stamps) -> Times:
@@ -95,6 +96,20 @@ def newness(frame: FrameRef) -> float:
     return frame.time if frame.time < frame.seen + _DAY_S or frame.seen <= 0 else frame.seen
 
 
+def told(path: str, own: float, placed: float) -> str:
+    """Say that a frame does not stand at its own time."""
+    own_text, placed_text = _moment(own), _moment(placed)
+    return f"{path}: its own time, {own_text}, is not of this run; it stands at {placed_text}"
+
+
+def _moment(seconds: float) -> str:
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+        return moment.astimezone().isoformat(" ", "seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:.4g} s since 1970"
+
+
 def _same_hour(own: Times, written: Times) -> tuple[Times, float | None]:
     """Take jumps of whole hours out; how far the times are ahead of their files' steadily.
 
@@ -133,13 +148,11 @@ def _strays(times: Times, stamps: Stamps) -> list[npt.NDArray[np.intp]]:
     return [] if many else found
 
 
-def _by_name(
-    paths: npt.NDArray[np.bytes_], times: Times
-) -> list[tuple[list[tuple[int, str]], float]]:
+def _by_name(paths: npt.NDArray[Any], times: Times) -> list[tuple[list[tuple[int, str]], float]]:
     """Key of each file's name and time of its last frame, in order."""
     last = dict(sorted(zip(paths.tolist(), times.tolist(), strict=True), key=lambda one: one[1]))
     return sorted((_natural(path), time) for path, time in last.items())
 
 
-def _natural(path: bytes) -> list[tuple[int, str]]:
-    return natural(path.decode("utf-8", "replace"))
+def _natural(path: str | bytes) -> list[tuple[int, str]]:
+    return natural(path if isinstance(path, str) else path.decode("utf-8", "replace"))

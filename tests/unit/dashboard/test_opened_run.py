@@ -154,6 +154,7 @@ def test_failed_frames_and_provenance_are_told(opened):
     tables = {t["title"]: t for t in provenance_tables(opened.run)}
     assert set(tables) == {
         "Run", "Starts of the archiver", "Support sets", "Left out", "Configuration",
+        "Times that are not of this run",
     }  # fmt: skip
     assert tables["Support sets"]["rows"][0][1] == "alpha (3), beta (3)"
     facts = {row[0]: row[1] for row in tables["Run"]["rows"]}

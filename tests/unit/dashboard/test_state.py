@@ -49,7 +49,8 @@ def test_quantities_are_kept_beside_the_fractions_and_only_those_that_are_drawn(
     record(state, live("b.tif", 3.0))
     keys, times = [("a.tif", 0), ("c.tif", 0)], np.array([1.0, 2.0])
     old = {"drift": np.array([0.9, 0.5]), "exposure_s": np.array([0.1, np.nan])}
-    state.recall(keys, times, {"alpha": np.full((2, 3), 0.5)}, old, ["v1", "v1"])
+    stamps = np.repeat(times[:, None], 3, axis=1)
+    state.recall(keys, times, {"alpha": np.full((2, 3), 0.5)}, old, ["v1", "v1"], stamps)
     curves = state.curves(None)
     assert curves.measured.times.tolist() == [1.0, 2.0, 3.0]
     assert curves.quantities.times.tolist() == [1.0, 2.0]
