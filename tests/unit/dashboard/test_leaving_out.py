@@ -16,8 +16,10 @@ from dashboard.work.runs import RunShelf
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportSource
+from tests.support.live_frames import HALF, LABELS, live, replaced, shot
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
 
@@ -162,6 +164,37 @@ def test_downloads_tables_and_comparisons_are_without_it(desk, tmp_path):
         assert [row["frame"] for row in csv.DictReader(file)] == ["1", "2", "3", "4", "5"]
     tables = {t["title"]: t for t in provenance_tables(opened.run)}
     assert [row[:3] for row in tables["Left out"]["rows"]] == [["frame_000.tif", "0", "zoe"]]
+
+
+def heard(path, moment, seen):
+    return replaced(live(path), frame=FrameRef(path=path, time=moment, seen=seen))
+
+
+def test_the_page_names_what_does_not_stand_at_its_own_time(desk):
+    page = page_of(desk, "live")
+
+    def told():
+        page.pull(1000.0 + desk.run.changes)
+        return [text for _, text in page._status()["alerts"] if "its own time" in text]
+
+    for number in range(8):
+        message = heard(f"{number}.tif", 1.7e9 + number, 1.7e9 + number + 0.1)
+        desk.run.record(message, shot(message).picture)
+    assert told() == []
+    message = heard("x", 4.07e9, 1.7e9 + 3.5)
+    desk.run.record(message, shot(message).picture)
+    (line,) = told()
+    assert line.startswith("x: its own time, 2098-")
+
+
+def test_a_frame_of_the_future_does_not_stop_the_picture(desk):
+    feed = Feed(desk.config, desk.run, desk.bench)
+    desk.run.shot = None
+    arrays = {"label_map": LABELS, "intervals": HALF}
+    for path, moment, seen in (("a", 0.0, 0.1), ("2099", 2e9, 1.0), ("b", 2.0, 2.1)):
+        feed._take_live(heard(path, 1.7e9 + moment, 1.7e9 + seen), arrays)
+        feed._show_newest()
+    assert desk.run.shot.picture.key == ("b", 0)
 
 
 def test_a_run_all_of_whose_frames_are_left_out_still_has_a_card(desk):
