@@ -153,7 +153,9 @@ def test_a_file_of_last_week_is_drawn_where_it_was_seen_as_in_the_archive():
     # Once it turns out that there was a session last week, nothing stands elsewhere.
     for number in range(4):
         record(state, seen_live(f"old_{number}.tif", start - week + number, start + 9))
-    assert np.ptp(state.curves(None).measured.times) == week + 7
+    times = state.curves(None).measured.times
+    assert np.ptp(times) == week + 7
+    assert (times < start).sum() == 5
     assert dict(state.displaced) == {}
 
 

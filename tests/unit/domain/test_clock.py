@@ -138,8 +138,10 @@ def test_whole_hours_against_the_files_are_taken_out(jump):
     assert np.array_equal(placed[:11], series.own[:11])
 
 
-def test_whole_hours_stay_where_the_files_were_copied():
-    own = np.concatenate([NOW + 60.0 * np.arange(10), NOW + 3600 + 60.0 * np.arange(10)])
+@pytest.mark.parametrize("step", [0.2, 60.0])
+def test_whole_hours_stay_where_the_files_were_copied(step):
+    """Two bursts an hour apart are no clock that was put back."""
+    own = np.concatenate([NOW + step * np.arange(10), NOW + 3600 + step * np.arange(10)])
     for files in ("copied", "none"):
         series = Series.of(own, files=files, watched=False)
         assert np.array_equal(on_one_clock(series.stamps()), own)
