@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
+from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
@@ -72,6 +73,7 @@ class RunView:
         self._background = Background(self._on_trouble)
         self._opened: OpenedRun | None = None
         self._picture: FramePicture | None = None
+        self._marked: Exclusion | None = None
         self._end = 0
         self._refresh = Every(_REFRESH_S)
         self._view = FrameView(self._background, self._crop, self._on_canvas)
@@ -175,8 +177,10 @@ class RunView:
         self._sections.about(opened)
         if picture is None or 0 < self._end <= picture.number + 1:
             self._seek(opened.count - 1)  # who was at the end stays at the end
+        elif opened.left_out.get(picture.key) != self._marked:
+            self._seek(picture.number)
         else:
-            self._seek(picture.number)  # its place, or whether it counts, may be another
+            self._tell_scrubber(picture)
 
     def _leave_out(self, undo: bool) -> None:
         opened, picture = self._opened, self._picture
@@ -209,10 +213,10 @@ class RunView:
         picture, other = pictures
         self._picture = picture
         swapped = other is not None and self._sections.swapped
-        left_out = self._opened.left_out if self._opened else {}
+        self._marked = self._opened.left_out.get(picture.key) if self._opened else None
         self._view.show(
             replace(other, jpeg=picture.jpeg) if other and swapped else picture,
-            self._leaving.about(left_out.get(picture.key)),
+            self._leaving.about(self._marked),
         )
         if self._plot is not None:
             self._plot.point_at(picture.time)
