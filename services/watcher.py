@@ -21,6 +21,7 @@ from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import MOST_CREDIT, Config
+from pychip_stream.domain.clock import newness
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats.reading import GuardedReader
@@ -219,7 +220,7 @@ class Watcher:
     def _sight(self, sighting: Sighting) -> None:
         frame = sighting.frame
         self._ledger.add(sighting)
-        ahead = self._newest is None or frame.time >= self._newest.time
+        ahead = self._newest is None or newness(frame) >= newness(self._newest)
         if sighting.problem is None and ahead:
             self._newest = frame
             self._beacon.show(Seen(frame=frame))

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import hdf
+from pychip_stream.archive.exclusions import exclude
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
@@ -38,6 +40,8 @@ _GEOMETRY = (
 class OpenedRun:
     """A run under one of its scorings.
 
+    Frames that are left out can be looked at like the others; curves and exports are without them.
+
     Parameters
     ----------
     path
@@ -60,7 +64,7 @@ class OpenedRun:
         self._readers = readers
         if readers is not None:
             readers.check_run(path)
-        run = open_run(path)
+        run = open_run(path, everything=True)
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
         self._lock = threading.RLock()
@@ -79,6 +83,7 @@ class OpenedRun:
         places = zip(self.table["path"], self.table["index"], strict=True)
         self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
         self._times = run.start + self.table["time_s"].to_numpy(np.float64)
+        self.left_out = run.left_out
         self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
@@ -109,6 +114,25 @@ class OpenedRun:
             self._take()
             return True
 
+    def leave_out(self, keys: list[Key], who: str, *, undo: bool) -> None:
+        """Leave frames out of curves and exports (`undo`: take them back), for everybody.
+
+        Raises
+        ------
+        ArchiveError
+            If the run is not archived yet, or that cannot be written.
+        """
+        with self._lock:
+            run = self.run
+            if not run.run_id:
+                raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
+            exclude(RunPlaces.of(run.path), run.run_id, keys, who=who, undo=undo)
+            self.refresh()
+
+    def exported(self) -> Run:
+        """Return the run as it is exported."""
+        return self.run.with_scoring(self.run.scoring, everything=False)
+
     def curves(self, since: float | None = None, until: float | None = None) -> Curves:
         """Fractions over time in at most 800 moments."""
         with self._lock:
@@ -128,6 +152,7 @@ class OpenedRun:
                 self._quantities = History()
                 values = {n: triples(v) for n, v in measured(self.run).items()}
                 self._quantities.extend(self.keys, self._times, values)
+                self._quantities.leave_out(self.left_out)
             return self._quantities.curves(POINTS, since, until)
 
     def nearest(self, moment: float) -> int | None:
@@ -175,10 +200,11 @@ class OpenedRun:
 
     def confidence(self) -> tuple[Counts, int]:
         """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""
-        numbers = np.unique(np.linspace(0, max(self.count - 1, 0), _SAMPLED).astype(int))
+        counted = np.flatnonzero(~self.table["excluded"])
+        places = np.unique(np.linspace(0, max(len(counted) - 1, 0), _SAMPLED).astype(int))
         total = np.zeros(BINS, np.int64)
         used = 0
-        for number in numbers[: self.count].tolist():
+        for number in counted[places[: len(counted)]].tolist():
             try:
                 with self._lock:
                     total += histogram(self.run.confidence(number))
@@ -200,6 +226,7 @@ class OpenedRun:
         if self.keys:
             curves = {n: self.intervals[:, i] for i, n in enumerate(self.names)}
             history.extend(self.keys, self._times + shift, curves)
+            history.leave_out(self.left_out)
         return history
 
 
@@ -232,18 +259,31 @@ class PastFrames:
             return recent
         return replace(recent, jpeg=to_jpeg(frame.pixels, self._bench.scale_of(recent.version)))
 
-    def _archived(self, key: Key) -> FramePicture:
+    def leave_out(self, key: Key, who: str, *, undo: bool) -> None:
+        """Leave a frame out of the curves of all viewers; see `OpenedRun.leave_out`."""
+        with self._lock:
+            opened = self._open()
+            opened.refresh()
+            opened.leave_out([key], who, undo=undo)
+            self._numbers = {}
+            self._run.leave_out(opened.left_out)
+
+    def _open(self) -> OpenedRun:
         if self._opened is None:
             root, readers = self._config.watch.root, self._bench.readers
             self._opened = OpenedRun(self._config.run_path, root, readers=readers)
             self._numbers = {}
-        elif key not in self._numbers and self._opened.refresh():
+        return self._opened
+
+    def _archived(self, key: Key) -> FramePicture:
+        opened = self._open()
+        if key not in self._numbers and opened.refresh():
             self._numbers = {}
         if not self._numbers:
-            self._numbers = {known: n for n, known in enumerate(self._opened.keys)}
+            self._numbers = {known: n for n, known in enumerate(opened.keys)}
         if key not in self._numbers:
             raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
-        return self._opened.picture(self._numbers[key])
+        return opened.picture(self._numbers[key])
 
 
 def histogram(confidence: npt.NDArray[np.floating]) -> Counts:

@@ -118,14 +118,14 @@ def make_card(
     try:
         with open_run(path) as run:
             count = run.count
-            times = run.fractions["time_s"]
+            last = run.fractions["time_s"].tail(1).tolist()
             return RunCard(
                 name,
                 path,
                 stamp,
                 live=run.live,
                 start=run.start,
-                duration_s=float(times.iloc[-1]) if count else float("nan"),
+                duration_s=last[0] if last else float("nan"),
                 frames=count,
                 failed=len(run) - count,
                 size=_size(path),
@@ -145,7 +145,8 @@ def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
     """Middle frame."""
     read = readers.pixel_reader(run, root) if readers else pixel_reader(run, root)
     try:
-        return thumbnail(run, run.count // 2, read, PREVIEW_PX)
+        covered = run.covered
+        return thumbnail(run, int(covered[len(covered) // 2]), read, PREVIEW_PX)
     except Exception as error:
         logger.info("%s: no picture (%s)", run.path, error)
         return b""

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import stats
 
+from pychip_stream.archive import hdf
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.records import Fraction
@@ -196,7 +197,7 @@ def draw_chips(run: Run, count: int, seed: int = 0) -> list[AuditChip]:
     rng = np.random.default_rng(seed)
     sizes = chips_per_class(run)
     ranks = draw(sizes, count, rng)
-    table = run.fractions
+    where = run.columns("path", "index")
     passed = np.zeros(len(sizes), np.int64)
     found = []
     for frame, codes in _codes(run):
@@ -206,8 +207,8 @@ def draw_chips(run: Run, count: int, seed: int = 0) -> list[AuditChip]:
             mine = wanted[(wanted >= passed[stratum]) & (wanted < passed[stratum] + len(places))]
             for place in places[mine - passed[stratum]].tolist():
                 row, column = divmod(place, codes.shape[1])
-                path, index = table["path"].iloc[frame], int(table["index"].iloc[frame])
-                found.append(AuditChip(frame, str(path), index, row, column))
+                path, index = hdf.decode(where["path"][frame]), int(where["index"][frame])
+                found.append(AuditChip(frame, path, index, row, column))
             passed[stratum] += len(places)
     return [found[i] for i in rng.permutation(len(found))]
 
@@ -262,17 +263,17 @@ def write_audit(run: Run, folder: Path, chips: list[AuditChip], pixels: PixelRea
 def read_audit(run: Run, table: Path) -> Audit:
     """Estimate the fractions of a run from a table with labels filled in.
 
-    Rows without a label are left out; an empty label is no label.
+    Rows without a label do not count (an empty label is none), nor do frames that are left out.
 
     Raises
     ------
     UsageError
         If the table cannot be read, a chip is not in the run, or the labels do not suffice.
     """
-    frames = {
-        (str(row["path"]), int(row["index"])): int(row["frame"])
-        for row in run.fractions[["path", "index", "frame"]].to_dict("records")
-    }
+    where = run.columns("path", "index")
+    keys = zip(hdf.strings(where["path"]), where["index"].tolist(), strict=True)
+    frames = {key: number for number, key in enumerate(keys)}
+    left_out = set(run.exclusions["frame"])
     names = [*run.names, UNKNOWN]
     grids: dict[int, npt.NDArray[np.uint8]] = {}
     predicted, labelled = [], []
@@ -282,6 +283,8 @@ def read_audit(run: Run, table: Path) -> Audit:
             continue
         try:
             frame = frames[row["path"], int(row["index"])]
+            if frame in left_out:
+                continue
             place = int(row["row"]), int(row["column"])
             if frame not in grids:
                 grids[frame] = run.label_map(frame)

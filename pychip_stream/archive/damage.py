@@ -10,11 +10,12 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Rows
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
+from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,

@@ -14,6 +14,7 @@ import xxhash
 from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.domain.clock import Stamps, on_one_clock
 from pychip_stream.domain.frames import TEXTS, natural
 from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
@@ -94,7 +95,10 @@ COLUMNS = (
 )
 
 
-CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
+CORE = (
+    "sequence", "path", "index", "revision", "status", "time", "support_version",
+    "exposed", "mtime_ns", "seen",
+)  # fmt: skip
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
 _STRANGE = Quantity("", "", "a quantity that no package declared when this was written")
@@ -309,6 +313,18 @@ def in_order(table: Table) -> Array:
         keys = list(zip(names, index[order[part]].tolist(), order[part].tolist(), strict=True))
         order[part] = [row for _, _, row in sorted(keys)]
     return order
+
+
+def own_times(table: Table) -> Array:
+    """(n,) when frames were taken by themselves; where nothing tells it, as is assumed."""
+    return np.where(np.nan_to_num(table["exposed"]) != 0, table["exposed"], table["time"])
+
+
+def one_clock(table: Table) -> Array:
+    """(n,) times of the frames of a whole run, none of which stretches its axis alone."""
+    own = own_times(table)
+    placed = on_one_clock(Stamps(own, table["mtime_ns"] / 1e9, table["seen"], table["path"]))
+    return np.where((placed == own) & (own <= 0), table["time"], placed)
 
 
 def take(table: Table, rows: Array) -> Table:

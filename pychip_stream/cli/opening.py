@@ -25,12 +25,12 @@ def open_frame(path: Path, index: int) -> "Frame":
         return reader.read_frame(path, index)
 
 
-def open_run(path: Path) -> "Run":
-    """Open a run when all its files have been looked through."""
+def open_run(path: Path, *, everything: bool = False) -> "Run":
+    """Open a run when all its files have been looked through, as `archive.run.open_run` does."""
     look_through_run(path)
     from pychip_stream.archive.run import open_run
 
-    return open_run(path)
+    return open_run(path, everything=everything)
 
 
 def look_through_run(path: Path) -> None:

@@ -31,15 +31,17 @@ def choose_scoring(run: "Run", name: str | None) -> "Run":
 def run_document(run: "Run", path: Path) -> dict[str, object]:
     """Summarise a run as `classify --json` prints it."""
     table = run.fractions
+    values = run.intervals[table["frame"], :, 0]
     names = [*run.names, "unknown"]
     return {
         "run": str(path),
         "frames": len(run),
         "failed": failed_frames(run),
+        "displaced": run.displaced.to_dict("records"),
         "fractions": [
             {"path": path, "index": index, **dict(zip(names, values, strict=True))}
             for path, index, values in zip(
-                table["path"], table["index"].tolist(), run.intervals[..., 0].tolist(), strict=True
+                table["path"], table["index"].tolist(), values.tolist(), strict=True
             )
         ],
     }

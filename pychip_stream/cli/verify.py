@@ -35,7 +35,7 @@ def verify(
     from pychip_stream.analysis.rescoring import encoder_finder
     from pychip_stream.analysis.verification import verify as verify_run
 
-    run = choose_scoring(open_run(path), scoring)
+    run = choose_scoring(open_run(path, everything=True), scoring)
     root = frames or run.root
     if root is None or not root.is_dir():
         raise UsageError(

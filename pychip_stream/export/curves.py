@@ -46,13 +46,14 @@ def curve_of(run: Run) -> Curve:
     """Return the fractions of a run under its scoring, its time from the first frame on."""
     from pychip_stream.archive.nexus import Curve
 
-    time_s = run.fractions["time_s"].to_numpy(float)
-    return Curve(time_s, run.intervals, (*run.names, UNKNOWN), run.colors)
+    table = run.fractions
+    values = run.intervals[table["frame"]]
+    return Curve(table["time_s"].to_numpy(float), values, (*run.names, UNKNOWN), run.colors)
 
 
 def export_svg(run: Run, path: str | Path) -> None:
     """Draw the fractions over time with their bands, and the newest frame as bars."""
-    if run.count == 0:
+    if not len(run.fractions):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
     figure = curves(curve_of(run))
     with writing(Path(path)) as temporary:

@@ -35,6 +35,7 @@ _TAKEN = (
     "fps",
     "max_frames",
     "iso_times",
+    "excluded",
     "as_json",
     "json",
     "help",
