@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.domain.caveats import caveats
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.health import stretches
 
@@ -164,7 +165,8 @@ class LivePage:
         alerts = [[a.level, a.reason] for a in run.alerts if a.state == "on"]
         if self._trouble:
             alerts.append(["info", self._trouble])
-        alerts += [["warning", line] for line in health.troubles()]
+        told = [*health.troubles(), *caveats(health.measured)]
+        alerts += [["warning", line] for line in told]
         return {
             "light": "idle" if self._pinned else state.light,
             "symbol": "◀" if self._pinned else _SYMBOLS[state.light],

@@ -143,7 +143,7 @@ class CurvePlot:
         # One for each plot: a model belongs to one document alone.
         clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | {"milliseconds": "%H:%M:%S.%1N"}
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
-        plot.yaxis.axis_label = "fraction of the frame"
+        plot.yaxis.axis_label = "fraction of the frame, estimated"
         plot.vspan(
             x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
         )

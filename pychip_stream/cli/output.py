@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,12 +31,21 @@ def choose_scoring(run: "Run", name: str | None) -> "Run":
 
 def run_document(run: "Run", path: Path) -> dict[str, object]:
     """Summarise a run as `classify --json` prints it."""
+    from pychip_stream.domain.caveats import TRUST, caveats
+
     table = run.fractions
+    trust = run.columns(*TRUST)
+    lines = Counter(
+        line
+        for number in range(run.count)
+        for line in caveats({name: float(values[number]) for name, values in trust.items()})
+    )
     names = [*run.names, "unknown"]
     return {
         "run": str(path),
         "frames": len(run),
         "failed": failed_frames(run),
+        "caveats": [f"{n} of {run.count} frames: {line}" for line, n in lines.items()],
         "fractions": [
             {"path": path, "index": index, **dict(zip(names, values, strict=True))}
             for path, index, values in zip(

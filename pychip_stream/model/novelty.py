@@ -10,7 +10,7 @@ trimmed as in the minimum covariance determinant (Rousseeuw & Van Driessen, 1999
 frame may itself hold what the operator did not name.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,17 +85,21 @@ class Novelty:
         Distance at which novelty is 1 at sensitivity 1.
     spread
         Distance of a typical chip from its class; the unit of published distances.
+    common
+        Distance within which nine in ten chips of the support frame lie; infinite where that
+        frame is not known.
     """
 
     whitening: Whitening
     threshold: float
     spread: float
+    common: float
 
     def in_single_precision(self) -> "Novelty":
         """Return the same with float32 arrays, for the hot path."""
         parts = (self.whitening.matrix, self.whitening.prototypes)
         whitening = Whitening(*(part.astype(np.float32) for part in parts))
-        return Novelty(whitening, self.threshold, self.spread)
+        return replace(self, whitening=whitening)
 
 
 def fit_novelty(examples: Examples, background: Float) -> Novelty:
@@ -114,8 +118,10 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     threshold = _SLACK * min(edge, typical + 3.0 * scatter)
     floor = max(typical, np.sqrt(examples.cells.shape[-1])) if threshold <= 0 else typical
     if len(background) <= len(examples.labels):  # no more than the examples themselves
-        threshold = np.inf
-    return Novelty(whitening, max(threshold, floor, 1e-6), max(typical, 1e-6))
+        threshold = common = np.inf
+    else:
+        common = float(np.quantile(whitening.unlikeness(background), _KEPT))
+    return Novelty(whitening, max(threshold, floor, 1e-6), max(typical, 1e-6), max(common, 1e-6))
 
 
 def _robust(examples: Examples, background: Float) -> Whitening:
