@@ -156,8 +156,8 @@ def _interval(
 
     Jeffreys' interval of every stratum, which is not 0 wide where all chips or none are hits
     (Brown, Cai & DasGupta 2001), put together as Zou & Donner do ("Construction of confidence
-    limits about effect measures", Statistics in Medicine 27, 2008), less what the chips that were
-    labelled themselves leave open.
+    limits about effect measures", Statistics in Medicine 27, 2008), widened as Student's t for so
+    few chips. Chips that were labelled are known.
     """
     share = hits / sampled
     tails = np.array([[0.5 - LEVEL / 2], [0.5 + LEVEL / 2]])
@@ -165,7 +165,8 @@ def _interval(
     reach = np.stack(
         [np.where(hits == 0, 0, share - low), np.where(hits == sampled, 0, high - share)]
     )
-    open_part = weight * np.sqrt(1 - sampled / population)
+    tail = stats.t.ppf(tails[1, 0], max(int((sampled - 1).sum()), 1)) / stats.norm.ppf(tails[1, 0])
+    open_part = tail * weight * np.sqrt(1 - sampled / population)
     below, above = np.sqrt(np.square(open_part * reach).sum(axis=1))
     value = float(weight @ share)
     return Fraction(value, max(value - float(below), 0.0), min(value + float(above), 1.0))

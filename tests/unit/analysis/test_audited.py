@@ -21,9 +21,8 @@ def test_the_worked_example_of_olofsson_2014():
     found = audited.estimate(names, sizes, predicted, labelled)
     loss = found.fractions["loss"]
     assert loss.value * 1e7 == pytest.approx(235_086, abs=1)
-    # ± 68,418 there; few mistakes in large strata leave more room above than below.
-    assert 55_000 < (loss.value - loss.low) * 1e7 < 75_000
-    assert 68_418 < (loss.high - loss.value) * 1e7 < 120_000
+    assert (loss.high - loss.low) * 1e7 == pytest.approx(2 * 68_418, rel=0.15)
+    assert loss.high - loss.value > loss.value - loss.low  # rare mistakes in large strata
     assert found.accuracy.value == pytest.approx(0.947, abs=0.001)
     assert found.mapped["loss"] == pytest.approx(0.02)
     assert found.chips == 640
@@ -107,7 +106,7 @@ def test_few_chips_hold_what_their_interval_promises(world, count):
     names = list("abcd")[: len(weights)]
     sizes = np.rint(weights * 20_000).astype(int).tolist()
     hits = 0
-    for _ in range(300):
+    for _ in range(400):
         predicted, labelled = [], []
         for name, n, share in zip(names, audited.allocate(sizes, count), shares, strict=True):
             predicted += [name] * n
@@ -115,7 +114,7 @@ def test_few_chips_hold_what_their_interval_promises(world, count):
         found = audited.estimate(names, sizes, predicted, labelled).fractions
         wanted = found.get("x", Fraction(0.0, 0.0, 0.0))
         hits += wanted.low <= weights @ shares <= wanted.high
-    assert hits / 300 >= 0.93
+    assert hits / 400 >= 0.93
 
 
 def test_fifty_right_of_fifty_leave_room_for_mistakes():
