@@ -34,7 +34,7 @@ class Desk:
 
 
 class View(Protocol):
-    """One page of one session, in a file of its own and in `pages.PAGES`.
+    """One page of one session, in a file of its own in `pages`.
 
     It is built when its tab is first opened.
 
@@ -44,10 +44,13 @@ class View(Protocol):
         By which it is chosen.
     title
         Of its tab.
+    place
+        Of its tab among all.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    place: ClassVar[int]
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None: ...
 

@@ -1,5 +1,6 @@
 """Plug-ins: what this package brings and what other installed packages add, by name.
 
+A member of this package is an object at the top level of a module in the folder of its kind.
 Another package adds a member by an entry point, for example in its pyproject.toml:
 
     [project.entry-points."pychip_stream.formats"]
@@ -7,10 +8,12 @@ Another package adds a member by an entry point, for example in its pyproject.to
 """
 
 import logging
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +27,37 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+
+
+def members_of(folder: str, kind: type) -> Callable[[], list[Any]]:
+    """Find what the modules of a package have of a kind, at their top level or in a tuple there.
+
+    Parameters
+    ----------
+    folder
+        Name of the package; its modules are loaded when the members are first asked for.
+    kind
+        Type of the members; where the members are classes, their base class.
+
+    Returns
+    -------
+    callable
+        Gives them in the order of their `place`, then as they stand in the modules.
+    """
+
+    def is_member(value: object) -> bool:
+        return kind in (value.__mro__[1:] if isinstance(value, type) else type(value).__mro__)
+
+    def find() -> list[Any]:
+        found = {}
+        for module in pkgutil.iter_modules(import_module(folder).__path__, f"{folder}."):
+            for value in vars(import_module(module.name)).values():
+                for member in value if isinstance(value, tuple) else (value,):
+                    if is_member(member):
+                        found[member.name] = member
+        return sorted(found.values(), key=lambda member: member.place)
+
+    return find
 
 
 class Registry(Generic[T]):

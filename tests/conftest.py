@@ -24,6 +24,13 @@ def pytest_addoption(parser):
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a file with long preparations in one process, or each would make its own."""
+    for item in items:
+        if not item.path.is_relative_to(ROOT / "tests" / "unit"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real micrographs and formats, where they are at hand."""

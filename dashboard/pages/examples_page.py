@@ -10,7 +10,7 @@ from pychip_stream.domain.chips import CELLS
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
 from ..accounts import Viewer
-from ..page import Desk
+from ..page import Desk, View
 from ..parts.editor import ExampleEditor
 from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button
 from ..parts.versions import VersionsPanel
@@ -20,11 +20,12 @@ from ..work.frame_pictures import FramePicture, Key
 logger = logging.getLogger(__name__)
 
 
-class ExamplesPage:
+class ExamplesPage(View):
     """Choose chips on a frame of the run; see at once what they make of it; save and publish."""
 
     name: ClassVar = "examples"
     title: ClassVar = "Examples"
+    place: ClassVar = 1
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._run = desk.run

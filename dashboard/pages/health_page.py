@@ -11,7 +11,7 @@ from pychip_stream.operation.health import LatencySplit, RunHealth, stretches
 from pychip_stream.wire.messages import Alert
 
 from ..accounts import Viewer
-from ..page import Desk
+from ..page import Desk, View
 from ..parts.components import Tables, table
 from ..work.background import Background
 from ..work.machine import Machine, look
@@ -57,11 +57,12 @@ _LOOK_S = 2.0
 _NOTHING_YET = "nothing heard yet"
 
 
-class HealthPage:
+class HealthPage(View):
     """Whether everything runs, and if not, what is wrong."""
 
     name: ClassVar = "health"
     title: ClassVar = "Health"
+    place: ClassVar = 3
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         del viewer  # everybody may look

@@ -10,7 +10,7 @@ from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.health import stretches
 
 from ..accounts import Viewer
-from ..page import Desk
+from ..page import Desk, View
 from ..parts.components import StatusStrip
 from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
@@ -29,11 +29,12 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
-class LivePage:
+class LivePage(View):
     """The operator's first page."""
 
     name: ClassVar = "live"
     title: ClassVar = "Live"
+    place: ClassVar = 0
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         del viewer  # everybody may look

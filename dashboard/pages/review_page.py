@@ -6,7 +6,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from ..accounts import Viewer
-from ..page import Desk
+from ..page import Desk, View
 from ..parts.components import RunList
 from ..parts.review_tables import card_message
 from ..parts.run_view import RunView
@@ -18,11 +18,12 @@ from ..work.words import count
 _LOOK_S = 5.0
 
 
-class ReviewPage:
+class ReviewPage(View):
     """What was measured before, and what is being measured."""
 
     name: ClassVar = "review"
     title: ClassVar = "Review"
+    place: ClassVar = 2
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         del viewer  # everybody may look

@@ -12,7 +12,7 @@ from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
 from pychip_stream.formats.reading import suffixes
 
 from ..accounts import MAY_LOOK, Viewer
-from ..page import Desk
+from ..page import Desk, View
 from ..parts.components import DropZone
 from ..parts.download_bar import KINDS, DownloadBar
 from ..parts.editor import ExampleEditor
@@ -27,11 +27,12 @@ FILE, GRID, EXAMPLES, RESULT = STEPS = ("1 File", "2 Grid", "3 Examples", "4 Res
 _CANVAS_HEIGHT = "max(calc(100vh - 210px), 440px)"
 
 
-class UploadPage:
+class UploadPage(View):
     """Four steps with one image; nothing of it is kept on the server."""
 
     name: ClassVar = "upload"
     title: ClassVar = "Upload"
+    place: ClassVar = 4
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._viewer = viewer

@@ -45,7 +45,7 @@ def export_svg(run: Run, path: str | Path) -> None:
 
 SVG = ExportKind(
     "svg", "curves and bar chart", ".svg", "image/svg+xml",
-    lambda source, path, _: export_svg(source.run, path), label="svg", strict=True,
+    lambda source, path, _: export_svg(source.run, path), label="svg", strict=True, place=6,
 )  # fmt: skip
 
 

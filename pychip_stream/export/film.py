@@ -202,9 +202,9 @@ def _export(write: Callable[..., int], source: ExportSource, path: Path, told: P
 
 MP4 = ExportKind(
     "mp4", "overlay beside the curve", ".mp4", "video/mp4", partial(_export, export_mp4),
-    label="mp4", pixels=True, film=True, strict=True,
+    label="mp4", pixels=True, film=True, strict=True, place=7,
 )  # fmt: skip
 GIF = ExportKind(
     "gif", "the same, smaller", ".gif", "image/gif", partial(_export, export_gif),
-    label="gif", pixels=True, film=True, strict=True,
+    label="gif", pixels=True, film=True, strict=True, place=8,
 )  # fmt: skip

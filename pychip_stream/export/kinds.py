@@ -88,6 +88,8 @@ class ExportKind:
         Whether a file of another suffix would be one of another kind.
     film
         Whether it shows frame after frame; not offered for single ones.
+    place
+        Among all kinds, in the order in which they are offered.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ExportKind:
     pixels: bool = False
     strict: bool = False
     film: bool = False
+    place: int = 100
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in _TAKEN:

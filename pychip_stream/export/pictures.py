@@ -410,12 +410,12 @@ def _zipped(source: ExportSource, path: Path, progress: Progress) -> None:
                 file.unlink()
 
 
-ALL = ExportKind("png", "label maps as pictures", "", "", _all, pixels=True)
+ALL = ExportKind("png", "label maps as pictures", "", "", _all, pixels=True, place=3)
 SHOWN = ExportKind(
     "picture", "labels over the frame, with scale bar and legend", ".png", "image/png", _shown,
-    label="png of this frame", option=False, pixels=True,
+    label="png of this frame", option=False, pixels=True, place=4,
 )  # fmt: skip
 ZIPPED = ExportKind(
     "pictures", "a zip with the pictures of every frame", "-png.zip", "application/zip", _zipped,
-    label="png of all frames", option=False, pixels=True,
+    label="png of all frames", option=False, pixels=True, place=5,
 )  # fmt: skip

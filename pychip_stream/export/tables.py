@@ -229,22 +229,25 @@ def write_summary(run: Run, path: str | Path) -> None:
 
 FRACTIONS = ExportKind(
     "csv", "fractions, a row per frame", ".csv", "text/csv",
-    lambda source, path, _: export_csv(source.run, path, iso_times=source.iso_times), label="csv",
+    lambda source, path, _: export_csv(source.run, path, iso_times=source.iso_times),
+    label="csv", place=0,
 )  # fmt: skip
 CHIPS = ExportKind(
     "chips_csv", "a row per chip", "-chips.csv", "text/csv",
-    lambda source, path, told: export_chips_csv(source.run, path, told), label="chips csv",
+    lambda source, path, told: export_chips_csv(source.run, path, told),
+    label="chips csv", place=1,
 )  # fmt: skip
 PYCHIP = ExportKind(
     "pychip_csv", "a row per chip as the original pyChip writes it", "-pychip.csv", "text/csv",
-    lambda source, path, told: export_pychip_csv(source.run, path, told), label="pyChip csv",
+    lambda source, path, told: export_pychip_csv(source.run, path, told),
+    label="pyChip csv", place=2,
 )  # fmt: skip
 SUMMARY = ExportKind(
     "summary", "mean fraction of each class, as csv", "-summary.csv", "text/csv",
-    lambda source, path, _: write_summary(source.run, path),
+    lambda source, path, _: write_summary(source.run, path), place=9,
 )  # fmt: skip
 QUANTITIES = ExportKind(
     "quantities", "measured quantities, a row per frame, as csv", "-quantities.csv", "text/csv",
     lambda source, path, _: export_quantities(source.run, path, iso_times=source.iso_times),
-    label="quantities csv",
+    label="quantities csv", place=10,
 )  # fmt: skip

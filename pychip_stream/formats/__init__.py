@@ -1,19 +1,11 @@
 """File formats: from a file of any accepted format to frames.
 
-One module each; a new one is a module with a `FORMAT`, listed here, or an entry point of the group
+A new one is a module here with a `Format`, or an entry point of the group
 `pychip_stream.formats` in another package. `reading` is what others call.
 """
 
 from pychip_stream.formats.source import Format
-from pychip_stream.plugins import Registry
+from pychip_stream.plugins import Registry, members_of
 
-
-def _own() -> tuple[Format, ...]:
-    from pychip_stream.formats import dm, emd, mrc, raster, ser, tiff  # they load HDF5
-
-    # MRC has no unmistakable beginning and so comes last.
-    return (tiff.FORMAT, dm.FORMAT, raster.PNG, raster.JPEG, ser.FORMAT, emd.FORMAT, mrc.FORMAT)
-
-
-FORMATS = Registry[Format]("pychip_stream.formats", _own)
+FORMATS = Registry[Format]("pychip_stream.formats", members_of(__name__, Format))
 """In the order in which a file is tried."""

@@ -149,4 +149,4 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     )
 
 
-FORMAT = Format("MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read)
+FORMAT = Format("MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read, place=1)

@@ -192,7 +192,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A file format: each module of this folder has one (`raster` two), called FORMAT.
+    """A file format: a module of this folder has one (`raster` two).
 
     Attributes
     ----------
@@ -209,6 +209,8 @@ class Format:
         Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
     own_time
         Tells when the file says that its first frame was taken, without decoding pixels.
+    place
+        When a file is tried for it: 0 where its beginning is unmistakable, later where not.
     """
 
     name: str
@@ -217,6 +219,7 @@ class Format:
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+    place: int = 0
 
 
 MAX_FRAMES = 1_000_000

@@ -1,55 +1,21 @@
 """Encoders: those that can be had by name, and any weights file.
 
-A new one is a module here with a kind, listed below, or an entry point of the group
+A new one is an `EncoderKind` in a module here, or an entry point of the group
 `pychip_stream.encoders` in another package. It need not be a network: `Encoder` says what counts.
 """
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pychip_stream.config import EncoderConfig
-from pychip_stream.errors import EncoderError, EncoderUsageError
+from pychip_stream.errors import EncoderUsageError
 from pychip_stream.model.encoders.encoder import Encoder as Encoder
 from pychip_stream.model.encoders.encoder import EncoderKind
-from pychip_stream.plugins import Registry
-
-if TYPE_CHECKING:
-    from torch import nn
+from pychip_stream.plugins import Registry, members_of
 
 logger = logging.getLogger(__name__)
 
-BUNDLED = Path(__file__).parent / "weights" / "bundled.pt"
-"""The package's own trained weights."""
-
-
-def _own() -> Iterator[EncoderKind]:
-    """Load the kinds of this package, which load torch."""
-    from pychip_stream.model.encoders import filters, resnet
-    from pychip_stream.model.encoders.dense import network_kind
-
-    yield network_kind("bundled", lambda weights: _from_file(weights or BUNDLED))
-    yield filters.KIND
-    yield from resnet.KINDS
-
-
-def _from_file(path: Path) -> "tuple[nn.Module, str]":
-    """Build the network that the tensors of a file fit."""
-    from pychip_stream.model.encoders import checkpoint, network, resnet
-
-    state, metadata = checkpoint.read(path)
-    if metadata.get("architecture") == "cells":
-        return network.load(path, state, metadata)
-    name = resnet.guess_name(state)
-    if name is None:
-        raise EncoderError(
-            f"{path}: the tensors fit none of the known networks ({', '.join(resnet.NAMES)})"
-        )
-    return resnet.load(name, path)
-
-
-ENCODERS = Registry[EncoderKind]("pychip_stream.encoders", _own)
+ENCODERS = Registry[EncoderKind]("pychip_stream.encoders", members_of(__name__, EncoderKind))
 
 
 def load_encoder(
@@ -83,9 +49,9 @@ def load_encoder(
     if name in ENCODERS:
         kind = ENCODERS[name]
     elif weights is None and (path.is_file() or path.suffix):
-        from pychip_stream.model.encoders.dense import network_kind
+        from pychip_stream.model.encoders.weights_files import weights_kind
 
-        kind = network_kind(name, lambda _: _from_file(path))
+        kind = weights_kind(name, path)
     else:
         known = ", ".join(map(repr, ENCODERS.names))
         raise EncoderUsageError(

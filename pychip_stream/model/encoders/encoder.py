@@ -79,7 +79,10 @@ class EncoderKind:
     load
         Loads it: (weights, device, precision), each None for its own choice. Raises
         EncoderError where that is not possible.
+    place
+        Among all kinds, in the order in which they are named.
     """
 
     name: str
     load: Load
+    place: int = 1

@@ -7,8 +7,7 @@ import torch
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.errors import EncoderError
-from pychip_stream.model import encoders
-from pychip_stream.model.encoders import checkpoint, load_encoder
+from pychip_stream.model.encoders import checkpoint, load_encoder, weights_files
 from pychip_stream.model.encoders.filters import Responses
 from pychip_stream.model.encoders.network import CellNet, Design
 
@@ -92,8 +91,8 @@ def test_missing_tensors_of_an_own_file(tmp_path):
 
 
 def test_the_bundled_weights_are_small_and_say_what_made_them():
-    assert encoders.BUNDLED.stat().st_size < 5_000_000
-    _, metadata = checkpoint.read(encoders.BUNDLED)
+    assert weights_files.BUNDLED.stat().st_size < 5_000_000
+    _, metadata = checkpoint.read(weights_files.BUNDLED)
     assert {"commit", "settings", "design", "step"} <= metadata.keys()
 
 
