@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-STRANGE = 0.9
+STRANGE = 0.8
 """Share of a frame's chips that must be less like the examples than nine in ten of the support
 frame's for the frame to be of another material, or taken under other conditions."""
 WIDE = 0.3

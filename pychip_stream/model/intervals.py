@@ -48,7 +48,7 @@ _EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 0.5, 2.0, 1.4, 1.6
 2007), that hold in 95 % of the cases on labelled micrographs, their rare phases, procedural sets
 of other sessions, and simulated runs together; see docs/trust.md."""
 _TEMPERATURE_SPREAD = 0.35
-_THRESHOLD_SPREAD = 0.35
+_THRESHOLD_SPREAD = 0.15
 
 Float32 = npt.NDArray[np.float32]
 

@@ -47,7 +47,7 @@ class Origin:
         """Learn it from the (m, D) standardised background and its (m,) labels."""
         whitening = novelty.whitening
         flat = background @ whitening.matrix
-        usual = whitening.unlikeness(background) <= novelty.threshold
+        usual = novelty.apart(flat) <= novelty.threshold
         owners, classes = examples.owners, len(examples.counts)
         means, scatter, reach = [], [], []
         for k in range(classes):
@@ -159,7 +159,7 @@ class Scorer:
         flat = chips @ whitening.matrix
         distances = whitening.distances(flat)
         nearest = -largest_per_class(-distances, self.owners)
-        apart = whitening.between(distances)
+        apart = self.novelty.apart(flat)
         strange = float(((apart > self.novelty.common) | broken).mean())
         unusual = apart * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
