@@ -9,7 +9,8 @@ chips by majority class, which is what a phase fraction is; and share of pixels 
         [--micrographs DIR] [--draws 10] [--scenes N] [--json]
 
 With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) the fractions of real, labelled
-images are judged as well, and with `--scenes N` those of procedural ones (`benchmarks.micrographs`).
+images are judged as well, and with `--scenes N` those of procedural ones, see
+`benchmarks.micrographs`.
 """
 
 import argparse
