@@ -228,6 +228,7 @@ def frame_shares(
     if accepted.any():
         found = _resampled_logits(ensemble, chips[accepted])
         vagueness = ensemble.vagueness(np.stack([0 * shifts, shifts]))
+        # As the rule alone sees the chips, then with vague borders, then with their drift as well.
         sharp, mixed, drifted = (
             probable(moderated(logits[accepted], vague)) for vague in (0 * vagueness[0], *vagueness)
         )

@@ -123,6 +123,17 @@ def test_alerts_stand_on_the_page_until_they_end(run, visit):
     expect(banner).to_have_count(0)
 
 
+def test_a_frame_of_another_material_is_a_banner_until_the_frames_are_usual_again(run, visit):
+    page = visit(run.address)
+    run.frame(5 / 32, after=1, strange=1.0)
+    banner = page.locator(".alert.warning", has_text="unlike the support set")
+    expect(banner).to_have_count(1)
+    expect(page.locator(".number").first).to_have_text("15.6 % (10.6–20.6)")
+    for _ in range(9):
+        run.frame(0.5, after=1, strange=0.1)
+    expect(banner).to_have_count(0)
+
+
 def test_two_viewers_see_the_same_at_once(run, visit):
     pages = [visit(run.address) for _ in range(2)]
     for _ in range(2):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pychip_stream.domain.caveats import DOUBTS, STRANGE
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
@@ -129,6 +130,33 @@ def test_fewer_examples_give_wider_intervals():
             found.append((rows[:-1, 2] - rows[:-1, 1]).mean())
         widths[shots] = np.mean(found)
     assert widths[2] > 1.3 * widths[10]
+
+
+def shown(world, chips, rows=30):
+    return Classifier.fit(world.support()).score(chips.reshape(rows, -1, DIM).astype(np.float32))
+
+
+def test_an_interval_tells_what_makes_it_wide():
+    world = World(3, classes=2, gap=1.5)
+    alike = shown(world, world.cells(np.tile([0, 1], 450)).mean(1))
+    assert tuple(alike.doubts) == tuple(DOUBTS)
+    assert max(alike.doubts, key=alike.doubts.get) == "confusion"
+    world = World(3, classes=2, gap=8)
+    moved = world.cells(np.tile([0, 1], 450)).mean(1) + 0.4 * (world.centres[1] - world.centres[0])
+    drifted = shown(world, moved)
+    assert max(drifted.doubts, key=drifted.doubts.get) == "drift"
+    for result in (alike, drifted):
+        width = (result.intervals[:, 2] - result.intervals[:, 1]).max()
+        assert 0.3 < width <= 2 * np.linalg.norm(list(result.doubts.values())) + 1e-9
+
+
+def test_other_material_is_strange_and_nothing_is_known_of_its_fractions():
+    world = World(4)
+    own = shown(world, world.cells(np.tile([0, 1, 2], 300)).mean(1))
+    other = shown(world, world.cells(np.tile([0, 1, 2], 300)).mean(1) + 9.0)
+    assert own.strange < 0.3
+    assert other.strange > STRANGE
+    assert (other.intervals[:, 2] - other.intervals[:, 1] == 1).all()
 
 
 def test_methods_can_be_chosen():
