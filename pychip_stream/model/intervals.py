@@ -43,7 +43,7 @@ DRIFTED = 0.3
 """The same for a class that has moved as far as its border."""
 CORRECTED = 12
 """Replicates that say how far a correction of the counts can be believed."""
-_EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 0.5, 2.0, 1.4, 1.6
+_EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 1.1, 2.5, 1.0, 1.5
 """Half widths per unit of what was measured. Narrowest, by the interval score (Gneiting & Raftery
 2007), that hold in 95 % of the cases on labelled micrographs, their rare phases, procedural sets
 of other sessions, and simulated runs together; see docs/trust.md."""
