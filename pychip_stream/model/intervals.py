@@ -233,7 +233,7 @@ def frame_shares(
             probable(moderated(logits[accepted], vague)) for vague in (0 * vagueness[0], *vagueness)
         )
         moved = found[:CORRECTED] + (ensemble.borders * vagueness[1])[:CORRECTED, :, None]
-        value[:-1] += (1 - value[-1]) * correction(mixed.T, probable(moved))
+        value[:-1] += (1 - value[-1]) * correction(sharp.T, probable(moved))
         value[:-1] *= (1 - value[-1]) / np.maximum(value[:-1], 0, out=value[:-1]).sum()
         confused = np.square([(p * (1 - p)).mean(axis=0) for p in (sharp, mixed, drifted)])
         grown = _CONFUSED * np.sqrt(np.maximum(np.diff(confused, axis=0), 0))
