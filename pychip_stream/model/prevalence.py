@@ -17,8 +17,8 @@ _F = TypeVar("_F", bound=np.floating)
 
 _ROUNDS = 15
 _CORRECTION = 0.1
-"""Usual size of a correction: where it scatters as much, half of it is applied. Of 0.06 to 0.15 none
-is better on all of labelled micrographs, their rare phases, and procedural sets."""
+"""Usual size of a correction: where it scatters as much, half of it is applied. Of 0.06 to 0.15
+none is better on all of labelled micrographs, their rare phases, and procedural sets."""
 
 
 def likeliest(odds: npt.NDArray[_F], rounds: int = _ROUNDS) -> npt.NDArray[_F]:
