@@ -38,6 +38,7 @@ from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.encoders import Encoder, load_encoder
 from pychip_stream.model.intervals import frame_shares
+from pychip_stream.model.lda import largest_per_class
 from pychip_stream.model.scoring import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
@@ -282,7 +283,7 @@ def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]
     scores = scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=True)
     flat = embeddings.reshape(-1, embeddings.shape[-1])
     chips = (flat - scorer.mean) / scorer.deviation
-    logits = chips @ scorer.weights + scorer.offsets
+    logits = largest_per_class(chips @ scorer.weights + scorer.offsets, scorer.owners)
     best = float("inf")
     for _ in range(3):
         begun = time.perf_counter()
