@@ -325,13 +325,14 @@ class ChipCanvas {
       range.style.visibility = measured ? "visible" : "hidden";
       range.style.left = percent(bar.low);
       range.style.width = percent(bar.high - bar.low);
-      const share = (v, digits) => (100 * v).toFixed(digits);
+      // One precision for all three: rounded, a value stays within its interval.
+      const share = (v) => (100 * v).toFixed(1);
       row.querySelector(".number").textContent = measured
-        ? `${share(bar.value, 1)} %  (${share(bar.low, 0)}–${share(bar.high, 0)})` : "–";
+        ? `${share(bar.value)} %  (${share(bar.low)}–${share(bar.high)})` : "–";
       row.title = !measured ? `${bar.name}: nothing measured` :
-        `${bar.name}: ${share(bar.value, 1)} %, 95 % interval ` +
-        `${share(bar.low, 1)}–${share(bar.high, 1)} %` +
-        (bar.truth === null || bar.truth === undefined ? "" : `, true ${share(bar.truth, 1)} %`);
+        `${bar.name}: estimated ${share(bar.value)} %, 95 % interval ` +
+        `${share(bar.low)}–${share(bar.high)} %` +
+        (bar.truth === null || bar.truth === undefined ? "" : `, true ${share(bar.truth)} %`);
       const truth = row.querySelector(".truth");
       truth.hidden = bar.truth === null || bar.truth === undefined;
       if (!truth.hidden) truth.style.left = percent(bar.truth);

@@ -214,7 +214,7 @@ class CurvePlot:
         # One for each plot: a model belongs to one document alone.
         clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
-        plot.yaxis.axis_label = "fraction of the frame"
+        plot.yaxis.axis_label = "fraction of the frame, estimated"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         range_ = DataRange1d(range_padding=0.1)

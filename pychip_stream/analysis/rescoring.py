@@ -155,7 +155,7 @@ def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, rejec
         scores = classifier.scorer.score(block.arrays[VALUES][mine], reject=reject)
         labels = into.labels(number)
         labels[...] = scores.labels.reshape(labels.shape)
-        into.intervals[number] = scores.intervals
+        into.intervals[number] = scores.shares.intervals
         into.arrays["probabilities"][mine] = scores.probabilities
         into.arrays["distances"][mine] = np.minimum(scores.distances, _LARGEST)
         into.arrays["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)

@@ -120,4 +120,5 @@ def _table(document: dict[str, Any]) -> str:
         told = " ".join(f"{k} {'-' if math.isnan(v) else f'{v:.3f}'}" for k, v in values.items())
         lines.append(f"{row['path']}: {told}")
     lines += [f"{row['path']}: failed, {row['reason']}" for row in document["failed"]]
+    lines += [f"careful, {line}" for line in document["caveats"]]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ in the archive, plotted, exported and watched by alert rules.
 """
 
 import logging
+import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts load when they are used
 
+from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.plugins import Registry
@@ -105,6 +107,21 @@ def _of_file(name: str, unit: str, meaning: str) -> Quantity:
     return Quantity(name, unit, meaning, measure=told, optional=True)
 
 
+def _counted(_frame: Frame, result: FrameResult) -> dict[str, float]:
+    """Count the labels of each class, as shares of the chips."""
+    return dict(zip(result.names, result.counted.tolist(), strict=False))
+
+
+def _doubted(name: str) -> Measure:
+    """Make the measure of a part of the widest interval."""
+    return lambda _, result: 2 * result.doubts.get(name, math.nan)
+
+
+def _width(_frame: Frame, result: FrameResult) -> float:
+    """Tell how wide the widest interval is."""
+    return float((result.intervals[:, 2] - result.intervals[:, 1]).max())
+
+
 OF_FRAMES = Registry[Quantity](
     "pychip_stream.quantities",
     (
@@ -127,6 +144,25 @@ OF_FRAMES = Registry[Quantity](
         Quantity(
             "exposure_s", "s", "exposure time of the frame",
             measure=lambda frame, _: frame.exposure_s,
+        ),
+        Quantity(
+            "strange", "", "chips stranger than nine in ten of the support frame's; see caveats",
+            smoothed=8, measure=lambda _, result: result.strange,
+        ),
+        Quantity(
+            "interval_width", "", "width of the widest interval", smoothed=8, measure=_width
+        ),
+        *(
+            Quantity(
+                f"interval_{doubt}", "", f"width of it that {doubt} alone would give",
+                plotted=False, watched=False, smoothed=8,
+                measure=_doubted(doubt),
+            )
+            for doubt in DOUBTS
+        ),
+        Quantity(
+            "counted", "", "share of the chips named so, where the fraction is an estimate",
+            measure=_counted, per_class=True,
         ),
         Quantity(
             "domains", "", "connected areas of chips", measure=_domains, per_class=True,

@@ -38,7 +38,8 @@ class FrameResult:
     novelty
         (rows, columns) float32, how unlike the examples; above 1 the chip is rejected.
     intervals
-        (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown.
+        (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown. A fraction is
+        an estimated prevalence, not the share of the labels; see `counted`.
     support_version
         Version of the support set.
     drift
@@ -54,6 +55,8 @@ class FrameResult:
     intervals: npt.NDArray[np.float64] = field(repr=False)
     support_version: str = ""
     drift: float = float("nan")
+    strange: float = float("nan")
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:
@@ -64,6 +67,12 @@ class FrameResult:
     def confidence(self) -> npt.NDArray[np.float32]:
         """(rows, columns) probability of the most probable class."""
         return np.asarray(self.probabilities.max(axis=-1), dtype=np.float32)
+
+    @property
+    def counted(self) -> npt.NDArray[np.float64]:
+        """(K + 1,) share of the chips with each label; the last is unknown."""
+        counts = np.bincount(self.label_map.ravel(), minlength=len(self.names) + 1)
+        return np.asarray(counts / self.label_map.size)
 
     @property
     def fractions(self) -> dict[str, Fraction]:

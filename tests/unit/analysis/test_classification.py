@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -23,7 +24,10 @@ from pychip_stream.archive.joining import remove_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.cli.classify import _table
+from pychip_stream.cli.output import run_document
 from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.caveats import STRANGE
 from pychip_stream.errors import ArchiveError, UsageError
 from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.tables import export_quantities
@@ -279,3 +283,30 @@ def test_what_files_say_is_in_the_archive(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["high_voltage_kV"] for row in rows] == ["", "200"]
     assert "stage_x_um" not in rows[0]
+
+
+def test_frames_of_another_material_are_told_by_the_command_and_the_archive(tmp_path):
+    """Smooth hills under stripes and speckle: one class at 1.000 would look like a result."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    hills = np.add.outer(np.linspace(-8, 8, 128) ** 2, np.linspace(-9, 9, 160) ** 2)
+    tifffile.imwrite(folder / "a.tif", pixels(1))
+    tifffile.imwrite(folder / "b.tif", (hills * 400).astype(np.uint16))
+    analyst = Analyst.of(FIRST, ENCODER, ClassifyConfig())
+    path = classify(Batch.of([folder]), analyst, RunWriter(tmp_path, "run"))
+    with open_run(path) as run:
+        assert [value > STRANGE for value in run.columns("strange")["strange"]] == [False, True]
+        document = run_document(run, path)
+        assert (run.intervals[1, :, 2] - run.intervals[1, :, 1] == 1.0).all()
+        counts = [run.columns(f"{name}.counted")[f"{name}.counted"] for name in run.names]
+        for number in range(2):
+            assert counts[0][number] == (run.label_map(number) == 0).mean()
+        assert "prevalence" in h5_attribute(path, "entry/fractions", "estimator")
+    (line,) = [one for one in document["caveats"] if "unlike the support set" in one]
+    assert line.startswith("1 of 2 frames")
+    assert f"careful, {line}" in _table(document)
+
+
+def h5_attribute(path, place, name):
+    with h5py.File(path) as file:
+        return file[place].attrs[name]
