@@ -6,7 +6,6 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import zmq
@@ -17,7 +16,6 @@ from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
-from pychip_stream.export.pictures import to_jpeg
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
@@ -25,6 +23,7 @@ from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Live, SupportChanged
 
+from .display import with_pixels
 from .frame_pictures import FramePicture
 from .history import plotted
 from .recent import Every
@@ -146,11 +145,11 @@ class Feed:
         self._state.reveal(self._truth.read_new())
         try:
             frame = self._bench.read(picture.key)
-            jpeg = to_jpeg(frame.pixels, self._bench.scale_of(picture.version))
+            scale = self._bench.scale_of(picture.version)
+            picture = with_pixels(picture, frame.pixels, scale)
         except FrameError as error:
             logger.info("%s: no picture (%s)", live.frame, error)
-            jpeg = b""
-        self._state.show(Shot(live, replace(picture, jpeg=jpeg), skipped))
+        self._state.show(Shot(live, picture, skipped))
 
     def _fill_gaps(self) -> None:
         """Take from the archive what was never heard: the time before this, dropped messages."""

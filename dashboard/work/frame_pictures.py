@@ -46,6 +46,11 @@ class FramePicture:
         Number of chips by confidence.
     title
         What people read instead of its path.
+    contrast
+        Grey levels of the picture (0 black, 1 white) that the analysis takes for black and white,
+        where it is shown otherwise.
+    warning
+        What is to be said on it.
     """
 
     key: Key
@@ -63,6 +68,8 @@ class FramePicture:
     number: int = -1
     confidence: Counts | None = field(default=None, repr=False)
     title: str = ""
+    contrast: tuple[float, float] | None = None
+    warning: str = ""
 
     @classmethod
     def of_live(
@@ -147,6 +154,8 @@ class FramePicture:
             "palette": [{"name": n, "color": c} for n, c in colors.items()],
             "pixel_size": self.pixel_size,
             "unit": self.unit,
+            "contrast": self.contrast,
+            "warning": self.warning,
             "bars": bars,
             "caption": note + where,
             "alt": f"frame {where}" + f": {words}" * bool(words),

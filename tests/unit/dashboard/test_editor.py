@@ -22,7 +22,10 @@ class Bench:
     def scale_of(self, _version):
         return None
 
-    def thumbnail(self, pick, _size, _scale):
+    def known_thumbnail(self, _pick, _size, _version):
+        return None
+
+    def thumbnail(self, pick, _size, _version):
         return f"{pick.row},{pick.column}".encode()
 
 
@@ -31,6 +34,7 @@ class Opened:
 
     def __init__(self, draft):
         self.draft, self.preview, self.asked = draft, None, []
+        self.waiting_s = 0.0
 
     def ask(self, key):
         self.asked.append((self.draft.number, key))
