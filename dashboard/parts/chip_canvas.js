@@ -41,7 +41,7 @@ class ChipCanvas {
     this.canvas.setAttribute("role", "application"); // it takes keys
     this.canvas.setAttribute("aria-label", "frame with its chips; no frame yet");
     this.note = element("div", "note", "no frame yet");
-    this.warning = element("div", "warning");
+    this.warning = element("div", "misfit");
     this.readout = element("div", "readout");
     this.readout.setAttribute("role", "status");
     this.hands = element("div", "hands");

@@ -10,8 +10,8 @@ from pychip_stream.model.quality import FEWEST, MOST
 from ..work.drafts import DraftState
 from ..work.frame_pictures import Key
 from ..work.previews import Preview
-from ..work.workbench import Workbench
 from ..work.words import count
+from ..work.workbench import Workbench
 
 
 def picks_message(

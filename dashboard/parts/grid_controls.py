@@ -79,7 +79,7 @@ class GridControls:
     def fit(
         self, shape: tuple[int, int], pixel_size: float | None = None, unit: str | None = None
     ) -> None:
-        """Allow chips of up to half a frame (rows, columns); `pixel_size` in `unit` is its scale."""
+        """Allow chips of up to half a frame (rows, columns) whose pixels have this size."""
         height, width = (max(length // 2, 4 * CELLS) for length in shape)
         self._most = ChipSize(width, height)
         self._pixel = (pixel_size, unit or "") if pixel_size else None
