@@ -205,7 +205,7 @@ class ExampleEditor:
         self._sent_state = 0
 
     def _named(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The message with the names that classes have now: it may have been on its way."""
+        """Give a message, which was on its way for a while, the names that classes have now."""
         names, found = self.opened.draft.state.names, dict(message)
         for field in _CLASSES.get(message["type"], ()):
             for _ in self._renamed:
