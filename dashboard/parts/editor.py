@@ -137,7 +137,7 @@ class ExampleEditor:
         before = draft.state
         if self._enabled and size != before.chip_size:
             draft.change(before.resize(size))
-            self._remark("warning", merged_line(before, draft.state))
+            self.remark("warning", merged_line(before, draft.state))
 
     def settle_grid(self, now: float = math.inf) -> None:
         """Let the draft follow the sliders once they have come to rest."""
@@ -158,7 +158,7 @@ class ExampleEditor:
         self._lines = lines
         self.shelf.send(type="notes", lines=[*self._remarks, *lines])
 
-    def _remark(self, level: str, text: str) -> None:
+    def remark(self, level: str, text: str) -> None:
         """Say something that stays until the next step."""
         self._remarks = [[level, text]] if text else []
         self.say(self._lines)
@@ -189,7 +189,7 @@ class ExampleEditor:
         draft = self.opened.draft
         if not self._enabled:
             return
-        self._remark("", "")
+        self.remark("", "")
         self.settle_grid()  # what was clicked is a chip of the grid that is shown
         size = draft.state.chip_size
         if message.get("chip", [size.width, size.height]) != [size.width, size.height]:
@@ -201,7 +201,7 @@ class ExampleEditor:
             else:
                 self._change(self._named(message))
         except PychipError as error:
-            self._remark("error", str(error))
+            self.remark("error", str(error))
         self._sent_state = 0
 
     def _named(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,21 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     )
 
 
+_NOTES = {
+    "": ("", "transparent"),
+    "good": ("✓ ", "#009e73"),
+    "error": ("✕ ", "#d55e00"),
+}
+
+
+def note(pane: Any, text: str, level: str = "") -> None:
+    """Put a text into a pane of `plain_text` so that its outcome is seen: "good" or "error"."""
+    symbol, color = _NOTES[level]
+    pane.object = f"{symbol}{text}" if text else ""
+    shown = color if text else "transparent"
+    pane.styles = {"border-left": f"5px solid {shown}", "padding-left": "8px"}
+
+
 def plain_text(text: str = "", **options: Any) -> Any:
     """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
     sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"

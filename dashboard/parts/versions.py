@@ -18,7 +18,7 @@ from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
 from ..work.workbench import Workbench
-from .layouts import plain_text, small_button
+from .layouts import note, plain_text, small_button
 
 _LIST_S = 2.0
 
@@ -89,25 +89,25 @@ class VersionsPanel:
         self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
         if not self._viewer.operator:
-            self._state.object = MAY_LOOK
+            note(self._state, MAY_LOOK, "error")
             return
         if self._job is not None:
-            self._state.object = f"wait: {self._job[0]} is not done yet"
+            note(self._state, f"wait: {self._job[0]} is not done yet", "error")
             return
-        self._state.object = f"{what}…"
+        note(self._state, f"{what}…")
         progress = Progress()
         self._job = (what, progress)
         self._background.do(
             lambda: work(progress),
             self._end,
-            failed=lambda text: self._end(f"{what} failed: {text}"),
+            failed=lambda text: self._end(f"{what} failed: {text}", "error"),
             pool=pool or self._bench.fits,
         )
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, level: str = "good") -> None:
         self._job = None
         self._bar.visible = self._cancel.visible = False
-        self._state.object = text
+        note(self._state, text, level)
         self._list_time.hurry()
 
     def _do_cancel(self) -> None:
@@ -179,7 +179,7 @@ class VersionsPanel:
         """Give the frames of the run so far their labels under a version, from what is kept."""
         bench, version = self._bench, self._chosen(self._version)
         if not version:
-            self._state.object = "save or choose a version first"
+            note(self._state, "save or choose a version first", "error")
             return
         self._begin(
             "labelling the past",
@@ -221,8 +221,8 @@ class VersionsPanel:
         except PychipError:
             return f"{version[:8]} (damaged)"
         clock = time.strftime("%m-%d %H:%M", time.localtime(support.created))
-        note = f" {support.note}" if support.note else ""
-        return f"{version[:8]} {clock} {support.author}{note}"[:60]
+        what = support.note or ", ".join(support.names)
+        return f"{what[:40]} · {clock} · {support.author[:12]} · {version[:8]}"
 
 
 def comparison(first: SupportSet, second: SupportSet, trials: list[Any]) -> str:

@@ -27,7 +27,7 @@ from .display import with_pixels
 from .frame_pictures import FramePicture
 from .history import plotted
 from .recent import Every
-from .state import RunState, Shot
+from .state import FAILURES, Failure, RunState, Shot
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Feed:
         self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
         self._archive: Run | None = None
+        self._named = False
 
     def serving(self) -> None:
         """Note that the page serves its viewers; unless it does, its heart says that it hangs."""
@@ -126,6 +127,8 @@ class Feed:
             self._state.use(support)
 
     def _take_live(self, live: Live, arrays: Arrays) -> None:
+        if live.status == "failed":
+            self._state.fail(Failure(live.frame.path, live.frame.index, live.reason))
         if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
@@ -154,9 +157,11 @@ class Feed:
     def _fill_gaps(self) -> None:
         """Take from the archive what was never heard: the time before this, dropped messages."""
         health = self._state.health
-        expected = health.counter("archived") - health.counter("failed")
+        failed = health.counter("failed")
+        expected = health.counter("archived") - failed
+        unnamed = failed > len(self._state.failures) and not self._named
         now = time.monotonic()
-        if expected <= self._state.frames:
+        if expected <= self._state.frames and not unnamed:
             self._gap_since = None
             return
         self._gap_since = self._gap_since or now
@@ -176,6 +181,10 @@ class Feed:
             self._archive = None
 
     def _recall(self, run: Run) -> None:
+        self._named = True  # later ones are heard of
+        lost = run.failed.tail(FAILURES)
+        for row in zip(lost["path"], lost["index"], lost["reason"], strict=True):
+            self._state.fail(Failure(str(row[0]), int(row[1]), str(row[2])))
         table = run.fractions
         if not len(table):
             return

@@ -24,6 +24,8 @@ from .recent import Recent
 LIVE_POINTS = 600
 RUN_POINTS = 800
 _RECENT = 256
+FAILURES = 100
+"""Frames that could not be analysed and are remembered, the newest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,15 @@ class Mark(NamedTuple):
     version: str
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A frame that could not be analysed."""
+
+    path: str
+    index: int
+    reason: str
+
+
 class RunCurves(NamedTuple):
     """Fractions as measured and as a simulation tells them, and the quantities of the frames."""
 
@@ -78,6 +89,7 @@ class RunState:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
         self._recent = Recent[Key, FramePicture](_RECENT)
+        self._failures = Recent[Key, Failure](FAILURES)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
         self._latency = LatencySplit()
@@ -138,6 +150,10 @@ class RunState:
                     self._put_truth(key, moment)
             self.changes += 1
 
+    def fail(self, failure: Failure) -> None:
+        """Note a frame that could not be analysed."""
+        self._failures.put((failure.path, failure.index), failure)
+
     def show(self, shot: Shot) -> None:
         """Make this the newest shot."""
         self.shot = replace(shot, number=self.shot.number + 1 if self.shot else 1)
@@ -165,6 +181,11 @@ class RunState:
     def alerts(self) -> list[Alert]:
         """Alerts that are to be shown, the latest last."""
         return [a for a in self.health.alerts.values() if a.banner and not a.dry_run]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Frames that could not be analysed, the latest last."""
+        return self._failures.values()
 
     def curves(self, minutes: float | None) -> RunCurves:
         """Curves of the whole run, or of its last minutes.
@@ -207,6 +228,11 @@ class RunState:
         """Frame by its number in order of time; negative from the end."""
         with self._lock:
             return self._history.key_at(number)
+
+    def number_of(self, key: Key) -> int | None:
+        """Return the number of a frame in order of time; None where it is not in the run yet."""
+        with self._lock:
+            return self._history.number_of(key)
 
     def truth_of(self, key: Key) -> dict[str, float]:
         """Return the true fractions of a frame, where a simulation told them."""
