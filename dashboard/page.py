@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from pychip_stream.config import Config
 
 from .accounts import Viewer
-from .parts.components import Heartbeat
+from .parts.components import Heartbeat, Theme
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
 from .work.recent import Every
@@ -72,6 +72,12 @@ logger = logging.getLogger(__name__)
 PULL_MS = 100
 _BEAT_S = 1.0
 _COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
+_PARTS = {
+    # The title is the page's heading; an empty heading and a bar without a name are none.
+    "MuiTypography": {"defaultProps": {"variantMapping": {"h3": "h1", "h5": "div"}}},
+    "MuiLinearProgress": {"defaultProps": {"aria-label": "busy"}},
+}
+_DARK_BAR = {"backgroundColor": "#12262d", "color": "#ffffff"}
 
 
 class Page:
@@ -96,17 +102,24 @@ class Page:
         """Build the page of the current session and start to pull."""
         self._open(self._tabs.active)
         self._tabs.param.watch(lambda event: self._open(event.new), "active")
+        theme = Theme(lambda _message: None, width=1, height=1)
         page = pmui.Page(
             title="pychip-stream",
             main=[self._tabs],
-            header=[self._beat],
+            header=[self._beat, theme],
             busy_indicator=None,
             theme_config={
-                "light": {"palette": {"primary": {"main": _COLOR}}},
-                "dark": {"palette": {"primary": {"main": _COLOR_DARK}}},
+                "light": {"palette": {"primary": {"main": _COLOR}}, "components": _PARTS},
+                "dark": {
+                    "palette": {"primary": {"main": _COLOR_DARK}},
+                    "components": _PARTS | {"MuiAppBar": {"styleOverrides": {"root": _DARK_BAR}}},
+                },
             },
         )
         unlink_busy(page)
+        page.param.watch(
+            lambda event: theme.send(theme="dark" if event.new else "light"), "dark_theme"
+        )
         # What is shown later than the page would fetch its styles from elsewhere without this.
         pn.state.curdoc.template_variables.setdefault("dist_url", "static/extensions/panel/")
         pn.state.add_periodic_callback(self._pull, period=PULL_MS)

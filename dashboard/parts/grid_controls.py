@@ -73,7 +73,7 @@ class GridControls:
 
     def show(self, size: ChipSize) -> None:
         """Show a size, as far as chips of it fit the frame, without telling `on_move`."""
-        self._size = self._limited(size)
+        self._size = self._limited(size.width, size.height)
         self._display()
 
     def fit(
@@ -86,8 +86,8 @@ class GridControls:
         self._width.end, self._height.end = min(width, _LARGEST), min(height, _LARGEST)
         self._display()
 
-    def _limited(self, size: ChipSize) -> ChipSize:
-        edges = ((size.width, self._most.width), (size.height, self._most.height))
+    def _limited(self, width: int, height: int) -> ChipSize:
+        edges = ((width, self._most.width), (height, self._most.height))
         return ChipSize(*(min(max(edge, self._least), most) for edge, most in edges))
 
     def _display(self, moved: bool = False) -> None:
@@ -107,8 +107,8 @@ class GridControls:
             edges = (f"{edge * self._pixel[0]:.3g}" for edge in (size.width, size.height))
             self._length.object = f"= {' × '.join(edges)} {self._pixel[1]}"
 
-    def _change(self, size: ChipSize) -> None:
-        size = self._limited(size)
+    def _change(self, width: int, height: int) -> None:
+        size = self._limited(width, height)
         told = size != self._size
         self._size = size
         self._display(moved=True)
@@ -120,19 +120,20 @@ class GridControls:
             return
         self._height.visible = not event.new
         if event.new:
-            self._change(ChipSize(self._size.width, self._size.width))
+            self._change(self._size.width, self._size.width)
 
     def _on_slider(self, event: Any) -> None:
         if self._silent:
             return
         width = event.new if event.obj is self._width else self._size.width
         height = event.new if event.obj is self._height else self._size.height
-        self._change(ChipSize(width, width if self._square.value else height))
+        self._change(width, width if self._square.value else height)
 
     def _on_number(self, event: Any) -> None:
         if self._silent:
             return
         try:
-            self._change(ChipSize.parse(event.new))
+            size = ChipSize.parse(event.new)
+            self._change(size.width, size.height)
         except PychipError:
             self._number.error_state = True
