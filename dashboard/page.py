@@ -77,6 +77,7 @@ _PARTS = {
     "MuiTypography": {"defaultProps": {"variantMapping": {"h3": "h1", "h5": "div"}}},
     "MuiLinearProgress": {"defaultProps": {"aria-label": "busy"}},
 }
+_NARROW_TABS = {"@media (max-width: 600px)": {"& .MuiTab-root": {"padding": "12px 8px"}}}
 _DARK_BAR = {"backgroundColor": "#12262d", "color": "#ffffff"}
 
 
@@ -96,6 +97,7 @@ class Page:
         self._tabs = pmui.Tabs(
             *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
             sizing_mode="stretch_width",
+            sx={"& .MuiTab-root": {"minWidth": 0}, **_NARROW_TABS},
         )
 
     def panel(self) -> Any:

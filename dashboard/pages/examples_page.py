@@ -12,7 +12,7 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from ..accounts import Viewer
 from ..page import Desk, View
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button
+from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button, wrapped
 from ..parts.versions import VersionsPanel
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
@@ -45,7 +45,7 @@ class ExamplesPage(View):
             "Take the newest frame", lambda: self._take(self._run.newest_key()), margin=(4, 4)
         )
         self._number = pmui.TextInput(
-            label="frame of the run", placeholder="newest", width=130, size="small", margin=(4, 4)
+            label="frame of the run", width=150, size="small", margin=(4, 4)
         )
         self._number.param.watch(lambda event: self._on_number(str(event.new)), "value")
         self._of = plain_text(margin=(12, 4), sizing_mode=None, width=160)
@@ -59,8 +59,8 @@ class ExamplesPage(View):
 
     def panel(self) -> Any:
         """Lay the page out: frame left, classes and versions right."""
-        choose = pn.Row(self._newest, self._number, self._of, sizing_mode="stretch_width")
-        advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
+        choose = wrapped(self._newest, self._number, self._of)
+        advice = pn.Column(self._advice, self._use, sizing_mode="stretch_width")
         right = pn.Column(
             choose, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
             self._versions.panel(),
@@ -103,9 +103,9 @@ class ExamplesPage(View):
         self._take(key)
 
     def _show(self, picture: FramePicture) -> None:
+        self._editor.show(picture)
         self._number.value = _number(self._run.number_of(picture.key))
         self._number.error_state = False
-        self._editor.show(picture)
         bench = self._bench
         self._background.do(
             lambda: recommend_grid(bench.frame(picture.key)),

@@ -1,8 +1,7 @@
 // Choosing examples: click or drag with a class; the class goes with each click to Python, which
 // owns the choice. Clicks are shown at once and counted, so that an older answer cannot undo them.
 
-export const HANDS = "click or drag: choose · wheel or pinch: zoom · right button, Shift or “move” + drag: move the frame · " +
-  "arrows and Enter: choose, with Shift: move · 1–9: class · U: undo";
+export const HANDS = "click or drag: choose · wheel: zoom · drag with the right button or Shift: move · 1–9: class · U: undo";
 
 export class Picker {
   constructor(view) {

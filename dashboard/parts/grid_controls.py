@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.errors import PychipError
 
-from .layouts import plain_text
+from .layouts import plain_text, wrapped
 
 _LARGEST = 256
 """Sliders reach no further: they could not be aimed; the number does."""
@@ -52,7 +51,7 @@ class GridControls:
         self._number = pmui.TextInput(
             label="px: N or W×H", size="small", width=120, disabled=not enabled, margin=(8, 10)
         )
-        self._length = plain_text(sizing_mode=None, margin=(14, 4), width=170)
+        self._length = plain_text(sizing_mode=None, margin=(4, 4), width=170)
         self._display()
         self._square.param.watch(self._on_square, "value")
         self._number.param.watch(self._on_number, "value")
@@ -66,10 +65,7 @@ class GridControls:
 
     def panel(self) -> Any:
         """Beside each other where there is room."""
-        return pn.Row(
-            self._width, self._square, self._height, self._number, self._length,
-            sizing_mode="stretch_width", styles={"flex-wrap": "wrap"},
-        )  # fmt: skip
+        return wrapped(self._width, self._height, self._square, self._number, self._length)
 
     def show(self, size: ChipSize) -> None:
         """Show a size, as far as chips of it fit the frame, without telling `on_move`."""

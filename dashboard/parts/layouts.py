@@ -23,7 +23,7 @@ def small_button(label: str, act: Callable[[], object], **options: Any) -> Any:
 
 def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
-    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
+    columns = f"repeat(auto-fit, minmax(min({narrowest}px, 100%), 1fr))"
     return pn.Row(
         *parts,
         sizing_mode="stretch_width",
@@ -35,6 +35,15 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
             "box-sizing": "border-box",
         },
     )
+
+
+def wrapped(*parts: Any) -> Any:
+    """Beside each other, and under each other where there is no room.
+
+    A column that was turned: a row would be at least as wide as all its parts together.
+    """
+    styles = {"flex-direction": "row", "flex-wrap": "wrap", "align-items": "center"}
+    return pn.Column(*parts, sizing_mode="stretch_width", styles=styles)
 
 
 _NOTES = {

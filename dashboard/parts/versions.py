@@ -18,9 +18,15 @@ from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
 from ..work.workbench import Workbench
-from .layouts import note, plain_text, small_button
+from .layouts import note, plain_text, small_button, wrapped
 
 _LIST_S = 2.0
+_LABEL = {
+    "& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {
+        "transform": "translate(14px, 9px) scale(1)"
+    }
+}
+"""An empty select would write its label over its lower border."""
 
 
 class VersionsPanel:
@@ -46,8 +52,9 @@ class VersionsPanel:
             label="note", placeholder="what has changed, and why", size="small",
             sizing_mode="stretch_width", margin=(4, 4),
         )  # fmt: skip
-        self._version = pmui.Select(label="version", size="small", margin=(4, 4), width=250)
-        self._other = pmui.Select(label="compare with", size="small", margin=(4, 4), width=250)
+        select: dict[str, Any] = {"size": "small", "margin": (8, 4), "width": 320, "sx": _LABEL}
+        self._version = pmui.Select(label="version", **select)
+        self._other = pmui.Select(label="compare with", **select)
         small = {"margin": (4, 4), "disabled": not viewer.operator}
         plain = {"variant": "outlined", **small}
         self._save = small_button("Save version", self._do_save, color="primary", **small)
@@ -65,12 +72,11 @@ class VersionsPanel:
 
     def panel(self) -> Any:
         """Lay it out."""
-        wrap = {"flex-wrap": "wrap"}
         return pn.Column(
-            pn.Row(self._note, sizing_mode="stretch_width"),
-            pn.Row(self._save, self._publish, self._cancel, styles=wrap),
-            pn.Row(self._version, self._load, self._relabel, styles=wrap),
-            pn.Row(self._other, self._compare, styles=wrap),
+            self._note,
+            wrapped(self._save, self._publish, self._cancel),
+            wrapped(self._version, self._load, self._relabel),
+            wrapped(self._other, self._compare),
             self._bar,
             self._state,
             sizing_mode="stretch_width",
