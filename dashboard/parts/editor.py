@@ -171,7 +171,7 @@ class ExampleEditor:
     def _on_canvas(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
-            self._echo = 0
+            self._echo, self._sent_size = 0, None
             self._forget()
         elif kind in ("pick", "undo") and self._picking:
             self._echo = int(message.get("click", 0))

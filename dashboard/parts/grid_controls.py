@@ -98,7 +98,7 @@ class GridControls:
             self._number.error_state = False
         finally:
             self._silent = False
-        self._length.object = ""
+        self._length.visible = self._pixel is not None
         if self._pixel is not None:
             edges = (f"{edge * self._pixel[0]:.3g}" for edge in (size.width, size.height))
             self._length.object = f"= {' × '.join(edges)} {self._pixel[1]}"

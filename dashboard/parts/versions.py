@@ -17,15 +17,12 @@ from ..work.background import Background, Progress
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
+from ..work.words import published
 from ..work.workbench import Workbench
 from .layouts import note, plain_text, small_button, wrapped
 
 _LIST_S = 2.0
-_LABEL = {
-    "& .MuiInputLabel-root:not(.MuiInputLabel-shrink)": {
-        "transform": "translate(14px, 9px) scale(1)"
-    }
-}
+_LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(14px, 9px); }"
 """An empty select would write its label over its lower border."""
 
 
@@ -52,7 +49,8 @@ class VersionsPanel:
             label="note", placeholder="what has changed, and why", size="small",
             sizing_mode="stretch_width", margin=(4, 4),
         )  # fmt: skip
-        select: dict[str, Any] = {"size": "small", "margin": (8, 4), "width": 320, "sx": _LABEL}
+        select: dict[str, Any] = {"size": "small", "margin": (8, 4), "width": 320}
+        select["stylesheets"] = [_LABEL]
         self._version = pmui.Select(label="version", **select)
         self._other = pmui.Select(label="compare with", **select)
         small = {"margin": (4, 4), "disabled": not viewer.operator}
@@ -133,7 +131,7 @@ class VersionsPanel:
         def work(_progress: Progress) -> str:
             version = saved or save()
             bench.publish(version, author)
-            return f"published {version[:8]}; the worker uses it from its next frame on"
+            return published(version)
 
         self._begin("publishing", work)
 

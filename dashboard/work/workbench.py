@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
+from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import (
     SupportFolder,
@@ -173,6 +175,13 @@ class Workbench:
         )
         self.know(trial.support)
         return trial.support
+
+    def take(self, path: Path) -> str:
+        """Keep a support set's file among the versions, as it is; returns its version."""
+        support = load_support(path)
+        Disk().save(self.folder.path(support.version), read_file(path))
+        self.know(support)
+        return support.version
 
     def publish(self, version: str, author: str) -> str:
         """Make a saved version the current one of the running worker; returns it."""

@@ -50,7 +50,9 @@ def test_a_dark_room_stays_dark(run, visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_rule_of_accessibility_is_broken(run, visit, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing").Axe()
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is missing"
+    ).Axe()
     page = visit(run.address, color_scheme=scheme)
     found = {}
     for name in TABS:

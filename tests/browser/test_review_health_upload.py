@@ -180,6 +180,8 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
         value = 100 * float(row[f"feature {number}"])
         assert value == pytest.approx(shown_percent(page, f"feature {number}"), abs=0.051)
     assert sum(float(row[f"feature {n + 1}"]) for n in range(len(picks))) > 0.5
-    assert b"<svg" in download(page, "svg", tmp_path).read_bytes()
+    assert b"time (s)" not in download(page, "svg", tmp_path).read_bytes()
+    assert download(page, "chart", tmp_path).read_bytes().startswith(b"\x89PNG")
+    expect(page.get_by_text(re.compile(f" of {grid[0] * grid[1]} chips")).first).to_be_visible()
     support = load_support(download(page, "support", tmp_path))
     assert list(support.counts.values()) == [len(places) for places in picks.values()]
