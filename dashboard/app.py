@@ -78,11 +78,12 @@ class Dashboard:
             self._feed.serving()
 
     def close(self) -> None:
-        """Stop the feed, then the server."""
+        """Stop the feed, then the server; what viewers have brought is removed."""
         if self._feed is not None:
             self._feed.stop()
         self._desk.bench.close()
         self._server.stop()
+        scratch.clear()
 
     def _page(self) -> Any:
         """Build the page of a new session."""

@@ -9,7 +9,7 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import CELLS
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
-from ..accounts import Viewer
+from ..accounts import MAY_LOOK, Viewer
 from ..page import Desk, View
 from ..parts.editor import ExampleEditor
 from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button, wrapped
@@ -62,6 +62,7 @@ class ExamplesPage(View):
         choose = wrapped(self._newest, self._number, self._of)
         advice = pn.Column(self._advice, self._use, sizing_mode="stretch_width")
         right = pn.Column(
+            *([] if self._operator else [plain_text(MAY_LOOK)]),
             choose, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
             self._versions.panel(),
             sizing_mode="stretch_width",

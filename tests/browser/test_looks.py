@@ -64,3 +64,28 @@ def test_no_rule_of_accessibility_is_broken(run, visit, scheme):
             nodes = [node["html"][:160] for node in broken["nodes"]]
             found[name, broken["id"]] = [broken["impact"], len(nodes), nodes[:3]]
     assert found == {}
+
+
+BEYOND = """() => {
+  const found = [];
+  const walk = (root) => {
+    for (const node of root.children || []) {
+      const box = node.getBoundingClientRect();
+      if (box.width > 0 && box.right > innerWidth + 1) found.push(node.tagName + node.className);
+      walk(node);
+      if (node.shadowRoot) walk(node.shadowRoot);
+    }
+  };
+  walk(document.body);
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_nothing_is_cut_at_the_right(run, visit, width):
+    """S23: the numbers are what was missing on a phone."""
+    page = visit(run.address, viewport={"width": width, "height": 900})
+    for name in ("Examples", "Health", "Upload"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(1500)
+        assert page.evaluate(BEYOND) == [], name

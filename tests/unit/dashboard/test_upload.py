@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.work import workbench
+from dashboard.work import scratch, workbench
 from dashboard.work.drafts import DraftState
 from dashboard.work.uploads import NO_FILE, UploadBench
 from dashboard.work.workbench import Workbench
@@ -156,3 +156,10 @@ def test_nothing_is_left_behind(bench):
     assert folder.is_dir()
     bench.close()
     assert not folder.exists()
+
+
+def test_a_page_that_is_stopped_takes_everything_with_it(bench):
+    """M19: a stop that was not waited for left the images in the temporary folder."""
+    send(bench, "a.png", picture())
+    scratch.clear()
+    assert not bench._folder.exists()
