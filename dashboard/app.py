@@ -32,6 +32,8 @@ _WITHOUT_RUN = ("review", "upload")
 """Pages that need no run that is going on."""
 
 _STEP_S = 0.2
+_FAREWELL_S = 1.3
+"""In which every open page says goodbye; they beat once a second."""
 _MOST_SESSIONS, _FOR_OPERATORS = 64, 16
 
 
@@ -56,7 +58,7 @@ class Dashboard:
         self._sessions = 0
         self._server = server.make(self._page, config.dashboard)
         self._server.start()
-        self._feed = Feed(config, run, bench) if archives is None else None
+        self._feed = Feed(config, run, bench, past) if archives is None else None
         if self._feed is not None:
             self._feed.start()
         logger.info("dashboard: http://%s:%d/", config.dashboard.address, self._server.port)
@@ -78,9 +80,15 @@ class Dashboard:
             self._feed.serving()
 
     def close(self) -> None:
-        """Stop the feed, then the server; what viewers have brought is removed."""
+        """Stop the feed, then the server; whoever looks is told where the run is now.
+
+        What viewers have brought is removed.
+        """
         if self._feed is not None:
             self._feed.stop()
+            self._desk.run.ended = str(self._desk.config.run_path)
+            if self._sessions:
+                self._server.io_loop.run_sync(_farewell)
         self._desk.bench.close()
         self._server.stop()
         scratch.clear()
@@ -107,6 +115,10 @@ class Dashboard:
 
 async def _moment() -> None:
     await asyncio.sleep(_STEP_S)
+
+
+async def _farewell() -> None:
+    await asyncio.sleep(_FAREWELL_S)
 
 
 def main(argv: list[str] | None = None) -> int:

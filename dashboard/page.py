@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import panel as pn
@@ -12,18 +12,25 @@ import panel_material_ui as pmui
 from pychip_stream.config import Config
 
 from .accounts import Viewer
-from .parts.components import Heartbeat, Theme
+from .parts.components import Heartbeat, StatusBar, Theme
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
 from .work.recent import Every
 from .work.runs import RunShelf
 from .work.state import RunState
+from .work.words import LIGHTS
 from .work.workbench import Workbench
 
 
 @dataclass(frozen=True, eq=False)
 class Desk:
-    """What all sessions share; made once by `app`."""
+    """What all sessions share; made once by `app`.
+
+    Attributes
+    ----------
+    go
+        Opens the page of this name; each session has its own.
+    """
 
     config: Config
     run: RunState
@@ -31,6 +38,7 @@ class Desk:
     past: PastFrames
     drafts: OpenDrafts
     shelf: RunShelf
+    go: Callable[[str], None] = lambda _name: None
 
 
 class View(Protocol):
@@ -85,7 +93,7 @@ class Page:
     """One session. It holds the views and nothing refers to it but its own document."""
 
     def __init__(self, desk: Desk, viewer: Viewer, kinds: Sequence[type[View]]) -> None:
-        self._desk = desk
+        self._desk = replace(desk, go=self._go)
         self._viewer = viewer
         self._kinds = kinds
         self._views: dict[int, View] = {}
@@ -94,6 +102,7 @@ class Page:
         self._beat_time = Every(_BEAT_S)
         self._places = [pn.Column(sizing_mode="stretch_width") for _ in kinds]
         self._beat = Heartbeat(lambda _message: None, width=1, height=1)
+        self._bar = StatusBar(self._on_bar, sizing_mode="stretch_width")
         self._tabs = pmui.Tabs(
             *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
             sizing_mode="stretch_width",
@@ -108,7 +117,7 @@ class Page:
         page = pmui.Page(
             title="pychip-stream",
             main=[self._tabs],
-            header=[self._beat, theme],
+            header=[self._bar, self._beat, theme],
             busy_indicator=None,
             theme_config={
                 "light": {"palette": {"primary": {"main": _COLOR}}, "components": _PARTS},
@@ -128,6 +137,25 @@ class Page:
         pn.state.on_session_destroyed(lambda _context: self._close())
         return page
 
+    def _status(self) -> dict[str, Any]:
+        """Say in the title bar how the run is."""
+        run, name = self._desk.run, self._desk.config.archive.name
+        state = run.health.liveness()
+        alarms = [alarm._asdict() for alarm in run.alarms()]
+        return {
+            "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,
+            "run": name, "alarms": alarms, "operator": self._viewer.operator,
+        }  # fmt: skip
+
+    def _on_bar(self, message: dict[str, Any]) -> None:
+        if message["type"] == "acknowledge" and self._viewer.operator:
+            self._desk.run.acknowledge(str(message.get("name")), self._viewer.user or "operator")
+
+    def _go(self, name: str) -> None:
+        for number, kind in enumerate(self._kinds):
+            if kind.name == name:
+                self._tabs.active = number
+
     def _open(self, number: int) -> None:
         if number not in self._views and number in range(len(self._kinds)):
             self._views[number] = self._kinds[number](self._desk, self._viewer)
@@ -141,7 +169,8 @@ class Page:
         now = time.monotonic()
         if self._beat_time.due(now):
             self._beats += 1
-            self._beat.send(beat=self._beats)
+            self._beat.send(beat=self._beats, ended=self._desk.run.ended)
+            self._bar.send(**self._status())
         view = self._views.get(self._tabs.active)
         if view is None:
             return

@@ -16,13 +16,14 @@ from pychip_stream import __version__, logs, process
 from pychip_stream import config as configuration
 from pychip_stream.archive.alert_journal import COLUMNS as ALERT_COLUMNS
 from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, PychipError, SupportError
-from pychip_stream.operation.health import LatencySplit, stretches
+from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -32,6 +33,7 @@ from pychip_stream.wire.messages import (
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
+    FrameMoved,
     KeysWanted,
     Live,
     Reply,
@@ -136,6 +138,8 @@ class Archiver:
                 self._acknowledge(message.start)
             elif isinstance(message, FrameFailed):
                 self._append(FrameRecord.failed(message.frame, message.reason, read=time.time()))
+            elif isinstance(message, FrameMoved):
+                self._append(FrameRecord.moved(message.frame, message.to))
             else:
                 self._tasks.drop(f"{type(message).__name__} is not for the archiver")
 
@@ -220,12 +224,10 @@ class Archiver:
 
     def _acknowledge(self, start: int) -> None:
         """Send the keys from number `start` on; a lost message is asked for again."""
-        keys, failed = self._writer.keys, self._writer.failed
-        for first in range(start, len(keys), _KEYS_PER_MESSAGE):
-            part = tuple(
-                ArchivedKey(k.path, k.index, k.size, k.mtime_ns, k in failed)
-                for k in keys[first : first + _KEYS_PER_MESSAGE]
-            )
+        known, count = self._writer.known, len(self._writer.keys)
+        for first in range(start, count, _KEYS_PER_MESSAGE):
+            numbers = range(first, min(first + _KEYS_PER_MESSAGE, count))
+            part = tuple(_key(known, number) for number in numbers)
             if not self._tasks.send(Archived(run=self._writer.run_id, start=first, keys=part)):
                 return
 
@@ -271,6 +273,14 @@ class Archiver:
             **self._latency_counters,
         }
         self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
+
+
+def _key(known: KnownFrames, number: int) -> ArchivedKey:
+    frame = known.keys[number]
+    return ArchivedKey(
+        frame.path, frame.index, frame.size, frame.mtime_ns, frame in known.failed,
+        known.digests[number], number in known.moved,
+    )  # fmt: skip
 
 
 def _share(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -10,9 +10,9 @@ import zmq
 
 from pychip_stream import logs, process
 from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.delivery import delivered
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
-from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, SupportError
@@ -175,18 +175,9 @@ class Worker:
             return analyst.analyse(self._config.watch.root, job.frame, self._reader.read_checked)
         image, arrays = job.image, self._pixels.get(job.lease, {})
         try:
-            frame = Frame(
-                arrays["pixels"],
-                pixel_size=image.pixel_size,
-                unit=image.unit,
-                time=image.time,
-                exposure_s=image.exposure_s,
-                source=job.frame.path,
-                index=job.frame.index,
-            )
-        except (KeyError, FrameError) as error:
-            reason = f"{job.frame.path}: its pixels did not arrive ({error})"
-            return FrameRecord.failed(job.frame, reason, read=time.time())
+            frame = delivered(job.frame, image, arrays)
+        except FrameError as error:
+            return FrameRecord.failed(job.frame, str(error), read=time.time())
         return analyst.analyse_frame(frame, image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
@@ -208,6 +199,7 @@ class Worker:
         counters = {}
         if state != "starting":
             counters = {
+                "support": float(self._analyst is not None),
                 "done": float(self._done),
                 "chips_per_s": self._chips_per_s,
                 "queue": float(len(self._jobs)),

@@ -8,11 +8,13 @@ repeats nothing.
 import logging
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 import zmq
 
 from pychip_stream import process
+from pychip_stream.acquisition.identity import Answers, answer
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.tasks import Attempts
@@ -29,6 +31,7 @@ from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
     FrameFailed,
+    FrameMoved,
     Job,
     KeysWanted,
     Ready,
@@ -99,6 +102,8 @@ class Watcher:
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         watch = config.watch
         self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self._lookups = ThreadPoolExecutor(1, "lookups")
+        self._answers: Future[Answers] | None = None
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
         self._workers: dict[bytes, _Peer] = {}
         self._archiver = b""
@@ -118,11 +123,13 @@ class Watcher:
             self._sight(sighting)
         for path in self._watch.vanished():
             self._ledger.forget(path)
+            self._ledger.identity.vanished(path)
         for lease in self._ledger.expire(now):
             logger.warning("%s: its worker went silent; handing it out again", lease.frame.path)
         if self._synced:
             if self._watch.health().root_reachable:  # nobody could read anything now
                 self._hand_out(now)
+                self._look_up(now)
             self._send_failures(now)
         self._say()
 
@@ -130,6 +137,7 @@ class Watcher:
         """Stop watching."""
         self._watch.stop()
         self._reader.close()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
         self._beacon.close()
         self._endpoints.close()
 
@@ -197,13 +205,14 @@ class Watcher:
         self._watch = FolderWatch(self._config.watch)
         self._watch.start()
         self._ledger = _new_ledger(self._config)
+        self._answers = None
         self._synced = False
 
     def _learn(self, archived: Archived) -> None:
         if archived.run != self._run or archived.start > self._known:
             return  # a gap: the next beat asks again
         for key in archived.keys[self._known - archived.start :]:
-            self._ledger.archived(key.frame, failed=key.failed)
+            self._ledger.archived(key.frame, failed=key.failed, digest=key.digest, moved=key.moved)
             self._known += 1
 
     def _sight(self, sighting: Sighting) -> None:
@@ -262,6 +271,21 @@ class Watcher:
             message = FrameFailed(frame=task.frame, reason=task.problem)
             if not self._tasks.send(message, to=self._archiver):
                 return
+
+    def _look_up(self, now: float) -> None:
+        """Have looked up which archived frames files hold that have grown or were renamed."""
+        if self._answers is None:
+            questions = self._ledger.identity.questions(now)
+            if questions is not None:
+                root, read = self._config.watch.root, self._reader.frame_hashes
+                self._answers = self._lookups.submit(answer, questions, root, read)
+        elif self._answers.done():
+            answers, self._answers = self._answers.result(), None
+            self._ledger.learn(answers, now)
+            for path, to in answers.renamed.items():
+                for frame in self._ledger.identity.common(path, to):
+                    if not self._tasks.send(FrameMoved(frame=frame, to=to), to=self._archiver):
+                        return
 
     def _live_workers(self) -> int:
         now = time.monotonic()

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import panel as pn
 
-from pychip_stream.operation.health import LatencySplit, RunHealth, stretches
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.wire.messages import Alert
 
 from ..accounts import Viewer
@@ -142,10 +143,10 @@ class HealthBoard:
                     while now - series[0][0] > _WINDOW_S:
                         series.popleft()
         shot = self._run.shot
-        if shot is not None and shot.number != self._shot:
+        live = shot.live if shot is not None else None
+        if shot is not None and live is not None and shot.number != self._shot:
             self._shot = shot.number
             self._shots = min(self._shots + 1, _SHOTS)
-            live = shot.live
             self._newest = stretches(live.frame, live.read, live.classified, received=live.received)
             self._latency_split.add(self._newest)
 

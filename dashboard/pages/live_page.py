@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.operation.health import stretches
+from pychip_stream.operation.latency import stretches
+from pychip_stream.wire.messages import Live
 
 from ..accounts import Viewer
 from ..page import Desk, View
@@ -18,14 +20,19 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.recent import Every
 from ..work.state import Shot
-from ..work.words import STAGE_WORDS, clock, duration
+from ..work.words import LIGHTS, STAGE_WORDS, clock, duration
 
+_SIMULATION = (
+    "A simulated specimen; dashed lines are the truth. Try: Examples, click other chips, Publish."
+)
+_SIMULATION_OVER = (
+    "The simulated specimen is at its end; look back at it in Review, or start the demo again."
+)
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
-_SYMBOLS = {
-    "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
-}  # fmt: skip
+_AWAY_S = 2.0
+"""A page that was not looked after for so long had been left, and knows not when frames came."""
 
 
 class LivePage(View):
@@ -36,10 +43,10 @@ class LivePage(View):
     place: ClassVar = 0
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        del viewer  # everybody may look
-        self._desk = desk
+        self._desk, self._operator = desk, viewer.operator
         self._shot: Shot | None = None
         self._painted = self._skipped = 0
+        self._pulled = float("-inf")
         self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = False
@@ -48,6 +55,7 @@ class LivePage(View):
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         self._frame = FrameView(self._background, desk.bench.crop)
+        self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         self._curve = pn.pane.Bokeh(
@@ -57,17 +65,26 @@ class LivePage(View):
             options=list(WINDOWS), value="whole run", label="", size="small", margin=(4, 0),
             sx=SMALL_BUTTONS,
         )  # fmt: skip
+        self._window.param.watch(lambda _event: self._plot.follow(), "value")
         self._quantity = quantity_select(lambda: None)
+        self._bands = pmui.Checkbox(label="intervals", value=True, margin=(4, 0))
+        self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
         self._back = small_button(
             "Back to live", self._go_live, color="warning", visible=False, margin=(4, 0)
         )
+        self._choose = small_button(
+            "Choose examples on this frame", lambda: desk.go("examples"),
+            variant="contained", visible=False, margin=(4, 0),
+        )  # fmt: skip
 
     def panel(self) -> Any:
         """Lay the page out: frame left, numbers right, under each other where it is narrow."""
         controls = {"gap": "12px", "flex-wrap": "wrap", "align-items": "center"}
         right = pn.Column(
             self._strip,
-            pn.Row(self._window, self._quantity, self._back, styles=controls),
+            self._choose,
+            pn.Row(self._window, self._quantity, self._bands, self._back, styles=controls),
+            self._plot.legend,
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
@@ -76,15 +93,20 @@ class LivePage(View):
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
+        away, self._pulled = now - self._pulled > _AWAY_S, now
         shot, sent = self._desk.run.shot, self._shot
         newer = shot is not None and (sent is None or shot.number != sent.number)
         if shot is not None and newer and not self._pinned and self._frame.free(now):
             if sent is not None:
                 self._skipped += max(shot.number - sent.number - 1, 0) + shot.skipped
             self._show(shot)
+            if away:
+                self._painted = shot.number
+                self._steps = []
         self._note_painted()
         if self._curve_time.due(now):
             self._update_curves()
+        self._back.visible = self._pinned or self._plot.zoomed
         if self._strip_time.due(now):
             self._strip.send(**self._status())
 
@@ -100,12 +122,11 @@ class LivePage(View):
         painted, shot = self._frame.painted, self._shot
         if painted is None or shot is None or painted[0] is not shot.picture:
             return
-        if shot.number == self._painted:
+        if shot.number == self._painted or shot.live is None:
             return
-        if self._painted:  # the first one had been waiting for this page, not the reverse
-            self._desk.run.painted(shot, painted[1])
+        self._desk.run.painted(shot, painted[1])
         self._painted = shot.number
-        self._steps = latency_steps(shot, painted[1])
+        self._steps = latency_steps(shot.live, painted[1])
 
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""
@@ -121,7 +142,7 @@ class LivePage(View):
         if pick != self._picks:
             return
         self._trouble = ""
-        self._pinned = self._back.visible = True
+        self._pinned = True
         truth = self._desk.run.truth_of(picture.key)
         self._frame.show(picture, f"of {clock(picture.time)}: ", truth)
         self._plot.point_at(picture.time)
@@ -131,8 +152,10 @@ class LivePage(View):
 
     def _go_live(self) -> None:
         self._picks += 1
-        self._pinned = self._back.visible = False
+        self._pinned = False
         self._plot.point_at(None)
+        if self._plot.zoomed:
+            self._plot.follow()
         if self._desk.run.shot is not None:
             self._show(self._desk.run.shot)
 
@@ -151,24 +174,38 @@ class LivePage(View):
 
     def _status(self) -> dict[str, Any]:
         run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support
-        state, gap_s = health.liveness(), health.gap_s
-        archived, behind = health.counter("archived"), health.counter("behind")
+        state, config = health.liveness(), self._desk.config
+        self._choose.visible = health.unsupported and self._operator and self._shot is not None
         facts = [
-            ("frames", f"{archived:.0f} archived, {behind:.0f} behind"),
-            ("arriving", f"{1 / gap_s if gap_s else 0:.1f}/s"),
-            ("skipped here", str(self._skipped)),
+            ("run", config.archive.name),
+            ("folder", str(config.watch.root)),
+            ("frames", f"{health.counter('archived'):.0f} archived, {health.waiting} waiting"),
+            ("arriving", f"{health.arriving:.1f}/s"),
         ]
+        if self._skipped:
+            facts.append(("not painted here", str(self._skipped)))
         if failed := health.counter("failed"):
             facts.append(("failed", f"{failed:.0f}"))
         if support is not None:
             facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
-        alerts = [[a.level, a.reason] for a in run.alerts if a.state == "on"]
+        if run.scoring != ACQUIRED:
+            facts.append(("curve", f"labelled again under {run.scoring[:8]}"))
+        alerts = [
+            [
+                a.level,
+                f"{a.name}: {a.text}"
+                + f" (acknowledged by {a.acknowledged})" * bool(a.acknowledged),
+            ]
+            for a in run.alarms()
+        ]
         if self._trouble:
             alerts.append(["info", self._trouble])
-        alerts += [["warning", line] for line in health.troubles()]
+        alerts += [["warning", line] for line in health.notices]
+        if run.simulated:
+            alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
         return {
             "light": "idle" if self._pinned else state.light,
-            "symbol": "◀" if self._pinned else _SYMBOLS[state.light],
+            "symbol": "◀" if self._pinned else LIGHTS[state.light],
             "text": "a past frame" if self._pinned else state.text,
             "detail": f"the run: {state.text}" if self._pinned else state.detail,
             "facts": facts,
@@ -177,14 +214,13 @@ class LivePage(View):
         }
 
 
-def latency_steps(shot: Shot, shown: float) -> list[list[Any]]:
+def latency_steps(live: Live, shown: float) -> list[list[Any]]:
     """Where the time went between the file's last write and the viewer's screen.
 
     Returns
     -------
     (name, text, share of the whole) of each step.
     """
-    live = shot.live
     spans = stretches(live.frame, live.read, live.classified, received=live.received, shown=shown)
     whole = spans.get("total") or 1.0
     shares = {stage: span / whole for stage, span in spans.items()} | {"total": 0.25}

@@ -68,6 +68,21 @@ class StatusStrip(_Part):
     _bundle = _HERE / "status_strip.js"
 
 
+class StatusBar(_Part):
+    """How the run is, on every page; sends acknowledge."""
+
+    _bundle = _HERE / "status_bar.js"
+
+
+class CurveNames(_Part):
+    """Names and colours of the curves; sends toggle.
+
+    It must not be called a legend: the theme would treat it as one of Bokeh's.
+    """
+
+    _bundle = _HERE / "curve_names.js"
+
+
 class ClassShelf(_Part):
     """The classes of a draft with their chips."""
 

@@ -1,35 +1,44 @@
 """Curve plot: fractions over time with their interval bands, and a quantity on a second axis."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import panel_material_ui as pmui
-from bokeh.events import Tap
+from bokeh.events import RangesUpdate, Reset, Tap
 from bokeh.models import (
     ColumnDataSource,
     DataRange1d,
     DatetimeTickFormatter,
     GlyphRenderer,
     HoverTool,
-    Legend,
-    LegendItem,
+    LabelSet,
     Line,
     LinearAxis,
     NumeralTickFormatter,
+    Scatter,
     VArea,
 )
 from bokeh.plotting import figure
 from panel.io import unlocked
 
 from pychip_stream.domain.quantities import Quantity, find
+from pychip_stream.export.curves import pauses_of
 
 from ..work.history import Curves, plotted
+from .components import CurveNames
 
 NO_QUANTITY = "none"
-_QUANTITY = "#a05a2c"
+_QUANTITY, _MARK = "#a05a2c", "#a3487f"
+_FEW, _DOT = 3, 6
+"""Fewer points than this are drawn as dots, of this size."""
+_WIDE = 0.5
+"""Bands that are wider than this in most frames would cover the plot; they are drawn faintly."""
 _EMPTY: dict[str, list[float]] = {"t": [], "v0": [], "l0": [], "h0": []}
+_FINE = ("microseconds", "milliseconds")
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
@@ -70,20 +79,36 @@ class CurvePlot:
         Called with the time (seconds since 1970) that was clicked.
     other
         What the second curves are, for the legend.
+
+    Attributes
+    ----------
+    figure, legend
+        What is shown, the legend above.
+    zoomed
+        Whether the viewer looks at a part that does not follow the run.
     """
 
     def __init__(
         self, on_pick: Callable[[float], None], name: str = "phase", other: str = "true"
     ) -> None:
         self._other = other
+        self._hidden: set[str] = set()
+        self._banded = True
+        self._parts: dict[str, list[GlyphRenderer]] = {}
+        self._bands: list[GlyphRenderer] = []
+        self._dots: list[GlyphRenderer] = []
+        self.zoomed = False
+        self.legend = CurveNames(self._on_legend, sizing_mode="stretch_width")
         self._measured = ColumnDataSource({"t": []}, name=name)
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
         self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
         self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
-        self._drawn: tuple[object, ...] = ()
+        self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
         self.figure = self._make()
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
+        self.figure.on_event(RangesUpdate, lambda _event: self._note_zoom(True))
+        self.figure.on_event(Reset, lambda _event: self._note_zoom(False))
 
     def update(
         self,
@@ -95,17 +120,57 @@ class CurvePlot:
         """Show these curves."""
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
         drawn = (names, tuple(true.columns))
+        alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
+        size = _DOT if len(measured) < _FEW else 0
+        anew = drawn != self._drawn
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
             self._measured.data = _columns(measured, [n for n, _ in names])
             self._true.data = _columns(true, list(true.columns))
-            if drawn != self._drawn:
+            if anew:
                 self._drawn = drawn
-                self._draw(*drawn)
+                self._draw(*drawn, alphas, size)
+            for band, alpha in zip(self._bands, alphas, strict=True):
+                band.glyph.fill_alpha = alpha
+            for dot in self._dots:
+                dot.glyph.size = size
             if len(marks) != len(self._marks.data["t"]):
                 self._marks.data = {
                     "t": [_ms(moment) for moment, _ in marks],
                     "version": [version[:8] for _, version in marks],
                 }
+        if anew:
+            self._hide()
+
+    def follow(self) -> None:
+        """Show the whole of the curves again, and follow them."""
+        self.zoomed = False
+        with unlocked():
+            self.figure.x_range = DataRange1d()
+
+    def show_bands(self, shown: bool) -> None:
+        """Draw the intervals, or the values alone."""
+        self._banded = shown
+        self._hide()
+
+    def _hide(self) -> None:
+        """Hide what the viewer does not want, and say in the legend what that is."""
+        with unlocked():
+            for name, parts in self._parts.items():
+                for part in parts:
+                    part.visible = name not in self._hidden
+            for band in self._bands:
+                band.visible = band.visible and self._banded
+        colors: dict[str, str] = dict(self._drawn[0])
+        items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
+        self.legend.send(names=items)
+
+    def _on_legend(self, message: dict[str, Any]) -> None:
+        if message["type"] == "toggle":
+            self._hidden ^= {str(message.get("name"))} & self._parts.keys()
+        self._hide()
+
+    def _note_zoom(self, zoomed: bool) -> None:
+        self.zoomed = zoomed
 
     def add_quantity(self, chosen: str, curves: Curves) -> None:
         """Draw a quantity by its name, or none, on the second axis."""
@@ -141,12 +206,10 @@ class CurvePlot:
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
         # One for each plot: a model belongs to one document alone.
-        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | {"milliseconds": "%H:%M:%S.%1N"}
+        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame"
-        plot.vspan(
-            x="t", source=self._marks, line_color="#cc79a7", line_width=2, line_dash="dotted"
-        )
+        plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         range_ = DataRange1d(range_padding=0.1)
         plot.extra_y_ranges = {"quantity": range_}
@@ -157,35 +220,51 @@ class CurvePlot:
         self._axis = LinearAxis(y_range_name="quantity", visible=False)
         self._axis.axis_label_text_color = self._axis.axis_line_color = _QUANTITY
         plot.add_layout(self._axis, "right")
-        self._fixed = len(plot.renderers)
-        self._legend = Legend(
-            orientation="horizontal", click_policy="hide", label_text_font_size="13px",
-            border_line_alpha=0, background_fill_alpha=0, padding=2, spacing=12,
+        plot.add_layout(
+            LabelSet(
+                x="t", y=1.0, text="version", source=self._marks, angle=math.pi / 2, y_offset=-4,
+                text_align="right", text_font_size="11px", text_color=_MARK,
+            )
         )  # fmt: skip
-        plot.add_layout(self._legend, "above")
+        self._fixed = len(plot.renderers)
         return plot
 
-    def _draw(self, names: Sequence[tuple[str, str]], true: Sequence[str]) -> None:
+    def _draw(
+        self,
+        names: Sequence[tuple[str, str]],
+        true: Sequence[str],
+        alphas: Sequence[float],
+        size: int,
+    ) -> None:
         """Set each list of the plot once: the browser refuses what names a part before it came."""
-        plot, bands, lines, dashes = self.figure, [], [], []
+        plot, parts = self.figure, {}
+        bands, lines, dots, dashes = [], [], [], []
         for number, (name, color) in enumerate(names):
-            band = VArea(x="t", y1=f"l{number}", y2=f"h{number}", fill_color=color, fill_alpha=0.22)
-            bands.append(GlyphRenderer(data_source=self._measured, glyph=band, level="underlay"))
+            source: dict[str, Any] = {"data_source": self._measured}
+            band = VArea(
+                x="t", y1=f"l{number}", y2=f"h{number}", fill_color=color,
+                fill_alpha=alphas[number],
+            )  # fmt: skip
+            bands.append(GlyphRenderer(glyph=band, level="underlay", **source))
             line = Line(x="t", y=f"v{number}", line_color=color, line_width=2)
-            lines.append(GlyphRenderer(data_source=self._measured, glyph=line))
+            lines.append(GlyphRenderer(glyph=line, **source))
+            dot = Scatter(x="t", y=f"v{number}", size=size, fill_color=color, line_color=color)
+            dots.append(GlyphRenderer(glyph=dot, **source))
+            parts[name] = [bands[-1], lines[-1], dots[-1]]
             if name in true:
                 dash = Line(
                     x="t", y=f"v{list(true).index(name)}", line_color=color, line_width=2,
                     line_dash=[3, 4],
                 )  # fmt: skip
                 dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
-        plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dashes]
-        items = [LegendItem(label=n, renderers=[r]) for (n, _), r in zip(names, lines, strict=True)]
-        if dashes:
-            items.append(LegendItem(label=self._other, renderers=dashes))
-        self._legend.ncols = 4 if true else 5  # what is wider than the plot runs out of it
-        self._legend.items = items
-        tips = [(name, f"@v{number}{{0.0 %}}") for number, (name, _) in enumerate(names)]
+                parts[name].append(dashes[-1])
+        plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dots, *dashes]
+        self._bands, self._dots = bands, dots
+        self._parts = parts | ({self._other: dashes} if dashes else {})
+        tips = [
+            (name, f"@v{n}{{0.0 %}} (@l{n}{{0.0 %}} to @h{n}{{0.0 %}})")
+            for n, (name, _) in enumerate(names)
+        ]
         hover = HoverTool(
             renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
             formatters={"@t": "datetime"},
@@ -197,10 +276,21 @@ def _label(quantity: Quantity) -> str:
     return quantity.name + f" ({quantity.unit})" * bool(quantity.unit)
 
 
+def _band_alpha(column: npt.NDArray[np.float64]) -> float:
+    """Say how strongly a band is filled."""
+    widths = (column[:, 2] - column[:, 1])[np.isfinite(column[:, 0])]
+    return 0.06 if len(widths) and np.median(widths) > _WIDE else 0.22
+
+
 def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
-    columns: dict[str, Any] = {"t": np.array([_offset_s()]) * 1000.0 + curves.times * 1000.0}
+    """Columns of the browser's table, with an empty row where the run paused."""
+    times = curves.times
+    pauses = pauses_of(times)
+    times = np.insert(times, pauses, times[pauses - 1])
+    columns: dict[str, Any] = {"t": np.array([_offset_s()]) * 1000.0 + times * 1000.0}
     for number, name in enumerate(names):
-        value, low, high = np.ascontiguousarray(curves.columns[name].T, np.float32)
+        rows = np.insert(curves.columns[name], pauses, np.nan, axis=0)
+        value, low, high = np.ascontiguousarray(rows.T, np.float32)
         columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
     return columns
 

@@ -46,6 +46,7 @@ class FrameView:
         self._in_flight = False
         self._options: dict[str, Any] = {}
         self._wanted: object = None
+        self._blank = ""
         self.picture: FramePicture | None = None
         self.painted: tuple[FramePicture, float] | None = None
         self.canvas = ChipCanvas(self._on_message, sizing_mode="stretch_width")
@@ -66,6 +67,7 @@ class FrameView:
 
     def blank(self, text: str) -> None:
         """Show a text in place of a picture."""
+        self.picture, self._blank = None, text
         empty = FramePicture(key=("", 0), shape=(1, 1), title=text).message(self._seq)
         self.canvas.send(**empty | {"note": text, "caption": "", "labels": b"", "grid": [1, 1]})
 
@@ -74,6 +76,8 @@ class FrameView:
         picture = self.picture
         if kind == "ready" and picture is not None:
             self.show(picture, **self._options)
+        elif kind == "ready" and self._blank:
+            self.blank(self._blank)
         elif kind == "painted" and current and picture is not None:
             self._in_flight = False
             self.painted = (picture, time.time())

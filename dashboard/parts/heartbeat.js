@@ -6,12 +6,14 @@ import { element, listen } from "./part.js";
 const SILENT_MS = 4000;
 const POLL_MS = 1000;
 const PATIENCE_MS = 3000;
+const LOST = "Connection lost: what you see is not live. Trying to connect again…";
 
 export function render({ model }) {
   let last = performance.now();
   let lost = false;
+  let ended = "";
   const root = element("span", "beat");
-  const veil = element("div", "", "Connection lost: what you see is not live. Trying to connect again…");
+  const veil = element("div");
   veil.setAttribute("role", "alert");
   veil.style.cssText =
     "position:fixed;inset:0;z-index:99999;display:none;place-items:center;background:rgba(40,40,40,.72);" +
@@ -45,7 +47,10 @@ export function render({ model }) {
     if (!lost && now - last > SILENT_MS) {
       lost = true;
       answeredAt = 0;
-      root.dataset.state = "lost";
+      root.dataset.state = ended ? "ended" : "lost";
+      veil.textContent = ended
+        ? `The run has ended. Everything is in ${ended}; look at it with: pychip-stream review "${ended}"`
+        : LOST;
       veil.style.display = "grid";
       poll();
     }
@@ -54,6 +59,7 @@ export function render({ model }) {
   listen(model, (m) => {
     last = performance.now();
     lost = false;
+    ended = m.ended || "";
     veil.style.display = "none";
     root.dataset.state = "alive";
     root.dataset.beats = m.beat;

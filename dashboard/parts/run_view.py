@@ -241,7 +241,8 @@ class RunView:
         plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
         plot.point_at(self._picture.time if self._picture else None)
-        self._curve[:] = [pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)]
+        figure = pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)
+        self._curve[:] = [plot.legend, figure]
 
     def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""

@@ -11,7 +11,9 @@ import numpy as np
 import zmq
 
 from pychip_stream.archive import hdf
+from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run, open_run
+from pychip_stream.archive.scorings import default_stamp
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.support import UNKNOWN
@@ -21,11 +23,12 @@ from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Live, SupportChanged
+from pychip_stream.wire.messages import Live, Seen, SupportChanged
 
 from .display import with_pixels
-from .frame_pictures import FramePicture
+from .frame_pictures import FramePicture, Key
 from .history import plotted
+from .opened_run import PastFrames
 from .recent import Every
 from .state import FAILURES, Failure, RunState, Shot
 from .workbench import Workbench
@@ -48,15 +51,18 @@ class Feed:
     taken from the archive later.
     """
 
-    def __init__(self, config: Config, state: RunState, bench: Workbench) -> None:
+    def __init__(self, config: Config, state: RunState, bench: Workbench, past: PastFrames) -> None:
         self._config = config
         self._state = state
         self._bench = bench
+        self._past = past
         self._stop = threading.Event()
         self._served = True
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self._truth = TruthFile(config.watch.root)
         self._newest: tuple[Live, FramePicture] | None = None
+        self._raw: Key | None = None
+        self._chosen = default_stamp(config.run_path)
         self._arrived = 0
         self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
@@ -94,6 +100,7 @@ class Feed:
                 self._try(received, channel)
                 received = channel.receive(0.0)
             self._show_newest()
+            self._show_raw()
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
@@ -117,6 +124,8 @@ class Feed:
         new = self._state.health.take(received)
         if isinstance(message, Live) and new:
             self._take_live(message, arrays)
+        elif isinstance(message, Seen) and new:
+            self._raw = (message.frame.path, message.frame.index)
         elif isinstance(message, SupportChanged):
             try:
                 support = support_from_bytes(arrays["data"].tobytes(), "published support set")
@@ -129,6 +138,9 @@ class Feed:
     def _take_live(self, live: Live, arrays: Arrays) -> None:
         if live.status == "failed":
             self._state.fail(Failure(live.frame.path, live.frame.index, live.reason))
+        if live.status == "moved":
+            self._state.record(live, None)
+            return
         if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
@@ -154,21 +166,34 @@ class Feed:
             logger.info("%s: no picture (%s)", live.frame, error)
         self._state.show(Shot(live, picture, skipped))
 
+    def _show_raw(self) -> None:
+        """Show the newest frame as it is, as long as there are no examples to name its chips."""
+        key, self._raw, shot = self._raw, None, self._state.shot
+        if key is None or self._state.support is not None or (shot and shot.picture.version):
+            return
+        try:
+            self._state.show(Shot(None, self._bench.picture(key)))
+        except FrameError as error:
+            logger.info("%s: no picture (%s)", key[0], error)
+
     def _fill_gaps(self) -> None:
-        """Take from the archive what was never heard: the time before this, dropped messages."""
+        """Take from the archive what was never heard: the time before this, dropped messages.
+
+        And what was chosen since: the scoring that the run shows.
+        """
         health = self._state.health
         failed = health.counter("failed")
         expected = health.counter("archived") - failed
         unnamed = failed > len(self._state.failures) and not self._named
-        now = time.monotonic()
-        if expected <= self._state.frames and not unnamed:
+        now, chosen = time.monotonic(), default_stamp(self._config.run_path)
+        if expected <= self._state.frames and chosen == self._chosen and not unnamed:
             self._gap_since = None
             return
         self._gap_since = self._gap_since or now
-        first = self._state.frames <= 1
+        first = self._state.frames <= 1 or chosen != self._chosen
         if not first and now - self._gap_since < _GAP_S:
             return
-        self._gap_since = now
+        self._gap_since, self._chosen = now, chosen
         try:
             self._bench.readers.check_run(self._config.run_path)
             if self._archive is None:
@@ -181,10 +206,11 @@ class Feed:
             self._archive = None
 
     def _recall(self, run: Run) -> None:
-        self._named = True  # later ones are heard of
-        lost = run.failed.tail(FAILURES)
-        for row in zip(lost["path"], lost["index"], lost["reason"], strict=True):
-            self._state.fail(Failure(str(row[0]), int(row[1]), str(row[2])))
+        if not self._named:
+            self._named = True  # later ones are heard of
+            lost = run.failed.tail(FAILURES)
+            for row in zip(lost["path"], lost["index"], lost["reason"], strict=True):
+                self._state.fail(Failure(str(row[0]), int(row[1]), str(row[2])))
         table = run.fractions
         if not len(table):
             return
@@ -192,5 +218,11 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
-        self._state.recall(keys, times, columns, run.columns(*plotted(run.names)), versions)
+        if run.scoring != ACQUIRED:
+            versions = [run.scoring] * len(versions)
+        quantities = run.columns(*plotted(run.names))
+        self._state.recall(keys, times, columns, quantities, versions, run.scoring)
         self._state.colors = self._state.colors | run.colors
+        shot, newest = self._state.shot, keys[int(np.argmax(times))]
+        if shot is None or not shot.picture.version:
+            self._state.show(Shot(None, self._past.picture(newest)))

@@ -82,15 +82,30 @@ class History:
             column[row] = tuple(triple)
 
     def extend(
-        self, keys: list[tuple[str, int]], times: Float, columns: Mapping[str, Float]
+        self,
+        keys: list[tuple[str, int]],
+        times: Float,
+        columns: Mapping[str, Float],
+        *,
+        replace: bool = False,
     ) -> None:
-        """Take in many frames at once; those that are there already stay as they are.
+        """Take in many frames at once.
 
         Parameters
         ----------
         columns
             (n, 3) value, low, high per name.
+        replace
+            Of frames that are there already, these values count and no others; else they stay
+            as they are.
         """
+        if replace:
+            known = [i for i, key in enumerate(keys) if key in self._rows]
+            rows = [self._rows[keys[i]] for i in known]
+            for name in columns:
+                self._columns.setdefault(name, np.full((len(self._times), 3), np.nan))
+            for name, column in self._columns.items():
+                column[rows] = columns[name][known] if name in columns else np.nan
         fresh = [i for i, key in enumerate(keys) if key not in self._rows]
         start = len(self._keys)
         self._keys.extend(keys[i] for i in fresh)
@@ -100,6 +115,21 @@ class History:
         for name, values in columns.items():
             column = self._columns.setdefault(name, np.full((len(self._times), 3), np.nan))
             column[start : len(self._keys)] = values[fresh]
+        self._order = None
+
+    def drop(self, key: tuple[str, int]) -> None:
+        """Take a frame out, if it is there; the last one gets its row."""
+        row = self._rows.pop(key, None)
+        if row is None:
+            return
+        last = self._keys.pop()
+        end = len(self._keys)
+        if row < end:
+            self._keys[row], self._rows[last] = last, row
+            self._times[row] = self._times[end]
+        for column in self._columns.values():
+            column[row] = column[end]
+            column[end] = np.nan
         self._order = None
 
     def time_of(self, key: tuple[str, int]) -> float | None:

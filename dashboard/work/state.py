@@ -12,9 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
-from pychip_stream.operation.health import LatencySplit, RunHealth
+from pychip_stream.operation.health import RunHealth
+from pychip_stream.operation.latency import LatencySplit
 from pychip_stream.wire.messages import Alert, Live
 
 from .frame_pictures import FramePicture, Key
@@ -26,23 +28,24 @@ RUN_POINTS = 800
 _RECENT = 256
 FAILURES = 100
 """Frames that could not be analysed and are remembered, the newest."""
+_LEVELS = {"critical": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One classified frame on its way to the viewers.
+    """One frame on its way to the viewers.
 
     Attributes
     ----------
     number
         Grows with every shot; what a session has sent is compared with it.
     live
-        What the archiver said of the frame.
+        What the archiver said of the frame when it was classified; None: it was not just now.
     skipped
         Frames that were classified since the last shot and not shown.
     """
 
-    live: Live
+    live: Live | None
     picture: FramePicture
     skipped: int = 0
     number: int = 0
@@ -64,6 +67,21 @@ class Failure:
     reason: str
 
 
+class Alarm(NamedTuple):
+    """What an operator must know of: a rule that fires, a service that is not well.
+
+    Attributes
+    ----------
+    acknowledged
+        By whom; empty while by nobody.
+    """
+
+    name: str
+    level: str
+    text: str
+    acknowledged: str
+
+
 class RunCurves(NamedTuple):
     """Fractions as measured and as a simulation tells them, and the quantities of the frames."""
 
@@ -81,8 +99,13 @@ class RunState:
         What its services publish.
     shot
         The newest one.
+    scoring
+        Which labels the curves show: "acquired", or a support set's under which the past was
+        labelled again.
     changes
         Grows whenever a curve may have changed.
+    ended
+        Where the run is now that it is over; empty while it goes on.
     """
 
     def __init__(self, expected: Iterable[str] = ()) -> None:
@@ -96,8 +119,11 @@ class RunState:
         self.health = RunHealth(expected)
         self.changes = 0
         self.shot: Shot | None = None
+        self.scoring = ACQUIRED
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
+        self.ended = ""
+        self._acknowledged: dict[str, tuple[str, str]] = {}
         self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
 
     # Written by the feed.
@@ -107,11 +133,18 @@ class RunState:
         self.support = support
         self.colors = self.colors | {c.name: shown_color(c.color) for c in support.classes}
 
-    def record(self, live: Live, picture: FramePicture) -> None:
-        """Take a frame into the curves, and keep its labels until they are certainly archived."""
-        key = picture.key
+    def record(self, live: Live, picture: FramePicture | None) -> None:
+        """Take a frame into the curves, and keep its labels until they are certainly archived.
+
+        None: its file has another name now, under which it is there, too.
+        """
+        key = live.frame.path, live.frame.index
         with self._lock:
             self.changes += 1
+            if picture is None:
+                for history in (self._history, self._truth, self._quantities):
+                    history.drop(key)
+                return
             self._history.put(key, picture.time, picture.fractions)
             drawn = plotted(live.names)
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
@@ -129,11 +162,19 @@ class RunState:
         fractions: dict[str, npt.NDArray[np.float64]],
         quantities: dict[str, npt.NDArray[np.float64]],
         versions: Sequence[str],
+        scoring: str = ACQUIRED,
     ) -> None:
-        """Take in what the archive knows and was not heard live; see `History.extend`."""
+        """Take in what the archive knows and was not heard live; see `History.extend`.
+
+        Under another scoring than before it replaces what was known of these frames.
+        """
         with self._lock:
             self.changes += 1
-            self._history.extend(keys, times, fractions)
+            anew = scoring != self.scoring
+            if anew:
+                self.scoring, self.marks = scoring, ()
+                self._recent.clear()
+            self._history.extend(keys, times, fractions, replace=anew)
             self._quantities.extend(keys, times, {n: triples(v) for n, v in quantities.items()})
             for key, moment, version in zip(keys, times, versions, strict=True):
                 self._mark(float(moment), version)
@@ -163,7 +204,8 @@ class RunState:
     def painted(self, shot: Shot, moment: float) -> None:
         """Note when (seconds since 1970) a browser had painted a shot."""
         with self._lock:
-            self._latency.add({"shown": max(moment - shot.live.received, 0.0)})
+            if shot.live is not None:
+                self._latency.add({"shown": max(moment - shot.live.received, 0.0)})
 
     # Read by the sessions and the feed.
 
@@ -186,6 +228,29 @@ class RunState:
     def failures(self) -> list[Failure]:
         """Frames that could not be analysed, the latest last."""
         return self._failures.values()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the true fractions of some frames are known."""
+        return bool(self._truth_by_key)
+
+    def alarms(self) -> list[Alarm]:
+        """List what is wrong now: what nobody has acknowledged, then the worst, then the latest."""
+        known = self._acknowledged
+        told = [(a.rule, a.level, a.reason, a.id) for a in self.alerts if a.state == "on"]
+        if not self.health.unsupported:
+            told += [(name, "warning", text, text) for name, text in self.health.troubles()]
+        found = []
+        for name, level, text, firing in reversed(told):
+            who, what = known.get(name, ("", ""))
+            found.append(Alarm(name, level, text, who if what == firing else ""))
+        return sorted(found, key=lambda a: (bool(a.acknowledged), _LEVELS.get(a.level, 9)))
+
+    def acknowledge(self, name: str, who: str) -> None:
+        """Note that somebody knows of an alarm; when it comes again it calls again."""
+        firings = {a.rule: a.id for a in self.health.alerts.values()} | dict(self.health.troubles())
+        if name in firings:
+            self._acknowledged = self._acknowledged | {name: (who, firings[name])}
 
     def curves(self, minutes: float | None) -> RunCurves:
         """Curves of the whole run, or of its last minutes.
@@ -219,10 +284,9 @@ class RunState:
     def newest_key(self) -> Key | None:
         """Newest frame in the folder; None while there is none."""
         seen, shot = self.health.seen, self.shot
-        newest = seen
         if shot is not None and (seen is None or shot.picture.time > seen.time):
-            newest = shot.live.frame
-        return None if newest is None else (newest.path, newest.index)
+            return shot.picture.key
+        return None if seen is None else (seen.path, seen.index)
 
     def key_at(self, number: int) -> Key | None:
         """Frame by its number in order of time; negative from the end."""

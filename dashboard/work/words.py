@@ -5,6 +5,11 @@ from datetime import datetime
 
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
+LIGHTS = {
+    "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
+    "ended": "◼",
+}  # fmt: skip
+"""What stands beside the colours of a run's state."""
 
 
 def percent(value: float) -> str:

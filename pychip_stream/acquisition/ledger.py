@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from pychip_stream.acquisition.identity import Answers, Identity, revision_of
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.tasks import Attempts, Lanes, Lease, Resting, Task
 from pychip_stream.domain.frames import FrameRef
@@ -48,6 +49,8 @@ class Ledger:
     ----------
     newest_result
         Acquisition time of the newest archived frame whose file is known; None if there is none.
+    identity
+        Content of what is archived.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Ledger:
         self._held: dict[str, set[int]] = {}
         self._heard: dict[str, float] = {}
         self._number = first_lease - 1
+        self._aside: dict[str, list[Task]] = {}
+        self.identity = Identity()
         self.newest_result: float | None = None
 
     @property
@@ -110,6 +115,7 @@ class Ledger:
     def forget(self, path: str) -> None:
         """Drop what is to do of a file that is gone; what is archived stays known."""
         sighting, later = self._current.pop(path, None), self._later.pop(path, range(0))
+        self._aside.pop(path, None)
         if sighting is None:
             return
         for index in range(later.start or sighting.frames):
@@ -117,8 +123,22 @@ class Ledger:
             if task is not None:
                 self._retire(task)
 
-    def archived(self, frame: FrameRef, *, failed: bool = False) -> None:
-        """Note that a revision is durably in the archive, whoever put it there and when."""
+    def archived(
+        self, frame: FrameRef, *, failed: bool = False, digest: str = "", moved: bool = False
+    ) -> None:
+        """Note that a revision is durably in the archive, whoever put it there and when.
+
+        Parameters
+        ----------
+        digest
+            Hash of its content; of one that failed there is none.
+        moved
+            It counts no more: its file has another name, under which it is archived, too.
+        """
+        if moved:
+            self._forget_archived(frame)
+            return
+        self.identity.archived(frame, digest)
         self._archived.add(frame)
         self._attempts.forget(frame)
         if failed:
@@ -145,7 +165,7 @@ class Ledger:
         self._heard.setdefault(worker, now)
         if self._later and len(self._lanes) < _ENTERED:
             self._enter(next(iter(self._later)))
-        taken = self._lanes.take()
+        taken = self._take()
         if taken is None:
             return None
         task, ahead = taken
@@ -257,6 +277,42 @@ class Ledger:
             self._heard = {w: t for w, t in self._heard.items() if t + self._lease_s > now}
         return leases
 
+    def learn(self, answers: Answers, now: float) -> None:
+        """Take in what was found out about the identity of frames."""
+        self.identity.learn(answers, now)
+        for path, *_ in answers.hashes:
+            for task in self._aside.pop(path, ()):
+                if task.current:
+                    self._lanes.put(task)
+
+    def _take(self) -> tuple[Task, bool] | None:
+        """Take the next frame that is to be done.
+
+        Those of a stack that are archived under an earlier revision are compared first: a stack
+        that has grown costs no more than what is new in it.
+        """
+        while (taken := self._lanes.take()) is not None:
+            task, path = taken[0], taken[0].frame.path
+            kept = self._current[path].frames > 1 and self.identity.kept(task.frame)
+            if kept is False:
+                return taken
+            if kept is None:
+                self._aside.setdefault(path, []).append(task)
+            else:
+                del self._tasks[task.frame]
+                self._retire(task)
+        return None
+
+    def _forget_archived(self, frame: FrameRef) -> None:
+        """Forget a frame whose file has another name; should the old one come back, it is new."""
+        self.identity.moved(frame)
+        self._archived.discard(frame)
+        self._failed.discard(frame)
+        sighting = self._current.get(frame.path)
+        if sighting is not None and revision_of(sighting.frame) == revision_of(frame):
+            self.forget(frame.path)
+            self.add(sighting)
+
     def _back(self, number: int, *, blame: bool, reason: str = "") -> Lease:
         """Let the frame of a lease that is out wait again, unless it has had its attempts."""
         lease = self._out[number]
@@ -287,8 +343,9 @@ class Ledger:
                 continue
             entered += 1
             task = self._tasks[frame] = Task(frame, attempts=self._attempts.of(frame))
-            if sighting.problem is not None:
-                self._fail(task, sighting.problem)
+            problem = sighting.problem or sighting.missing.get(index)
+            if problem is not None:
+                self._fail(task, problem)
             elif task.attempts >= self._max_attempts:
                 self._give_up(task)
             else:

@@ -8,8 +8,8 @@ import heapq
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pychip_stream.acquisition.tree import Stat, Tree
 from pychip_stream.acquisition.writers import being_written
@@ -20,6 +20,7 @@ from pychip_stream.errors import (
     FrameLostError,
     FrameUnreachableError,
 )
+from pychip_stream.formats.reading import Contents
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +68,14 @@ class Sighting:
         Frames in it; 1 for a refused file.
     problem
         Why no frame can be had from it, or None.
+    missing
+        Why single frames of it cannot be had, by their index.
     """
 
     frame: FrameRef
     frames: int = 1
     problem: str | None = None
+    missing: Mapping[int, str] = field(default_factory=dict)
 
 
 class Settler:
@@ -81,8 +85,8 @@ class Settler:
     ----------
     tree
         Tells where the files are, and is told their newer sizes and times.
-    count
-        Counts the frames of a file of so many bytes, as `formats.reading.frame_count` does.
+    look
+        Finds the frames of a file of so many bytes, as `formats.reading.contents` does.
     attempts
         A file at which so many looks were lost has failed.
     quiet_s, incomplete_s
@@ -96,7 +100,7 @@ class Settler:
     def __init__(
         self,
         tree: Tree,
-        count: Callable[[str, int], int],
+        look: Callable[[str, int, bool], Contents],
         *,
         quiet_s: float,
         incomplete_s: float,
@@ -105,7 +109,7 @@ class Settler:
         attempts: int = 3,
     ) -> None:
         self._tree = tree
-        self._count = count
+        self._look_into = look
         self._attempts = attempts
         self._quiet_s = quiet_s
         self._incomplete_s = incomplete_s
@@ -244,20 +248,21 @@ class Settler:
     def _judge(self, candidate: Candidate, now: float, quiet: bool) -> Sighting | None:
         """Look into a file: a closed one may still be half a file."""
         size, mtime_ns = candidate.found
+        final = now - candidate.changed >= self._incomplete_s
         frame = FrameRef(
             path=candidate.path, size=size, mtime_ns=mtime_ns, time=mtime_ns / 1e9,
             seen=candidate.seen,
         )  # fmt: skip
         try:
-            return Sighting(frame, self._count(self._tree.absolute(candidate.path), size))
+            found = self._look_into(self._tree.absolute(candidate.path), size, final)
+            return Sighting(frame, found.frames, missing=found.missing)
         except FrameLostError as error:
             candidate.losses += 1
             if candidate.losses >= self._attempts:
                 return Sighting(frame, problem=str(error))
             self._later(candidate, now, str(error))
         except FrameIncompleteError as error:
-            patient = now - candidate.changed < self._incomplete_s
-            if not patient and not isinstance(error, FrameUnreachableError):
+            if final and not isinstance(error, FrameUnreachableError):
                 return Sighting(frame, problem=str(error))
             self._later(candidate, now, str(error))
         except FrameError as error:

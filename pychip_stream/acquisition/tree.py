@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
-from pychip_stream.acquisition.selection import Selection
 from pychip_stream.domain.frames import mtime_of
 from pychip_stream.formats.reading import is_left_alone
+from pychip_stream.formats.selection import Selection
 
 _WINDOWS = os.name == "nt"
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)

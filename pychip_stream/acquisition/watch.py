@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from pychip_stream.acquisition.events import EventSource, Hints
-from pychip_stream.acquisition.selection import Selection
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
 from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class FolderWatch:
         self._reader = GuardedReader(config.max_frame_bytes, config.patience_s, config.detector)
         self._settler = Settler(
             self._tree,
-            self._reader.frame_count,
+            self._reader.contents,
             quiet_s=config.quiet_s,
             incomplete_s=config.incomplete_s,
             pause_s=min(config.scan_s, 0.5),

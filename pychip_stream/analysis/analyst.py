@@ -147,6 +147,7 @@ class Analyst:
         return FrameRecord(
             frame=replace(ref, time=time_of(frame, ref)),
             content_hash=content_hash,
+            frame_hash=frame.frame_hash,
             read=read,
             classified=time.time(),
             pixel_size=frame.pixel_size,

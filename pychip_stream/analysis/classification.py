@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import yaml
 
+from pychip_stream.acquisition.identity import Identity, answer
 from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.archive.files import RunPlaces
@@ -178,11 +179,27 @@ def classify(
                     if writer.full:
                         writer.publish()
             progress("", len(batch.paths), len(batch.paths))
+            if done:
+                _note_renamed(writer, batch.root, reader)
         return writer.close()
     except KeyboardInterrupt:
         writer.publish()
         writer.release()
         raise
+
+
+def _note_renamed(writer: RunWriter, root: Path, reader: GuardedReader) -> None:
+    """Let files count once that were renamed since the batch was begun."""
+    while writer.pending_count:
+        writer.publish()
+    identity = Identity()
+    for number, frame in enumerate(writer.keys):
+        if number not in writer.known.moved:
+            identity.archived(frame, writer.known.digests[number])
+    if questions := identity.questions(0.0):
+        for path, to in answer(questions, root, reader.frame_hashes).renamed.items():
+            for frame in identity.common(path, to):
+                writer.append(FrameRecord.moved(frame, to))
 
 
 def _analysed(analyst: Analyst, root: Path, ref: FrameRef, reader: GuardedReader) -> FrameRecord:
@@ -196,7 +213,7 @@ def _refs(root: Path, path: Path, book: SeriesBook, reader: GuardedReader) -> It
     """Refer to every frame of a file; to one when the file cannot be read."""
     stat = path.stat()
     try:
-        count = reader.frame_count(path)
+        count = reader.contents(path, final=True).frames
     except FrameError:
         count = 1  # reading it says why
     time = book.note(path.as_posix(), str(path), mtime_of(stat))

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import msgspec
 
-from pychip_stream.domain.frames import inside, time_of
+from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
+from pychip_stream.errors import FrameError
 from pychip_stream.formats.reading import ReadChecked
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.messages import Image, Job
+
+_CARRIED = ("pixel_size", "unit", "exposure_s", "pixel_ratio", "notes", "frame_hash")
+"""What a frame and the image of a job both have."""
 
 
 def with_pixels(job: Job, root: Path, read: ReadChecked) -> tuple[Job, Arrays]:
@@ -24,9 +28,26 @@ def with_pixels(job: Job, root: Path, read: ReadChecked) -> tuple[Job, Arrays]:
     frame, content_hash = read(inside(root, ref.path), ref.index, ref.size, ref.mtime_ns)
     image = Image(
         content_hash=content_hash,
-        pixel_size=frame.pixel_size,
-        unit=frame.unit,
         time=time_of(frame, ref),
-        exposure_s=frame.exposure_s,
+        **{name: getattr(frame, name) for name in _CARRIED},
     )
     return msgspec.structs.replace(job, image=image), {"pixels": frame.pixels}
+
+
+def delivered(ref: FrameRef, image: Image, arrays: Arrays) -> Frame:
+    """Put a frame together from what came with its job.
+
+    Raises
+    ------
+    FrameError
+        If its pixels did not arrive.
+    """
+    if "pixels" not in arrays:
+        raise FrameError(f"{ref.path}: its pixels did not arrive")
+    return Frame(
+        arrays["pixels"],
+        time=image.time,
+        source=ref.path,
+        index=ref.index,
+        **{name: getattr(image, name) for name in _CARRIED},
+    )

@@ -128,7 +128,14 @@ class _Checker:
         self._find = find_encoder
         self._reader = reader
         self._columns = run.columns(
-            "path", "index", "content_hash", "support_version", "encoder_hash", "session"
+            "path",
+            "index",
+            "size",
+            "content_hash",
+            "frame_hash",
+            "support_version",
+            "encoder_hash",
+            "session",
         )
         self._fitted: dict[tuple[Any, ...], Classifier] = {}
 
@@ -144,8 +151,11 @@ class _Checker:
             frame, digest = self._reader.read_checked(place, index, stat.st_size, mtime_of(stat))
         except (FrameError, OSError) as error:
             return FrameCheck(path, index, problem=str(error))
-        stored = row["content_hash"].decode("ascii", "replace")
-        if stored and digest != stored:
+        stored, own = (
+            row[name].decode("ascii", "replace") for name in ("content_hash", "frame_hash")
+        )
+        grown = own == frame.frame_hash != "" and stat.st_size > row["size"]
+        if stored and digest != stored and not grown:
             return FrameCheck(path, index, problem="changed")
         encoder_hash = row["encoder_hash"].decode("ascii", "replace")
         condition = self._condition(number, encoder_hash)

@@ -62,7 +62,8 @@ COLUMNS = (
     Column("revision", "i4", "", "1, or higher where the file was changed and analysed again"),
     Column("size", "i8", "byte", "size of the file when it was read"),
     Column("mtime_ns", "i8", "ns", "modification time of the file since 1970"),
-    Column("content_hash", "S", "", "hash of the bytes that were read"),
+    Column("content_hash", "S", "", "hash of the file that was read"),
+    Column("frame_hash", "S", "", "hash of the frame's own bytes, in formats that can grow"),
     Column("time", "f8", "s", "when the frame was taken, as well as is known, since 1970"),
     Column(
         "exposed", "f8", "s", "time of exposure since 1970 by file or series, whichever is finer"
@@ -79,7 +80,9 @@ COLUMNS = (
     Column("chip_width", "i4", "pixel", "of a chip"),
     Column("rows", "i4", "", "of chips"),
     Column("columns", "i4", "", "of chips"),
-    Column("status", "S", "", "ok or failed"),
+    Column(
+        "status", "S", "", "ok, failed, or moved: archived under the path that its file has now"
+    ),
     Column("reason", "S", "", "why it failed"),
     Column("support_version", "S", "", "support set it was classified with while acquiring"),
     Column("encoder_hash", "S", "", "hash of the encoder's weights"),
@@ -136,6 +139,7 @@ def table_of(
     words: dict[str, list[str]] = {
         "path": [r.frame.path for r in records],
         "content_hash": [r.content_hash for r in records],
+        "frame_hash": [r.frame_hash for r in records],
         "unit": [r.unit or "" for r in records],
         "status": [r.status for r in records],
         "reason": [" ".join(r.reason.split())[:MAX_REASON] for r in records],
@@ -309,8 +313,8 @@ def take(table: Table, rows: Array) -> Table:
 
 
 def superseded(table: Table) -> Array:
-    """(n,) whether a later revision of the same frame was archived."""
+    """(n,) whether a later revision of the same frame was archived, or it was moved."""
     if not len(table["revision"]) or table["revision"].max() <= 1:
         return np.zeros(len(table["revision"]), bool)
     keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
-    return np.asarray(keys.duplicated(keep="last"))
+    return np.asarray(keys.duplicated(keep="last") | (table["status"] == b"moved"))

@@ -115,6 +115,15 @@ def default_scoring(catalog: Catalog) -> str:
     return chosen if chosen in catalog.scoring_names else ACQUIRED
 
 
+def default_stamp(run_path: Path) -> tuple[int, int] | None:
+    """Tell by a cheap look whether the choice of a scoring has changed; None: there is none."""
+    try:
+        found = _pointer(RunPlaces.of(run_path)).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
+
+
 def forget_default(places: RunPlaces, merged: str, disk: Disk) -> None:
     """Remove the choice of a scoring that the merged archive makes itself."""
     pointer = _pointer(places)

@@ -44,7 +44,7 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
     classes
         Of the run so far, unknown not counted.
     """
-    texts = {"content hash": record.content_hash, "unit": record.unit or ""}
+    texts = {"content hash": record.content_hash + record.frame_hash, "unit": record.unit or ""}
     texts |= {"encoder hash": record.encoder_hash, "device": record.device}
     if record.result is not None:
         texts["support set"] = record.result.support_version

@@ -155,9 +155,9 @@ class RunWriter:
         return self._known.keys
 
     @property
-    def failed(self) -> set[FrameRef]:
-        """Those that were archived as failed."""
-        return self._known.failed
+    def known(self) -> KnownFrames:
+        """What is known of them."""
+        return self._known
 
     @property
     def pending_count(self) -> int:

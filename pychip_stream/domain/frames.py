@@ -155,6 +155,8 @@ class Frame:
         Height of a pixel over its width (`pixel_size`).
     notes
         What was left out or not believed when it was read, for people.
+    frame_hash
+        Of its own bytes in the file, for formats to which frames are added one by one.
     source
         File the frame came from, or an empty string.
     index
@@ -171,6 +173,7 @@ class Frame:
     before_last_s: float = 0.0
     pixel_ratio: float = 1.0
     notes: tuple[str, ...] = ()
+    frame_hash: str = ""
 
     def __post_init__(self) -> None:
         pixels = np.asarray(self.pixels)

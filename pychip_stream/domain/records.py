@@ -74,7 +74,7 @@ class FrameResult:
         }
 
 
-Status = Literal["ok", "failed"]
+Status = Literal["ok", "failed", "moved"]
 
 MAX_REASON = 500
 
@@ -87,8 +87,8 @@ class FrameRecord:
     ----------
     frame
         Which frame, and which bytes were read; its time is as fine as is known.
-    content_hash
-        Of the bytes that were read.
+    content_hash, frame_hash
+        Of the file that was read; of the frame's own bytes in it, where its format can grow.
     read, classified
         When that was done, in seconds since 1970; NaN where unknown.
     pixel_size, unit
@@ -98,7 +98,8 @@ class FrameRecord:
     chip_size
         (width, height) of a chip in pixels.
     status, reason
-        "failed" with the reason in one line, else "ok".
+        "failed" with the reason in one line, "moved" where the file of a frame that was archived
+        before has another name now, else "ok".
     measured
         Quantities of the frame by name (`domain.quantities`); what is not known is left out.
     embeddings
@@ -113,6 +114,7 @@ class FrameRecord:
 
     frame: FrameRef
     content_hash: str = ""
+    frame_hash: str = ""
     read: float = float("nan")
     classified: float = float("nan")
     pixel_size: float | None = None
@@ -148,6 +150,11 @@ class FrameRecord:
         """Record of a frame that could not be analysed; `read` is when that was begun."""
         line = " ".join(reason.split())
         return cls(frame=frame, read=read, classified=time.time(), status="failed", reason=line)
+
+    @classmethod
+    def moved(cls, frame: FrameRef, to: str) -> "FrameRecord":
+        """Record that an archived frame counts no more: its content is archived as `to`."""
+        return cls(frame=frame, status="moved", reason=f"is {' '.join(to.split())} now")
 
     @property
     def time(self) -> float:

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
 
 _MAX_POINTS = 2000
+_PAUSE, _PAUSE_S = 10.0, 5.0
+
+
+def pauses_of(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Numbers of the moments before which a run paused: no line leads there.
+
+    A pause is longer than ten usual distances between moments.
+
+    Parameters
+    ----------
+    times
+        (n,) in s, rising.
+    """
+    distances = np.diff(times)
+    usual = float(np.median(distances)) if len(distances) > 1 else np.inf
+    return np.flatnonzero(distances > max(_PAUSE * usual, _PAUSE_S)) + 1
 
 
 def curve_of(run: Run) -> Curve:
@@ -178,10 +194,12 @@ def _draw_curves(axes: Axes, curve: Curve) -> float:
     """Draw the curves; returns the seconds in the unit of the time axis."""
     few = thinned(curve)
     unit, divisor = _time_unit(few.time)
-    time = few.time / divisor
+    pauses = pauses_of(few.time)
+    time = np.insert(few.time / divisor, pauses, np.nan)
+    intervals = np.insert(few.intervals, pauses, np.nan, axis=0)
     marker = "o" if len(time) < 3 else None
     for code, name in enumerate(few.class_names):
-        value, low, high = few.intervals[:, code].T
+        value, low, high = intervals[:, code].T
         color = few.colors[name]
         axes.fill_between(time, low, high, color=color, alpha=0.25, linewidth=0)
         axes.plot(time, value, color=color, label=_literal(name), linewidth=1.5, marker=marker)

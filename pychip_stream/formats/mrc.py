@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.frames import Frame
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory
+from pychip_stream.formats.source import Extent, Format, Source, Structure, check_memory, cut_off
 
 _HEADER = 1024
 _TYPES: Final = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -63,7 +63,7 @@ def _order(head: bytes) -> Order | None:
 
 
 def examine(source: Source) -> Structure:
-    """Compare an MRC file's size with what its header asks for."""
+    """Count the sections that are in an MRC file, of those that its header announces."""
     head = source.bytes_at(0, _HEADER)
     order = _order(head) or "<"
     numbers = np.frombuffer(head, f"{order}i4")
@@ -75,15 +75,17 @@ def examine(source: Source) -> Structure:
         raise FrameError(f"{source.name}: is {width}x{height}x{frames} pixels; it is damaged")
     extended = int(numbers[23])
     dtype = np.dtype("u1" if mode == 0 and _unsigned(head, order) else order + _TYPES[mode])
-    needed = _HEADER + extended + width * height * frames * dtype.itemsize
-    if extended < 0 or needed > source.size:
-        raise FrameIncompleteError(
-            f"{source.name}: has {source.size} of {needed} bytes; it is still being written or "
-            "was cut off"
+    start, section = _HEADER + extended, width * height * dtype.itemsize
+    missing: dict[int, FrameError] = {}
+    if extended < 0 or start + section * frames > source.size:
+        there = max(0, source.size - start) // section if extended >= 0 else 0
+        told = f"has {source.size} of {start + section * frames} bytes, {there} of {frames} frames"
+        missing = cut_off(
+            source, there, frames, f"{told}; it is still being written or was cut off"
         )
+        frames = there + len(missing)
     size, exposure = _calibration(source, head, order, extended)
-    start = _HEADER + extended
-    return Structure(frames, _Layout(start, dtype, (height, width), size, exposure))
+    return Structure(frames, _Layout(start, dtype, (height, width), size, exposure), missing)
 
 
 def _unsigned(head: bytes, order: Order) -> bool:
@@ -138,7 +140,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     """Read one section of an MRC file."""
     layout: _Layout = structure.detail
     check_memory(source.name, layout.section, max_bytes)
-    view = source.view_at(layout.start + index * layout.section, layout.section)
+    view = source.view_at(*extents(structure, index)[0])
     pixels = np.frombuffer(view, layout.dtype).reshape(layout.shape)
     return Frame(
         pixels.astype(layout.dtype.newbyteorder("="), copy=False),
@@ -149,4 +151,12 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     )
 
 
-FORMAT = Format("MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read, place=1)
+def extents(structure: Structure, index: int) -> list[Extent]:
+    """Where the pixels of a section are."""
+    layout: _Layout = structure.detail
+    return [(layout.start + index * layout.section, layout.section)]
+
+
+FORMAT = Format(
+    "MRC", (".mrc",), lambda source, _: is_mrc(source), examine, read, extents=extents, place=1
+)

@@ -1,7 +1,6 @@
 """PNG and JPEG, read by Pillow (16-bit colour PNG by imagecodecs, which keeps the depth)."""
 
 import io
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +8,8 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
@@ -145,20 +145,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     check_memory(
         source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes
     )
-    # Pillow refuses what it takes for a bomb; how much memory is too much was decided above.
-    large = raster.width * raster.height > (Image.MAX_IMAGE_PIXELS or 0)
-    deep = raster.depth == 16 and raster.color in _16_BIT_COLOURS
-    if raster.kind == "PNG" and (large or deep):
-        stored: npt.NDArray[Any] | None = np.asarray(imagecodecs.png_decode(source.load()))
-    elif large:
-        stored = np.asarray(imagecodecs.jpeg_decode(source.load()))
-    else:
-        stored = None
-    # Pillow opens up to twice its limit (warnings aside); what is larger is taken as stored.
-    opened = raster.width * raster.height <= 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62)
-    if stored is not None and not opened:
-        return Frame(_grey(stored), source=source.name, index=index)
-    pixels, time, orientation = _decode(source, raster, stored)
+    pixels, time, orientation = _decode(source, raster)
     return Frame(
         grey.upright(_grey(pixels), orientation), time=time, source=source.name, index=index
     )
@@ -170,20 +157,18 @@ def _structure(source: Source, found: _Raster) -> Structure:
     return Structure(1, found)
 
 
-def _decode(
-    source: Source, raster: _Raster, pixels: npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[Any], Stamp | None, int]:
-    """Pixels where there are none yet, time and orientation."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of sizes that are checked already
-        with Image.open(io.BytesIO(source.load()), formats=[raster.kind]) as image:
-            if image.size != (raster.width, raster.height):
-                raise FrameError(f"{source.name}: has two sizes; it is damaged")
-            time, orientation = _exif(image)
-            if pixels is None:
-                mode = _CONVERTED.get(image.mode)
-                pixels = np.array(image.convert(mode) if mode else image)
-            return pixels, time, orientation
+def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None, int]:
+    """Pixels as stored, time and orientation."""
+    # `Image.open` refuses large pictures; how much memory is too much was decided already.
+    kind = PngImageFile if raster.kind == "PNG" else JpegImageFile
+    with kind(io.BytesIO(source.load())) as image:
+        if image.size != (raster.width, raster.height):
+            raise FrameError(f"{source.name}: has two sizes; it is damaged")
+        time, orientation = _exif(image)
+        if raster.depth == 16 and raster.color in _16_BIT_COLOURS:
+            return np.asarray(imagecodecs.png_decode(source.load())), time, orientation
+        mode = _CONVERTED.get(image.mode)
+        return np.array(image.convert(mode) if mode else image), time, orientation
 
 
 def _exif(image: Image.Image) -> tuple[Stamp | None, int]:

@@ -5,7 +5,8 @@ called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
@@ -104,8 +105,22 @@ def read_frame(
         return _read(source, _look(source, max_bytes), index, max_bytes)
 
 
-def frame_count(path: str | Path, size: int | None = None, *, detector: str = "") -> int:
-    """Count the frames of a file by its structure, without decoding pixels.
+class Contents(NamedTuple):
+    """What is in a file: how many frames, and why some of them cannot be read, by their index."""
+
+    frames: int
+    missing: Mapping[int, str] = {}
+
+
+def frame_count(path: str | Path, *, detector: str = "") -> int:
+    """Count the frames of a file, as `contents` does."""
+    return contents(path, detector=detector).frames
+
+
+def contents(
+    path: str | Path, size: int | None = None, final: bool = False, *, detector: str = ""
+) -> Contents:
+    """Look for the frames of a file by its structure, without decoding pixels.
 
     DM3/DM4: length in the header and a walk of the tags. TIFF/BigTIFF: chain of directories,
     every value, strip and tile inside the file. PNG: chunks up to IEND. JPEG: segments, EOI.
@@ -115,6 +130,8 @@ def frame_count(path: str | Path, size: int | None = None, *, detector: str = ""
     ----------
     size
         Bytes the file is believed to have; if it has others, it is being written.
+    final
+        Nothing will be added to it: of a stack that was cut off, say what is missing.
     detector
         As `read_frame` takes it.
 
@@ -125,10 +142,11 @@ def frame_count(path: str | Path, size: int | None = None, *, detector: str = ""
     FrameError
         If it is damaged or holds something else than frames.
     """
-    with opened(Path(path), detector) as source:
+    with opened(Path(path), detector, final=final) as source:
         if size is not None and source.size != size:
             raise FrameIncompleteError(f"{path}: is growing or shrinking")
-        return examine(source).frames
+        found = examine(source)
+        return Contents(found.frames, {index: str(why) for index, why in found.missing.items()})
 
 
 def own_time(path: str | Path) -> Stamp | None:
@@ -168,7 +186,8 @@ def read_checked(
 
     Returns
     -------
-    The frame, and the xxh3_128 hash of the file's bytes in hexadecimal.
+    The frame, with the hash of its own bytes where its format can grow, and the xxh3_128 hash of
+    the file's bytes in hexadecimal.
 
     Raises
     ------
@@ -186,6 +205,7 @@ def read_checked(
         elif known.data is not None:
             source.load(known.data)
         frame = _read(source, known, index, max_bytes)
+        frame = replace(frame, frame_hash=_frame_hash(source, known, index))
         digest = known.digest or source.digest()
         if known.structure.frames > 1:
             _stacks[revision] = known._replace(digest=digest)
@@ -193,6 +213,34 @@ def read_checked(
                 del _stacks[next(iter(_stacks))]
     _check_stat(place, size, mtime_ns)
     return frame, digest
+
+
+def frame_hashes(
+    path: str | Path, size: int, mtime_ns: int, indices: Sequence[int], *, detector: str = ""
+) -> dict[int, str]:
+    """Hash frames of a file as `read_checked` does, by index; those that are missing are left out.
+
+    Raises
+    ------
+    FrameError
+        As `read_checked` does.
+    """
+    place = Path(path)
+    _check_stat(place, size, mtime_ns)
+    with opened(place, detector) as source:
+        look = _Look(*_guarded(source, lambda: _examined(source)), None)
+        there = set(range(look.structure.frames)) - look.structure.missing.keys()
+        found = {index: _frame_hash(source, look, index) for index in there.intersection(indices)}
+    _check_stat(place, size, mtime_ns)
+    return found
+
+
+def _frame_hash(source: Source, look: "_Look", index: int) -> str:
+    """Hash of the bytes of one frame; empty where its format does not grow."""
+    if look.form.extents is None:
+        return ""
+    extents = look.form.extents(look.structure, index)
+    return _guarded(source, lambda: source.digest(extents)) if extents else ""
 
 
 class _Look(NamedTuple):
@@ -237,9 +285,9 @@ class GuardedReader:
         self._patience_s = patience_s
         self._guard = Guard((__name__,))
 
-    def frame_count(self, path: str | Path, size: int | None = None) -> int:
-        """Count the frames of a file."""
-        return self._call(path, frame_count, path, size, detector=self._detector)
+    def contents(self, path: str | Path, size: int | None = None, final: bool = False) -> Contents:
+        """Look for the frames of a file."""
+        return self._call(path, contents, path, size, final, detector=self._detector)
 
     def own_time(self, path: str | Path) -> Stamp | None:
         """Ask a file when its first frame was taken."""
@@ -258,6 +306,14 @@ class GuardedReader:
             path, read_checked, path, index, size, mtime_ns,
             max_bytes=self._max_bytes, detector=self._detector,
         )  # fmt: skip
+
+    def frame_hashes(
+        self, path: str | Path, size: int, mtime_ns: int, indices: Sequence[int]
+    ) -> dict[int, str]:
+        """Hash frames of exactly the revision that was meant."""
+        return self._call(
+            path, frame_hashes, path, size, mtime_ns, indices, detector=self._detector
+        )
 
     def start(self) -> None:
         """Let the process start, so that the first file finds it ready."""
@@ -306,6 +362,8 @@ def _examined(source: Source) -> tuple[Format, Structure]:
     form = _recognize(source)
     structure = form.examine(source)
     check_frames(source.name, structure.frames)
+    if structure.frames and len(structure.missing) == structure.frames:
+        raise next(iter(structure.missing.values()))
     return form, structure
 
 

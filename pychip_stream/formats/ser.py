@@ -8,11 +8,13 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.source import (
+    Extent,
     Format,
     Source,
     Structure,
     check_frames,
     check_memory,
+    one_frame,
     quiet,
 )
 
@@ -26,7 +28,7 @@ def is_ser(head: bytes) -> bool:
 
 
 def examine(source: Source) -> Structure:
-    """Check that every image of a SER series is in the file."""
+    """Look for every image of a SER series in the file."""
     head = source.bytes_at(0, 30)
     version, kind = (int.from_bytes(head[i : i + n], "little") for i, n in ((4, 2), (6, 4)))
     valid = int.from_bytes(head[18:22], "little", signed=True)
@@ -40,12 +42,15 @@ def examine(source: Source) -> Structure:
     if valid * 2 * wide > source.size:
         raise FrameIncompleteError(f"{source.name}: has no room for the {valid} images it lists")
     offsets = np.frombuffer(source.bytes_at(table, valid * wide), f"<i{wide}")
-    sizes = [_image(source, int(offset)) for offset in offsets]
-    return Structure(valid, sizes)
+    images, missing = [(0, 0)] * valid, dict[int, FrameError]()
+    for index, offset in enumerate(offsets.tolist()):
+        with one_frame(source, missing, index):
+            images[index] = _image(source, offset)
+    return Structure(valid, images, missing)
 
 
-def _image(source: Source, offset: int) -> int:
-    """Bytes of one image of a series, all of them in the file."""
+def _image(source: Source, offset: int) -> Extent:
+    """Where the pixels of one image of a series are, all of them in the file."""
     head = source.bytes_at(offset, 50)
     kind = int.from_bytes(head[40:42], "little", signed=True)
     width, height = (int.from_bytes(head[i : i + 4], "little", signed=True) for i in (42, 46))
@@ -56,12 +61,12 @@ def _image(source: Source, offset: int) -> int:
     size = width * height * _BYTES[kind]
     if offset + 50 + size > source.size:
         source.bytes_at(offset + 50, size)  # raises: not all in the file
-    return size
+    return offset + 50, size
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one image of a SER series."""
-    check_memory(source.name, 2 * structure.detail[index], max_bytes)
+    check_memory(source.name, 2 * structure.detail[index][1], max_bytes)
     from ncempy.io import ser  # loads slowly; the watcher never needs it
 
     with quiet(), ser.fileSER(Path(source.name)) as file:
@@ -79,4 +84,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     )
 
 
-FORMAT = Format("SER", (".ser",), lambda _, head: is_ser(head), examine, read)
+FORMAT = Format(
+    "SER", (".ser",), lambda _, head: is_ser(head), examine, read,
+    extents=lambda structure, index: [structure.detail[index]],
+)  # fmt: skip

@@ -4,9 +4,9 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,9 @@ from pychip_stream.errors import (
     FrameUsageError,
 )
 from pychip_stream.formats import shared_files
+
+Extent = tuple[int, int]
+"""Where bytes are: offset and count."""
 
 _WINDOW = 1 << 16
 _HASH_BLOCK = 1 << 22
@@ -42,11 +45,16 @@ class Source:
         Bytes the file had when it was opened.
     detector
         Which image is wanted of a file that holds several; empty: the format's own choice.
+    final
+        Nothing will be added to the file any more: what is missing in it costs single frames.
     """
 
-    def __init__(self, file: BinaryIO, name: str, detector: str = "") -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, detector: str = "", *, final: bool = True
+    ) -> None:
         self.name = name
         self.detector = detector
+        self.final = final
         self.file = file
         self.size = os.fstat(file.fileno()).st_size
         self._data: bytes | None = None
@@ -106,13 +114,12 @@ class Source:
             return memoryview(self._data)[offset : offset + count]
         return memoryview(self.bytes_at(offset, count))
 
-    def digest(self) -> str:
-        """Hash of the whole content: xxh3_128 in hexadecimal."""
-        if self._data is not None:
-            return xxhash.xxh3_128_hexdigest(self._data)
+    def digest(self, extents: Iterable[Extent] | None = None) -> str:
+        """Hash of the whole content, or of parts of it: xxh3_128 in hexadecimal."""
         digest = xxhash.xxh3_128()
-        for start in range(0, self.size, _HASH_BLOCK):
-            digest.update(self._read(start, min(_HASH_BLOCK, self.size - start)))
+        for offset, count in [(0, self.size)] if extents is None else extents:
+            for start in range(offset, offset + count, _HASH_BLOCK):
+                digest.update(self.view_at(start, min(_HASH_BLOCK, offset + count - start)))
         return digest.hexdigest()
 
     def _read(self, offset: int, count: int) -> bytes:
@@ -129,7 +136,7 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path, detector: str = "") -> Iterator[Source]:
+def opened(path: Path, detector: str = "", *, final: bool = True) -> Iterator[Source]:
     """Open a file as a source.
 
     Raises
@@ -149,7 +156,7 @@ def opened(path: Path, detector: str = "") -> Iterator[Source]:
     except ValueError as error:  # a null character in the name
         raise FrameError(f"{str(path)!r}: {error}") from error
     with file:
-        yield Source(file, str(path), detector)
+        yield Source(file, str(path), detector, final=final)
 
 
 def _away(name: str, error: OSError) -> FrameUnreachableError:
@@ -157,6 +164,10 @@ def _away(name: str, error: OSError) -> FrameUnreachableError:
         return FrameMissingError(f"{name}: no such file")
     reason = error.strerror or str(error)
     return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")
+
+
+_MOST_MISSING = 10_000
+"""Frames of a file that are named one by one when they are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +180,26 @@ class Structure:
         Frames in it; 0 for a picture that this program made itself.
     detail
         Whatever the format's reader wants to find again.
+    missing
+        What is wrong with the frames of a stack that cannot be read, by their index.
     """
 
     frames: int
     detail: Any = None
+    missing: Mapping[int, FrameError] = field(default_factory=dict)
 
     def check(self, name: str, index: int) -> None:
-        """Refuse an index that the file does not have.
+        """Refuse an index that the file does not have, and a frame that is missing in it.
 
         Raises
         ------
         FrameUsageError
             If `index` is not 0…frames − 1.
+        FrameError
+            If the frame is missing.
         """
+        if index in self.missing:
+            raise self.missing[index].with_traceback(None)
         if self.frames == 0:
             raise FrameUsageError(
                 f"{name}: is a picture that pychip-stream made, not a frame; choose a frame"
@@ -209,6 +227,8 @@ class Format:
         Reads a frame, given what `examine` found, its index and the bytes of memory it may need.
     own_time
         Tells when the file says that its first frame was taken, without decoding pixels.
+    extents
+        Tells where the bytes of a frame are, for formats to which frames are added one by one.
     place
         When a file is tried for it: 0 where its beginning is unmistakable, later where not.
     """
@@ -219,6 +239,7 @@ class Format:
     examine: Callable[[Source], Structure]
     read: Callable[[Source, Structure, int, int], Frame]
     own_time: Callable[[Source, Structure], Stamp | None] = lambda _source, _structure: None
+    extents: Callable[[Structure, int], Sequence[Extent]] | None = None
     place: int = 0
 
 
@@ -239,6 +260,33 @@ def check_frames(name: str, frames: int) -> None:
             f"{name}: announces {frames:,} frames, the limit is {MAX_FRAMES:,}; it is damaged, or "
             "several files would be better"
         )
+
+
+@contextmanager
+def one_frame(source: Source, missing: dict[int, FrameError], index: int) -> Iterator[None]:
+    """Let what is wrong with a frame of a stack cost this frame; wait while it may still come."""
+    try:
+        yield
+    except FrameError as error:
+        if isinstance(error, FrameIncompleteError) and not source.final:
+            raise
+        if len(missing) >= _MOST_MISSING:
+            raise
+        missing[index] = error.with_traceback(None)  # which would keep the file in memory
+
+
+def cut_off(source: Source, there: int, announced: int, reason: str) -> dict[int, FrameError]:
+    """Frames that a file announces beyond those that are there; wait while they may still come.
+
+    Raises
+    ------
+    FrameIncompleteError
+        If they may still come, or there is no frame at all.
+    """
+    error = FrameIncompleteError(f"{source.name}: {reason}")
+    if not source.final or not there:
+        raise error
+    return dict.fromkeys(range(there, min(announced, there + _MOST_MISSING)), error)
 
 
 def wanted(source: Source, names: Sequence[str]) -> int:

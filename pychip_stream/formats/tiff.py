@@ -3,7 +3,7 @@
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,18 @@ import numpy.typing as npt
 import tifffile
 
 from pychip_stream.domain.frames import Frame, Stamp
-from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.errors import FrameError
 from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
+from pychip_stream.formats.source import (
+    Extent,
+    Format,
+    Source,
+    Structure,
+    check_memory,
+    cut_off,
+    one_frame,
+    wanted,
+)
 from pychip_stream.formats.tiff_map import Page, TiffMap
 from pychip_stream.formats.tiff_stack import Stack
 
@@ -44,12 +53,15 @@ class _Tiff:
     ----------
     planes
         (N,) which of the pages or slices are frames; the others are other channels.
+    last
+        The last of them that is there.
     """
 
     map: TiffMap
     pages: list[Page]
     stack: Stack
     planes: npt.NDArray[np.int64]
+    last: int
     sliced: bool = False
     notes: tuple[str, ...] = ()
 
@@ -57,26 +69,32 @@ class _Tiff:
 def examine(source: Source) -> Structure:
     """Judge a TIFF file by its directories, strips and tiles."""
     found = TiffMap(source)
-    pages = [page for page in found.pages if page.is_frame] or found.pages[:1]
+    numbers = [n for n, page in enumerate(found.pages) if page.is_frame] or [0]
     # Olympus puts a preview before the image, without a word that it is one.
-    pages = [page for page in pages if tiff_map.OLYMPUS in page.tags] or pages
-    for page in pages:
-        _check_page(source.name, page)
+    numbers = [n for n in numbers if tiff_map.OLYMPUS in found.pages[n].tags] or numbers
+    pages, missing = [found.pages[n] for n in numbers], dict[int, FrameError]()
+    for at, number in enumerate(numbers):
+        with one_frame(source, missing, at):
+            if number in found.missing:
+                raise found.missing[number]
+            _check_page(source.name, pages[at])
     stack = tiff_stack.find(found.pages[0].description)
-    sliced = len(pages) == 1 and stack.planes > 1 and tiff_metadata.is_imagej(pages[0].description)
+    sliced = _is_sliced(pages, missing, stack.planes)
     if sliced:
-        _check_planes(source, pages[0], stack.planes)
+        missing = _missing_planes(source, pages[0], stack.planes)
     elif len(found.pages) < stack.planes:
         # A stack is written page by page.
-        raise FrameIncompleteError(
-            f"{source.name}: has {len(found.pages)} of {stack.planes} announced pages"
-        )
-    count = stack.planes if sliced else len(pages)
-    if stack.channels == 1 or count != stack.planes:
-        return Structure(count, _Tiff(found, pages, stack, np.arange(count), sliced))
-    chosen = wanted(source, stack.channel_names)
-    planes, notes = np.flatnonzero(stack.channel == chosen), stack.left_out(chosen)
-    return Structure(len(planes), _Tiff(found, pages, stack, planes, sliced, notes))
+        told = f"has {len(found.pages)} of {stack.planes} announced pages"
+        missing |= cut_off(source, len(pages), stack.planes, told)
+    there = stack.planes if sliced and not missing else len(pages)
+    count = max(there, max(missing, default=0) + 1)
+    planes, notes = np.arange(count), tuple[str, ...]()
+    if stack.channels > 1 and count == stack.planes:
+        chosen = wanted(source, stack.channel_names)
+        planes, notes = np.flatnonzero(stack.channel == chosen), stack.left_out(chosen)
+        missing = {at: missing[n] for at, n in enumerate(planes.tolist()) if n in missing}
+    last = max((n for at, n in enumerate(planes.tolist()) if at not in missing), default=0)
+    return Structure(len(planes), _Tiff(found, pages, stack, planes, last, sliced, notes), missing)
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
@@ -128,8 +146,8 @@ def _describe(
 def _moments(tiff: _Tiff, plane: int) -> tuple[float, float]:
     """Seconds of a plane, and of the last one, since the first plane of the file."""
     seconds = tiff.stack.seconds
-    known = len(seconds) > plane and tiff.planes[-1] < len(seconds)
-    return (float(seconds[plane]), float(seconds[tiff.planes[-1]])) if known else (0.0, 0.0)
+    known = max(plane, tiff.last) < len(seconds)
+    return (float(seconds[plane]), float(seconds[tiff.last])) if known else (0.0, 0.0)
 
 
 @contextmanager
@@ -223,7 +241,20 @@ def _bits(entry: tifffile.TiffPage) -> int:
     return int(np.ravel(bits)[0])
 
 
-def _check_planes(source: Source, page: Page, planes: int) -> None:
+def _is_sliced(pages: list[Page], missing: Mapping[int, FrameError], planes: int) -> bool:
+    """Whether all planes of an ImageJ stack lie behind the first page, which is whole."""
+    if planes == 1 or 0 in missing or not tiff_metadata.is_imagej(pages[0].description):
+        return False
+    if len(pages) == 1:
+        return True
+    # Directories that follow all planes were cut off with the last of these.
+    first, offset = pages[0], int(pages[0].segments[0][0])
+    end = offset + planes * first.length * tiff_map.row_bytes(first)
+    return list(missing) == [1] and pages[1].offset >= end
+
+
+def _missing_planes(source: Source, page: Page, planes: int) -> dict[int, FrameError]:
+    """Slices of an ImageJ stack that are not in the file."""
     offsets, _ = page.segments
     if (
         page.value(tiff_map.COMPRESSION, 1) != 1
@@ -231,23 +262,37 @@ def _check_planes(source: Source, page: Page, planes: int) -> None:
         or page.bits not in (8, 16, 32)
     ):
         raise FrameError(f"{source.name}: ImageJ stack with compressed or colour pixels")
-    needed = int(offsets[0]) + planes * page.length * tiff_map.row_bytes(page)
-    if needed > source.size:
-        raise FrameIncompleteError(
-            f"{source.name}: has {source.size} of {needed} bytes of an ImageJ stack of {planes}"
-        )
+    plane = page.length * tiff_map.row_bytes(page)
+    there = max(0, source.size - int(offsets[0])) // plane
+    if there >= planes:
+        return {}
+    return cut_off(source, there, planes, f"has {there} of {planes} slices of an ImageJ stack")
 
 
-def _slice(source: Source, found: TiffMap, page: Page, index: int) -> npt.NDArray[Any]:
+def extents(structure: Structure, index: int) -> list[Extent]:
+    """Where the pixels of a frame are."""
+    tiff: _Tiff = structure.detail
+    plane = int(tiff.planes[index])
+    if tiff.sliced:
+        return [_slice_at(tiff.pages[0], plane)]
+    offsets, counts = tiff.pages[plane].segments
+    return list(zip(offsets.tolist(), counts.tolist(), strict=False))
+
+
+def _slice_at(page: Page, plane: int) -> Extent:
     size = page.length * tiff_map.row_bytes(page)
+    return int(page.segments[0][0]) + plane * size, size
+
+
+def _slice(source: Source, found: TiffMap, page: Page, plane: int) -> npt.NDArray[Any]:
     kind = "f" if page.bits == 32 else "u"
-    offsets, _ = page.segments
-    view = source.view_at(int(offsets[0]) + index * size, size)
+    view = source.view_at(*_slice_at(page, plane))
     dtype = np.dtype(f"{found.order}{kind}{page.bits // 8}")
     pixels = np.frombuffer(view, dtype).reshape(page.length, page.width)
     return pixels.astype(dtype.newbyteorder("="), copy=False)
 
 
 FORMAT = Format(
-    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time
-)
+    "TIFF", (".tif", ".tiff"), lambda _, head: tiff_map.is_tiff(head), examine, read, own_time,
+    extents,
+)  # fmt: skip

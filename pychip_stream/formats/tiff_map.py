@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.formats.source import Source
+from pychip_stream.formats.source import Source, one_frame
 
 _TYPE_SIZES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -107,7 +107,15 @@ def is_tiff(head: bytes) -> bool:
 
 
 class TiffMap:
-    """The directories of a file, each value and each strip or tile checked to be in the file."""
+    """The directories of a file, each value and each strip or tile checked to be in the file.
+
+    Attributes
+    ----------
+    pages
+        As they are chained; a chain that leads back ends there.
+    missing
+        What is wrong with pages, by their number.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -120,31 +128,40 @@ class TiffMap:
         first = (
             self._unpack("Q", source.bytes_at(8, 8)) if self.big else self._unpack("I", head[4:8])
         )
-        self.pages = self._chain(first)
+        self.pages: list[Page] = []
+        self.missing: dict[int, FrameError] = {}
+        self._chain(first)
 
     def _unpack(self, code: str, data: bytes) -> int:
         return int(struct.unpack(self.order + code, data)[0])
 
-    def _chain(self, offset: int) -> list[Page]:
+    def _chain(self, offset: int) -> None:
         if offset == 0:
             raise FrameIncompleteError(
                 f"{self._source.name}: its page directory is not written yet"
             )
-        pages: list[Page] = []
         seen: set[int] = set()
-        while offset:
-            if offset in seen:
-                raise FrameError(f"{self._source.name}: its pages go in a circle; it is damaged")
-            if len(pages) >= _MAX_PAGES:
+        while offset and offset not in seen:
+            if len(self.pages) >= _MAX_PAGES:
                 raise FrameError(f"{self._source.name}: has more than {_MAX_PAGES} pages")
             seen.add(offset)
-            page, offset = self._directory(offset)
-            pages.append(page)
-        for page in pages:
-            _check_segments(self._source, page)
-        return pages
+            page, offset = Page(offset), 0
+            with one_frame(self._source, self.missing, len(self.pages)):
+                entries, offset = self._directory(page.offset)
+                for entry in entries:
+                    self._tag(page, entry)
+            self.pages.append(page)
+            if self._left < 0:
+                raise FrameError(
+                    f"{self._source.name}: its pages need more notes than it has room for; damaged"
+                )
+        for number, page in enumerate(self.pages):
+            if number not in self.missing:
+                with one_frame(self._source, self.missing, number):
+                    _check_segments(self._source, page)
 
-    def _directory(self, offset: int) -> tuple[Page, int]:
+    def _directory(self, offset: int) -> tuple[list[bytes], int]:
+        """Entries of a directory, and where the next one is (0: nowhere)."""
         count_code, size, next_code = ("Q", 20, "Q") if self.big else ("H", 12, "I")
         count_size, next_size = struct.calcsize(count_code), struct.calcsize(next_code)
         count = self._unpack(count_code, self._source.bytes_at(offset, count_size))
@@ -156,10 +173,8 @@ class TiffMap:
                 )
             raise FrameError(f"{self._source.name}: a page has {count} tags; it is damaged")
         block = self._source.bytes_at(offset + count_size, count * size + next_size)
-        page = Page(offset)
-        for start in range(0, count * size, size):
-            self._tag(page, block[start : start + size])
-        return page, self._unpack(next_code, block[count * size :])
+        entries = [block[start : start + size] for start in range(0, count * size, size)]
+        return entries, self._unpack(next_code, block[count * size :])
 
     def _tag(self, page: Page, entry: bytes) -> None:
         tag, kind = struct.unpack(self.order + "HH", entry[:4])
@@ -209,9 +224,7 @@ class TiffMap:
         """Bytes of a value outside of its directory, within the budget of the file."""
         self._left -= total
         if self._left < 0:
-            raise FrameError(
-                f"{self._source.name}: its pages need more notes than it has room for; damaged"
-            )
+            raise FrameError(f"{self._source.name}: needs more notes than it has room for; damaged")
         return self._source.bytes_at(at, total)
 
 
@@ -234,7 +247,10 @@ def _check_segments(source: Source, page: Page) -> None:
             "it is damaged"
         )
     offsets, counts = offsets[:needed], counts[:needed]
-    if not offsets.all() and not counts[offsets == 0].any() and not page.tiled:
+    # Of grey values in planes the first is read; others are often left empty.
+    grey_planes = page.value(PLANAR, 1) == 2 and page.value(PHOTOMETRIC, 1) in (0, 1)
+    written = offsets[: needed // page.samples] if grey_planes else offsets
+    if not written.all() and not counts[: len(written)][written == 0].any() and not page.tiled:
         raise FrameIncompleteError(f"{source.name}: not all of its strips are written yet")
     limit = np.uint64(source.size)
     late = (offsets > limit) | (counts > limit - np.minimum(offsets, limit))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pychip_stream.domain.support import SupportSet
 
 _EVENT_S = 3.0
+_LOOK_S = 2.0
 _SKEW_S = 1.0
 _NOTE_HOURS = 24.0
 _SMALLEST_TORCH_THREADS = 2
@@ -102,8 +103,40 @@ def _acquisition(config: Config) -> Iterator[Finding]:
         first = next(entries, None)
     state = "is empty" if first is None else "can be read"
     yield Finding("watch.root", "good", f"{root} {state}")
+    yield from _doubles(config)
     if config.watch.mode == "auto":
         yield from _events(root)
+
+
+def _doubles(config: Config) -> Iterator[Finding]:
+    """Look for files that only differ in their ending: previews beside the frames."""
+    seen: dict[Path, Path] = {}
+    doubles: list[tuple[Path, Path]] = []
+    for path in _frames(config):
+        other = seen.setdefault(path.with_suffix(""), path)
+        if other.suffix.lower() != path.suffix.lower():
+            doubles.append((other, path))
+    if doubles:
+        names = " and ".join(sorted(path.name for path in doubles[0]))
+        yield Finding(
+            "frames", "hint", f"{len(doubles)} files have the name of another one: {names}",
+            'each counts as a frame; if one is a preview, say so: watch.exclude: ["*.jpg"]',
+        )  # fmt: skip
+
+
+def _frames(config: Config) -> Iterator[Path]:
+    """Frames of the acquisition folder, as many as are found quickly."""
+    from pychip_stream.formats.reading import frames_below
+    from pychip_stream.formats.selection import Selection
+
+    root, selection = config.watch.root, Selection(config.watch.include, config.watch.exclude)
+    end = time.monotonic() + _LOOK_S
+    for path in frames_below(root):
+        if time.monotonic() > end:
+            return
+        folder = path.parent.relative_to(root).as_posix()
+        if selection.takes("" if folder == "." else folder, path.name):
+            yield path
 
 
 def _events(root: Path) -> Iterator[Finding]:
@@ -200,7 +233,7 @@ def _frame_bytes(config: Config) -> tuple[int, int]:
     with contextlib.suppress(PychipError):  # said elsewhere
         support = _chosen_support(config)
         edge = support.chip_size if support is not None else edge
-    rows, columns = _frame_shape(config.watch.root) or (1024, 1024)
+    rows, columns = _frame_shape(config) or (1024, 1024)
     chips = max(rows // edge.height, 1) * max(columns // edge.width, 1)
     dimension = load_encoder("bundled").dim if config.archive.embeddings else 0
     classes = 4
@@ -216,20 +249,14 @@ def _chosen_support(config: Config) -> "SupportSet | None":
     return support
 
 
-def _frame_shape(root: Path) -> tuple[int, int] | None:
+def _frame_shape(config: Config) -> tuple[int, int] | None:
     """(H, W) of a frame in the folder, if one is quickly found."""
     from pychip_stream.formats.reading import GuardedReader
 
-    suffixes = (".dm4", ".dm3", ".tif", ".tiff", ".png", ".jpg")
-    end = time.monotonic() + 2.0
-    with GuardedReader(patience_s=2.0) as reader:
-        for folder, _, names in os.walk(root):
-            for name in names:
-                if time.monotonic() > end:
-                    return None
-                if name.lower().endswith(suffixes):
-                    with contextlib.suppress(PychipError):
-                        return reader.read_frame(Path(folder, name)).shape
+    with GuardedReader(patience_s=_LOOK_S) as reader:
+        for path in _frames(config):
+            with contextlib.suppress(PychipError):
+                return reader.read_frame(path).shape
     return None
 
 

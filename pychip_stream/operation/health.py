@@ -4,20 +4,19 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import zmq
 
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.operation.latency import STAGES
 from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
@@ -33,12 +32,13 @@ START_S = 60.0
 """A service that must be there and has not been heard of for this long is missing."""
 STALLED_S = 5.0
 """Frames wait, and none was classified for this long."""
-STAGES = ("seen", "read", "classified", "received", "archived", "shown")
-"""What ends each stretch of a frame's way: the watcher's sight, the worker's reading and labels,
-the archiver's receipt, the disk, a viewer's screen."""
+IDLE_S = 60.0
+"""The longest for which the picture of a slow run counts as fresh."""
 _IN_FLIGHT = 2
+_STATUS_S = 2.0
+"""Counters of two services belong together to within this."""
 _RATE_WINDOW_S = 10.0
-_GAPS = 20
+_GAPS, _FEWEST_GAPS = 20, 2
 _MOST_INSTANCES = 300
 _MOST_ALERTS = 200
 
@@ -52,6 +52,15 @@ class Liveness:
     light: Light
     text: str
     detail: str = ""
+
+
+class _Progress(NamedTuple):
+    """Frames at a moment: all that were seen, archived, and not classified yet."""
+
+    at: float
+    seen: float
+    archived: float
+    waiting: int
 
 
 class RunHealth:
@@ -100,7 +109,8 @@ class RunHealth:
         self._begun = time.monotonic()
         self._last: Live | None = None
         self._arrivals: deque[float] = deque(maxlen=_GAPS)
-        self._archived: deque[tuple[float, float]] = deque(maxlen=600)
+        self._progress: deque[_Progress] = deque(maxlen=600)
+        self._moved_at = self._begun
         self._measured: dict[str, deque[float]] = {}
 
     def take(self, received: Received) -> bool:
@@ -124,7 +134,7 @@ class RunHealth:
             self.heard = {**self.heard, message.instance: now}
             self.statuses = {**self.statuses, message.instance: message}
             if message.service == "watcher":
-                self._archived.append((now, self.counter("archived")))
+                self._note_progress(now)
         elif isinstance(message, Seen):
             return self._take_seen(message.frame, now)
         elif isinstance(message, Alert):
@@ -135,6 +145,12 @@ class RunHealth:
         elif isinstance(message, Live):
             return self._take_live(message, received.packet.arrays, now)
         return True
+
+    def _note_progress(self, now: float) -> None:
+        point = _Progress(now, self.counter("seen"), self.counter("archived"), self.waiting)
+        if self._progress and point.archived > self._progress[-1].archived:
+            self._moved_at = now
+        self._progress.append(point)
 
     def _take_seen(self, frame: FrameRef, now: float) -> bool:
         if frame == self.seen:
@@ -209,13 +225,13 @@ class RunHealth:
             return "missing" if instance in self.missing else "starting"
         return "stalled" if self.silent(instance) else status.state
 
-    def troubles(self) -> list[str]:
-        """List what is not as it should be, one line each."""
+    def troubles(self) -> list[tuple[str, str]]:
+        """List what is not as it should be: (instance, its state and why) each."""
         found = []
         for instance in self.instances:
             state, detail = self.state(instance), self.detail(instance)
             if state not in ("running", "starting"):
-                found.append(f"{instance} {state}" + (f": {detail}" if detail else ""))
+                found.append((instance, state + (f": {detail}" if detail else "")))
         return found
 
     def detail(self, instance: str) -> str:
@@ -228,18 +244,43 @@ class RunHealth:
         return status.detail
 
     @property
+    def waiting(self) -> int:
+        """Frames that are seen and not classified; not those that only wait for their segment."""
+        return max(int(self.counter("behind") - self.counter("pending", "archiver")), 0)
+
+    @property
     def rate(self) -> float:
         """Archived frames per second over the last seconds."""
-        recent = [p for p in list(self._archived) if p[0] > time.monotonic() - _RATE_WINDOW_S]
-        if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
+        return self._rate(lambda p: p.archived)
+
+    @property
+    def arriving(self) -> float:
+        """Frames per second that come to the folder, over the last seconds."""
+        return self._rate(lambda p: p.seen)
+
+    @property
+    def classified(self) -> float:
+        """Frames per second that are classified, over the last seconds."""
+        return self._rate(lambda p: p.seen - p.waiting)
+
+    def _rate(self, count: Callable[["_Progress"], float]) -> float:
+        recent = [p for p in list(self._progress) if p.at > time.monotonic() - _RATE_WINDOW_S]
+        if len(recent) < 2 or recent[-1].at <= recent[0].at:
             return 0.0
-        return (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
+        return max((count(recent[-1]) - count(recent[0])) / (recent[-1].at - recent[0].at), 0.0)
 
     @property
     def gap_s(self) -> float:
-        """Usual time between two frames that come to the folder; 0 before two have come."""
+        """Usual time between two frames that come to the folder; 0 before three have come."""
         times = list(self._arrivals)
-        return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        return float(np.median(np.diff(times))) if len(times) > _FEWEST_GAPS else 0.0
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether every worker says that it has no support set."""
+        told = [s.counters.get("support") for s in self.statuses.values()]
+        known = [has for has in told if has is not None]
+        return bool(known) and not any(known)
 
     @property
     def silence_s(self) -> float:
@@ -253,21 +294,56 @@ class RunHealth:
             return Liveness(
                 "lost", "no connection to the run", "the hub is silent; it is restarted"
             )
-        behind = int(self.counter("behind"))
-        if self.classified_at is None and behind == 0:
+        waiting = self.waiting
+        frames = f"{waiting} frame" + "s" * (waiting != 1)
+        if self.unsupported:
+            come = waiting > 0 or self.seen is not None
+            text = "frames arrive, no examples yet" if come else "waiting for the first frame"
+            return Liveness("waiting", text, f"{frames} will be classified then" if come else "")
+        if self.classified_at is None and waiting == 0:
             return Liveness("waiting", "waiting for the first frame")
+        if self.classified_at is None and self._starting:
+            return Liveness("waiting", "the worker is starting", f"{frames} waiting")
         since = ""
         if self.newest is not None:
             since = f" since {datetime.fromtimestamp(self.newest.received):%H:%M:%S}"
-        frames = f"{behind} frame" + "s" * (behind != 1)
         quiet_s = now - max(self.classified_at or self._begun, self._begun)
-        if behind > 0 and quiet_s > max(STALLED_S, 3 * self.gap_s):
+        still_s = min(quiet_s, now - self._moved_at)
+        gap_s = self.gap_s
+        if waiting > 0 and still_s > max(STALLED_S, min(3 * gap_s, IDLE_S)):
             return Liveness("stalled", f"stalled{since}", f"{frames} waiting")
-        if behind > _IN_FLIGHT:
-            return Liveness("behind", f"{frames} behind", "the newest is shown first")
-        if quiet_s > max(STALLED_S, 5 * self.gap_s):
+        if waiting > _IN_FLIGHT + _STATUS_S * self.arriving:
+            return Liveness("behind", f"{frames} behind", self._forecast(waiting))
+        if quiet_s > max(STALLED_S, min(5 * gap_s, IDLE_S)):
             return Liveness("idle", f"no new frame{since}", "everything is analysed")
         return Liveness("live", "live")
+
+    @property
+    def _starting(self) -> bool:
+        """Whether no worker can have classified anything yet."""
+        states = [self.state(i) for i, s in self.statuses.items() if s.service == "inference"]
+        young = time.monotonic() - self._begun < self._start_s
+        return young and all(state == "starting" for state in states)
+
+    def _forecast(self, waiting: int) -> str:
+        """Say how fast frames come and go, and when none waits any more."""
+        come, go = self.arriving, self.classified
+        if go <= 0:
+            return "the newest is shown first"
+        words = f"camera {come:.1f}/s, worker {go:.1f}/s"
+        if go <= 1.05 * come:
+            return f"{words}: it does not catch up; the newest is shown first"
+        return f"{words}, caught up in {waiting / (go - come):.0f} s; the newest is shown first"
+
+    @property
+    def notices(self) -> list[str]:
+        """What the workers say of the numbers that they make, each sentence once."""
+        told = [
+            status.detail
+            for instance, status in self.statuses.items()
+            if status.service == "inference" and status.detail and self.state(instance) == "running"
+        ]
+        return list(dict.fromkeys(told))
 
     @property
     def measured(self) -> dict[str, float]:
@@ -316,7 +392,7 @@ class RunHealth:
                 name: {"state": a.state, "level": a.level, "reason": a.reason, "time": a.time}
                 for name, a in sorted(self.alerts.items())
             },
-            "troubles": self.troubles(),
+            "troubles": [" ".join(pair) for pair in self.troubles()],
         }
 
     def latency(self) -> dict[str, dict[str, float]]:
@@ -329,47 +405,6 @@ class RunHealth:
                 if kind == "latency" and which:
                     split.setdefault(stage, {})[which] = value
         return {stage: split[stage] for stage in (*STAGES, "total") if stage in split}
-
-
-def stretches(frame: FrameRef, read: float, classified: float, **later: float) -> dict[str, float]:
-    """Seconds that a frame spent before each stage it has reached, and in "total".
-
-    Moments that are not known (0 or NaN) and clocks of other machines that disagree say nothing.
-
-    Parameters
-    ----------
-    read, classified, later
-        When it reached these of the `STAGES`, in seconds since 1970.
-    """
-    moments = {"seen": frame.seen, "read": read, "classified": classified, **later}
-    way = [("written", frame.mtime_ns * 1e-9), *((s, moments.get(s, 0.0)) for s in STAGES)]
-    known = [(stage, t) for stage, t in way if np.isfinite(t) and t > 0]
-    found = {b[0]: b[1] - a[1] for a, b in pairwise(known) if b[1] >= a[1]}
-    if len(known) > 1 and known[-1][1] >= known[0][1]:
-        found["total"] = known[-1][1] - known[0][1]
-    return found
-
-
-class LatencySplit:
-    """Rolling percentiles of the seconds that frames spend before each of the `STAGES`."""
-
-    def __init__(self, keep: int = 512) -> None:
-        self._keep = keep
-        self._stretches: dict[str, deque[float]] = {}
-
-    def add(self, seconds: Mapping[str, float]) -> None:
-        """Note the stretches of one frame."""
-        for stage, value in seconds.items():
-            self._stretches.setdefault(stage, deque(maxlen=self._keep)).append(value)
-
-    def counters(self) -> dict[str, float]:
-        """Return "latency.STAGE.p50", ….p95 and ….p99 in seconds, for a status."""
-        found = {}
-        for stage, values in self._stretches.items():
-            sample: npt.NDArray[np.float64] = np.fromiter(values, np.float64)
-            for which, value in zip((50, 95, 99), np.percentile(sample, (50, 95, 99)), strict=True):
-                found[f"latency.{stage}.p{which}"] = round(float(value), 4)
-        return found
 
 
 _TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT)
@@ -404,7 +439,7 @@ class Monitor(RunHealth):
         alarms = [
             f"ALERT {a.rule}: {a.reason}" for _, a in sorted(self.alerts.items()) if a.state == "on"
         ]
-        return " | ".join(parts + alarms + self.troubles())
+        return " | ".join(parts + alarms + [" ".join(pair) for pair in self.troubles()])
 
     def close(self) -> None:
         """Stop listening."""

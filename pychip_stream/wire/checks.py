@@ -27,7 +27,7 @@ from pychip_stream.wire.messages import (
 
 _NAMES = (
     "worker", "run", "service", "instance", "state", "status", "id", "rule", "quantity", "version",
-    "content_hash", "support_version", "encoder_hash", "device", "unit",
+    "content_hash", "frame_hash", "support_version", "encoder_hash", "device", "unit",
 )  # fmt: skip
 _LISTS = ("names", "colors", "measured", "counters")
 _MOMENTS = ("started", "read", "classified")

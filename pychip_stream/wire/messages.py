@@ -79,7 +79,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     content_hash
         Of the file's bytes.
-    pixel_size, unit, time, exposure_s
+    pixel_size, unit, time, exposure_s, pixel_ratio, notes, frame_hash
         As `domain.frames.Frame` has them.
     """
 
@@ -88,6 +88,9 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     unit: Name | None = None
     time: float | None = None
     exposure_s: float | None = None
+    pixel_ratio: float = 1.0
+    notes: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
+    frame_hash: Name = ""
 
 
 class Job(Message, frozen=True, kw_only=True):
@@ -128,13 +131,19 @@ class KeysWanted(Message, frozen=True, kw_only=True):
 
 
 class ArchivedKey(msgspec.Struct, frozen=True, array_like=True):
-    """One archived revision of a frame, in few bytes: a run has a hundred thousand."""
+    """One archived revision of a frame, in few bytes: a run has a hundred thousand.
+
+    `digest` tells its content (of a failed one nothing); `moved`: it counts no more, since the
+    content is archived under another path.
+    """
 
     path: Annotated[str, Meta(max_length=4096)]
     index: int
     size: int
     mtime_ns: int
     failed: bool
+    digest: Name = ""
+    moved: bool = False
 
     @property
     def frame(self) -> FrameRef:
@@ -157,6 +166,13 @@ class FrameFailed(Message, frozen=True, kw_only=True):
     reason: Text
 
 
+class FrameMoved(Message, frozen=True, kw_only=True):
+    """Watcher → archiver: the file of this archived frame is called `to` now, archived too."""
+
+    frame: FrameRef
+    to: Annotated[str, Meta(max_length=4096)]
+
+
 class Result(Message, frozen=True, kw_only=True):
     """Worker → archiver: what became of a frame.
 
@@ -169,6 +185,7 @@ class Result(Message, frozen=True, kw_only=True):
     status: Literal["ok", "failed"]
     reason: Text = ""
     content_hash: Name = ""
+    frame_hash: Name = ""
     shape: Edges = (0, 0)
     pixel_size: float | None = None
     unit: Name | None = None
@@ -333,6 +350,7 @@ AnyMessage: TypeAlias = (
     | KeysWanted
     | Archived
     | FrameFailed
+    | FrameMoved
     | Result
     | Seen
     | Live

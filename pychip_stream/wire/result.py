@@ -11,8 +11,8 @@ from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Result
 
 _SAME = (
-    "frame", "status", "reason", "content_hash", "shape", "pixel_size", "unit", "chip_size",
-    "encoder_hash", "device", "measured", "read", "classified",
+    "frame", "status", "reason", "content_hash", "frame_hash", "shape", "pixel_size", "unit",
+    "chip_size", "encoder_hash", "device", "measured", "read", "classified",
 )  # fmt: skip
 """Fields that record and message share."""
 _HALF = ("probabilities", "distances", "novelty")

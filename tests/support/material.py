@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameUnreachableError
-from pychip_stream.formats.reading import frame_count
+from pychip_stream.formats.reading import contents
 from pychip_stream.sim import dm4
 from tests.support.waiting import wait_for
 
@@ -32,7 +32,7 @@ def hostile_file(name, folder):
 def state_of(path, size=None):
     """What the structure of a file says: "whole", or why it is not handed on, and its reason."""
     try:
-        frame_count(path, size)
+        contents(path, size)
     except FrameUnreachableError as error:
         return "unreachable", str(error)
     except FrameIncompleteError as error:

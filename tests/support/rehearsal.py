@@ -83,20 +83,12 @@ class Rehearsal:
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
-    def frame(self, share=0.5, behind=0, labels=None, after=0.01, **measured):
+    def frame(self, share=0.5, behind=0, labels=None, after=0.01, names=NAMES, **measured):
         """Write a frame and say what a worker and the archiver would say of it.
 
         It is exposed `after` seconds after now or the newest frame, so that it is the newest.
         """
-        number = self.sent
-        self.sent += 1
-        path = self.root / f"frame_{number:05d}.tif"
-        tifffile.imwrite(path, self.texture(round(share, 1)))
-        now = time.time()
-        moment = self.latest = max(self.latest, now) + after
-        ref = FrameRef(
-            path=path.name, size=path.stat().st_size, mtime_ns=time.time_ns(), time=moment, seen=now
-        )
+        ref, now = self.raw(share, after), time.time()
         edge = self.size // self.chip
         if labels is None:
             labels = np.zeros((edge, edge), np.uint8)
@@ -104,17 +96,38 @@ class Rehearsal:
         values = [(labels == 0).mean(), (labels == 1).mean(), (labels == 2).mean()]
         intervals = np.array([[v, max(v - 0.05, 0), min(v + 0.05, 1)] for v in values])
         live = Live(
-            frame=ref, names=NAMES, colors=COLORS, support_version=self.version,
+            frame=ref, names=names, colors=COLORS, support_version=self.version,
             chip_size=(self.chip, self.chip), shape=(self.size, self.size), status="ok",
             pixel_size=0.05, unit="nm", read=now, classified=now, received=now,
             measured=measured,
         )  # fmt: skip
-        self.channel.send(Seen(frame=ref))
         sure = np.full(labels.shape, 230, np.uint8)
         arrays = {"label_map": labels, "confidence": sure, "intervals": intervals}
         self.channel.send(live, arrays)
         self.watcher(behind)
         return ref
+
+    def raw(self, share=0.5, after=0.01):
+        """Write a frame and say what the watcher would say of it."""
+        path = self.root / f"frame_{self.sent:05d}.tif"
+        self.sent += 1
+        tifffile.imwrite(path, self.texture(round(share, 1)))
+        now = time.time()
+        moment = self.latest = max(self.latest, now) + after
+        ref = FrameRef(
+            path=path.name, size=path.stat().st_size, mtime_ns=time.time_ns(), time=moment, seen=now
+        )
+        self.channel.send(Seen(frame=ref))
+        return ref
+
+    def worker(self, support=True, detail=""):
+        """Say what a worker would say of itself."""
+        self.channel.send(
+            Status(
+                service="inference", instance="worker-1", time=time.time(), detail=detail,
+                state="running" if support else "waiting", counters={"support": float(support)},
+            )
+        )  # fmt: skip
 
     def texture(self, share):
         if share not in self.textures:

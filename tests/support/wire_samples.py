@@ -32,6 +32,7 @@ def samples():
         (messages.KeysWanted(start=0), {}),
         (messages.Archived(run="r", start=0, keys=(key, key)), {}),
         (messages.FrameFailed(frame=FrameRef(path="f.tif"), reason="torn"), {}),
+        (messages.FrameMoved(frame=frame, to="g.tif"), {}),
         (result, arrays),
         (messages.Seen(frame=frame), {}),
         (

@@ -468,3 +468,12 @@ class Restarts(RuleBasedStateMachine):
 
 TestRestarts = Restarts.TestCase
 TestRestarts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_missing_section_is_one_failure():
+    ledger = Ledger()
+    ledger.add(replace(File("a.tif", frames=4), missing={1: "was cut off"}))
+    handed = [ledger.lease("w", 0.0) for _ in range(4)]
+    assert [lease.frame.index for lease in handed[:3]] == [3, 0, 2]
+    assert handed[3] is None
+    assert [(t.frame.index, t.problem) for t in ledger.failures(0.0)] == [(1, "was cut off")]

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.watch import FolderWatch
 from pychip_stream.config import WatchConfig
-from pychip_stream.formats.reading import frame_count
+from pychip_stream.formats.reading import contents
 from tests.support.material import TINY
 
 FOLDERS = ["", "a", "a/b", "c"]
@@ -122,7 +122,7 @@ class Orders(RuleBasedStateMachine):
         )
         self.watch = FolderWatch(config)
         self.watch._events = None
-        self.watch._settler._count = frame_count  # many processes would start otherwise
+        self.watch._settler._look_into = contents  # many processes would start otherwise
         self.watch._pause = lambda: None
         self.ledger = Ledger()
         for row in self.rows:

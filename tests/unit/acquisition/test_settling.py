@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
@@ -11,7 +12,7 @@ from pychip_stream.acquisition import settling
 from pychip_stream.acquisition.settling import Settler
 from pychip_stream.acquisition.tree import Tree
 from pychip_stream.errors import FrameLostError
-from pychip_stream.formats.reading import frame_count
+from pychip_stream.formats.reading import contents
 from tests.support.material import FRAME, put
 
 
@@ -48,7 +49,7 @@ class Bench:
         self.root, self.clock = root, clock
         self.tree = Tree(root)
         defaults = {"quiet_s": 1.0, "incomplete_s": 20.0, "pause_s": 0.1, "local": True}
-        self.settler = Settler(self.tree, frame_count, **(defaults | options))
+        self.settler = Settler(self.tree, contents, **(defaults | options))
 
     def turn(self, after_s=0.0):
         """Let time pass, look, settle; what settled, by name."""
@@ -206,15 +207,15 @@ def test_an_error_of_our_own_costs_one_file_some_time(bench, tmp_path, monkeypat
     put(tmp_path / "a.dm4")
     put(tmp_path / "b.dm4")
 
-    def stumble(path, size):
+    def stumble(path, size, final):
         if path.endswith("a.dm4"):
             raise RuntimeError("a mistake")
-        return frame_count(path, size)
+        return contents(path, size, final)
 
-    table.settler._count = stumble
+    table.settler._look_into = stumble
     assert set(table.turn()) == {"b.dm4"}
     assert "a mistake" in table.reasons()["a.dm4"]
-    table.settler._count = frame_count
+    table.settler._look_into = contents
     assert set(table.turn(5.0)) == {"a.dm4"}
 
 
@@ -223,11 +224,11 @@ def test_a_file_at_which_looks_are_lost_has_failed_after_some_of_them(bench, tmp
     put(tmp_path / "a.dm4")
     looks = []
 
-    def lose(path, size):
+    def lose(path, size, final):
         looks.append(path)
         raise FrameLostError(f"{path}: crashed its reader")
 
-    table.settler._count = lose
+    table.settler._look_into = lose
     settled = [found for _ in range(20) for found in table.turn(3.0).values()]
     assert [one.problem for one in settled] == [f"{tmp_path / 'a.dm4'}: crashed its reader"]
     assert len(looks) == 3
@@ -283,3 +284,18 @@ def test_a_file_that_is_deleted_while_it_is_waited_for_is_forgotten(bench, tmp_p
     table.turn(3.0)
     assert len(table.settler) == 0
     assert table.settler.pause() == float("inf") or not table.turn(10.0)
+
+
+def test_of_a_stack_that_was_cut_off_the_missing_are_told_when_it_was_left_for_long(
+    bench, tmp_path
+):
+    table = bench(incomplete_s=5.0)
+    stack = np.zeros((6, 8, 8), np.uint16)
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(stack)
+    put(tmp_path / "a.mrc", (tmp_path / "a.mrc").read_bytes()[:-10])
+    assert not table.turn()
+    assert not table.turn(4.0)
+    assert "5 of 6 frames" in table.reasons()["a.mrc"]
+    sighting = table.turn(4.0)["a.mrc"]
+    assert (sighting.frames, sighting.problem, list(sighting.missing)) == (6, None, [5])

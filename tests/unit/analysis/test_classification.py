@@ -207,3 +207,32 @@ def test_an_archive_goes_on_with_the_detector_that_it_was_begun_with(begun, batc
     check_begun(begun, FIRST, terms(replace(batch, detector="")))
     with pytest.raises(UsageError, match="was begun with watch"):
         check_begun(begun, FIRST, terms(replace(batch, detector="BF")))
+
+
+def test_files_that_were_renamed_before_a_batch_goes_on_count_once(begun, tmp_path):
+    (tmp_path / "frames" / "1.tif").rename(tmp_path / "frames" / "9.tif")
+    writer = RunWriter(begun.parent, begun.stem)
+    batch = Batch.of([tmp_path / "frames"])
+    done = classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
+    with open_run(done) as run:
+        assert sorted(run.frames["path"]) == [f"{n}.tif" for n in (0, 2, 3, 4, 9)]
+
+
+def test_a_stack_may_grow_after_it_was_classified_its_frames_may_not_change(tmp_path):
+    (tmp_path / "frames").mkdir()
+    path = tmp_path / "frames" / "a.tif"
+    for n in range(3):
+        tifffile.imwrite(path, pixels(n), append=n > 0)
+    analyst = Analyst.of(FIRST, ENCODER, ClassifyConfig())
+    batch = Batch.of([tmp_path / "frames"])
+    done = classify(batch, analyst, RunWriter(tmp_path, "run"))
+    tifffile.imwrite(path, pixels(3), append=True)
+    with open_run(done) as run:
+        assert verify(run, tmp_path / "frames", lambda _hash: ENCODER).compared == 3
+        with tifffile.TiffFile(path) as file:
+            at = file.pages[1].dataoffsets[0]
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes(99))
+        found = verify(run, tmp_path / "frames", lambda _hash: ENCODER)
+    assert [check.index for check in found.with_problem("changed")] == [1]

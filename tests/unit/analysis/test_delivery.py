@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.delivery import with_pixels
-from pychip_stream.domain.frames import FrameRef, inside
+from pychip_stream.analysis.delivery import delivered, with_pixels
+from pychip_stream.domain.frames import Frame, FrameRef, inside
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats.reading import read_checked
+from pychip_stream.wire import codec
 from pychip_stream.wire.messages import Job
 
 
@@ -75,3 +76,19 @@ def test_a_job_gets_the_pixels_of_its_revision(root):
     stale = Job(lease=1, frame=FrameRef(path="c.tif", size=stat.st_size, mtime_ns=1))
     with pytest.raises(FrameIncompleteError):
         with_pixels(stale, root, read_checked)
+
+
+def test_what_was_read_of_a_frame_arrives_with_its_pixels(root):
+    frame = Frame(
+        np.ones((6, 8), np.uint16), 0.5, "nm", time=1_700_000_000.25, exposure_s=0.1,
+        pixel_ratio=2.0, notes=("2 channels: SE is analysed, BSE left out",), frame_hash="cd",
+    )  # fmt: skip
+    job = Job(lease=1, frame=FrameRef(path="day/a.tif", index=3))
+    packet = codec.decode(codec.encode(*with_pixels(job, root, lambda *_: (frame, "ab"))))
+    found = delivered(packet.message.frame, packet.message.image, packet.arrays)
+    for name in ("pixel_size", "unit", "time", "exposure_s", "pixel_ratio", "notes", "frame_hash"):
+        assert getattr(found, name) == getattr(frame, name), name
+    assert np.array_equal(found.pixels, frame.pixels)
+    assert (found.source, found.index) == ("day/a.tif", 3)
+    with pytest.raises(FrameError, match="did not arrive"):
+        delivered(job.frame, packet.message.image, {})

@@ -14,6 +14,7 @@ from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
 from tests.support.archive_samples import failed, fill, make_run, record, result, support
 from tests.support.failing_disks import FailingDisk, QuickDisk
@@ -57,8 +58,39 @@ def test_each_revision_is_archived_once_and_the_newest_is_shown(tmp_path):
     assert (run.label_map(0) == result(50).label_map).all()
     again = writer_of(tmp_path)
     assert [key.size for key in again.keys] == [1001, 1002, 77]
-    assert not again.failed
+    assert not again.known.failed
     again.close()
+
+
+def test_a_frame_that_was_moved_counts_no_more_until_its_name_comes_back(tmp_path):
+    writer = writer_of(tmp_path)
+    old, new = record(1), record(1, path="b.dm4")
+    note = FrameRecord.moved(old.frame, "b.dm4")
+    assert not writer.append(note)  # it is not archived yet
+    fill(writer, [old, failed(2), new, note])
+    assert not writer.append(note)
+    run = open_run(tmp_path / "run.h5")
+    assert (run.frames["path"].tolist(), run.count) == (["b.dm4", failed(2).frame.path], 1)
+    writer.release()
+    writer = writer_of(tmp_path)
+    assert (writer.known.moved, len(writer.keys)) == ({3}, 4)
+    assert not writer.append(new)
+    assert writer.append(old)  # its name has come back
+    assert not writer.append(old)
+    run = open_run(writer.close())
+    assert len(run) == 3
+    assert sorted(run.frames["revision"]) == [1, 1, 3]
+    assert run.label_map(0).tolist() == run.label_map(1).tolist() == old.result.label_map.tolist()
+
+
+def test_only_the_newest_revision_of_a_frame_can_be_moved(tmp_path):
+    writer = writer_of(tmp_path)
+    fill(writer, [record(1), record(1, size=77)])
+    assert not writer.append(FrameRecord.moved(record(1).frame, "b.dm4"))
+    assert writer.append(FrameRecord.moved(record(1, size=77).frame, "b.dm4"))
+    writer.publish()
+    assert len(open_run(tmp_path / "run.h5")) == 0
+    writer.release()
 
 
 def test_a_second_archiver_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """`classify`: where the encoder runs, and in which precision, is chosen and told."""
 
+import mrcfile
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,3 +47,20 @@ def test_a_device_that_is_not_here_is_one_line(batch, tmp_path):
     assert called.code in (1, 2)
     assert "nonsense" in called.err.splitlines()[-1]
     assert not (tmp_path / "run.h5").exists()
+
+
+def test_of_a_stack_that_was_cut_off_the_whole_frames_are_classified_and_verified(batch, tmp_path):
+    (tmp_path / "stack").mkdir()
+    stack = np.stack([np.asarray(Image.open(tmp_path / "frame.png"))] * 4)
+    with mrcfile.new(tmp_path / "stack" / "a.mrc") as file:
+        file.set_data(stack)
+    data = (tmp_path / "stack" / "a.mrc").read_bytes()
+    (tmp_path / "stack" / "a.mrc").write_bytes(data[:-1])
+    command, _, *options = batch
+    called = call_here(command, tmp_path / "stack", *options, tmp_path / "run.h5", "--json")
+    assert called.code == 0, called.err
+    assert [row["index"] for row in called.document["fractions"]] == [0, 1, 2]
+    (failed,) = called.document["failed"]
+    assert "3 of 4 frames" in failed["reason"]
+    checked = call_here("verify", tmp_path / "run.h5", "--frames", tmp_path / "stack", "--json")
+    assert (checked.code, checked.document["compared"]) == (0, 3)

@@ -2,17 +2,24 @@
 
 import numpy as np
 import pytest
+import tifffile
 
 from dashboard.work.feed import Feed
-from dashboard.work.state import RunState
+from dashboard.work.opened_run import PastFrames
+from dashboard.work.recent import Every
+from dashboard.work.state import Mark, RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.scorings import add_scoring
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Status, SupportChanged
-from tests.support.archive_samples import failed
+from pychip_stream.wire.messages import Seen, Status, SupportChanged
+from tests.support import run_samples
+from tests.support.archive_samples import failed, make_run, pieces, result, support
+from tests.support.failing_disks import QuickDisk
 from tests.support.live_frames import HALF, LABELS, live, replaced
-from tests.support.run_samples import make_run
 
 GOOD = {"label_map": LABELS, "intervals": HALF}
 ODD = {
@@ -56,7 +63,8 @@ def feed(tmp_path):
     (tmp_path / "acquisition").mkdir()
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     bench = Workbench(config)
-    yield Feed(config, RunState(), bench)
+    state = RunState()
+    yield Feed(config, state, bench, PastFrames(config, state, bench))
     bench.close()
 
 
@@ -78,7 +86,8 @@ def test_an_odd_message_costs_itself_and_never_the_round(feed, odd):
 def test_frames_that_failed_are_named_with_their_reasons(feed, tmp_path):
     """S11: heard of now, or in the archive since before this page's server started."""
     folder = feed._config.archive.folder
-    make_run(folder, tmp_path / "acquisition", 2, feed._config.archive.name, extra=[failed(9, "x")])
+    name, lost = feed._config.archive.name, failed(9, "x")
+    run_samples.make_run(folder, tmp_path / "acquisition", 2, name, extra=[lost])
     torn = replaced(live("torn.tif"), status="failed", reason="not an image")
     watcher = Status(
         service="watcher", instance="watcher", state="running", time=1.0,
@@ -86,7 +95,7 @@ def test_frames_that_failed_are_named_with_their_reasons(feed, tmp_path):
     )  # fmt: skip
     feed._step(Channel([(torn, {}), (watcher, {})]), Beacon())
     assert {(f.path, f.reason) for f in feed._state.failures} == {
-        ("torn.tif", "not an image"), (failed(9, "x").frame.path, "x"),
+        ("torn.tif", "not an image"), (lost.frame.path, "x"),
     }  # fmt: skip
 
 
@@ -98,6 +107,59 @@ def test_a_page_that_serves_nobody_does_not_say_that_it_is_well(feed):
     feed.serving()
     feed._step(Channel([]), beacon)
     assert "dropped" in beacon.counters
+
+
+def test_frames_are_shown_as_they_are_until_there_are_examples(feed):
+    """B3: Live stayed black."""
+    root = feed._config.watch.root
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(root / name, np.arange(4096, dtype=np.uint16).reshape(64, 64))
+        feed._step(Channel([(Seen(frame=FrameRef(path=name, seen=1.0)), {})]), Beacon())
+        shot = feed._state.shot
+        assert (shot.picture.key, shot.live) == ((name, 0), None)
+        assert shot.picture.jpeg
+    feed._step(Channel([(live("c.tif", 3.0), GOOD)]), Beacon())
+    feed._step(Channel([(Seen(frame=FrameRef(path="a.tif", seen=2.0)), {})]), Beacon())
+    assert feed._state.shot.picture.key == ("c.tif", 0)
+
+
+def archived(feed, count):
+    """A run of the feed's configuration with frames in it, as the watcher tells of it."""
+    path = make_run(feed._config.archive.folder, count, disk=QuickDisk())
+    assert path == feed._config.run_path
+    counters = {"archived": float(count), "seen": float(count)}
+    status = Status(
+        service="watcher", instance="watcher", state="running", time=0.0, counters=counters
+    )
+    feed._step(Channel([(status, {})]), Beacon())
+    return path
+
+
+def test_after_a_restart_the_last_frame_is_shown(feed):
+    """S8: the curve was there, the picture was black."""
+    path = archived(feed, 3)
+    with open_run(path) as run:
+        last = run.fractions["path"].iloc[-1]
+    assert feed._state.shot.picture.key == (last, 0)
+    assert feed._state.shot.picture.label_map is not None
+
+
+def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
+    """S4: only the archive had them."""
+    path = archived(feed, 3)
+    before = feed._state.curves(None).measured
+    other = support(("gold", "rest"), 3)
+    results = [result(90 + n, ("gold", "rest"), version=other.version) for n in range(3)]
+    version = add_scoring(path, other, np.arange(3), pieces(results), disk=QuickDisk())
+    feed._tidy = Every(0.0)
+    feed._step(Channel([]), Beacon())
+    after = feed._state.curves(None).measured
+    assert feed._state.scoring == version
+    assert len(after) == len(before) == 3
+    assert np.isnan(after.columns["alpha"]).all()
+    np.testing.assert_allclose(after.columns["gold"][:, 0], [r.intervals[0, 0] for r in results])
+    assert np.isfinite(before.columns["alpha"]).all()
+    assert feed._state.marks == (Mark(before.times[0], version),)
 
 
 def picture_can_be_shown(state, path):

@@ -5,6 +5,8 @@ import pytest
 
 from dashboard.work.history import History, plotted, triples
 
+ONES = np.ones((2, 3))
+
 
 def filled(count, width=0.02):
     history = History()
@@ -88,3 +90,27 @@ def test_quantities_are_thinned_like_fractions_and_keep_their_peaks():
 def test_what_may_be_plotted_is_declared_with_the_quantity():
     assert {"intensity_mean", "drift", "exposure_s"} <= set(plotted())
     assert "intensity_p1" not in plotted()
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_frame_can_be_taken_out(gone):
+    history = History()
+    for number in range(3):
+        history.put((f"f{number}", 0), float(number), {"a": (number / 10, 0, 1)})
+    history.drop((f"f{gone}", 0))
+    history.drop(("never there", 0))
+    left = [number for number in range(3) if number != gone]
+    assert history.curves(10).columns["a"][:, 0].tolist() == pytest.approx([n / 10 for n in left])
+    assert [history.key_at(at) for at in range(2)] == [(f"f{number}", 0) for number in left]
+    history.put(("new", 0), 9.0, {"b": (1, 1, 1)})
+    assert np.isnan(history.curves(10).columns["a"][-1]).all()  # of the frame whose row it got
+
+
+def test_values_that_replace_others_leave_nothing_of_them():
+    history = History()
+    history.put(("a", 0), 1.0, {"alpha": (0.1, 0.0, 0.2)})
+    history.put(("b", 0), 2.0, {"alpha": (0.3, 0.2, 0.4)})
+    history.extend([("a", 0), ("c", 0)], np.array([1.0, 3.0]), {"gold": ONES}, replace=True)
+    curves = history.curves(10)
+    np.testing.assert_array_equal(curves.columns["alpha"][:, 0], [np.nan, 0.3, np.nan])
+    np.testing.assert_array_equal(curves.columns["gold"][:, 0], [1.0, np.nan, 1.0])

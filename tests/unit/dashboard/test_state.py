@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from dashboard.work.frame_pictures import FramePicture, checked_rect
-from dashboard.work.state import RunState
+from dashboard.work.state import Alarm, RunState
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Alert
+from pychip_stream.wire.messages import Alert, Status
 from tests.support.live_frames import HALF, LABELS, live, record, shot
 
 
@@ -127,3 +127,36 @@ def test_what_serves_all_sessions_never_imports(heavy):
         f"sys.exit({heavy!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def alert(rule, level="warning", id="1", state="on"):  # noqa: A002
+    return Alert(id=id, rule=rule, level=level, state=state, reason="because", time=1.0)
+
+
+def test_the_worst_alarm_comes_first_until_somebody_knows_of_it():
+    state = RunState()
+
+    def hear(message):
+        state.health.take(Received(Packet(message, {}), b"", b""))
+
+    hear(alert("late"))
+    hear(alert("disk", "critical"))
+    assert [a.name for a in state.alarms()] == ["disk", "late"]
+    state.acknowledge("disk", "ann")
+    state.acknowledge("nothing of the kind", "ann")
+    assert [(a.name, a.acknowledged) for a in state.alarms()] == [("late", ""), ("disk", "ann")]
+    hear(alert("disk", "critical", "2", "off"))
+    assert [a.name for a in state.alarms()] == ["late"]
+    hear(alert("disk", "critical", "3"))
+    assert state.alarms()[0][::3] == ("disk", "")
+
+
+def test_services_that_are_not_well_are_alarms_too():
+    state = RunState({"worker-1"})
+    message = Status(
+        service="watcher", instance="watcher", state="paused", time=0.0, detail="the folder is away"
+    )
+    state.health.take(Received(Packet(message, {}), b"", b""))
+    assert state.alarms() == [Alarm("watcher", "warning", "paused: the folder is away", "")]
+    state.acknowledge("watcher", "ann")
+    assert state.alarms()[0].acknowledged == "ann"

@@ -26,7 +26,7 @@ from PIL import Image
 
 from pychip_stream.domain.frames import Frame
 from pychip_stream.errors import FrameError, FrameIncompleteError
-from pychip_stream.formats.reading import frame_count, read_frame
+from pychip_stream.formats.reading import contents, read_frame
 from pychip_stream.sim import dm4
 
 MAX_BYTES = 64 << 20
@@ -250,8 +250,8 @@ def main():
 def attempt(path):
     """Count and read; anything but frames and refusals is an error of ours."""
     try:
-        count = frame_count(path)
-        for index in {0, count - 1}:
+        count, missing = contents(path, final=True)
+        for index in {0, count - 1} - missing.keys():
             frame = read_frame(path, index, max_bytes=MAX_BYTES)
             assert isinstance(frame, Frame)
             assert frame.pixels.ndim == 2

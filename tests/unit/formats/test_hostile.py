@@ -223,7 +223,12 @@ def test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path,
     monkeypatch.setattr(
         tiff_map.TiffMap, "__init__", lambda one, of: walks.append(of.name) or walk(one, of)
     )
-    monkeypatch.setattr(source.Source, "digest", lambda one: hashes.append(1) or digest(one))
+
+    def hash_of(one, extents=((0, None),)):
+        hashes.append(extents)
+        return digest(one) if extents[0][1] is None else digest(one, extents)
+
+    monkeypatch.setattr(source.Source, "digest", hash_of)
     for life in range(2):
         pixels = np.arange(320, dtype="u1").reshape(5, 8, 8) + life
         tifffile.imwrite(path, pixels, photometric="minisblack")
@@ -234,7 +239,12 @@ def test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path,
             int(pixels[i, 0, 1]) for i in (4, 0, 1, 2, 3, 4)
         ]
         assert len({told for _, told in read}) == 1
-    assert len(walks) == len(hashes) == 2
+    assert len(walks) == 2
+    whole = [extents for extents in hashes if extents[0][1] is None]
+    frames = [extents for extents in hashes if extents not in whole]
+    assert len(whole) == 2
+    assert len(frames) == 12  # of 64 bytes each, one for each that was read
+    assert all(count == 64 for ((_, count),) in frames)
 
 
 def test_a_stack_too_large_for_memory_is_walked_and_hashed_once_too(tmp_path, monkeypatch):

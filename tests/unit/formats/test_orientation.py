@@ -42,6 +42,17 @@ def test_a_stored_picture_is_read_as_it_is_shown(tmp_path, kind, orientation):
     assert np.abs(pixels.astype(int) - expected).max() <= 2
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_pictures_too_large_for_pillow_are_turned_too(tmp_path, monkeypatch, kind):
+    exif = Image.Exif()
+    exif[274], exif[306] = 6, "2026:03:01 12:00:00"
+    Image.fromarray(RAMP).save(tmp_path / "a.png", kind, exif=exif)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    frame = read_frame(tmp_path / "a.png")
+    assert frame.shape == (10, 6)
+    assert frame.time is not None
+
+
 def test_pixels_that_are_not_square_are_turned_with_the_picture(tmp_path):
     for orientation, size, ratio in ((1, 10.0, 2.0), (6, 20.0, 0.5)):
         tifffile.imwrite(

@@ -345,3 +345,18 @@ def test_a_cut_file_is_waited_for(place, share, options):
     place.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(FrameIncompleteError):
         read_frame(place)
+
+
+def test_planes_beside_the_grey_values_may_be_left_empty(place):
+    planes = np.stack([picture("u2"), picture("u2")])
+    options = {"photometric": "minisblack", "planarconfig": "separate", "compression": "zlib"}
+    tifffile.imwrite(place, planes, **options)
+    data = bytearray(place.read_bytes())
+    with tifffile.TiffFile(place) as file:
+        assert len(file.pages) == 1
+        for name in ("StripOffsets", "StripByteCounts"):
+            tag = file.pages[0].tags[name]
+            width = 2 if tag.dtype == tifffile.DATATYPE.SHORT else 4
+            data[tag.valueoffset + width : tag.valueoffset + 2 * width] = bytes(width)
+    place.write_bytes(data)
+    assert np.array_equal(read_frame(place).pixels, planes[0])

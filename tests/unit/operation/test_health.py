@@ -6,7 +6,8 @@ import pytest
 
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation import health as module
-from pychip_stream.operation.health import SILENT_S, LatencySplit, RunHealth, stretches
+from pychip_stream.operation.health import SILENT_S, RunHealth
+from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.operation.metrics import HealthCollector
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
@@ -59,7 +60,7 @@ def test_who_goes_silent_is_stalled_and_not_idle(health, clock):
     clock.now += 1.0
     assert health.state("watcher") == "stalled"
     assert health.values()["troubled", ""] == 1.0
-    assert health.troubles() == ["watcher stalled: not heard of any more"]
+    assert health.troubles() == [("watcher", "stalled: not heard of any more")]
     hear(health, status())
     assert health.state("watcher") == "running"
 
@@ -74,7 +75,7 @@ def test_who_must_be_there_and_is_not_heard_is_missing(clock):
     hear(health, status("archiver"))
     assert health.instances == ["archiver", "hub", "worker-1"]
     assert health.values()["troubled", ""] == 1.0
-    assert health.troubles()[0].startswith("worker-1 missing: not heard of")
+    assert health.troubles()[0][1].startswith("missing: not heard of")
     told = health.document()["services"]["worker-1"]
     assert (told["service"], told["state"], told["heard_s"]) == ("worker", "missing", None)
     up = next(m for m in HealthCollector(health).collect() if m.name == "pychip_up")
@@ -185,7 +186,7 @@ def test_alerts_replace_their_like_and_the_latest_comes_last(health):
     assert list(health.alerts)[-1] == "299"
 
 
-def fresh(clock, *, shown=99.9, behind=0, gap_s=0.5, heard=100.0, begun=0.0):
+def fresh(clock, *, shown=99.9, behind=0, pending=0, gap_s=0.5, heard=100.0, begun=0.0):
     """Health at 100 s after it has heard these things."""
     clock.now = begun
     health = RunHealth()
@@ -195,6 +196,8 @@ def fresh(clock, *, shown=99.9, behind=0, gap_s=0.5, heard=100.0, begun=0.0):
     if shown is not None:
         clock.now = shown
         hear(health, live(1.0, received=1.7e9), intervals=np.zeros((3, 3)))
+    if pending:
+        hear(health, status("archiver", pending=float(pending)))
     if behind:
         hear(health, status(behind=float(behind)))
     health.heard_at = heard
@@ -208,6 +211,9 @@ def fresh(clock, *, shown=99.9, behind=0, gap_s=0.5, heard=100.0, begun=0.0):
         ({}, "live"),
         ({"behind": 2}, "live"),
         ({"behind": 3}, "behind"),
+        ({"behind": 30, "pending": 28}, "live"),
+        ({"behind": 30, "pending": 20}, "behind"),
+        ({"behind": 3, "shown": 90.0, "pending": 3}, "idle"),
         ({"behind": 3, "shown": 90.0}, "stalled"),
         ({"behind": 1, "shown": None}, "stalled"),
         ({"shown": 90.0}, "idle"),
@@ -227,6 +233,82 @@ def test_words_say_how_many_and_since_when(clock):
     stalled = fresh(clock, behind=1, shown=50.0)
     assert stalled.text == f"stalled since {datetime.fromtimestamp(1.7e9):%H:%M:%S}"
     assert stalled.detail == "1 frame waiting"
+
+
+def follow(health, clock, seconds, camera, worker, segment_s=5.0):
+    """Say once a second what watcher and archiver of such a run would, half a second apart."""
+    lights = []
+    for second in range(seconds):
+        seen, done = camera * second, min(worker, camera) * second
+        archived = min(worker, camera) * (second - second % segment_s)
+        hear(health, live(float(second), received=float(second)), intervals=np.zeros((3, 3)))
+        hear(health, Seen(frame=FrameRef(path=f"{second}")))
+        hear(health, status(seen=seen, archived=archived, behind=seen - archived))
+        clock.now += 0.5
+        hear(health, status("archiver", pending=done + 0.5 * min(worker, camera) - archived))
+        clock.now += 0.5
+        hear(health, status("hub"))
+        lights.append(health.liveness())
+    return lights
+
+
+@pytest.mark.parametrize("rate", [1.0, 2.0, 23.0])
+def test_a_worker_that_keeps_up_is_never_behind(health, clock, rate):
+    """S2: what waits for its segment on disk counted as if the worker were slow."""
+    lights = follow(health, clock, 60, camera=rate, worker=rate)
+    assert {one.light for one in lights[1:]} == {"live"}
+
+
+def test_a_backlog_is_told_with_its_forecast(health, clock):
+    behind = follow(health, clock, 30, camera=23.0, worker=8.0)[-1]
+    assert behind.light == "behind"
+    assert behind.detail.startswith("camera 23.0/s, worker 8.0/s: it does not catch up")
+
+
+def test_what_is_archived_moves_though_no_frame_is_heard_of(health, clock):
+    """S2: red while 150 frames were caught up."""
+    for second in range(30):
+        hear(health, status(seen=200.0, archived=10.0 * second, behind=200.0 - 10.0 * second))
+        clock.now += 1.0
+        hear(health, status("hub"))
+        health.classified_at = 100.0
+    assert health.liveness().light != "stalled"
+
+
+def test_a_pause_does_not_make_an_old_picture_fresh(health, clock):
+    """B2: after one pause of 350 s an old picture was "live" for half an hour."""
+    for moment in (0.0, 350.0):
+        clock.now = 100.0 + moment
+        hear(health, Seen(frame=FrameRef(path=f"{moment}")))
+        hear(health, live(moment, received=moment), intervals=np.zeros((3, 3)))
+    clock.now += 6.0
+    hear(health, status())
+    assert health.liveness().light == "idle"
+
+
+def test_frames_without_examples_are_no_fault(health, clock):
+    """B3: red, "stalled, 8 frames waiting", for who has not chosen examples yet."""
+    worker = Status(
+        service="inference", instance="worker-1", state="waiting", time=0.0,
+        counters={"support": 0.0}, detail="waiting for a support set",
+    )  # fmt: skip
+    hear(health, worker)
+    hear(health, status(seen=8.0, behind=8.0))
+    clock.now += 30.0
+    hear(health, worker)
+    found = health.liveness()
+    assert (found.light, found.text) == ("waiting", "frames arrive, no examples yet")
+
+
+def test_a_worker_that_loads_its_network_is_no_fault(clock):
+    health = RunHealth({"worker-1"})
+    hear(health, status(seen=8.0, behind=8.0))
+    clock.now += 20.0
+    hear(health, status(seen=8.0, behind=8.0))
+    assert health.liveness().text == "the worker is starting"
+    clock.now += 60.0
+    hear(health, status(seen=8.0, behind=8.0))
+    assert health.liveness().light == "stalled"
 
 
 def test_one_limit_of_silence_holds_for_services_and_the_hub(health, clock):

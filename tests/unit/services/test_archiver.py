@@ -12,7 +12,7 @@ from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import Archived, ArchiverBeat, KeysWanted, Status
+from pychip_stream.wire.messages import Archived, ArchiverBeat, FrameMoved, KeysWanted, Status
 from pychip_stream.wire.result import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
@@ -43,6 +43,7 @@ class Bench:
         self.worker = Channel(self.context, zmq.DEALER, 4)
         self.worker.connect(self.config.wire.endpoint("results"))
         self.state, self.detail, self.keys, self.peer = "", "", [], None
+        self.acknowledged = []
 
     def send(self, number, **changes):
         made = record(number, result=result(number, version=support().version), **changes)
@@ -63,6 +64,7 @@ class Bench:
                 message = received.packet.message
                 del self.keys[message.start :]
                 self.keys += [key.path for key in message.keys]
+                self.acknowledged = [*self.acknowledged[: message.start], *message.keys]
             elif isinstance(received.packet.message, ArchiverBeat):
                 self.count = received.packet.message.count
 
@@ -191,3 +193,18 @@ def test_segments_that_somebody_removes_are_noticed_and_done_again(bench):
     bench.until(lambda: len(bench.keys) == 4, "all are acknowledged, again or at last")
     assert len(open_run(bench.config.run_path)) == 4
     bench.until(lambda: bench.state == "running", "it says that it is well")
+
+
+def test_a_frame_that_was_moved_is_acknowledged_as_that(bench):
+    bench.send(0, frame_hash="own")
+    bench.send(0, path="b.dm4")
+    bench.until(lambda: len(bench.acknowledged) == 2, "two frames are acknowledged")
+    assert [key.digest for key in bench.acknowledged] == ["own", record(0).content_hash]
+    message = FrameMoved(frame=record(0).frame, to="b.dm4")
+    for _ in range(3):
+        bench.watcher.send(message, to=bench.peer)
+    bench.send(1)
+    bench.until(lambda: len(bench.acknowledged) == 4, "the note and another frame")
+    assert sorted(key.moved for key in bench.acknowledged) == [False, False, False, True]
+    paths = open_run(bench.config.run_path).frames["path"].tolist()
+    assert paths == ["b.dm4", record(1).frame.path]

@@ -1,18 +1,23 @@
 """The watcher among its peers: a worker and an archiver played by the test, on real sockets."""
 
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import tifffile
 import zmq
 
 from pychip_stream.acquisition import ledger as ledger_module
 from pychip_stream.config import Config
+from pychip_stream.formats.reading import read_checked
 from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     ArchiverBeat,
     FrameFailed,
+    FrameMoved,
     Job,
     KeysWanted,
     Ready,
@@ -24,6 +29,8 @@ from services.watcher import Watcher
 from tests.support.material import FRAME, put
 from tests.support.ports import free_wire
 from tests.support.waiting import wait_for
+
+PAGE = np.arange(8 * 12, dtype=np.uint16).reshape(8, 12)
 
 
 class Table:
@@ -41,7 +48,7 @@ class Table:
         self.hub = Channel(self.context, zmq.ROUTER, 1000)
         self.hub.bind(self.config.wire.endpoint("requests"))
         self.keys, self.run = [], "run-1"
-        self.failures, self.wanted, self.statuses = [], [], []
+        self.failures, self.wanted, self.statuses, self.moved = [], [], [], []
         self.archiver = self.connect("")
         self.worker = self.connect("worker-1")
         self.jobs = []
@@ -62,6 +69,8 @@ class Table:
                 self.acknowledge(message.start)
             elif isinstance(message, FrameFailed):
                 self.failures.append(message)
+            elif isinstance(message, FrameMoved):
+                self.moved.append(message)
         for received in self.worker.drain(100):
             self.jobs.append(received.packet.message)
         for received in self.hub.drain(100):
@@ -74,8 +83,10 @@ class Table:
     def acknowledge(self, start=0):
         self.archiver.send(Archived(run=self.run, start=start, keys=tuple(self.keys[start:])))
 
-    def archive(self, frame, failed=False):
-        self.keys.append(ArchivedKey(frame.path, frame.index, frame.size, frame.mtime_ns, failed))
+    def archive(self, frame, failed=False, **more):
+        self.keys.append(
+            ArchivedKey(frame.path, frame.index, frame.size, frame.mtime_ns, failed, **more)
+        )
         self.acknowledge(len(self.keys) - 1)
 
     def ready(self, credit, held=(), life="worker-1:1"):
@@ -402,3 +413,46 @@ def test_who_finishes_a_frame_after_all_gets_others_again(table, selfish, monkey
     put(table.root / "second.dm4")
     wait_for(lambda: selfish.leases, step=selfish.step)
     assert first not in selfish.leases
+
+
+def test_a_renamed_file_is_told_until_that_is_archived(table):
+    put(table.root / "a.dm4")
+    table.wait_synced()
+    table.archive(table.take(1)[0].frame, digest="ab")
+    (table.root / "a.dm4").rename(table.root / "b.dm4")
+    second = table.take(1)[0].frame
+    assert second.path == "b.dm4"
+    table.archive(second, digest="ab")
+    table.wait(lambda: len(table.moved) >= 2, "told again")
+    assert (table.moved[0].frame.path, table.moved[0].to) == ("a.dm4", "b.dm4")
+    table.archive(table.moved[0].frame, moved=True)
+    table.wait(lambda: table.ledger.counts["archived"] == 1)
+    count = len(table.moved)
+    (table.root / "b.dm4").rename(table.root / "a.dm4")  # it comes back
+    assert table.take(1)[0].frame.path == "a.dm4"
+    assert len(table.moved) == count
+
+
+def test_a_file_that_was_renamed_while_nothing_ran_is_told_after_the_start(table):
+    put(table.root / "b.dm4")
+    table.wait_synced()
+    frame = table.take(1)[0].frame
+    table.archive(replace(frame, path="a.dm4"), digest="ab")
+    table.archive(frame, digest="ab")
+    table.wait(lambda: table.moved, "told")
+    assert (table.moved[0].frame.path, table.moved[0].to) == ("a.dm4", "b.dm4")
+
+
+def test_of_a_stack_that_has_grown_the_rest_is_handed_out(table):
+    path, done = table.root / "a.tif", []
+    table.wait_synced()
+    for number in range(4):
+        tifffile.imwrite(path, PAGE + np.uint16(number), append=number > 0)
+        table.wait(lambda count=number: len(table.jobs) > count or table.ready(1), "a job")
+        frame = table.jobs[-1].frame
+        read, _ = read_checked(path, frame.index, frame.size, frame.mtime_ns)
+        table.archive(frame, digest=read.frame_hash)
+        table.wait(lambda: table.ledger.counts["behind"] == 0 or table.ready(1), "compared")
+        done.append(frame.index)
+    assert done == [0, 1, 2, 3]
+    assert len(table.jobs) == 4

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pychip_stream.acquisition.selection import Selection
 from pychip_stream.acquisition.tree import Tree
 from pychip_stream.errors import FrameUsageError
 from pychip_stream.formats.raster import own_mark
 from pychip_stream.formats.reading import frame_count, read_frame
+from pychip_stream.formats.selection import Selection
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+// Status bar: how the run is, in the title bar of every page and in the tab's title; the alarm that
+// matters most, with a sound for whoever wants one, until somebody has acknowledged it.
+
+import { button, element, listen } from "./part.js";
+
+const BEEP_MS = 2000;
+const KEY = "pychip-stream-sound";
+
+export function render({ model }) {
+  const root = element("div", "statusbar");
+  const badge = element("span", "state", "connecting");
+  const alarm = element("span", "alarm");
+  alarm.setAttribute("role", "alert");
+  const seen = button("seen", "acknowledge", () => model.send_msg({ type: "acknowledge", name: shown }));
+  const sound = button("sound", "", () => {
+    loud = !loud;
+    localStorage.setItem(KEY, loud ? "on" : "");
+    if (loud) beep(0.1); // heard at once, and allowed by the browser because of the click
+    tell();
+  });
+  root.append(badge, alarm, seen, sound);
+
+  let shown = "";
+  let calling = false;
+  let loud = localStorage.getItem(KEY) === "on";
+  let audio = null;
+
+  function beep(seconds) {
+    audio = audio || new AudioContext();
+    const tone = audio.createOscillator();
+    const gain = audio.createGain();
+    tone.frequency.value = 880;
+    gain.gain.value = 0.2;
+    tone.connect(gain).connect(audio.destination);
+    tone.start();
+    tone.stop(audio.currentTime + seconds);
+    root.dataset.beeps = Number(root.dataset.beeps || 0) + 1;
+  }
+
+  function tell() {
+    sound.textContent = loud ? "sound on" : "sound off";
+    sound.setAttribute("aria-pressed", String(loud));
+  }
+
+  function show(m) {
+    badge.textContent = `${m.symbol} ${m.text}`;
+    badge.dataset.light = m.light;
+    const [first] = m.alarms;
+    shown = first ? first.name : "";
+    const more = m.alarms.length > 1 ? ` (and ${m.alarms.length - 1} more)` : "";
+    const words = first ? `${first.name}: ${first.text}` : "";
+    const by = first && first.acknowledged ? `, acknowledged by ${first.acknowledged}` : "";
+    if (alarm.textContent !== words + by + more) alarm.textContent = words + by + more;
+    alarm.title = alarm.textContent;
+    alarm.dataset.level = first ? first.level : "";
+    seen.hidden = !first || Boolean(first.acknowledged) || !m.operator;
+    calling = m.alarms.some((one) => one.level === "critical" && !one.acknowledged);
+    document.title = `${first && !first.acknowledged ? "⚠ " + first.name : m.symbol + " " + m.text} · ${m.run}`;
+  }
+
+  const timer = setInterval(() => {
+    if (calling && loud) beep(0.4);
+  }, BEEP_MS);
+  model.on("remove", () => clearInterval(timer));
+  tell();
+  seen.hidden = true;
+  listen(model, show);
+  return root;
+}
