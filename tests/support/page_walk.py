@@ -26,6 +26,7 @@ MESSAGES = {
     "saved": [{}],
     "cancel": [{}],
     "nothing": [{}],
+    "acknowledge": [{"name": "worker-1"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
