@@ -80,7 +80,10 @@ class Dashboard:
             self._feed.serving()
 
     def close(self) -> None:
-        """Stop the feed, then the server; whoever looks is told where the run is now."""
+        """Stop the feed, then the server; whoever looks is told where the run is now.
+
+        What viewers have brought is removed.
+        """
         if self._feed is not None:
             self._feed.stop()
             self._desk.run.ended = str(self._desk.config.run_path)
@@ -88,6 +91,7 @@ class Dashboard:
                 self._server.io_loop.run_sync(_farewell)
         self._desk.bench.close()
         self._server.stop()
+        scratch.clear()
 
     def _page(self) -> Any:
         """Build the page of a new session."""

@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 from pychip_stream.config import Config
 
 from .accounts import Viewer
-from .parts.components import Heartbeat, StatusBar
+from .parts.components import Heartbeat, StatusBar, Theme
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
 from .work.recent import Every
@@ -80,6 +80,13 @@ logger = logging.getLogger(__name__)
 PULL_MS = 100
 _BEAT_S = 1.0
 _COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
+_PARTS = {
+    # The title is the page's heading; an empty heading and a bar without a name are none.
+    "MuiTypography": {"defaultProps": {"variantMapping": {"h3": "h1", "h5": "div"}}},
+    "MuiLinearProgress": {"defaultProps": {"aria-label": "busy"}},
+}
+_NARROW_TABS = {"@media (max-width: 600px)": {"& .MuiTab-root": {"padding": "12px 8px"}}}
+_DARK_BAR = {"backgroundColor": "#12262d", "color": "#ffffff"}
 
 
 class Page:
@@ -99,23 +106,31 @@ class Page:
         self._tabs = pmui.Tabs(
             *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
             sizing_mode="stretch_width",
+            sx={"& .MuiTab-root": {"minWidth": 0}, **_NARROW_TABS},
         )
 
     def panel(self) -> Any:
         """Build the page of the current session and start to pull."""
         self._open(self._tabs.active)
         self._tabs.param.watch(lambda event: self._open(event.new), "active")
+        theme = Theme(lambda _message: None, width=1, height=1)
         page = pmui.Page(
             title="pychip-stream",
             main=[self._tabs],
-            header=[self._bar, self._beat],
+            header=[self._bar, self._beat, theme],
             busy_indicator=None,
             theme_config={
-                "light": {"palette": {"primary": {"main": _COLOR}}},
-                "dark": {"palette": {"primary": {"main": _COLOR_DARK}}},
+                "light": {"palette": {"primary": {"main": _COLOR}}, "components": _PARTS},
+                "dark": {
+                    "palette": {"primary": {"main": _COLOR_DARK}},
+                    "components": _PARTS | {"MuiAppBar": {"styleOverrides": {"root": _DARK_BAR}}},
+                },
             },
         )
         unlink_busy(page)
+        page.param.watch(
+            lambda event: theme.send(theme="dark" if event.new else "light"), "dark_theme"
+        )
         # What is shown later than the page would fetch its styles from elsewhere without this.
         pn.state.curdoc.template_variables.setdefault("dist_url", "static/extensions/panel/")
         pn.state.add_periodic_callback(self._pull, period=PULL_MS)

@@ -18,7 +18,7 @@ from pychip_stream.acquisition.identity import Answers, answer
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.tasks import Attempts
-from pychip_stream.acquisition.watch import FolderWatch
+from pychip_stream.acquisition.watch import FolderWatch, WatchHealth
 from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import MOST_CREDIT, Config
 from pychip_stream.domain.clock import newness
@@ -38,6 +38,7 @@ from pychip_stream.wire.messages import (
     Ready,
     Release,
     Seen,
+    TroubledFile,
 )
 
 logger = logging.getLogger(__name__)
@@ -306,17 +307,35 @@ class Watcher:
         }
         if ledger.newest_result is not None:
             counters["newest_age_s"] = max(0.0, time.time() - ledger.newest_result)
+        state, detail = "running", health.detail or self._resting()
         if not health.root_reachable:
-            self._beacon.status("paused", counters, health.detail)
+            state, detail = "paused", health.detail
         elif not self._synced:
-            self._beacon.status("waiting", counters, "waiting for the archiver")
-        else:
-            self._beacon.status("running", counters, health.detail or self._resting())
+            state, detail = "waiting", "waiting for the archiver"
+        self._beacon.status(state, counters, detail, _troubled(health))
 
     def _resting(self) -> str:
         """Say why frames are not handed out, if workers gave them back."""
         count = self._ledger.counts["resting"]
         return f"{count} frame(s) given back by workers: {self._given_back}" if count else ""
+
+
+def _troubled(health: WatchHealth) -> tuple[TroubledFile, ...]:
+    """Name the first few files that are not handed out, in letters that can be printed."""
+    groups = {
+        "incomplete": health.incomplete,
+        "missing": [(where, "frames of this series are missing") for where in health.missing],
+        "unreadable": health.unreadable,
+    }
+    return tuple(
+        TroubledFile(_printable(path), state, _printable(reason))
+        for state, files in groups.items()
+        for path, reason in files
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _new_ledger(config: Config) -> Ledger:

@@ -9,10 +9,10 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import CELLS
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
-from ..accounts import Viewer
+from ..accounts import MAY_LOOK, Viewer
 from ..page import Desk, View
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button
+from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button, wrapped
 from ..parts.versions import VersionsPanel
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
@@ -44,12 +44,11 @@ class ExamplesPage(View):
         self._newest = small_button(
             "Take the newest frame", lambda: self._take(self._run.newest_key()), margin=(4, 4)
         )
-        self._number = pmui.IntInput(
-            label="frame of the run", value=0, start=0, width=130, size="small", margin=(4, 4)
+        self._number = pmui.TextInput(
+            label="frame of the run", width=150, size="small", margin=(4, 4)
         )
-        self._number.param.watch(
-            lambda event: self._take(self._run.key_at(int(event.new or 0))), "value"
-        )
+        self._number.param.watch(lambda event: self._on_number(str(event.new)), "value")
+        self._of = plain_text(margin=(12, 4), sizing_mode=None, width=160)
         self._advice = plain_text(sizing_mode="stretch_width")
         self._use = small_button(
             "Use the recommended size", self._use_recommended,
@@ -60,13 +59,15 @@ class ExamplesPage(View):
 
     def panel(self) -> Any:
         """Lay the page out: frame left, classes and versions right."""
-        choose = pn.Row(self._newest, self._number, sizing_mode="stretch_width")
-        advice = pn.Row(self._use, self._advice, sizing_mode="stretch_width")
+        choose = wrapped(self._newest, self._number, self._of)
+        advice = pn.Column(self._advice, self._use, sizing_mode="stretch_width")
         right = pn.Column(
+            *([] if self._operator else [plain_text(MAY_LOOK)]),
             choose, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
             self._versions.panel(),
             sizing_mode="stretch_width",
-            styles={"max-height": FULL_HEIGHT, "overflow": "auto"},
+            # The room above is for labels that stand on the border of their field.
+            styles={"max-height": FULL_HEIGHT, "overflow": "auto", "padding-top": "6px"},
         )  # fmt: skip
         return side_by_side(self._editor.view.canvas, right)
 
@@ -74,6 +75,9 @@ class ExamplesPage(View):
         """Show what has been read, fitted or changed elsewhere."""
         if self._editor.picture is None:
             self._take(self._run.newest_key())
+        of = f"of {self._run.frames} in the run"
+        if self._of.object != of:
+            self._of.object = of
         self._editor.pull(now)
         self._versions.pull(now)
 
@@ -87,8 +91,22 @@ class ExamplesPage(View):
         bench, version = self._bench, self._draft.state.parent or ""
         self._background.do(lambda: bench.picture(key, version), self._show, slot="frame")
 
+    def _on_number(self, text: str) -> None:
+        """Take a frame by its number, from 1 on as in Review."""
+        number = int(text) if text.isdecimal() else 0
+        shown = self._editor.key and self._run.number_of(self._editor.key)
+        if text == _number(shown):
+            return
+        key = self._run.key_at(number - 1) if number else None
+        if key is None:
+            self._number.error_state = True
+            self._editor.remark("error", f"the run has the frames 1 to {self._run.frames}")
+        self._take(key)
+
     def _show(self, picture: FramePicture) -> None:
         self._editor.show(picture)
+        self._number.value = _number(self._run.number_of(picture.key))
+        self._number.error_state = False
         bench = self._bench
         self._background.do(
             lambda: recommend_grid(bench.frame(picture.key)),
@@ -114,3 +132,8 @@ class ExamplesPage(View):
     def _on_hints(self, event: Any) -> None:
         self._editor.hints = event.new
         self._editor.send_hints()
+
+
+def _number(number: int | None) -> str:
+    """Write the number of a frame for people; empty where it is not in the run yet."""
+    return "" if number is None else str(number + 1)

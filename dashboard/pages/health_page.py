@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import panel as pn
@@ -17,14 +18,15 @@ from ..parts.components import Tables, table
 from ..work.background import Background
 from ..work.machine import Machine, look
 from ..work.recent import Every
-from ..work.state import RunState
-from ..work.words import STAGE_WORDS, clock, duration, size
+from ..work.state import Failure, RunState
+from ..work.words import clock, count, duration, size
 
 Table = dict[str, Any]
 Cell = dict[str, str]
 
 _WINDOW_S = 30.0
 _SHOTS = 100
+_FILES_SHOWN = 20
 _LOW_SHARE, _LOW_BYTES = 0.05, 5e9
 _STATES = {
     "running": ("good", "●"),
@@ -35,8 +37,23 @@ _STATES = {
     "stalled": ("bad", "■"),
     "failed": ("bad", "✕"),
 }
+_ADVICE = {
+    "silent": "it is started again by itself; the log below says what happened",
+    "failed": "the log below says why; it is started again by itself",
+    "stalled": "it is started again if this goes on; look at the disk and the share",
+    "paused": "it goes on by itself once this is mended",
+}
+_FILES = {
+    "failed": "mend or export the file again; what has changed is analysed anew",
+    "incomplete": "nothing, if it is still being written; else copy it again",
+    "missing": "look whether the camera's software has saved them",
+    "unreadable": "check its name and who may read it",
+}
+"""States of files, and what to do."""
+_BURDEN = {"busy_s": "s busy", "rss_mb": "MB memory", "cpu_s": "s processor", "handles": "handles"}
 _LEVELS = {"info": ("plain", "●"), "warning": ("warn", "▲")}
 _LATENCY = "latency."
+_STAGES = {"received": "until the archiver had it", "total": "in all"}
 _RATES = {
     ("watcher", "seen"): "frames seen",
     ("watcher", "archived"): "frames archived",
@@ -48,7 +65,7 @@ _QUEUES = {
     "queue": "waiting in workers",
     "pending": "waiting for the disk",
     "incomplete": "incomplete files",
-    "missing": "files that vanished",
+    "missing": "missing from a series",
     "failed": "failed frames",
     "duplicates": "duplicates refused",
     "dropped": "messages dropped",
@@ -112,7 +129,7 @@ class HealthBoard:
         self._counts: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         self._latency_split = LatencySplit(_SHOTS)
         self._newest: dict[str, float] = {}
-        self._shot = 0
+        self._shot = self._shots = 0
 
     def sample(self, now: float) -> None:
         """Take in what the services say now; once a second or so."""
@@ -129,6 +146,7 @@ class HealthBoard:
         live = shot.live if shot is not None else None
         if shot is not None and live is not None and shot.number != self._shot:
             self._shot = shot.number
+            self._shots = min(self._shots + 1, _SHOTS)
             self._newest = stretches(live.frame, live.read, live.classified, received=live.received)
             self._latency_split.add(self._newest)
 
@@ -137,27 +155,28 @@ class HealthBoard:
         health = self._run.health
         parts = [
             services_table(health),
+            files_table(health, self._run.failures),
+            alerts_table(self._run.alerts),
             table("Rates", self._rates(), right=[1], empty=_NOTHING_YET),
             machine_table(machine),
             self._latency(),
             table("Queues", self._queues(), right=[1], empty=_NOTHING_YET),
             percentile_table(health.latency()),
-            alerts_table(self._run.alerts),
         ]
         lines = list(machine.log) if machine else []
         empty = "no log yet; `pychip-stream run` writes it beside the archive"
         return [*parts, {"title": "Log", "lines": lines, "empty": empty}]
 
     def _rates(self) -> list[list[str]]:
-        totals: dict[str, float] = {}
+        totals: dict[str, list[float | None]] = {}
         statuses = self._run.health.statuses
         for (instance, name), series in self._counts.items():
-            (t0, v0), (t1, v1) = series[0], series[-1]
             label = _RATES[(statuses[instance].service, name)]
-            totals.setdefault(label, 0.0)
-            if t1 > t0:
-                totals[label] += (v1 - v0) / (t1 - t0)
-        rows = [[label, f"{rate:.2f}/s"] for label, rate in totals.items()]
+            totals.setdefault(label, []).append(rate(series))
+        rows = []
+        for label, rates in totals.items():
+            known = [one for one in rates if one is not None]
+            rows.append([label, f"{sum(known):.2f}/s" if known else "…"])
         chips = sum(s.counters.get("chips_per_s", 0.0) for s in statuses.values())
         if chips:
             rows.append(["chips classified while busy", f"{chips:,.0f}/s"])
@@ -178,13 +197,30 @@ class HealthBoard:
              *(duration(found[f"{_LATENCY}{stage}.{share}"]) for share in ("p50", "p95"))]
             for stage, newest in self._newest.items()
         ]  # fmt: skip
-        note = f"of the last {_SHOTS} frames shown" if rows else ""
+        note = f"of the last {count(self._shots, 'frame')} shown here" if rows else ""
         head = ["stage", "newest", "median", "95 %"]
         return table("Latency", rows, head, right=[1, 2, 3], note=note, empty="no frame yet")
 
 
+def rate(series: Sequence[tuple[float, float]]) -> float | None:
+    """Growth per second of a counter that moves in steps; None while that cannot be told yet.
+
+    Parameters
+    ----------
+    series
+        (seconds, value) of the last half minute, oldest first.
+    """
+    (start, low), (now, high) = series[0], series[-1]
+    steps = [later for before, later in pairwise(series) if later[1] > before[1]]
+    if len(steps) < 2:
+        return (high - low) / (now - start) if now - start > 0.9 * _WINDOW_S else None
+    (first, base), (last, top) = steps[0], steps[-1]
+    usual = (last - first) / (len(steps) - 1)
+    return (top - base) / ((last if now - last < 2 * usual else now) - first)
+
+
 def _stage(name: str) -> str:
-    return STAGE_WORDS.get(name, f"to {name}")
+    return _STAGES.get(name, f"until {name}")
 
 
 def services_table(health: RunHealth) -> Table:
@@ -195,11 +231,10 @@ def services_table(health: RunHealth) -> Table:
         state = _badge(*_STATES.get(status.state, ("plain", "?")), status.state)
         if health.silent(instance):
             state = _badge("bad", "✕", "silent")
-        numbers = " · ".join(
-            f"{n} {_number(v)}" for n, v in status.counters.items() if not n.startswith(_LATENCY)
-        )
         heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
-        rows.append([instance, state, heard, status.detail, numbers])
+        shown = "silent" if health.silent(instance) else status.state
+        says = "; ".join(filter(None, (status.detail, _ADVICE.get(shown, ""))))
+        rows.append([instance, state, heard, says, _counters(status.counters)])
     for instance in sorted(health.missing):
         missing = _badge("bad", "✕", "missing")
         rows.append([instance, missing, "never", health.detail(instance), ""])
@@ -207,15 +242,45 @@ def services_table(health: RunHealth) -> Table:
     return table("Services", rows, head, empty="no service has been heard yet", wide=True)
 
 
+def _counters(counters: Mapping[str, float]) -> str:
+    """Write what a service counts, and at the end what it takes of the machine."""
+    own = (n for n in counters if not n.startswith(_LATENCY) and n not in _BURDEN)
+    parts = [f"{n} {_number(counters[n])}" for n in own]
+    parts += [f"{_number(counters[n])} {word}" for n, word in _BURDEN.items() if n in counters]
+    return " · ".join(parts)
+
+
+def files_table(health: RunHealth, failures: Sequence[Failure]) -> Table:
+    """Name the files in trouble, with the reason and what to do; the newest failures first."""
+    found = [
+        (file.path, file.state, file.reason)
+        for status in health.statuses.values()
+        for file in status.files
+    ]
+    found += [
+        (one.path + (f" #{one.index}" if one.index else ""), "failed", one.reason)
+        for one in reversed(failures)
+    ]
+    rows = [
+        [{"text": path, "mono": True},
+         _badge("bad", "✕", state) if state == "failed" else _badge("warn", "▲", state),
+         reason, _FILES.get(state, "")]
+        for path, state, reason in found
+    ]  # fmt: skip
+    head = ["file", "state", "reason", "what to do"]
+    note = "the first of each kind; Review › Failed has all" if len(rows) >= _FILES_SHOWN else ""
+    return table("Files in trouble", rows, head, note=note, empty="none", wide=True)
+
+
 def percentile_table(latency: Mapping[str, Mapping[str, float]]) -> Table:
     """Delays that the services measured themselves, over all frames."""
     shares = ("p50", "p95", "p99")
     rows = [
-        [stage, *(duration(values[s]) if s in values else "–" for s in shares)]
+        [_stage(stage), *(duration(values[s]) if s in values else "–" for s in shares)]
         for stage, values in latency.items()
     ]
-    head = ["from the file to", "median", "95 %", "99 %"]
-    return table("Delays, all frames", rows, head, right=[1, 2, 3], empty=_NOTHING_YET)
+    head = ["stage", "median", "95 %", "99 %"]
+    return table("Delays, all frames of the run", rows, head, right=[1, 2, 3], empty=_NOTHING_YET)
 
 
 def machine_table(machine: Machine | None) -> Table:

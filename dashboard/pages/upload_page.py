@@ -1,5 +1,6 @@
 """Upload page: the original way of working: one image, grid, examples, result, export."""
 
+import base64
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -7,7 +8,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
+from pychip_stream.export.curves import chart, svg_bytes
 from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
 from pychip_stream.formats.reading import suffixes
 
@@ -16,14 +19,18 @@ from ..page import Desk, View
 from ..parts.components import DropZone
 from ..parts.download_bar import KINDS, DownloadBar
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import SMALL_BUTTONS, plain_text, side_by_side
+from ..parts.layouts import SMALL_BUTTONS, note, plain_text, side_by_side
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, grid_shape
 from ..work.opened_run import OpenedRun
-from ..work.uploads import NO_FILE, UploadBench
-from ..work.words import percent
+from ..work.uploads import NO_FILE, SUPPORT_SUFFIX, UploadBench
+from ..work.words import share
 
 FILE, GRID, EXAMPLES, RESULT = STEPS = ("1 File", "2 Grid", "3 Examples", "4 Result")
+_PICTURE = (
+    '<img alt="bar chart of the fractions" src="data:image/svg+xml;base64,{}" '
+    'style="width: 100%; max-width: 460px; border-radius: 4px">'
+)
 _CANVAS_HEIGHT = "max(calc(100vh - 210px), 440px)"
 
 
@@ -35,6 +42,7 @@ class UploadPage(View):
     place: ClassVar = 4
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
+        self._desk = desk
         self._viewer = viewer
         self._upload = UploadBench(desk.config)
         self._background = Background(self._on_trouble)
@@ -76,6 +84,12 @@ class UploadPage(View):
         self._size.param.watch(self._on_size, "value")
         hint = plain_text("One feature per square; smaller squares show more and take longer.")
         self._fractions = plain_text()
+        self._chart = pn.pane.HTML("", visible=False, sizing_mode="stretch_width")
+        self._publish = pmui.Button(
+            label="Publish to the run", color="success", visible=False, **small
+        )
+        self._publish.on_click(lambda _event: self._hand_over())
+        self._published = plain_text()
         self._pages = {
             FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
             GRID: pn.Column(
@@ -84,15 +98,18 @@ class UploadPage(View):
             ),
             EXAMPLES: pn.Column(self._editor.shelf, classify, sizing_mode="stretch_width"),
             RESULT: pn.Column(
-                self._fractions, self._downloads.widget, sizing_mode="stretch_width"
+                self._fractions, self._chart, self._downloads.widget, self._publish,
+                self._published, sizing_mode="stretch_width",
             ),
         }  # fmt: skip
         self._show_page(FILE)
 
     def panel(self) -> Any:
         """Image left, the present step right."""
-        left = pn.Column(self._editor.view.canvas, sizing_mode="stretch_width")
-        left.styles = {"--canvas-height": _CANVAS_HEIGHT}
+        left = self._left = pn.Column(
+            self._editor.view.canvas, sizing_mode="stretch_width", visible=False,
+            styles={"--canvas-height": _CANVAS_HEIGHT},
+        )  # fmt: skip
         right = pn.Column(
             self._step, self._say, *self._pages.values(), sizing_mode="stretch_width"
         )  # fmt: skip
@@ -115,9 +132,9 @@ class UploadPage(View):
     def _go(self, step: str) -> None:
         if step != FILE and self._upload.uploaded is None:
             self._step.value = FILE
-            self._say.object = NO_FILE
+            self._on_trouble(NO_FILE)
             return
-        self._say.object = ""
+        note(self._say, "")
         self._show_page(step)
         if step == RESULT:
             self._classify()
@@ -131,8 +148,10 @@ class UploadPage(View):
             page.visible = name == step
 
     def _on_trouble(self, text: str) -> None:
-        self._say.object = text
-        self._drop.send(type="say", text=text, level="error")
+        if self._step.value == FILE:
+            self._drop.send(type="say", text=text, level="error")
+        else:
+            note(self._say, text, "error")
         if self._step.value == RESULT:
             self._fractions.object = ""
 
@@ -142,7 +161,9 @@ class UploadPage(View):
         kind = message["type"]
         try:
             if kind == "ready":
-                self._drop.send(type="accept", suffixes=sorted(suffixes()))
+                images = sorted(suffixes())
+                words = f"Images, stacks too: {' '.join(images)}; support sets: {SUPPORT_SUFFIX}"
+                self._drop.send(type="accept", suffixes=[*images, SUPPORT_SUFFIX], words=words)
                 if not self._viewer.operator:
                     self._on_trouble(MAY_LOOK)
             elif not self._viewer.operator:
@@ -164,9 +185,18 @@ class UploadPage(View):
         except PychipError as error:
             self._on_trouble(str(error))
 
-    def _on_read(self, picture: FramePicture) -> None:
+    def _on_read(self, picture: FramePicture | None) -> None:
+        support = self._upload.start
+        words = []
+        if support is not None:
+            words.append(f"examples of {', '.join(support.names)}, chips of {support.chip_size} px")
+        if picture is None:
+            self._drop.send(type="say", text="; ".join([*words, "now an image"]), level="good")
+            return
         height, width = picture.shape
-        self._drop.send(type="say", text=f"{width} × {height} pixels", level="good")
+        words.insert(0, f"{width} × {height} pixels")
+        self._drop.send(type="say", text="; ".join(words), level="good")
+        self._left.visible = True
         self._editor.opened = self._upload.open
         self._editor.show(picture)
         self._editor.grid.show(self._upload.open.draft.state.chip_size)
@@ -180,7 +210,7 @@ class UploadPage(View):
         uploaded = self._upload.uploaded
         if uploaded is not None and self._step.value == GRID:
             rows, columns = grid_shape(uploaded.shape, size)
-            self._say.object = f"{rows} rows × {columns} columns = {rows * columns} chips"
+            note(self._say, f"{rows} rows × {columns} columns = {rows * columns} chips")
 
     def _on_size(self, event: Any) -> None:
         """Measure the image anew; what was classified with another size is not the result."""
@@ -218,17 +248,38 @@ class UploadPage(View):
         if self._background.do(lambda: upload.classify(state, user), done, slot="classify"):
             self._result = None
             self._fractions.object = "classifying…"
+            self._chart.visible = self._publish.visible = False
+            note(self._published, "")
 
     def _show_result(self, result: OpenedRun) -> None:
-        def done(picture: FramePicture) -> None:
+        def work() -> tuple[FramePicture, str]:
+            drawn = base64.b64encode(svg_bytes(chart(result.run))).decode("ascii")
+            return result.picture(0), drawn
+
+        def done(found: tuple[FramePicture, str]) -> None:
+            picture, drawn = found
+            self._chart.object = _PICTURE.format(drawn)
             self._editor.lock()
             self._editor.view.show(picture)
-            self._fractions.object = "\n".join(
-                f"{name}: {percent(value)} (95 % interval {percent(low)} to {percent(high)})"
-                for name, (value, low, high) in picture.fractions.items()
-            )
+            self._fractions.object = "\n".join(counted(picture))
+            self._chart.visible = True
+            self._publish.visible = bool(self._desk.run.health.statuses)
 
-        self._background.do(lambda: result.picture(0), done)
+        self._background.do(work, done)
+
+    def _hand_over(self) -> None:
+        """Make the examples the support set of the run."""
+        if not self._viewer.operator or self._result is None:
+            note(self._published, MAY_LOOK if self._result else NO_FILE, "error")
+            return
+        upload, bench = self._upload, self._desk.bench
+        author = self._viewer.user or current_user()
+        self._background.do(
+            lambda: upload.hand_over(bench, author),
+            lambda said: note(self._published, said, "good"),
+            failed=lambda text: note(self._published, f"publishing failed: {text}", "error"),
+            slot="publish",
+        )
 
     def _write_support(self, _source: ExportSource, path: Path, _progress: Progress) -> None:
         path.write_bytes(self._upload.support_file().read_bytes())
@@ -238,3 +289,16 @@ class UploadPage(View):
         if result is None:
             return None
         return ExportSource(result.run, result.pixel_reader(), 0)
+
+
+def counted(picture: FramePicture) -> list[str]:
+    """Say of each class how many chips it has, and its fraction with the 95 % interval."""
+    labels = picture.label_map
+    if labels is None:
+        return []
+    return [
+        f"{name}: {int((labels == code).sum())} of {labels.size} chips, "
+        f"{share(value, low, high)}, with the 95 % interval"
+        for code, name in enumerate(picture.names)
+        for value, low, high in [picture.fractions.get(name, (float("nan"),) * 3)]
+    ]

@@ -13,6 +13,13 @@ export function render({ model }) {
   tools.append(add, undo);
   root.append(rows, tools, notes);
   let held = null;
+  let images = new Map(); // of the chips that are shown
+
+  function thumbnail(chip) {
+    const image = chip.jpeg === null ? images.get(chip.id) : picture(chip.jpeg);
+    if (image) return image;
+    return element("span", "", chip.jpeg === null ? "…" : "?");
+  }
 
   function row(one, all, locked) {
     const box = element("div", "class");
@@ -25,12 +32,13 @@ export function render({ model }) {
     colour.setAttribute("aria-label", `colour of ${one.name}`);
     colour.addEventListener("change", () => model.send_msg({ type: "recolor", name: one.name, color: colour.value }));
     const name = element("input", "name");
-    name.value = one.name;
+    name.value = name.defaultValue = one.name;
     name.disabled = locked;
     name.maxLength = 80;
     name.setAttribute("aria-label", "name of the class");
-    const rename = () => { if (name.value !== one.name) model.send_msg({ type: "rename", old: one.name, name: name.value }); };
-    name.addEventListener("change", rename);
+    name.addEventListener("change", () => {
+      if (name.value !== one.name) model.send_msg({ type: "rename", old: one.name, name: name.value });
+    });
     const count = element("span", "count", one.count === 1 ? "1 chip" : `${one.count} chips`);
     const advice = element("span", "advice", one.advice);
     const merge = element("select", "merge");
@@ -50,28 +58,45 @@ export function render({ model }) {
       thumb.title = `${chip.where}${chip.odd ? ": " + chip.odd : ""}; click to take it out`;
       thumb.setAttribute("aria-label", thumb.title);
       thumb.disabled = locked;
-      thumb.append(picture(chip.jpeg) || element("span", "", "?"));
+      thumb.dataset.id = chip.id;
+      thumb.append(thumbnail(chip));
       chips.append(thumb);
     }
     box.append(head, chips);
     return box;
   }
 
+  const names = () => [...rows.querySelectorAll(".name")];
+
   function show(m) {
-    // A name that is being typed is not taken away from under the fingers.
-    const typing = root.getRootNode().activeElement;
-    if (typing && typing.classList.contains("name") && typing.value !== typing.defaultValue) {
-      held = m;
-      typing.addEventListener("blur", () => { if (held) { const last = held; held = null; show(last); } }, { once: true });
-      return;
+    const typing = names().indexOf(root.getRootNode().activeElement);
+    if (typing >= 0) {
+      // A name that is being typed is not taken away from under the fingers.
+      const { value, defaultValue } = names()[typing];
+      if (value !== defaultValue && value !== m.classes[typing]?.name) {
+        held = m;
+        return;
+      }
     }
+    held = null;
     rows.replaceChildren(...m.classes.map((one) => row(one, m.classes, m.locked)));
+    images = new Map([...rows.querySelectorAll(".thumb img")].map((img) => [img.parentElement.dataset.id, img]));
     add.disabled = undo.disabled = m.locked;
     root.dataset.number = m.number;
+    const wanted = m.focus ? names().find((name) => name.value === m.focus) : names()[typing];
+    wanted?.focus();
+    if (m.focus) wanted?.select();
   }
 
+  // After the event: what is shown then removes the field that the focus has just left.
+  rows.addEventListener("focusout", () => setTimeout(() => { if (held) show(held); }));
+
   function say(m) {
-    notes.replaceChildren(...m.lines.map(([level, text]) => element("div", `line ${level}`, text)));
+    notes.replaceChildren(...m.lines.map(([level, text]) => {
+      const line = element("div", "line", text);
+      line.dataset.level = level; // a class could be one of Panel's own
+      return line;
+    }));
   }
 
   listen(model, (m) => (m.type === "shelf" ? show(m) : say(m)));

@@ -95,6 +95,12 @@ class Heartbeat(_Part):
     _bundle = _HERE / "heartbeat.js"
 
 
+class Theme(_Part):
+    """Makes the page light or dark as this browser wants it, and keeps the viewer's choice."""
+
+    _bundle = _HERE / "theme.js"
+
+
 class Tables(_Part):
     """Tables and logs as plain text; wants everything again after "ready"."""
 

@@ -11,7 +11,7 @@ export function render({ model }) {
   input.type = "file";
   input.setAttribute("aria-label", "image file");
   const label = element("label", "label");
-  const words = element("span", "", "Drop an image here, or choose one: ");
+  const words = element("span", "", "Drop an image here, or a support set to begin with, or choose one: ");
   label.append(words, input);
   const line = element("div", "line");
   const bar = element("progress");
@@ -20,7 +20,8 @@ export function render({ model }) {
   const text = element("span", "text");
   text.setAttribute("role", "status");
   line.append(bar, text);
-  root.append(label, line);
+  const kinds = element("div", "kinds");
+  root.append(label, line, kinds);
   let file = null;
   let at = 0;
 
@@ -31,6 +32,8 @@ export function render({ model }) {
     }
     file = files[0];
     at = 0;
+    text.textContent = "";
+    root.dataset.level = "";
     model.send_msg({ type: "begin", name: file.name, size: file.size, files: files.length });
   }
   async function more() {
@@ -55,7 +58,10 @@ export function render({ model }) {
   });
   listen(model, (m) => {
     if (m.type === "more") more();
-    if (m.type === "accept") input.accept = m.suffixes.join(",");
+    if (m.type === "accept") {
+      input.accept = m.suffixes.join(",");
+      kinds.textContent = m.words;
+    }
     if (m.type === "say") {
       text.textContent = m.text;
       root.dataset.level = m.level;

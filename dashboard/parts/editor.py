@@ -4,24 +4,38 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pychip_stream.domain.chips import CELLS, ChipSize
-from pychip_stream.domain.colors import UNKNOWN_COLOR
-from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
-from pychip_stream.model.quality import FEWEST, MOST
 
 from ..work.background import Background
 from ..work.drafts import DraftState
 from ..work.frame_pictures import FramePicture, Key, grid_shape
 from ..work.previews import OpenDraft, Preview
+from ..work.recent import Every
 from ..work.workbench import Workbench
 from .components import ClassShelf
+from .editor_messages import (
+    labels_message,
+    merged_line,
+    odd_chips,
+    picks_message,
+    quality_lines,
+    shelf_message,
+    waiting_line,
+)
 from .frame_view import FrameView
 from .grid_controls import GridControls
 
 _REST_S = 0.4
+_WAIT_S = 1.0
+_CLASSES = {
+    "pick": ("label",), "rename": ("old",), "recolor": ("name",), "remove": ("name",),
+    "merge": ("source", "target"),
+}  # fmt: skip
+"""What names a class in each kind of message."""
 
 
 class ExampleEditor:
@@ -67,6 +81,11 @@ class ExampleEditor:
         self._sent_state = 0
         self._sent_preview: Preview | None = None
         self._shelves = 0
+        self._stage = ""
+        self._renamed: dict[str, str] = {}
+        self._remarks: list[list[str]] = []
+        self._lines: list[list[str]] = []
+        self._wait = Every(_WAIT_S)
         self.opened = opened
         self.picture: FramePicture | None = None
         self.hints = True
@@ -84,7 +103,9 @@ class ExampleEditor:
     def show(self, picture: FramePicture) -> None:
         """Choose from this frame."""
         self.picture = picture
-        self.grid.fit(picture.shape)
+        self.grid.fit(picture.shape, picture.pixel_size, picture.unit)
+        self._remarks = []
+        self.say([])
         self.show_again()
 
     def show_again(self, *, picking: bool = True) -> None:
@@ -92,7 +113,8 @@ class ExampleEditor:
         if self.picture is None:
             return
         self._picking = picking
-        self._sent_size = size = self.opened.draft.state.chip_size
+        self._sent_size = None  # its grid is drawn from the start
+        size = self.opened.draft.state.chip_size
         self.view.show(replace(self.picture, chip_size=(size.width, size.height)))
         self._forget()
 
@@ -107,12 +129,15 @@ class ExampleEditor:
             self._show_state(self.picture.key)
             if self._picking:
                 self._show_preview(self.picture.key)
+                self._show_wait(now)
 
     def resize(self, size: ChipSize) -> None:
         """Change the chip size of the draft."""
         draft = self.opened.draft
-        if self._enabled and size != draft.state.chip_size:
-            draft.change(draft.state.resize(size))
+        before = draft.state
+        if self._enabled and size != before.chip_size:
+            draft.change(before.resize(size))
+            self.remark("warning", merged_line(before, draft.state))
 
     def settle_grid(self, now: float = math.inf) -> None:
         """Let the draft follow the sliders once they have come to rest."""
@@ -129,8 +154,14 @@ class ExampleEditor:
         self.view.canvas.send(type="highlights", chips=marks)
 
     def say(self, lines: list[list[str]]) -> None:
-        """Show (level, text) below the classes."""
-        self.shelf.send(type="notes", lines=lines)
+        """Show (level, text) below the classes, after what the last step has led to."""
+        self._lines = lines
+        self.shelf.send(type="notes", lines=[*self._remarks, *lines])
+
+    def remark(self, level: str, text: str) -> None:
+        """Say something that stays until the next step."""
+        self._remarks = [[level, text]] if text else []
+        self.say(self._lines)
 
     def _forget(self) -> None:
         self._sent_state, self._sent_preview = 0, None
@@ -140,7 +171,7 @@ class ExampleEditor:
     def _on_canvas(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "ready":
-            self._echo = 0
+            self._echo, self._sent_size = 0, None
             self._forget()
         elif kind in ("pick", "undo") and self._picking:
             self._echo = int(message.get("click", 0))
@@ -149,6 +180,7 @@ class ExampleEditor:
     def _on_shelf(self, message: dict[str, Any]) -> None:
         if message["type"] == "ready":
             self._forget()
+            self.say(self._lines)
         else:
             self._edit(message)
 
@@ -157,6 +189,7 @@ class ExampleEditor:
         draft = self.opened.draft
         if not self._enabled:
             return
+        self.remark("", "")
         self.settle_grid()  # what was clicked is a chip of the grid that is shown
         size = draft.state.chip_size
         if message.get("chip", [size.width, size.height]) != [size.width, size.height]:
@@ -166,10 +199,30 @@ class ExampleEditor:
             if message["type"] == "undo":
                 draft.undo()
             else:
-                draft.change(edited(draft.state, message, self.key))
+                self._change(self._named(message))
         except PychipError as error:
-            self.say([["error", str(error)]])
+            self.remark("error", str(error))
         self._sent_state = 0
+
+    def _named(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Give a message, which was on its way for a while, the names that classes have now."""
+        names, found = self.opened.draft.state.names, dict(message)
+        for field in _CLASSES.get(message["type"], ()):
+            for _ in self._renamed:
+                if found[field] not in names:
+                    found[field] = self._renamed.get(found[field], found[field])
+        return found
+
+    def _change(self, message: dict[str, Any]) -> None:
+        draft, kind = self.opened.draft, message["type"]
+        before = draft.state
+        draft.change(edited(before, message, self.key))
+        if kind == "rename":
+            self._renamed[str(message["old"])] = str(message["name"]).strip()
+        elif kind == "merge":
+            self._renamed[str(message["source"])] = str(message["target"])
+        elif kind == "add":
+            self._stage = draft.state.names[-1]
 
     def _on_grid(self, size: ChipSize) -> None:
         """Draw the grid while a slider moves; the draft follows when it is let go."""
@@ -201,31 +254,54 @@ class ExampleEditor:
         if not self._picking:
             self.lock()
             return
-        locked = not self._enabled
-        self.view.canvas.send(**picks_message(state, key, self._echo, locked=locked))
+        stage, self._stage = self._stage, ""
+        self.view.canvas.send(
+            **picks_message(
+                state, key, self._echo, locked=not self._enabled, stage=stage, renamed=self._renamed
+            )
+        )
         preview = self.opened.preview
         known = preview if preview is not None and preview.key == key else None
         self.view.canvas.send(**labels_message(state, known))
-        self._send_shelf()
+        self._send_shelf(stage)
 
-    def _send_shelf(self) -> None:
-        """Cut the thumbnails on another thread; frames may have to be read for them."""
+    def _send_shelf(self, focus: str = "") -> None:
+        """Send what is known at once; other thumbnails are cut on another thread.
+
+        Frames may have to be read for them.
+        """
         bench, draft = self._bench, self.opened.draft
         number, state, locked = draft.number, draft.state, not self._enabled
-        odd = odd_chips(self.opened.preview)
+        make = partial(
+            shelf_message, bench, number, state, odd_chips(self.opened.preview), locked=locked
+        )
         self._shelves += 1
         asked = self._shelves
+        first = make(known=True)
+        self.shelf.send(**first, focus=focus)
+        if all(chip["jpeg"] is not None for one in first["classes"] for chip in one["chips"]):
+            return
 
         def send(message: dict[str, Any]) -> None:
             if asked == self._shelves:
                 self.shelf.send(**message)
 
-        self._background.do(lambda: shelf_message(bench, number, state, odd, locked), send)
+        self._background.do(make, send)
+
+    def _show_wait(self, now: float) -> None:
+        """Say once a second that labels are on their way."""
+        seconds, picture = self.opened.waiting_s, self.picture
+        if picture is not None and seconds > _WAIT_S and self._wait.due(now):
+            grid = grid_shape(picture.shape, self.opened.draft.state.chip_size)
+            self.say([["busy", waiting_line(grid, seconds)]])
+            self._sent_preview = None  # its lines come back
 
     def _show_preview(self, key: Key) -> None:
         preview = self.opened.preview
         if preview is None or preview is self._sent_preview or preview.key != key:
             return
+        if self.opened.waiting_s > _WAIT_S:
+            return  # it is of a step before
         self._sent_preview = preview
         self.view.canvas.send(**labels_message(self.opened.draft.state, preview))
         self.say(quality_lines(preview))
@@ -259,115 +335,3 @@ def edited(state: DraftState, message: dict[str, Any], key: Key | None) -> Draft
         "drop": lambda: state.drop(int(message["number"])),
     }
     return changes[kind]()
-
-
-def picks_message(state: DraftState, key: Key, echo: int, *, locked: bool) -> dict[str, Any]:
-    """Classes, and the chosen chips of one frame; `echo` is the click that this answers."""
-    return {
-        "type": "picks",
-        "classes": [{"name": c.name, "color": c.color} for c in state.classes],
-        "picks": [[p.row, p.column, p.label] for p in state.picks if (p.path, p.index) == key],
-        "echo": echo,
-        "locked": locked,
-    }
-
-
-def labels_message(state: DraftState, preview: Preview | None) -> dict[str, Any]:
-    """Labels of the frame, and a bar for every class: one that came later would move the image.
-
-    Labels of another grid than the draft's are left out; a bar without a fraction has no value.
-    """
-    trial = preview.trial if preview is not None else None
-    if trial is not None and trial.support.chip_size != state.chip_size:
-        trial = None
-    fractions = trial.result.fractions if trial is not None else {}
-    pairs = [*((c.name, c.color) for c in state.classes), (UNKNOWN, UNKNOWN_COLOR)]
-    bars: list[dict[str, Any]] = [
-        {"name": n, "color": c} | (fractions[n]._asdict() if n in fractions else {})
-        for n, c in pairs
-    ]
-    message: dict[str, Any] = {"type": "labels", "bars": bars, "labels": None, "palette": []}
-    if preview is None:
-        return message
-    message["seq"] = preview.number
-    if trial is not None:
-        size, labels = trial.support.chip_size, trial.result.label_map
-        colors = {c.name: c.color for c in trial.support.classes}
-        message |= {
-            "labels": labels.tobytes(),
-            "grid": list(labels.shape),
-            "chip": [size.width, size.height],
-            "palette": [
-                {"name": n, "color": colors.get(n, UNKNOWN_COLOR)}
-                for n in (*trial.result.names, UNKNOWN)
-            ],
-        }
-    return message
-
-
-def shelf_message(
-    bench: Workbench, number: int, state: DraftState, odd: dict[int, str], locked: bool
-) -> dict[str, Any]:
-    """Everything that the shelf shows of a draft."""
-    scale = bench.scale_of(state.parent or "")
-    classes = []
-    for one in state.classes:
-        chips = [
-            {
-                "number": i,
-                "jpeg": bench.thumbnail(pick, state.chip_size, scale),
-                "where": f"row {pick.row}, column {pick.column} of {pick.path}"
-                if pick.row >= 0
-                else "imported chip",
-                "odd": odd.get(i, ""),
-            }
-            for i, pick in enumerate(state.picks)
-            if pick.label == one.name
-        ]
-        classes.append(
-            {
-                "name": one.name,
-                "color": one.color,
-                "count": len(chips),
-                "advice": count_advice(len(chips)),
-                "chips": chips,
-            }
-        )
-    return {"type": "shelf", "number": number, "classes": classes, "locked": locked}
-
-
-def count_advice(count: int) -> str:
-    """Say in a few words whether a class has enough examples."""
-    if count == 0:
-        return "choose 2–10"
-    if count < FEWEST:
-        return "one more at least"
-    if count > MOST:
-        return "more gain little"
-    return "good"
-
-
-def odd_chips(preview: Preview | None) -> dict[int, str]:
-    """Why an example looks like another class, by its number in the draft."""
-    if preview is None or preview.quality is None:
-        return {}
-    found = {}
-    for number, chip in enumerate(preview.quality.chips):
-        if chip.taken_for is not None and chip.taken_for != chip.label:
-            found[number] = f"looks like {chip.taken_for}"
-    return found
-
-
-def quality_lines(preview: Preview) -> list[list[str]]:
-    """Say what cross-validation thinks of a draft, as (level, text)."""
-    quality = preview.quality
-    if quality is None:
-        return [["", preview.trouble or "judging the examples…"]]
-    lines = []
-    if quality.accuracy is not None:
-        level = "good" if quality.accuracy >= 0.9 else "warning"
-        lines.append([level, f"accuracy {quality.accuracy:.0%}, cross-validated over the examples"])
-    if quality.confusion is not None:
-        own, other, share = quality.confusion
-        lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])
-    return lines + [["", line] for line in quality.advice]

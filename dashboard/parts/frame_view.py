@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pychip_stream.export.pictures import Rect
@@ -44,6 +45,7 @@ class FrameView:
         self._sent_at = 0.0
         self._in_flight = False
         self._options: dict[str, Any] = {}
+        self._wanted: object = None
         self._blank = ""
         self.picture: FramePicture | None = None
         self.painted: tuple[FramePicture, float] | None = None
@@ -58,6 +60,7 @@ class FrameView:
     ) -> None:
         """Send a picture; see `FramePicture.message`."""
         self.picture, self._options = picture, {"note": note, "truth": truth}
+        self._wanted = None
         self._seq += 1
         self._sent_at, self._in_flight = time.monotonic(), True
         self.canvas.send(**picture.message(self._seq, **self._options))
@@ -92,8 +95,14 @@ class FrameView:
         def send(jpeg: bytes) -> None:
             if jpeg:
                 self.canvas.send(type="crop", seq=seq, rect=list(rect), jpeg=jpeg)
+            go_on()
 
-        def leave(_text: str) -> None:
-            """Leave the picture as coarse as it is."""
+        def go_on(_text: str = "") -> None:
+            """Send what was asked for last meanwhile; what cannot be cut stays coarse."""
+            wanted, self._wanted = self._wanted, None
+            if wanted is not None and self.picture is not None:
+                self._send_crop(self.picture, wanted)
 
-        self._background.do(lambda: self._crop(picture, rect), send, failed=leave, slot="crop")
+        work = partial(self._crop, picture, rect)
+        if not self._background.do(work, send, failed=go_on, slot="crop"):
+            self._wanted = asked

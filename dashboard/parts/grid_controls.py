@@ -1,15 +1,17 @@
-"""Grid controls: sliders for the size of a chip."""
+"""Grid controls: the size of a chip as sliders, as a number, and as a length."""
 
 from collections.abc import Callable
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import CELLS, ChipSize
+from pychip_stream.errors import PychipError
+
+from .layouts import plain_text, wrapped
 
 _LARGEST = 256
-_MOST = 1 << 16
+"""Sliders reach no further: they could not be aimed; the number does."""
 
 
 class GridControls:
@@ -20,11 +22,11 @@ class GridControls:
     size
         Shown at first.
     on_move
-        Called with the size while the viewer moves a slider, not when `show` does.
+        Called with the size when the viewer changes it, not when `show` does.
     least
-        Shortest edge that the sliders reach.
+        Shortest edge that a chip may have.
     enabled
-        Whether this viewer may move them.
+        Whether this viewer may change it.
     """
 
     def __init__(
@@ -36,56 +38,98 @@ class GridControls:
         enabled: bool = True,
     ) -> None:
         self._on_move = on_move
+        self._least = least
+        self._size = size
+        self._most = ChipSize(_LARGEST, _LARGEST)
+        self._pixel: tuple[float, str] | None = None
         self._silent = False
         slider: dict[str, Any] = {"start": least, "end": _LARGEST, "step": 1, "width": 190}
-        slider |= {"margin": (0, 10), "disabled": not enabled}
-        self._width = pmui.IntSlider(label="chip width (px)", value=size.width, **slider)
-        self._height = pmui.IntSlider(label="chip height (px)", value=size.height, **slider)
-        self._square = pmui.Checkbox(label="square", value=size.width == size.height)
-        self._height.visible = not self._square.value
+        slider |= {"margin": (0, 10), "disabled": not enabled, "tooltips": False}
+        self._width = pmui.IntSlider(label="chip width (px)", **slider)
+        self._height = pmui.IntSlider(label="chip height (px)", **slider)
+        self._square = pmui.Checkbox(label="square", value=True, disabled=not enabled)
+        self._number = pmui.TextInput(
+            label="px: N or W×H", size="small", width=120, disabled=not enabled, margin=(8, 10)
+        )
+        self._length = plain_text(sizing_mode=None, margin=(4, 4), width=170)
+        self._display()
         self._square.param.watch(self._on_square, "value")
+        self._number.param.watch(self._on_number, "value")
         for one in (self._width, self._height):
             one.param.watch(self._on_slider, "value")
 
     @property
     def size(self) -> ChipSize:
-        """What the sliders say."""
-        edges = (min(max(s.value, CELLS), _MOST) for s in (self._width, self._height))
-        return ChipSize(*edges)
+        """What is shown."""
+        return self._size
 
     def panel(self) -> Any:
         """Beside each other where there is room."""
-        return pn.Row(
-            self._width, self._square, self._height, sizing_mode="stretch_width",
-            styles={"flex-wrap": "wrap"},
-        )  # fmt: skip
+        return wrapped(self._width, self._height, self._square, self._number, self._length)
 
     def show(self, size: ChipSize) -> None:
-        """Move the sliders, as far as they reach, without telling `on_move`."""
-        width, height = min(size.width, self._width.end), min(size.height, self._height.end)
-        if ChipSize(width, height) == self.size:
-            return
-        self._silent = True
+        """Show a size, as far as chips of it fit the frame, without telling `on_move`."""
+        self._size = self._limited(size.width, size.height)
+        self._display()
+
+    def fit(
+        self, shape: tuple[int, int], pixel_size: float | None = None, unit: str | None = None
+    ) -> None:
+        """Allow chips of up to half a frame (rows, columns) whose pixels have this size."""
+        height, width = (max(length // 2, 4 * CELLS) for length in shape)
+        self._most = ChipSize(width, height)
+        self._pixel = (pixel_size, unit or "") if pixel_size else None
+        self._width.end, self._height.end = min(width, _LARGEST), min(height, _LARGEST)
+        self._display()
+
+    def _limited(self, width: int, height: int) -> ChipSize:
+        edges = ((width, self._most.width), (height, self._most.height))
+        return ChipSize(*(min(max(edge, self._least), most) for edge, most in edges))
+
+    def _display(self, moved: bool = False) -> None:
+        size, self._silent = self._size, True
         try:
-            self._square.value = width == height
-            self._width.value, self._height.value = width, height
+            # Two edges that happen to be equal while one is moved do not lock each other.
+            self._square.value = size.width == size.height and (self._square.value or not moved)
+            self._height.visible = not self._square.value
+            for slider, edge in ((self._width, size.width), (self._height, size.height)):
+                slider.value = min(max(edge, slider.start), slider.end)
+            self._number.value = str(size).replace("x", "×")
+            self._number.error_state = False
         finally:
             self._silent = False
+        self._length.visible = self._pixel is not None
+        if self._pixel is not None:
+            edges = (f"{edge * self._pixel[0]:.3g}" for edge in (size.width, size.height))
+            self._length.object = f"= {' × '.join(edges)} {self._pixel[1]}"
 
-    def fit(self, shape: tuple[int, int]) -> None:
-        """Let the sliders reach as far as half a frame (rows, columns)."""
-        for slider, length in ((self._width, shape[1]), (self._height, shape[0])):
-            slider.end = max(length // 2, 4 * CELLS)
+    def _change(self, width: int, height: int) -> None:
+        size = self._limited(width, height)
+        told = size != self._size
+        self._size = size
+        self._display(moved=True)
+        if told:
+            self._on_move(size)
 
     def _on_square(self, event: Any) -> None:
+        if self._silent:
+            return
         self._height.visible = not event.new
-        if event.new and not self._silent:
-            self._height.value = self._width.value
+        if event.new:
+            self._change(self._size.width, self._size.width)
 
     def _on_slider(self, event: Any) -> None:
         if self._silent:
             return
-        if self._square.value and event.obj is self._width and self._height.value != event.new:
-            self._height.value = event.new  # and that tells `on_move`
-        else:
-            self._on_move(self.size)
+        width = event.new if event.obj is self._width else self._size.width
+        height = event.new if event.obj is self._height else self._size.height
+        self._change(width, width if self._square.value else height)
+
+    def _on_number(self, event: Any) -> None:
+        if self._silent:
+            return
+        try:
+            size = ChipSize.parse(event.new)
+            self._change(size.width, size.height)
+        except PychipError:
+            self._number.error_state = True

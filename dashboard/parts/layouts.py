@@ -23,7 +23,7 @@ def small_button(label: str, act: Callable[[], object], **options: Any) -> Any:
 
 def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
-    columns = f"repeat(auto-fit, minmax({narrowest}px, 1fr))"
+    columns = f"repeat(auto-fit, minmax(min({narrowest}px, 100%), 1fr))"
     return pn.Row(
         *parts,
         sizing_mode="stretch_width",
@@ -35,6 +35,30 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
             "box-sizing": "border-box",
         },
     )
+
+
+def wrapped(*parts: Any) -> Any:
+    """Beside each other, and under each other where there is no room.
+
+    A column that was turned: a row would be at least as wide as all its parts together.
+    """
+    styles = {"flex-direction": "row", "flex-wrap": "wrap", "align-items": "center"}
+    return pn.Column(*parts, sizing_mode="stretch_width", styles=styles)
+
+
+_NOTES = {
+    "": ("", "transparent"),
+    "good": ("✓ ", "#009e73"),
+    "error": ("✕ ", "#d55e00"),
+}
+
+
+def note(pane: Any, text: str, level: str = "") -> None:
+    """Put a text into a pane of `plain_text` so that its outcome is seen: "good" or "error"."""
+    symbol, color = _NOTES[level]
+    pane.object = f"{symbol}{text}" if text else ""
+    shown = color if text else "transparent"
+    pane.styles = {"border-left": f"5px solid {shown}", "padding-left": "8px"}
 
 
 def plain_text(text: str = "", **options: Any) -> Any:

@@ -28,3 +28,10 @@ export function listen(model, heard) {
   model.on("msg:custom", (event) => heard(event.data ?? event));
   model.send_msg({ type: "ready" });
 }
+
+// A fraction in percent, with its interval where that is known; bounds and value have the same
+// digits, or rounding could put the value outside. `work/words.py` writes the same.
+export function share(value, low, high) {
+  const percent = (v) => (100 * v).toFixed(1);
+  return `${percent(value)} %` + (low === undefined ? "" : ` (${percent(low)}–${percent(high)})`);
+}

@@ -24,7 +24,7 @@ function cell(tag, content, right) {
 
 function table(part) {
   const box = element("section", "part");
-  box.append(element("h3", "", part.title));
+  box.append(element("h2", "", part.title));
   if (part.note) box.append(element("p", "note", part.note));
   if (!part.rows.length) {
     box.append(element("p", "nothing", part.empty || "nothing"));
@@ -64,7 +64,7 @@ function log(part, old) {
     const text = element("pre", "");
     text.tabIndex = 0;
     text.setAttribute("aria-label", part.title);
-    box.append(element("h3", "", part.title), element("p", "note", ""), text);
+    box.append(element("h2", "", part.title), element("p", "note", ""), text);
   }
   const text = box.querySelector("pre");
   box.querySelector(".note").textContent = part.note || "";

@@ -17,10 +17,13 @@ from ..work.background import Background, Progress
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
+from ..work.words import published
 from ..work.workbench import Workbench
-from .layouts import plain_text, small_button
+from .layouts import note, plain_text, small_button, wrapped
 
 _LIST_S = 2.0
+_LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(14px, 9px); }"
+"""An empty select would write its label over its lower border."""
 
 
 class VersionsPanel:
@@ -46,8 +49,10 @@ class VersionsPanel:
             label="note", placeholder="what has changed, and why", size="small",
             sizing_mode="stretch_width", margin=(4, 4),
         )  # fmt: skip
-        self._version = pmui.Select(label="version", size="small", margin=(4, 4), width=250)
-        self._other = pmui.Select(label="compare with", size="small", margin=(4, 4), width=250)
+        select: dict[str, Any] = {"size": "small", "margin": (8, 4), "width": 320}
+        select["stylesheets"] = [_LABEL]
+        self._version = pmui.Select(label="version", **select)
+        self._other = pmui.Select(label="compare with", **select)
         small = {"margin": (4, 4), "disabled": not viewer.operator}
         plain = {"variant": "outlined", **small}
         self._save = small_button("Save version", self._do_save, color="primary", **small)
@@ -65,12 +70,11 @@ class VersionsPanel:
 
     def panel(self) -> Any:
         """Lay it out."""
-        wrap = {"flex-wrap": "wrap"}
         return pn.Column(
-            pn.Row(self._note, sizing_mode="stretch_width"),
-            pn.Row(self._save, self._publish, self._cancel, styles=wrap),
-            pn.Row(self._version, self._load, self._relabel, styles=wrap),
-            pn.Row(self._other, self._compare, styles=wrap),
+            self._note,
+            wrapped(self._save, self._publish, self._cancel),
+            wrapped(self._version, self._load, self._relabel),
+            wrapped(self._other, self._compare),
             self._bar,
             self._state,
             sizing_mode="stretch_width",
@@ -89,25 +93,25 @@ class VersionsPanel:
         self, what: str, work: Callable[[Progress], str], pool: ThreadPoolExecutor | None = None
     ) -> None:
         if not self._viewer.operator:
-            self._state.object = MAY_LOOK
+            note(self._state, MAY_LOOK, "error")
             return
         if self._job is not None:
-            self._state.object = f"wait: {self._job[0]} is not done yet"
+            note(self._state, f"wait: {self._job[0]} is not done yet", "error")
             return
-        self._state.object = f"{what}…"
+        note(self._state, f"{what}…")
         progress = Progress()
         self._job = (what, progress)
         self._background.do(
             lambda: work(progress),
             self._end,
-            failed=lambda text: self._end(f"{what} failed: {text}"),
+            failed=lambda text: self._end(f"{what} failed: {text}", "error"),
             pool=pool or self._bench.fits,
         )
 
-    def _end(self, text: str) -> None:
+    def _end(self, text: str, level: str = "good") -> None:
         self._job = None
         self._bar.visible = self._cancel.visible = False
-        self._state.object = text
+        note(self._state, text, level)
         self._list_time.hurry()
 
     def _do_cancel(self) -> None:
@@ -127,7 +131,7 @@ class VersionsPanel:
         def work(_progress: Progress) -> str:
             version = saved or save()
             bench.publish(version, author)
-            return f"published {version[:8]}; the worker uses it from its next frame on"
+            return published(version)
 
         self._begin("publishing", work)
 
@@ -179,7 +183,7 @@ class VersionsPanel:
         """Give the frames of the run so far their labels under a version, from what is kept."""
         bench, version = self._bench, self._chosen(self._version)
         if not version:
-            self._state.object = "save or choose a version first"
+            note(self._state, "save or choose a version first", "error")
             return
         self._begin(
             "labelling the past",
@@ -221,8 +225,8 @@ class VersionsPanel:
         except PychipError:
             return f"{version[:8]} (damaged)"
         clock = time.strftime("%m-%d %H:%M", time.localtime(support.created))
-        note = f" {support.note}" if support.note else ""
-        return f"{version[:8]} {clock} {support.author}{note}"[:60]
+        what = support.note or ", ".join(support.names)
+        return f"{what[:40]} · {clock} · {support.author[:12]} · {version[:8]}"
 
 
 def comparison(first: SupportSet, second: SupportSet, trials: list[Any]) -> str:

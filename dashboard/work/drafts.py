@@ -159,6 +159,9 @@ class DraftState:
         if len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
             raise UsageError(f"{color!r} is no colour; write #rrggbb")
         color = f"#{digits.lower()}"
+        same = next((c.name for c in self.classes if c.color == color and c.name != name), None)
+        if same is not None:
+            raise UsageError(f"{same!r} has that colour already; choose another")
         return replace(
             self,
             classes=tuple(

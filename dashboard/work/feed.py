@@ -6,7 +6,6 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from pychip_stream.config import Config
 from pychip_stream.domain.clock import newness
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
-from pychip_stream.export.pictures import to_jpeg
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
@@ -30,11 +28,12 @@ from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import Live, Seen, SupportChanged
 
+from .display import with_pixels
 from .frame_pictures import FramePicture, Key
 from .history import measured
 from .opened_run import PastFrames
 from .recent import Every
-from .state import RunState, Shot
+from .state import FAILURES, Failure, RunState, Shot
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -72,6 +71,7 @@ class Feed:
         self._gap_since: float | None = None
         self._archive: Run | None = None
         self._changes: list[Path] = []
+        self._named = False
 
     def serving(self) -> None:
         """Note that the page serves its viewers; unless it does, its heart says that it hangs."""
@@ -141,6 +141,8 @@ class Feed:
             self._state.use(support)
 
     def _take_live(self, live: Live, arrays: Arrays) -> None:
+        if live.status == "failed":
+            self._state.fail(Failure(live.frame.path, live.frame.index, live.reason))
         if live.status == "moved":
             self._state.record(live, None)
             return
@@ -163,11 +165,11 @@ class Feed:
         self._state.reveal(self._truth.read_new())
         try:
             frame = self._bench.read(picture.key)
-            jpeg = to_jpeg(frame.pixels, self._bench.scale_of(picture.version))
+            scale = self._bench.scale_of(picture.version)
+            picture = with_pixels(picture, frame.pixels, scale)
         except FrameError as error:
             logger.info("%s: no picture (%s)", live.frame, error)
-            jpeg = b""
-        self._state.show(Shot(live, replace(picture, jpeg=jpeg), skipped))
+        self._state.show(Shot(live, picture, skipped))
 
     def _show_raw(self) -> None:
         """Show the newest frame as it is, as long as there are no examples to name its chips."""
@@ -185,9 +187,11 @@ class Feed:
         And what was chosen since: the scoring that the run shows.
         """
         health = self._state.health
-        expected = health.counter("archived") - health.counter("failed")
+        failed = health.counter("failed")
+        expected = health.counter("archived") - failed
+        unnamed = failed > len(self._state.failures) and not self._named
         now, chosen = time.monotonic(), default_stamp(self._config.run_path)
-        if expected <= self._state.frames and chosen == self._chosen:
+        if expected <= self._state.frames and chosen == self._chosen and not unnamed:
             self._gap_since = None
             return
         self._gap_since = self._gap_since or now
@@ -221,6 +225,11 @@ class Feed:
     def _recall(self, run: Run) -> None:
         if run.left_out.keys() != self._state.left_out.keys():
             self._state.leave_out(run.left_out)
+        if not self._named:
+            self._named = True  # later ones are heard of
+            lost = run.failed.tail(FAILURES)
+            for row in zip(lost["path"], lost["index"], lost["reason"], strict=True):
+                self._state.fail(Failure(str(row[0]), int(row[1]), str(row[2])))
         table = run.fractions
         if not len(table):
             return

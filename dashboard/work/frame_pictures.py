@@ -48,6 +48,11 @@ class FramePicture:
         What people read instead of its path.
     by_hand
         Whether a person gave the pixel size.
+    contrast
+        Grey levels of the picture (0 black, 1 white) that the analysis takes for black and white,
+        where it is shown otherwise.
+    warning
+        What is to be said on it.
     """
 
     key: Key
@@ -66,6 +71,8 @@ class FramePicture:
     confidence: Counts | None = field(default=None, repr=False)
     title: str = ""
     by_hand: bool = False
+    contrast: tuple[float, float] | None = None
+    warning: str = ""
 
     @classmethod
     def of_live(
@@ -151,6 +158,8 @@ class FramePicture:
             "palette": [{"name": n, "color": c} for n, c in colors.items()],
             "pixel_size": self.pixel_size,
             "unit": f"{self.unit} (by hand)" if self.by_hand else self.unit,
+            "contrast": self.contrast,
+            "warning": self.warning,
             "bars": bars,
             "caption": note + where,
             "alt": f"frame {where}" + f": {words}" * bool(words),

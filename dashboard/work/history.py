@@ -165,6 +165,11 @@ class History:
             return None
         return self._keys[int(self._sorted()[number])]
 
+    def number_of(self, key: tuple[str, int]) -> int | None:
+        """Return the number of a frame in order of time; None if it is not known."""
+        row = self._rows.get(key)
+        return None if row is None else int(np.flatnonzero(self._sorted() == row)[0])
+
     def nearest(self, time: float) -> tuple[str, int] | None:
         """Key of the frame whose time is nearest; None while there is none."""
         if not self._keys:

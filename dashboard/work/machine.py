@@ -12,6 +12,7 @@ LOG_LINES = 300
 _TAIL_BYTES = 64_000
 _GPU_QUERY = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
 _GPU_S = 5.0
+_CPU_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def look(folder: Path, log: Path) -> Machine:
         free,
         total,
         _bytes(folder),
-        psutil.cpu_percent(),
+        psutil.cpu_percent(_CPU_S),  # without a time the first answer is 0
         psutil.virtual_memory().percent,
         gpus(),
         tail(log),

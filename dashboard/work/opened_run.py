@@ -1,7 +1,6 @@
 """Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
 from pychip_stream.export.kinds import PixelReader, pixel_reader
-from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
+from pychip_stream.export.pictures import Rect
 
+from . import display
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, measured, triples
 from .readers import Readers
@@ -175,11 +175,10 @@ class OpenedRun:
         if min(*shape, *chip) < 1:  # not known
             chip, shape = (1, 1), (labels.shape[0], labels.shape[1])
         size = float(known["pixel_size"])
-        return FramePicture(
+        picture = FramePicture(
             key=self.keys[number],
             shape=shape,
             chip_size=chip,
-            jpeg=b"" if pixels is None else to_jpeg(pixels, self._scale(version)),
             pixel_size=size if np.isfinite(size) else None,
             unit=hdf.decode(known["unit"]) or None,
             time=float(self._times[number]),
@@ -192,11 +191,14 @@ class OpenedRun:
             confidence=histogram(self.run.confidence(number)),
             by_hand=known["pixel_size_from"] == b"hand",
         )
+        if pixels is None:
+            return picture
+        return display.with_pixels(picture, pixels, self._scale(version))
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; empty where its file is out of reach."""
         pixels = self._read_pixels(*picture.key)
-        return b"" if pixels is None else crop_jpeg(pixels, self._scale(picture.version), rect)
+        return b"" if pixels is None else display.crop(pixels, self._scale(picture.version), rect)
 
     def confidence(self) -> tuple[Counts, int]:
         """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""
@@ -257,7 +259,7 @@ class PastFrames:
             frame = self._bench.frame(key)
         except FrameError:
             return recent
-        return replace(recent, jpeg=to_jpeg(frame.pixels, self._bench.scale_of(recent.version)))
+        return display.with_pixels(recent, frame.pixels, self._bench.scale_of(recent.version))
 
     def leave_out(self, key: Key, who: str, *, undo: bool) -> None:
         """Leave a frame out of the curves of all viewers; see `OpenedRun.leave_out`."""

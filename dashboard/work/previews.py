@@ -1,6 +1,7 @@
 """Previews: what a draft makes of the frame that is shown, kept fresh while it changes."""
 
 import logging
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class OpenDraft:
         self._bench = bench
         self._fits = Latest(bench.fits, self._work)
         self._asked: tuple[int, Key] | None = None
+        self._asked_at = 0.0
         self.draft = draft
         self.preview: Preview | None = None
 
@@ -67,8 +69,15 @@ class OpenDraft:
         """Ask for the preview of the draft on a frame; asking again for the same costs nothing."""
         number, state = self.draft.number, self.draft.state
         if self._asked != (number, key):
-            self._asked = (number, key)
+            self._asked, self._asked_at = (number, key), time.monotonic()
             self._fits.ask((number, state, key))
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds for which the labels that were asked for last have been worked on; 0: there."""
+        preview = self.preview
+        done = None if preview is None else (preview.number, preview.key)
+        return 0.0 if self._asked in (None, done) else time.monotonic() - self._asked_at
 
     def _work(self, wanted: tuple[int, DraftState, Key]) -> None:
         number, state, key = wanted

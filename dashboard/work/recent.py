@@ -33,6 +33,11 @@ class Recent(Generic[K, V]):
                 self._kept.popitem(last=False)
         return value
 
+    def values(self) -> list[V]:
+        """All values, the newest last."""
+        with self._lock:
+            return list(self._kept.values())
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

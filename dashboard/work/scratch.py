@@ -56,7 +56,8 @@ def _is_abandoned(place: Path) -> bool:
 
 
 @atexit.register
-def _clear() -> None:
+def clear() -> None:
+    """Remove all of it now: work that still runs may outlast the patience of who stops this."""
     if _own is not None:
         _own[1].release()
         shutil.rmtree(_own[0], ignore_errors=True)

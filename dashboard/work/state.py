@@ -28,6 +28,8 @@ from .recent import Recent
 LIVE_POINTS = 600
 RUN_POINTS = 800
 _RECENT = 256
+FAILURES = 100
+"""Frames that could not be analysed and are remembered, the newest."""
 _LEVELS = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -56,6 +58,15 @@ class Mark(NamedTuple):
 
     time: float
     version: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that could not be analysed."""
+
+    path: str
+    index: int
+    reason: str
 
 
 class Alarm(NamedTuple):
@@ -108,6 +119,7 @@ class RunState:
         self._history, self._truth, self._quantities = History(), History(), History()
         self._stamps = History()  # own time, file's time, and when it was seen, of each frame
         self._recent = Recent[Key, FramePicture](_RECENT)
+        self._failures = Recent[Key, Failure](FAILURES)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
         self._latency = LatencySplit()
@@ -202,6 +214,10 @@ class RunState:
             for history in (self._history, self._truth, self._quantities):
                 history.leave_out(frames)
 
+    def fail(self, failure: Failure) -> None:
+        """Note a frame that could not be analysed."""
+        self._failures.put((failure.path, failure.index), failure)
+
     def show(self, shot: Shot) -> None:
         """Make this the newest shot."""
         self.shot = replace(shot, number=self.shot.number + 1 if self.shot else 1)
@@ -230,6 +246,11 @@ class RunState:
     def alerts(self) -> list[Alert]:
         """Alerts that are to be shown, the latest last."""
         return [a for a in self.health.alerts.values() if a.banner and not a.dry_run]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Frames that could not be analysed, the latest last."""
+        return self._failures.values()
 
     @property
     def simulated(self) -> bool:
@@ -300,6 +321,11 @@ class RunState:
         """Frame by its number in order of time; negative from the end."""
         with self._lock:
             return self._history.key_at(number)
+
+    def number_of(self, key: Key) -> int | None:
+        """Return the number of a frame in order of time; None where it is not in the run yet."""
+        with self._lock:
+            return self._history.number_of(key)
 
     def truth_of(self, key: Key) -> dict[str, float]:
         """Return the true fractions of a frame, where a simulation told them."""

@@ -9,10 +9,11 @@ from typing import BinaryIO
 
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify
-from pychip_stream.archive.support_sets import save_support
+from pychip_stream.archive.support_sets import load_support, save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.pixel_size import by_hand
+from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import suffixes
 from pychip_stream.model.encoders import open_encoder
@@ -20,12 +21,14 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
 from . import scratch
 from .drafts import Draft, DraftState
-from .frame_pictures import FramePicture
+from .frame_pictures import FramePicture, Key
 from .opened_run import OpenedRun
 from .previews import OpenDraft
+from .words import published
 from .workbench import Workbench
 
 NO_FILE = "No appropriate file was selected"
+SUPPORT_SUFFIX = ".h5"
 _NAME = "result"
 _SUPPORT = "support-set.h5"
 
@@ -39,6 +42,8 @@ class UploadBench:
         The image; None while there is none.
     advice
         Recommended grid size; None where there is none.
+    start
+        Support set to begin with, of the viewer's own; None: an empty draft.
     """
 
     def __init__(self, config: Config) -> None:
@@ -61,6 +66,7 @@ class UploadBench:
         self._expected = 0
         self.uploaded: FramePicture | None = None
         self.advice: GridAdvice | None = None
+        self.start: SupportSet | None = None
         self._begin_draft(DraftState())
 
     def _begin_draft(self, state: DraftState) -> None:
@@ -70,13 +76,15 @@ class UploadBench:
 
     def begin(self, name: str, size: int) -> None:
         """Expect a file."""
-        self._abandon()
-        self.measure("")
         plain = PurePath(name.replace("\\", "/")).name
         safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
-        if Path(safe).suffix.lower() not in suffixes() or not Path(safe).stem:
+        ending = Path(safe).suffix.lower()
+        if ending not in (*suffixes(), SUPPORT_SUFFIX) or not Path(safe).stem:
             kinds = "jpg, png, tiff, dm4 and others that the command `classify` reads"
             raise PychipError(f"{NO_FILE}: {plain or 'it'} is none of {kinds}")
+        self._abandon(image=ending != SUPPORT_SUFFIX)
+        if ending != SUPPORT_SUFFIX:
+            self.measure("")
         if not 0 < size <= self._most_bytes:
             what = "is empty" if size <= 0 else f"is larger than {self._most_bytes >> 20} MiB"
             raise PychipError(f"{NO_FILE}: {plain} {what}")
@@ -96,8 +104,13 @@ class UploadBench:
             raise PychipError(f"{NO_FILE}: more came than was announced")
         self._file.write(data)
 
-    def finish(self) -> FramePicture:
-        """Read the file that has arrived; a new draft begins."""
+    def finish(self) -> FramePicture | None:
+        """Read the file that has arrived, an image or a support set; a new draft begins.
+
+        Returns
+        -------
+        The image; None where there is none yet.
+        """
         if self._file is None:
             raise PychipError(NO_FILE)
         whole = self._file.tell() == self._expected
@@ -105,19 +118,33 @@ class UploadBench:
         self._file = None
         if not whole:
             raise PychipError(f"{NO_FILE}: it did not arrive whole")
-        key = (self._name, 0)
         try:
-            picture = self.bench.picture(key, title=key[0].partition("/")[2])
+            if self._name.lower().endswith(SUPPORT_SUFFIX):
+                self._take_support(self._root / self._name)
+            else:
+                self._take_image((self._name, 0))
         except PychipError as error:
-            raise PychipError(f"{NO_FILE}: {error}") from error
+            # Where it lies here is nothing to the viewer.
+            text = str(error).replace(str(self._root / self._name), self._name)
+            raise PychipError(f"{NO_FILE}: {text.replace(self._name, self._plain)}") from error
+        if self.start is not None:
+            self._begin_draft(DraftState.of(self.start))
+        elif self.advice is not None:
+            self._begin_draft(DraftState().resize(self.advice.size))
+        return self.uploaded
+
+    @property
+    def _plain(self) -> str:
+        return self._name.partition("/")[2]
+
+    def _take_image(self, key: Key) -> None:
+        picture = self.bench.picture(key, title=self._plain)
         try:
             self.advice = recommend_grid(self.bench.frame(key))
         except PychipError:
             self.advice = None
-        state = DraftState()
-        self._begin_draft(state if self.advice is None else state.resize(self.advice.size))
+        self._begin_draft(DraftState())
         self.uploaded = picture
-        return picture
 
     def measure(self, pixel_size: str) -> FramePicture | None:
         """Give the image a pixel size by hand, empty: its file's; return it, where there is one."""
@@ -130,10 +157,19 @@ class UploadBench:
             self.uploaded = self.bench.picture(self.uploaded.key, title=self.uploaded.title)
         return self.uploaded
 
-    def _abandon(self) -> None:
+    def _take_support(self, path: Path) -> None:
+        self.bench.readers.check(path)
+        support = load_support(path)
+        self.bench.folder.add(support.version, path.read_bytes())
+        self.start = support
+
+    def _abandon(self, *, image: bool = True) -> None:
+        """Forget what was on its way; with a new `image` also the one before."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        if not image:
+            return
         self.uploaded = None
         for folder in self._root.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -168,6 +204,12 @@ class UploadBench:
     def support_file(self) -> Path:
         """Support set file of the newest result."""
         return self._folder / f"{_NAME}-{self._results}" / _SUPPORT
+
+    def hand_over(self, bench: Workbench, author: str) -> str:
+        """Make the support set of the newest result the current one of a run; says so."""
+        version = bench.take(self.support_file())
+        bench.publish(version, author)
+        return published(version)
 
     def close(self) -> None:
         """Remove everything."""

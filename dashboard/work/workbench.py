@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
+from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import (
     SupportFolder,
@@ -19,11 +21,12 @@ from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
-from pychip_stream.export.pictures import Rect, crop_jpeg, to_jpeg
+from pychip_stream.export.pictures import Rect, reduced, to_jpeg
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 
+from . import display
 from .drafts import DraftState, Pick
 from .frame_pictures import FramePicture, Key
 from .readers import Readers
@@ -31,6 +34,7 @@ from .recent import Recent
 
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
+_THUMBS_KEPT = 512
 
 
 class Workbench:
@@ -50,6 +54,7 @@ class Workbench:
         self._encoder: RememberingEncoder | None = None
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
         self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
+        self._thumbs = Recent[object, bytes](_THUMBS_KEPT)
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -81,16 +86,16 @@ class Workbench:
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
         """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
         frame = self.frame(key)
-        jpeg = to_jpeg(frame.pixels, self.scale_of(version))
-        return FramePicture(
-            key=key, shape=frame.shape, jpeg=jpeg, pixel_size=frame.pixel_size, unit=frame.unit,
+        picture = FramePicture(
+            key=key, shape=frame.shape, pixel_size=frame.pixel_size, unit=frame.unit,
             version=version, title=title, by_hand=frame.metadata.get("pixel_size_from") == "hand",
         )  # fmt: skip
+        return display.with_pixels(picture, frame.pixels, self.scale_of(version))
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; raises as `read`."""
         scale = self.scale_of(picture.version)
-        return crop_jpeg(self.frame(picture.key).pixels, scale, rect)
+        return display.crop(self.frame(picture.key).pixels, scale, rect)
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""
@@ -121,16 +126,26 @@ class Workbench:
                 return saved
         counts = state.counts
         classes = [c for c in state.classes if counts[c.name]]
+        choices = [self._choice(pick, state.chip_size) for pick in state.picks]
         return compose(
             state.chip_size,
             classes,
-            [self._choice(pick, state.chip_size) for pick in state.picks],
-            self.scale_of(state.parent or ""),
+            choices,
+            self._range_for(choices, self.scale_of(state.parent or "")),
             shown=self.frame(key),
             parent=state.parent,
             author=author,
             note=note,
         )
+
+    @staticmethod
+    def _range_for(choices: list[Choice], scale: Normalization | None) -> Normalization | None:
+        """Range of the version before, unless all chips come from frames that it does not fit."""
+        frames = [c.frame for c in choices if c.chip is None and c.frame is not None]
+        if scale is None or not frames or len(frames) < len(choices):
+            return scale
+        lost = not any(display.fits(f.pixels, scale) for f in {id(f): f for f in frames}.values())
+        return None if lost else scale
 
     def scale_of(self, version: str) -> Normalization | None:
         """Intensity range of a saved version; None where it is not here."""
@@ -166,6 +181,13 @@ class Workbench:
         self.know(trial.support)
         return trial.support
 
+    def take(self, path: Path) -> str:
+        """Keep a support set's file among the versions, as it is; returns its version."""
+        support = load_support(path)
+        Disk().save(self.folder.path(support.version), read_file(path))
+        self.know(support)
+        return support.version
+
     def publish(self, version: str, author: str) -> str:
         """Make a saved version the current one of the running worker; returns it."""
         data = bytes_array(read_file(self.folder.path(version)))
@@ -188,8 +210,19 @@ class Workbench:
         lines += [f"left out: {count} frames, {why}" for why, count in done.left_out.items()]
         return "\n".join([*lines, *done.notes])
 
-    def thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
-        """Small JPEG of a chip, empty where its frame is gone."""
+    def known_thumbnail(self, pick: Pick, size: ChipSize, version: str) -> bytes | None:
+        """Small JPEG of a chip, if it was cut a short while ago; see `thumbnail`."""
+        return self._thumbs.get((pick.place, pick.version, pick.number, size, version))
+
+    def thumbnail(self, pick: Pick, size: ChipSize, version: str) -> bytes:
+        """Small JPEG of a chip in the range of a saved version, empty where its frame is gone."""
+        known = self.known_thumbnail(pick, size, version)
+        if known is not None:
+            return known
+        key = (pick.place, pick.version, pick.number, size, version)
+        return self._thumbs.put(key, self._cut_thumbnail(pick, size, self.scale_of(version)))
+
+    def _cut_thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
         try:
             choice = self._choice(pick, size)
         except PychipError:
@@ -202,7 +235,7 @@ class Workbench:
             assert choice.frame is not None
             grid = Grid.of(choice.frame.shape, size)
             pixels = grid.patch(choice.frame.pixels, pick.row, pick.column, (0, 0))
-            scale = scale or Normalization.from_percentiles(choice.frame.pixels)
+            scale = display.display_range(reduced(choice.frame.pixels), scale)
         return to_jpeg(pixels, scale, _THUMB_PX)
 
     def _choice(self, pick: Pick, size: ChipSize) -> Choice:

@@ -72,7 +72,7 @@ class Normalization:
 
         NaN becomes 0 and ±inf the limits, so that one hot pixel spoils one pixel.
         """
-        low, high = self._limits(pixels)
+        low, high = self.limits(pixels)
         # The subtraction happens in float64 for wide integers and doubles: 2**31 ± 1 counts
         # would otherwise be one value.
         kind = np.float64 if pixels.dtype.itemsize > 2 else np.float32
@@ -82,7 +82,7 @@ class Normalization:
         np.clip(out, -0.5, 1.5, out=out)
         return equalize_adaptive(out) if self.clahe else out
 
-    def _limits(self, pixels: npt.NDArray[np.generic]) -> tuple[float, float]:
+    def limits(self, pixels: npt.NDArray[np.generic]) -> tuple[float, float]:
         """Find the counts of this frame that map to 0 and 1."""
         if self.mode == "range":
             return self.low, self.high

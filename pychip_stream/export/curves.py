@@ -51,19 +51,62 @@ def curve_of(run: Run) -> Curve:
     return Curve(table["time_s"].to_numpy(float), values, (*run.names, UNKNOWN), run.colors)
 
 
-def export_svg(run: Run, path: str | Path) -> None:
-    """Draw the fractions over time with their bands, and the newest frame as bars."""
-    if not len(run.fractions):
+def chart(run: Run) -> Figure:
+    """Draw the fractions over time with their bands, and the newest frame as bars.
+
+    A single frame is bars alone, with the number of its chips in each class.
+    """
+    table = run.fractions
+    if not len(table):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    figure = curves(curve_of(run))
+    if len(table) > 1:
+        return curves(curve_of(run))
+    labels = run.label_map(int(table["frame"].iloc[0]))
+    counts = np.bincount(labels.ravel(), minlength=len(run.names) + 1)
+    return bars(curve_of(run), counts)
+
+
+def export_svg(run: Run, path: str | Path) -> None:
+    """Draw the `chart` as vector graphics."""
+    figure = chart(run)
     with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
+
+
+def export_chart(run: Run, path: str | Path) -> None:
+    """Draw the `chart` as pixels."""
+    figure = chart(run)
+    with writing(Path(path)) as temporary:
+        figure.savefig(temporary, format="png", dpi=200)
 
 
 SVG = ExportKind(
     "svg", "curves and bar chart", ".svg", "image/svg+xml",
     lambda source, path, _: export_svg(source.run, path), label="svg", strict=True, place=6,
 )  # fmt: skip
+
+
+CHART = ExportKind(
+    "chart", "curves and bar chart", "-chart.png", "image/png",
+    lambda source, path, _: export_chart(source.run, path), label="chart png", option=False,
+    place=7,
+)  # fmt: skip
+
+
+def bars(curve: Curve, counts: npt.NDArray[np.integer]) -> Figure:
+    """Draw the only frame as bars with their intervals; `counts` (K + 1,) of chips over them."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.6 + 1.1 * len(counts), 4.2), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    _bars(axes, curve)
+    axes.set(title="", ylabel="phase fraction")
+    for place, (count, high) in enumerate(zip(counts, curve.intervals[-1, :, 2], strict=True)):
+        axes.text(place, min(float(np.nan_to_num(high)) + 0.02, 0.96), f"{count}", ha="center")
+    axes.set_xlabel(f"number of the {counts.sum()} chips above each bar")
+    return figure
 
 
 def curves(curve: Curve) -> Figure:

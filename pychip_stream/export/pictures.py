@@ -67,18 +67,9 @@ def to_jpeg(
     edge
         Longest edge of the picture in pixels; larger frames are averaged down.
     """
-    small = _reduced(pixels, edge)
+    small = reduced(pixels, edge)
     scale = normalization or Normalization.from_percentiles(small)
     return encode_jpeg(Image.fromarray(to_grey(scale.apply(small))), edge)
-
-
-def crop_jpeg(
-    pixels: npt.NDArray[np.generic], normalization: Normalization | None, rect: Rect
-) -> bytes:
-    """Encode a part of a frame as it was recorded, in the grey levels of the whole one."""
-    left, top, right, bottom = rect
-    scale = normalization or Normalization.from_percentiles(pixels)
-    return to_jpeg(pixels[top:bottom, left:right], scale, edge=2 * VIEW_PX)
 
 
 def encode_jpeg(picture: Image.Image, edge: int) -> bytes:
@@ -92,7 +83,7 @@ def encode_jpeg(picture: Image.Image, edge: int) -> bytes:
     return target.getvalue()
 
 
-def _reduced(pixels: npt.NDArray[np.generic], edge: int) -> npt.NDArray[np.generic]:
+def reduced(pixels: npt.NDArray[np.generic], edge: int = VIEW_PX) -> npt.NDArray[np.generic]:
     """Mean of squares, not yet below `edge`; a remainder at the borders is left out."""
     factor = max(pixels.shape) // edge
     if factor < 2:
@@ -346,7 +337,7 @@ def thumbnail(run: Run, number: int, read_pixels: PixelReader, edge: int) -> byt
     path = known["path"][number].decode("utf-8", "surrogateescape")
     pixels = read_pixels(path, int(known["index"][number]))
     if pixels is not None:
-        small = _reduced(pixels, 2 * edge)
+        small = reduced(pixels, 2 * edge)
         grey = Image.fromarray(to_grey(Normalization.from_percentiles(small).apply(small)))
         fitted = np.asarray(grey.resize(shape[::-1], Image.Resampling.BOX), np.float32) / 255
         picture = overlay(fitted, picture, shape)

@@ -162,8 +162,8 @@ def _from_lattice(lattice: Lattice, correlation: float, room: int) -> GridAdvice
         downsampling=max(min(safe, size // SMALLEST), 1),
         largest_downsampling=safe,
         reason=(
-            f"lattice of {lattice.period:.1f} px (peak {lattice.strength:.0f} times its "
-            f"surroundings): {size} px hold {size / lattice.period:.1f} periods"
+            f"a lattice repeats every {lattice.period:.1f} px: {size} px hold "
+            f"{size / lattice.period:.1f} periods"
         ),
         warnings=tuple(warnings),
     )
@@ -179,7 +179,7 @@ def _from_texture(correlation: float, room: int) -> GridAdvice:
         )
     if correlation <= 0:
         warnings.append("the frame has no contrast; choose another frame")
-    found = f"the image resembles itself over {correlation:.0f} px"
+    found = f"its structures are about {correlation:.0f} px large"
     return GridAdvice(
         chip_size=size,
         smallest=_even(min(SMALLEST, room)),
@@ -215,6 +215,7 @@ def _strongest(tile: Float) -> Lattice | None:
     # Around a peak the median falls, so the largest ratio may sit on its flank.
     peak = np.unravel_index(int(np.where(over >= 0.25 * best, power, 0.0).argmax()), over.shape)
     fine = (over >= _STRONG) & (power >= _OVERTONE * power[peak])
+    fine[peak] = True  # though it may stand out less than the largest ratio
     return Lattice(float(edge / radius[peak]), float(edge / radius[fine].max()), float(over[peak]))
 
 

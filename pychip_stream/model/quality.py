@@ -291,4 +291,4 @@ def _where(support: SupportSet, number: int) -> str:
     source = support.chips[number].source
     if source.row is None or source.column is None:
         return f"example {number}" + (f" ({source.path})" if source.path else "")
-    return f"chip {source.row},{source.column}"
+    return f"the chip in row {source.row}, column {source.column}"

@@ -21,6 +21,7 @@ from pychip_stream.wire.messages import (
     Live,
     PublishSupport,
     Result,
+    Status,
     SupportChanged,
 )
 
@@ -148,10 +149,17 @@ def _check_grid(message: Result | Live, arrays: dict[str, Array]) -> None:
     _need(not np.isinf(intervals.astype(np.float64)).any(), f"{frame}: infinite fractions")
 
 
+def _check_files(status: Status, _arrays: dict[str, Array]) -> None:
+    for file in status.files:
+        for text in (file.path, file.state, file.reason):
+            _need(text.isprintable(), f"its files hold {text[:40]!r}, which cannot be printed")
+
+
 _FURTHER: dict[type, Callable[..., None]] = {
     Job: _check_job,
     Live: _check_live,
     PublishSupport: _check_data,
     Result: _check_result,
+    Status: _check_files,
     SupportChanged: _check_data,
 }

@@ -12,7 +12,7 @@ import zmq
 
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
-from pychip_stream.wire.messages import Message, Status
+from pychip_stream.wire.messages import Message, Status, TroubledFile
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,19 @@ class Beacon:
         self._heart = endpoints.reach("requests", zmq.DEALER, 4)
         self._process = psutil.Process()
         self._lock = threading.Lock()
-        self._told: tuple[str, str, dict[str, float]] | None = None
+        self._told: tuple[str, str, dict[str, float], tuple[TroubledFile, ...]] | None = None
         self._told_at = time.monotonic()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
 
-    def status(self, state: str, counters: Mapping[str, float], detail: str = "") -> None:
+    def status(
+        self,
+        state: str,
+        counters: Mapping[str, float],
+        detail: str = "",
+        files: tuple[TroubledFile, ...] = (),
+    ) -> None:
         """Say how the service is; sent with the next beat, at once if the state has changed.
 
         The door of its sockets is looked after as well: without a guard nobody could connect.
@@ -56,7 +62,7 @@ class Beacon:
         self._endpoints.check()
         with self._lock:
             changed = self._told is None or self._told[:2] != (state, detail)
-            self._told = (state, detail, dict(counters))
+            self._told = (state, detail, dict(counters), files)
             self._told_at = time.monotonic()
         if changed:
             self._wake.set()
@@ -84,7 +90,14 @@ class Beacon:
             except Exception as error:  # a heart that stops is taken for a death
                 logger.warning("a heartbeat failed: %s", error)
 
-    def _judge(self, state: str, detail: str, counters: dict[str, float], busy_s: float) -> Status:
+    def _judge(
+        self,
+        state: str,
+        detail: str,
+        counters: dict[str, float],
+        files: tuple[TroubledFile, ...],
+        busy_s: float,
+    ) -> Status:
         status = Status(
             service=self._service,
             instance=self._instance,
@@ -92,6 +105,7 @@ class Beacon:
             time=time.time(),
             detail=detail,
             counters={**counters, "busy_s": round(busy_s, 1), **self._burden()},
+            files=files,
         )
         if state in ("starting", "stopping"):
             return status

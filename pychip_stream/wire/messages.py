@@ -240,6 +240,23 @@ class Live(Message, frozen=True, kw_only=True):
     texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
 
+class TroubledFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file that is not analysed as it should be.
+
+    Attributes
+    ----------
+    state
+        "incomplete": waited for; "missing": frames of a series; "unreadable": a folder, or a
+        file of an impossible name.
+    reason
+        One line for people.
+    """
+
+    path: Annotated[str, Meta(max_length=4096)]
+    state: Name
+    reason: Text = ""
+
+
 class Status(Message, frozen=True, kw_only=True):
     """Any service → hub → everybody, once a second: how I am.
 
@@ -252,6 +269,8 @@ class Status(Message, frozen=True, kw_only=True):
     counters
         Numbers by name (frames seen, archived, behind, chips_per_s, latency.read.p95, …; seconds
         where they are times). docs/operate.md lists them.
+    files
+        The first few that are in trouble.
     """
 
     service: Name
@@ -260,6 +279,7 @@ class Status(Message, frozen=True, kw_only=True):
     time: Moment
     detail: Text = ""
     counters: Annotated[dict[Name, float], Meta(max_length=200)] = {}
+    files: Annotated[tuple[TroubledFile, ...], Meta(max_length=100)] = ()
 
 
 class Alert(Message, frozen=True, kw_only=True):

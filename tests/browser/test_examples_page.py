@@ -80,3 +80,59 @@ def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
     wait_for(lambda: '"chip_size": [65, 65]' in kept.read_text(), "the draft follows")
     page.get_by_role("button", name="Use the recommended size").click()
     wait_data(page, "grid", "v !== '7x7'")
+
+
+def test_the_chip_size_is_a_number_and_says_what_it_costs(run, visit):
+    """M3, M4: 12 sizes a pixel of the slider; larger chips merged examples and said nothing."""
+    page, chips = open_examples(visit, run)
+    chips.click((0, 0), (0, 1), (3, 3))
+    number = page.get_by_label("px: N or W×H")
+    number.fill("128x64")
+    number.press("Enter")
+    wait_data(page, "grid", "v === '8x4'")
+    expect(page.locator(".line", has_text="fewer examples at 128x64 px")).to_be_visible()
+    number.fill("128")
+    number.press("Enter")
+    wait_data(page, "grid", "v === '4x4'")
+    number.fill("much")
+    number.press("Enter")
+    expect(page.locator("input[aria-invalid=true]")).to_have_count(1)
+    wait_data(page, "grid", "v === '4x4'")
+
+
+def test_frames_are_counted_from_one_and_the_grid_is_there_from_the_start(run, visit):
+    """M8, M11: it said 0 whatever was shown, and took 99,999 in silence."""
+    run.frame(0.4)
+    page, _ = open_examples(visit, run)
+    expect(page.get_by_label("grid")).to_be_checked()
+    number = page.get_by_label("frame of the run")
+    expect(number).to_have_value("2")
+    expect(page.get_by_text("of 2 in the run")).to_be_visible()
+    number.fill("1")
+    number.press("Enter")
+    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
+    number.fill("99999")
+    number.press("Enter")
+    expect(page.locator(".line[data-level=error]")).to_contain_text("has the frames 1 to 2")
+    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
+
+
+def test_what_was_clicked_is_counted_at_once_and_the_wait_is_said(visit, tmp_path):
+    """S17: for most of a minute 4k frames said "0 chips", and nothing of what went on."""
+    run = Rehearsal(tmp_path / "large", size=4096, chip=64).start()
+    try:
+        run.frame(0.5)
+        page = visit(run.address)
+        page.get_by_role("tab", name="Examples").click()
+        wait_data(page, "picked", "v !== undefined")
+        chips = Chips(page, (run.size, run.size), (64, 64))
+        chips.click((3, 3), (9, 9))
+        expect(page.locator(".class .count").first).to_have_text("2 chips", timeout=5000)
+        page.keyboard.press("2")
+        chips.click((20, 60))
+        busy = page.locator(".line[data-level=busy]")
+        expect(busy).to_contain_text("labelling the 4096 chips of this frame")
+        expect(page.locator(".line", has_text="at least two classes")).to_have_count(0)
+        expect(page.locator(".class .count").last).to_have_text("1 chip")
+    finally:
+        run.stop()

@@ -2,12 +2,15 @@
 
 import csv
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
 
 from pychip_stream.archive.support_sets import load_support
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.wire.messages import Live, Status, TroubledFile
 from tests.support.archive_samples import failed, record, result
 from tests.support.looks import CURVE_POINTS, SECOND_AXIS, Chips, wait_data
 from tests.support.rehearsal import Rehearsal
@@ -118,7 +121,26 @@ def test_health_says_in_words_how_the_services_are(run, visit):
     log = folder / f"{run.config.archive.name}.log"
     log.write_text("watcher    12:00:00 INFO <b>looking</b>\n")
     page = open_tab(visit, run, "Health")
-    run.watcher(behind=3)
+    torn = TroubledFile("deep/torn.dm4", "incomplete", "its end is missing")
+    counters = {"seen": 5.0, "archived": 2.0, "behind": 3.0}
+    run.channel.send(
+        Status(
+            service="watcher", instance="watcher", state="running", time=time.time(),
+            counters=counters, files=(torn,),
+        )
+    )  # fmt: skip
+    run.channel.send(
+        Live(
+            frame=FrameRef(path="bad.tif", seen=1.0), names=(), colors=(), support_version="",
+            chip_size=(0, 0), shape=(0, 0), status="failed", reason="not an image <b>",
+        )
+    )  # fmt: skip
+    for name, words in (("torn.dm4", "its end is missing"), ("bad.tif", "not an image <b>")):
+        trouble = page.locator(".tables tr", has_text=name)
+        expect(trouble).to_contain_text(words)  # S11: a number, and the reason in the log
+        expect(trouble.locator("td").last).not_to_be_empty()
+    first = page.locator(".tables h2").first
+    expect(first).to_have_text("Services")
     row = page.locator(".tables tr", has_text="watcher")
     expect(row.locator(".state")).to_have_text(re.compile("● running"))
     expect(page.locator(".tables tr", has_text="frames behind")).to_contain_text("3")
@@ -180,6 +202,8 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
         value = 100 * float(row[f"feature {number}"])
         assert value == pytest.approx(shown_percent(page, f"feature {number}"), abs=0.051)
     assert sum(float(row[f"feature {n + 1}"]) for n in range(len(picks))) > 0.5
-    assert b"<svg" in download(page, "svg", tmp_path).read_bytes()
+    assert b"time (s)" not in download(page, "svg", tmp_path).read_bytes()
+    assert download(page, "chart", tmp_path).read_bytes().startswith(b"\x89PNG")
+    expect(page.get_by_text(re.compile(f" of {grid[0] * grid[1]} chips")).first).to_be_visible()
     support = load_support(download(page, "support", tmp_path))
     assert list(support.counts.values()) == [len(places) for places in picks.values()]

@@ -6,3 +6,4 @@ class AtOnce:
 
     def do(self, work, done, **_options):
         done(work())
+        return True

@@ -27,7 +27,7 @@ MESSAGES = {
     "cancel": [{}],
     "nothing": [{}],
     "toggle": [{"name": FIRST}],
-    "acknowledge": [{"name": "disk"}],
+    "acknowledge": [{"name": "disk"}, {"name": "worker-1"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }

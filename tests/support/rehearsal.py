@@ -48,6 +48,7 @@ class Rehearsal:
         self.address = f"http://127.0.0.1:{page}/"
         self.processes = {}
         self.sent = 0
+        self.version = "0" * 32
         self.latest = 0.0
         self.textures = {}
         self.rng = np.random.default_rng(0)
@@ -95,7 +96,7 @@ class Rehearsal:
         values = [(labels == 0).mean(), (labels == 1).mean(), (labels == 2).mean()]
         intervals = np.array([[v, max(v - 0.05, 0), min(v + 0.05, 1)] for v in values])
         live = Live(
-            frame=ref, names=names, colors=COLORS, support_version="0" * 32,
+            frame=ref, names=names, colors=COLORS, support_version=self.version,
             chip_size=(self.chip, self.chip), shape=(self.size, self.size), status="ok",
             pixel_size=0.05, unit="nm", read=now, classified=now, received=now,
             measured=measured,

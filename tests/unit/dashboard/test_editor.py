@@ -22,7 +22,10 @@ class Bench:
     def scale_of(self, _version):
         return None
 
-    def thumbnail(self, pick, _size, _scale):
+    def known_thumbnail(self, _pick, _size, _version):
+        return None
+
+    def thumbnail(self, pick, _size, _version):
         return f"{pick.row},{pick.column}".encode()
 
 
@@ -31,6 +34,7 @@ class Opened:
 
     def __init__(self, draft):
         self.draft, self.preview, self.asked = draft, None, []
+        self.waiting_s = 0.0
 
     def ask(self, key):
         self.asked.append((self.draft.number, key))
@@ -145,3 +149,38 @@ def test_a_preview_of_another_frame_is_not_shown(editor):
     editor.pull(0.0)
     assert editor.last("notes")["lines"] == [["", "too few"]]
     assert editor.last("highlights")["chips"] == []
+
+
+def test_a_wait_is_said_and_the_lines_of_a_step_before_are_not(editor):
+    """S17: "choose chips of at least two classes", with six chosen."""
+    editor.opened.waiting_s = 7.0
+    editor.opened.preview = Preview(1, PICTURE.key, trouble="choose chips of at least two classes")
+    editor.pull(10.0)
+    ((level, text),) = editor.last("notes")["lines"]
+    assert (level, text[:21]) == ("busy", "labelling the 20 chip")
+    assert "7 s" in text
+    editor.opened.waiting_s = 0.0
+    editor.pull(20.0)
+    assert editor.last("notes")["lines"] == [["", "choose chips of at least two classes"]]
+
+
+def test_what_a_larger_chip_costs_stays_said_until_the_next_step(editor):
+    editor.say_canvas(PICK | {"chips": [[0, 0], [0, 1], [2, 2]]})
+    editor.resize(ChipSize(128, 128))
+    editor.opened.preview = Preview(9, PICTURE.key, trouble="one class")
+    editor.pull(0.0)
+    assert [line[1] for line in editor.last("notes")["lines"]] == [
+        "fewer examples at 128 px: feature 1 3 → 2; undo (U) goes back", "one class",
+    ]  # fmt: skip
+    editor.say_canvas({"type": "undo"})
+    assert [line[1] for line in editor.last("notes")["lines"]] == ["one class"]
+
+
+def test_a_class_that_was_renamed_meanwhile_is_meant(editor):
+    editor.shelf._handle_msg({"type": "rename", "old": "feature 1", "name": "brigth"})
+    editor.shelf._handle_msg({"type": "rename", "old": "feature 1", "name": "bright"})
+    editor.say_canvas(PICK)
+    assert editor.state.counts == {"bright": 1, "feature 2": 0}
+    editor.shelf._handle_msg({"type": "merge", "source": "bright", "target": "feature 2"})
+    editor.say_canvas(PICK | {"label": "brigth", "chips": [[0, 0]]})
+    assert editor.state.counts == {"feature 2": 2}

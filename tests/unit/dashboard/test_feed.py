@@ -16,7 +16,8 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Seen, Status, SupportChanged
-from tests.support.archive_samples import make_run, pieces, result, support
+from tests.support import run_samples
+from tests.support.archive_samples import failed, make_run, pieces, result, support
 from tests.support.failing_disks import QuickDisk
 from tests.support.live_frames import HALF, LABELS, live, replaced
 
@@ -80,6 +81,22 @@ def test_an_odd_message_costs_itself_and_never_the_round(feed, odd):
     assert all(picture_can_be_shown(state, path) for path in ("first.tif", "odd.tif", "last.tif"))
     assert beacon.counters["dropped"] == channel.dropped
     assert np.isfinite(state.curves(None).measured.times).all()
+
+
+def test_frames_that_failed_are_named_with_their_reasons(feed, tmp_path):
+    """S11: heard of now, or in the archive since before this page's server started."""
+    folder = feed._config.archive.folder
+    name, lost = feed._config.archive.name, failed(9, "x")
+    run_samples.make_run(folder, tmp_path / "acquisition", 2, name, extra=[lost])
+    torn = replaced(live("torn.tif"), status="failed", reason="not an image")
+    watcher = Status(
+        service="watcher", instance="watcher", state="running", time=1.0,
+        counters={"archived": 4.0, "failed": 2.0},
+    )  # fmt: skip
+    feed._step(Channel([(torn, {}), (watcher, {})]), Beacon())
+    assert {(f.path, f.reason) for f in feed._state.failures} == {
+        ("torn.tif", "not an image"), (lost.frame.path, "x"),
+    }  # fmt: skip
 
 
 def test_a_page_that_serves_nobody_does_not_say_that_it_is_well(feed):

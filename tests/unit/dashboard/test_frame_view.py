@@ -80,3 +80,25 @@ def test_a_part_is_cut_inside_the_frame_that_is_shown(view, cut, told):
     assert cut == [(PICTURE, (0, 2, 70, 8))]
     assert view.sent[-1] == {"type": "crop", "seq": seq, "rect": [0, 2, 70, 8], "jpeg": b"crop"}
     assert [m["type"] for m in told] == ["ready"]
+
+
+def test_of_the_parts_that_are_asked_for_meanwhile_the_newest_is_cut(view, cut, monkeypatch):
+    """While one turns the wheel the last part was dropped, and the picture stayed coarse."""
+    waiting = []
+
+    def later(work, done, **_options):
+        if waiting:
+            return False
+        waiting.append(lambda: done(work()))
+        return True
+
+    monkeypatch.setattr(view._background, "do", later)
+    say(view, "ready")
+    view.show(PICTURE)
+    for edge in (10, 20, 30):
+        say(view, "crop", seq=view.sent[-1]["seq"], rect=[0, 0, edge, edge])
+    while waiting:
+        work = waiting[0]
+        waiting.clear()
+        work()
+    assert [rect[2] for _, rect in cut] == [10, 30]

@@ -55,3 +55,18 @@ def test_only_who_may_moves_them_and_no_further_than_allowed():
 def test_the_grid_of_a_size():
     assert grid_shape((790, 787), ChipSize(34, 35)) == [22, 23]
     assert grid_shape((20, 787), ChipSize(34, 35)) == [0, 0]
+
+
+def test_a_number_is_written_as_on_the_command_line_and_told_as_a_length():
+    grid, told, _, height, square = controls()
+    grid.fit((4096, 4096), 0.05, "nm")
+    grid._number.value = "34x35"
+    assert told == [ChipSize(34, 35)]
+    assert (height.visible, square.value, grid._length.object) == (True, False, "= 1.7 × 1.75 nm")
+    grid._number.value = "800"  # further than the sliders reach
+    assert grid.size == ChipSize(800, 800)
+    grid._number.value = "99999"
+    assert grid.size == ChipSize(2048, 2048)
+    grid._number.value = "wide"
+    assert grid._number.error_state
+    assert grid.size == ChipSize(2048, 2048)

@@ -2,28 +2,33 @@
 
 import time
 
+import pytest
+
 from dashboard.pages.health_page import (
     HealthBoard,
     alerts_table,
+    files_table,
     machine_table,
     percentile_table,
+    rate,
     services_table,
 )
 from dashboard.work import machine
 from dashboard.work.machine import Machine, parse_gpus, tail
-from dashboard.work.state import RunState
+from dashboard.work.state import Failure, RunState
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Alert, Live, Status
+from pychip_stream.wire.messages import Alert, Live, Status, TroubledFile
 from tests.support.live_frames import live, shot
 
 
-def status(service="watcher", state="running", instance=None, **counters):
+def status(service="watcher", state="running", instance=None, files=(), **counters):
     return Status(
-        service=service, instance=instance or service, state=state, time=0.0, counters=counters
-    )
+        service=service, instance=instance or service, state=state, time=0.0, counters=counters,
+        files=files,
+    )  # fmt: skip
 
 
 def hear(health, *messages):
@@ -70,7 +75,46 @@ def test_rates_follow_the_counters_and_survive_a_restart():
     assert ["frames behind", "4"] in tables["Queues"]["rows"]
     hear(run.health, status(seen=0.0))
     board.sample(3.0)
-    assert ["frames seen", "0.00/s"] in board_tables(run, board)["Rates"]["rows"]
+    assert ["frames seen", "…"] in board_tables(run, board)["Rates"]["rows"]
+
+
+@pytest.mark.parametrize(
+    ("series", "found"),
+    [
+        ([(0, 5)], None),  # one look tells nothing
+        ([(0, 5), (3, 5), (6, 15)], None),  # nor does one segment
+        ([(0, 5), (3, 15), (4, 15), (8, 25), (9, 25), (13, 35)], 2.0),
+        ([(0, 5), (2, 15), (7, 25), (12, 35), (29, 35)], 20 / 27),  # it has stopped
+        ([(0, 5), (10, 5), (29, 5)], 0.0),
+    ],
+)
+def test_rate_of_a_counter_that_moves_in_steps(series, found):
+    """M24: "0.00/s" between two segments."""
+    assert rate([(float(t), float(v)) for t, v in series]) == pytest.approx(found)
+
+
+def test_files_in_trouble_have_a_name_a_reason_and_advice():
+    """S11: "incomplete files 12, failed frames 3", and no word which and why."""
+    torn = TroubledFile("b/torn.dm4", "incomplete", "its end is missing")
+    failures = [Failure("old.tif", 0, "not an image"), Failure("stack.tif", 7, "no pixels")]
+    rows = files_table(health_of(status(files=(torn,))), failures)["rows"]
+    assert [(row[0]["text"], row[1]["text"], row[2]) for row in rows] == [
+        ("b/torn.dm4", "incomplete", "its end is missing"),
+        ("stack.tif #7", "failed", "no pixels"),
+        ("old.tif", "failed", "not an image"),
+    ]
+    assert all(len(row[3]) > 20 for row in rows)
+
+
+def test_services_come_first_then_what_is_wrong():
+    titles = [table["title"] for table in HealthBoard(RunState()).tables(None)]
+    assert titles[:3] == ["Services", "Files in trouble", "Alerts"]
+    assert titles[-1] == "Log"
+
+
+def test_what_a_service_takes_of_the_machine_comes_last():
+    (row,) = services_table(health_of(status(busy_s=0.0, rss_mb=118.0, seen=3.0)))["rows"]
+    assert row[4] == "seen 3 · 0 s busy · 118 MB memory"
 
 
 def test_latency_is_split_by_stage():
@@ -86,10 +130,11 @@ def test_latency_is_split_by_stage():
     board.sample(0.0)
     rows = board_tables(run, board)["Latency"]["rows"]
     assert [row[:2] for row in rows] == [
-        ["to seen", "500 ms"], ["to read", "500 ms"], ["to classified", "2.0 s"],
-        ["archiver", "250 ms"], ["in all", "3.2 s"],
+        ["until seen", "500 ms"], ["until read", "500 ms"], ["until classified", "2.0 s"],
+        ["until the archiver had it", "250 ms"], ["in all", "3.2 s"],
     ]  # fmt: skip
-    assert rows[2] == ["to classified", "2.0 s", "2.0 s", "2.0 s"]
+    assert rows[2] == ["until classified", "2.0 s", "2.0 s", "2.0 s"]
+    assert board_tables(run, board)["Latency"]["note"] == "of the last 1 frame shown here"
     run.show(shot(live()))  # nothing is known of its way
     board.sample(1.0)
     assert board_tables(run, board)["Latency"]["rows"] == []
@@ -98,7 +143,7 @@ def test_latency_is_split_by_stage():
 def test_delays_that_services_measured_stand_in_their_own_table():
     counters = {"latency.read.p50": 0.25, "latency.read.p95": 2.0, "archived": 7.0}
     health = health_of(status("archiver", **counters))
-    assert percentile_table(health.latency())["rows"] == [["read", "250 ms", "2.0 s", "–"]]
+    assert percentile_table(health.latency())["rows"] == [["until read", "250 ms", "2.0 s", "–"]]
     (row,) = services_table(health)["rows"]
     assert row[4] == "archived 7"
 

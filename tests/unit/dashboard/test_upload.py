@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dashboard.work import scratch, workbench
 from dashboard.work.drafts import DraftState
 from dashboard.work.uploads import NO_FILE, UploadBench
+from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.support_sets import load_support
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import PychipError
+from pychip_stream.wire.messages import Reply
 
 
 @pytest.fixture
@@ -109,6 +112,44 @@ def test_nothing_is_classified_without_an_image_or_with_an_empty_class(bench):
         bench.classify(state, "")
 
 
+def test_a_support_set_is_what_one_begins_with_and_what_goes_to_the_run(
+    bench, tmp_path, monkeypatch
+):
+    """Upload against pyChip's GUI: sets could be neither loaded nor handed on."""
+    uploaded = send(bench, "a.png", picture())
+    state = picks(bench.open.draft.state.resize(ChipSize(32, 32)), uploaded.key)
+    bench.classify(state.rename("feature 1", "fine"), "somebody")
+    data = bench.support_file().read_bytes()
+    assert send(bench, "mine.h5", data).key == uploaded.key  # the image stays
+    assert bench.open.draft.state.counts == {"fine": 2, "feature 2": 2}
+    again = send(bench, "b.png", picture())
+    assert bench.open.draft.state.chip_size == ChipSize(32, 32)
+    result = bench.classify(bench.open.draft.state, "").picture(0)
+    assert (again.key, result.names[0]) == (("3/b.png", 0), "fine")
+
+    asked = []
+    monkeypatch.setattr(
+        workbench, "request", lambda _wire, message, _data: asked.append(message) or Reply(ok=True)
+    )
+    run = Workbench(configuration.parse({"watch": {"root": "frames"}}, "test", tmp_path))
+    said = bench.hand_over(run, "ann")
+    support = load_support(bench.support_file())
+    assert said.startswith(f"published {support.version[:8]}")
+    assert [message.author for message in asked] == ["ann"]
+    assert run.support(support.version).counts == support.counts
+    run.close()
+
+
+@pytest.mark.parametrize(("name", "data"), [("a.h5", b"no set"), ("a.png", b"no image")])
+def test_a_refusal_tells_the_file_and_not_where_it_lies_here(bench, name, data):
+    """M18: a path in the temporary folder."""
+    with pytest.raises(PychipError, match=NO_FILE) as caught:
+        send(bench, name, data)
+    assert name in str(caught.value)
+    assert str(bench._folder) not in str(caught.value)
+    assert "1/a" not in str(caught.value)
+
+
 def test_nothing_is_left_behind(bench):
     send(bench, "a.png", picture())
     folder = bench.support_file().parents[1]
@@ -133,3 +174,10 @@ def test_a_pixel_size_by_hand_goes_into_result_and_support_set(bench):
     assert bench.uploaded.pixel_size == 0.5
     send(bench, "b.png", picture())
     assert bench.uploaded.pixel_size is None
+
+
+def test_a_page_that_is_stopped_takes_everything_with_it(bench):
+    """M19: a stop that was not waited for left the images in the temporary folder."""
+    send(bench, "a.png", picture())
+    scratch.clear()
+    assert not bench._folder.exists()

@@ -18,7 +18,7 @@ from pychip_stream.errors import ArchiveError
 from pychip_stream.export import curves
 from pychip_stream.export import film as timelapse
 from pychip_stream.export import pictures as figures
-from pychip_stream.export.curves import export_svg
+from pychip_stream.export.curves import export_chart, export_svg
 from pychip_stream.export.pictures import export_png
 from pychip_stream.export.tables import (
     export_chips_csv,
@@ -180,6 +180,24 @@ def test_svg_is_text_and_the_same_every_time(run, tmp_path):
     assert text == (tmp_path / "b.svg").read_text(encoding="utf-8")
     for word in ("phase fraction", "time (s)", "alpha", "unknown", "frame 4"):
         assert f">{word}<" in text
+
+
+def test_a_single_frame_is_bars_with_the_number_of_chips(tmp_path):
+    """S19: its chart was an empty time axis from -0.04 to 0.04 s."""
+    made = support()
+    writer = RunWriter(tmp_path, "one")
+    writer.add_support(support_to_bytes(made), made.version)
+    found = result(0, version=made.version)
+    fill(writer, [record(0, result=found)])
+    run = open_run(writer.close())
+    export_svg(run, tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "time (s)" not in text
+    counts = np.bincount(found.label_map.ravel(), minlength=3)
+    assert all(f">{count}<" in text for count in counts)
+    assert f"{counts.sum()} chips" in text
+    export_chart(run, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_extremes_survive_thinning():

@@ -12,7 +12,7 @@ from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.export.kinds import pixel_reader
-from pychip_stream.export.pictures import crop_jpeg, to_jpeg
+from pychip_stream.export.pictures import to_jpeg
 from tests.support.archive_samples import fill, record, support
 
 
@@ -22,15 +22,6 @@ def test_pictures_keep_the_range_of_the_run_and_fit_the_view():
     picture = np.asarray(Image.open(io.BytesIO(jpeg)))
     assert picture.shape == (1024, 512)
     assert abs(int(picture.mean()) - 128) <= 2
-
-
-def test_a_crop_is_as_it_was_recorded():
-    pixels = np.zeros((64, 64), np.uint16)
-    pixels[10:20, 30:50] = 1000
-    jpeg = crop_jpeg(pixels, None, (30, 10, 50, 20))
-    picture = np.asarray(Image.open(io.BytesIO(jpeg)))
-    assert picture.shape == (10, 20)
-    assert picture.min() > 240
 
 
 @pytest.mark.parametrize("edge", [16, 48, 400])

@@ -53,7 +53,9 @@ def test_a_mislabelled_chip_is_found(made):
     quality = judge(replace(support, chips=tuple(chips)))
     assert quality.chips[0].taken_for == "class 0"
     assert quality.chips[0].silhouette < 0
-    assert any("is its label right?" in line and "chip 0,0" in line for line in quality.advice)
+    assert any(
+        "is its label right?" in line and "row 0, column 0" in line for line in quality.advice
+    )
 
 
 def test_influence_is_what_refitting_without_the_chip_gives(made):

@@ -319,6 +319,18 @@ def test_the_age_of_the_newest_result_and_the_backlog_are_published(table):
     assert (counters["seen"], counters["archived"], counters["settling"]) == (2, 1, 0)
 
 
+def test_a_file_that_is_waited_for_is_named_with_its_reason(table):
+    """S11: incomplete files were a number, for two minutes."""
+    table.watcher._watch._settler._incomplete_s = 60.0
+    (table.root / "torn.dm4").write_bytes(FRAME[: len(FRAME) // 2])
+    table.wait(lambda: table.statuses and table.statuses[-1].files)
+    (file,) = table.statuses[-1].files
+    assert (file.path, file.state) == ("torn.dm4", "incomplete")
+    assert file.reason
+    (table.root / "torn.dm4").write_bytes(FRAME)
+    table.wait(lambda: not table.statuses[-1].files)
+
+
 def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     put(table.root / "a.dm4")
     table.wait_synced()

@@ -1,0 +1,91 @@
+"""What every page owes its viewers: a theme for a dark room, and access for all."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.rehearsal import Rehearsal
+from tests.support.run_samples import make_run
+
+TABS = ("Live", "Examples", "Review", "Health", "Upload")
+DARK = "() => document.documentElement.dataset.theme === 'dark'"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("looks") / "e", size=512, chip=64)
+    make_run(one.config.archive.folder, one.folder / "old", 3, "heating")
+    one.start()
+    one.frame(0.5)
+    yield one
+    one.stop()
+
+
+def lightness(page, css="header.MuiAppBar-root"):
+    """Relative luminance of the background of an element."""
+    parts = page.locator(css).first.evaluate(
+        "node => getComputedStyle(node).backgroundColor.match(/[\\d.]+/g).map(Number)"
+    )
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+              for c in (p / 255 for p in parts[:3])]  # fmt: skip
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_dark_room_stays_dark(run, visit):
+    """S18: the system's wish was ignored, the choice forgotten, the title bar bright cyan."""
+    page = visit(run.address, color_scheme="dark")
+    expect(page.locator(".chipwrap")).to_be_visible()
+    page.wait_for_function(DARK)
+    expect(page.locator("main").first).not_to_have_css("background-color", "rgb(255, 255, 255)")
+    assert lightness(page) < 0.1  # white on it has more than 7 : 1
+    page.get_by_role("button", name="theme").click()
+    page.wait_for_function(DARK.replace("dark", "light"))
+    page.reload()
+    expect(page.locator(".chipwrap")).to_be_visible()
+    expect(page.locator("main").first).to_have_css("background-color", "rgb(255, 255, 255)")
+
+    bright = visit(run.address, color_scheme="light")
+    expect(bright.locator(".chipwrap")).to_be_visible()
+    expect(bright.locator("main").first).to_have_css("background-color", "rgb(255, 255, 255)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_rule_of_accessibility_is_broken(run, visit, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is missing"
+    ).Axe()
+    page = visit(run.address, color_scheme=scheme)
+    found = {}
+    for name in TABS:
+        page.get_by_role("tab", name=name).click()
+        if name == "Review":
+            page.locator(".card[data-name=heating]").click()
+        page.wait_for_timeout(1500)
+        for broken in axe.run(page).response["violations"]:
+            nodes = [node["html"][:160] for node in broken["nodes"]]
+            found[name, broken["id"]] = [broken["impact"], len(nodes), nodes[:3]]
+    assert found == {}
+
+
+BEYOND = """() => {
+  const found = [];
+  const walk = (root) => {
+    for (const node of root.children || []) {
+      const box = node.getBoundingClientRect();
+      if (box.width > 0 && box.right > innerWidth + 1) found.push(node.tagName + node.className);
+      walk(node);
+      if (node.shadowRoot) walk(node.shadowRoot);
+    }
+  };
+  walk(document.body);
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_nothing_is_cut_at_the_right(run, visit, width):
+    """S23: the numbers are what was missing on a phone."""
+    page = visit(run.address, viewport={"width": width, "height": 900})
+    for name in ("Examples", "Health", "Upload"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(1500)
+        assert page.evaluate(BEYOND) == [], name
