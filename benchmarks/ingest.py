@@ -33,7 +33,8 @@ from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.config import ClassifyConfig, WatchConfig
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.formats.reading import GuardedReader, read_checked, read_frame
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.formats.reading import read_checked, read_frame
 from pychip_stream.model.encoders import load_encoder
 from pychip_stream.sim.frame_files import insitu_path
 

@@ -16,7 +16,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, SupportError
-from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.encoders.dense import DenseEncoder
 from pychip_stream.model.encoders.device import memory_in_use

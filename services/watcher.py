@@ -24,7 +24,7 @@ from pychip_stream.config import MOST_CREDIT, Config
 from pychip_stream.domain.clock import newness
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
-from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon

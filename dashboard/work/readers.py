@@ -7,7 +7,7 @@ from pychip_stream.archive.run import Run
 from pychip_stream.config import Config
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.kinds import PixelReader, pixel_reader
-from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.guard import Guard
 
 from .recent import Recent

@@ -16,7 +16,7 @@ from pychip_stream.acquisition.series import SeriesBook
 from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
-from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.formats.selection import Selection
 
 

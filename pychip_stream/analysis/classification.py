@@ -19,7 +19,8 @@ from pychip_stream.domain.frames import FrameRef, mtime_of
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
-from pychip_stream.formats.reading import GuardedReader, frames_below
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.formats.reading import frames_below
 
 _Folder = TypeVar("_Folder", bound=PurePath)
 

@@ -12,7 +12,7 @@ from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside, mtime_of
 from pychip_stream.errors import ArchiveError, FrameError
 from pychip_stream.export.kinds import Progress, no_progress
-from pychip_stream.formats.reading import GuardedReader
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 

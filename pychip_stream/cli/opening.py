@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def open_frame(path: Path, index: int) -> "Frame":
     """Read a frame of a file, or of the first file in a folder or anywhere below it."""
-    from pychip_stream.formats.reading import GuardedReader
+    from pychip_stream.formats.guarded import GuardedReader
 
     with GuardedReader() as reader:
         reader.start()

@@ -17,7 +17,7 @@ from pychip_stream.errors import PychipError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
-    from pychip_stream.formats.reading import GuardedReader
+    from pychip_stream.formats.guarded import GuardedReader
 
 
 Progress = Callable[[int, int], None]
@@ -142,7 +142,7 @@ def pixel_reader(
     known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
     own = reader is None
     if reader is None:
-        from pychip_stream.formats.reading import GuardedReader
+        from pychip_stream.formats.guarded import GuardedReader
 
         reader = GuardedReader(int(known * 2**20))
 

@@ -255,7 +255,7 @@ def _chosen_support(config: Config) -> "SupportSet | None":
 
 def _frame_shape(config: Config) -> tuple[int, int] | None:
     """(H, W) of a frame in the folder, if one is quickly found."""
-    from pychip_stream.formats.reading import GuardedReader
+    from pychip_stream.formats.guarded import GuardedReader
 
     with GuardedReader(patience_s=_LOOK_S) as reader:
         for path in _frames(config):

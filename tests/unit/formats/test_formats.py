@@ -336,7 +336,7 @@ def test_the_hash_is_that_of_the_bytes_wherever_they_are_read_from(tmp_path, mon
     path.write_bytes(dm4.encode(RAMP))
     stat = path.stat()
     loaded = read_checked(path, 0, stat.st_size, stat.st_mtime_ns)
-    monkeypatch.setattr(reading, "_IN_MEMORY", 100)
+    monkeypatch.setattr(reading, "IN_MEMORY", 100)
     windowed = read_checked(path, 0, stat.st_size, stat.st_mtime_ns)
     assert loaded[1] == windowed[1]
     assert np.array_equal(loaded[0].pixels, windowed[0].pixels)

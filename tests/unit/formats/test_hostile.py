@@ -14,7 +14,8 @@ from PIL import Image
 
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats import raster, source, tiff_map
-from pychip_stream.formats.reading import GuardedReader, frame_count, read_checked, read_frame
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.formats.reading import frame_count, read_checked, read_frame
 from tests.support.material import hostile_file
 
 
@@ -248,5 +249,5 @@ def test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path,
 
 
 def test_a_stack_too_large_for_memory_is_walked_and_hashed_once_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("pychip_stream.formats.reading._IN_MEMORY", 100)
+    monkeypatch.setattr("pychip_stream.formats.reading.IN_MEMORY", 100)
     test_a_stack_is_walked_and_hashed_once_and_not_once_for_each_frame(tmp_path, monkeypatch)

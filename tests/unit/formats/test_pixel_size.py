@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pychip_stream.formats.reading import GuardedReader, read_frame
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.formats.reading import read_frame
 from pychip_stream.sim import dm4
 from tests.unit.formats.test_velox import velox
 

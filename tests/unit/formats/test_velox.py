@@ -8,7 +8,8 @@ import pytest
 
 from pychip_stream.domain.frames import FrameRef, time_of
 from pychip_stream.errors import FrameError
-from pychip_stream.formats.reading import GuardedReader, frame_count, read_frame
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.formats.reading import frame_count, read_frame
 
 COUNTS = (np.arange(12 * 20) % 200 + 1000).astype(np.uint16).reshape(12, 20)
 
