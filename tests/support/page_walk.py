@@ -27,6 +27,7 @@ MESSAGES = {
     "cancel": [{}],
     "nothing": [{}],
     "acknowledge": [{"name": "worker-1"}],
+    "toggle": [{"name": "alpha"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
