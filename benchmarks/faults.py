@@ -113,6 +113,23 @@ def connections(rig: Rig) -> Iterator[None]:
     )
 
 
+@experiment(
+    "endless-message", "hub, watcher and archiver are started again before they fill the machine",
+    seconds=40, memory_mb=700, patience_s=600,
+    supervision={**QUICK["supervision"], "memory_mb": 512},
+)  # fmt: skip
+def endless_message(rig: Rig) -> Iterator[None]:
+    """Send one message that never ends to each of three ports (with a ceiling of 512 MB)."""
+    wire = rig.run.resolved.wire
+    with contextlib.ExitStack() as stack:
+        peers = [
+            stack.enter_context(hostile.Endless(wire, port))
+            for port in ("requests", "tasks", "results")
+        ]
+        yield
+    print(f"endless-message: {[p.sent_mb for p in peers]} MB sent", file=sys.stderr)
+
+
 # ---------------------------------------------------------------- frames
 
 
@@ -243,6 +260,19 @@ def _stopped(service: str) -> None:
 
 for _service in SERVICES:
     _stopped(_service)
+
+
+@experiment(
+    "stopped-page", "frames go on without it", seconds=60, dashboard={"enabled": True}
+)  # fmt: skip
+def stopped_page(rig: Rig) -> Iterator[None]:
+    """Stop the page."""
+    rig.run.listen_for(lambda: rig.run.monitor.state("dashboard") == "running", "the page is there")
+    victim = rig.run.service("dashboard.app")
+    victim.suspend()
+    yield
+    with contextlib.suppress(psutil.NoSuchProcess):
+        victim.resume()
 
 
 @experiment("stopped-supervisor", "the services go on without it, and end with it", seconds=60)

@@ -6,14 +6,14 @@ compared with what the simulator knows, for chips (majority class) and for fract
 chips by majority class, which is what a phase fraction is; and share of pixels besides).
 
     python -m benchmarks.trust [--runs 200] [--seed 0] [--jobs 2] [--encoder NAME]
-        [--json]
+        [--micrographs DIR] [--draws 10] [--scenes N] [--json]
 
-With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) calibration and coverage on real,
-labelled images are measured as well: 5 examples per class of one image, its other chips judged.
+With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) the fractions of real, labelled
+images are judged as well, and with `--scenes N` those of procedural ones, see
+`benchmarks.micrographs`.
 """
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import micrographs
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
@@ -37,7 +37,8 @@ from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.encoders import Encoder, load_encoder
-from pychip_stream.model.intervals import frame_intervals
+from pychip_stream.model.intervals import frame_shares
+from pychip_stream.model.lda import largest_per_class
 from pychip_stream.model.scoring import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment
@@ -51,8 +52,6 @@ SHOTS = 5
 """Examples per class for the calibration and the unknown."""
 FEWEST, MOST = 3, 10
 """Examples per class for the intervals, drawn for each run."""
-CHIP_SIZES = {"ebc": 64, "super": 32}
-
 SENSITIVITIES = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.6)
 
 
@@ -233,6 +232,7 @@ def tally_intervals(tally: Tally, scenario: str, judged: Judged, shots: int) -> 
     tally.add("pixels covered", scenario, ((low - slack <= pixels) & (pixels <= high + slack))[:-1])
     tally.add("width", scenario, (high - low)[:-1])
     tally.add("error", scenario, np.abs(value - chips)[:-1])
+    tally.add("error of the count", scenario, np.abs(judged.result.counted - chips)[:-1])
     tally.add("unknown covered", scenario, covered[-1])
     tally.add("unknown width", scenario, (high - low)[-1])
     tally.add(f"covered {few}", scenario, covered[:-1])
@@ -283,12 +283,14 @@ def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]
     scores = scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=True)
     flat = embeddings.reshape(-1, embeddings.shape[-1])
     chips = (flat - scorer.mean) / scorer.deviation
+    logits = largest_per_class(chips @ scorer.weights + scorer.offsets, scorer.owners)
     best = float("inf")
     for _ in range(3):
         begun = time.perf_counter()
-        frame_intervals(
-            scorer.ensemble, chips, scores.labels, scores.novelty, scores.shifts, reject=True
-        )
+        frame_shares(
+            scorer.ensemble, chips, logits, scores.labels, scores.novelty, scores.shifts,
+            reject=True, strange=False,
+        )  # fmt: skip
         best = min(best, time.perf_counter() - begun)
     return best
 
@@ -333,65 +335,16 @@ def figures(tally: Tally) -> dict[str, Any]:
         "width_by_scenario": {s: tally.mean("width", s) for s in scenarios},
         "width_by_shots": {b: tally.mean(f"width {b}") for b in buckets},
         "error": tally.mean("error"),
+        "error_of_the_count": tally.mean("error of the count"),
+        "error_of_the_count_by_scenario": {
+            s: tally.mean("error of the count", s) for s in scenarios
+        },
         "error_by_scenario": {s: tally.mean("error", s) for s in scenarios},
         "interval_share": float(np.median(tally.all("interval_share"))),
         "fit_s": float(np.median(tally.all("fit_s"))),
         "drift_noticed": {
             s: float((tally.all("drift at the end", s) > DRIFTED).mean()) for s in scenarios
         },
-    }
-
-
-def micrographs(folder: Path, encoder: Encoder, seed: int) -> dict[str, float]:
-    """Calibration and coverage on labelled images; the support set is of the same image."""
-    with (folder / "index.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    tally = Tally()
-    for number, row in enumerate(rows):
-        pixels = np.array(Image.open(folder / "images" / f"{row['name']}.tif").convert("L"))
-        mask = np.array(Image.open(folder / "masks" / f"{row['name']}.png"))
-        mask = mask[..., 0] if mask.ndim > 2 else mask
-        size = ChipSize(CHIP_SIZES[row["family"]], CHIP_SIZES[row["family"]])
-        shares = class_shares(mask, int(mask.max()) + 1, size)
-        first = Frame(pixels)
-        scale = SupportSet.from_picks(first, size, {"a": [(0, 0)], "b": [(0, 1)]}).normalization
-        cells = encoder.embed_cells(first, size, scale)
-        chips = cells.mean(axis=2)
-        rng = np.random.default_rng([seed, number])
-        for _ in range(10):
-            picks = {}
-            for k in range(shares.shape[2]):
-                places = clean_chips(shares[..., k], 0.8)
-                if len(places) >= 2 * SHOTS:
-                    drawn = rng.choice(len(places), SHOTS, replace=False)
-                    picks[str(k)] = [places[i] for i in drawn]
-            if len(picks) < 2:
-                continue
-            support = SupportSet.from_picks(first, size, picks)
-            shown = np.stack([cells[c.source.row, c.source.column] for c in support.chips])
-            background = chips.reshape(-1, chips.shape[-1])[:BACKGROUND_CHIPS]
-            classifier = Classifier.fit(
-                support.with_embedding(
-                    SupportEmbedding(encoder.name, encoder.weights_hash, shown, background)
-                )
-            )
-            names = tuple(str(k) for k in range(shares.shape[2]))
-            run = Run(
-                row["family"], number, names, first, np.stack([chips, chips]), cells,
-                np.stack([shares, shares]),
-            )  # fmt: skip
-            for judged in judge(run, classifier):
-                tally_chips(tally, row["family"], judged)
-                tally_intervals(tally, row["family"], judged, SHOTS)
-    return {
-        "calibration_error": calibration_error(
-            tally.all("confidence"), tally.all("correct").astype(bool)
-        ),
-        "accuracy": tally.mean("correct"),
-        "coverage": tally.mean("covered"),
-        "width": tally.mean("width"),
-        "error": tally.mean("error"),
-        "known_rejected": float((tally.all("novelty of known") > 1).mean()),
     }
 
 
@@ -415,6 +368,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="bundled")
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--micrographs", type=Path, default=None, metavar="DIR")
+    parser.add_argument("--draws", type=int, default=10, help="support sets of each micrograph")
+    parser.add_argument("--scenes", type=int, default=0, metavar="N", help="procedural specimens")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     encoder = load_encoder(args.encoder, args.weights)
@@ -430,7 +385,12 @@ def main() -> None:
         "weights": encoder.weights_hash[:8], **(figures(tally) if used else {}),
     }  # fmt: skip
     if args.micrographs is not None:
-        found["micrographs"] = micrographs(args.micrographs, encoder, args.seed)
+        judged = micrographs.of_micrographs(args.micrographs, encoder, args.seed, args.draws)
+        found["micrographs"] = micrographs.figures(judged)
+    if args.scenes:
+        found["scenes"] = micrographs.figures(
+            micrographs.of_scenes(args.scenes, encoder, args.seed)
+        )
     if args.json:
         print(json.dumps(found, indent=1))
         return

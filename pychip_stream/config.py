@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pychip_stream.alert_rules import AlertConfig
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import ConfigError
 from pychip_stream.section import Section, problems, resolve
 
@@ -45,6 +46,9 @@ class SupervisionConfig(Section):
     )
     patience_s: float = Field(
         120.0, ge=5, le=86400, description="a service that hangs or is silent so long is killed"
+    )
+    memory_mb: float = Field(
+        4096, ge=256, description="hub, watcher or archiver that takes more is started again"
     )
 
 
@@ -90,6 +94,9 @@ class WatchConfig(Section):
     detector: str = Field(
         "", description='which image of files that hold several, such as "HAADF"; empty: a rule'
     )
+    pixel_size: str = Field(
+        "", description='of every frame, such as "0.5 nm", instead of what files say; empty: theirs'
+    )
     include: tuple[str, ...] = Field(
         (), description='patterns of names or paths of frames, such as "*.dm4"; none: all'
     )
@@ -100,6 +107,13 @@ class WatchConfig(Section):
         30.0, gt=0, le=3600,
         description="give up a look at a file after so long, and a second more for each 4 MiB",
     )  # fmt: skip
+
+    @field_validator("pixel_size")
+    @classmethod
+    def _is_pixel_size(cls, text: str) -> str:
+        if text:
+            by_hand(text)
+        return text
 
     @property
     def max_frame_bytes(self) -> int:
@@ -224,9 +238,19 @@ class DashboardConfig(Section):
     origins: tuple[str, ...] = Field(
         (), description="further HOST:PORT under which browsers reach the page (a proxy, a tunnel)"
     )
+    frames: tuple[Path, ...] = Field(
+        (),
+        description="further folders whose images may be shown where others than this machine's "
+        "user look: archives name the folders of their frames",
+    )
     trusted_network: bool = Field(
         False, description="let everybody on the network look and change, without a login"
     )
+
+    @property
+    def shared(self) -> bool:
+        """Whether others than the user of this machine are meant to look."""
+        return self.users is not None or self.trusted_network
 
     @model_validator(mode="after")
     def _need_login_beyond_this_machine(self) -> Self:

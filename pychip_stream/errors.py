@@ -104,6 +104,10 @@ class ArchiveError(PychipError):
     """A run archive cannot be opened, read or written."""
 
 
+class StorageError(ArchiveError):
+    """The disk refuses now (full, read-only, gone); the same may be tried again."""
+
+
 class ArchiveUsageError(ArchiveError, UsageError):
     """What was named is no run archive, or does not hold what was asked for."""
 

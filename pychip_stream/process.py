@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 
 LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
 """Environment variable that whoever starts a service sets when it holds the service's standard
-input open: closing it, or dying, stops the service. It needs neither signals nor a console."""
+input open: writing to it, closing it, or dying, stops the service. It needs neither signals nor a
+console."""
 UNEXPECTED = "stopped by an unexpected error"
 _LOOK_S = 0.2
 
@@ -29,20 +31,21 @@ if sys.platform == "win32":
     import _winapi
     import msvcrt
 
-    def _is_held() -> bool:
+    def _heard() -> bytes | None:
         # A thread that waited in a read would block DLLs that look at the standard handles.
         try:
-            _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
+            waiting, _ = _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
         except OSError:
-            return False
-        return True
+            return None
+        return os.read(0, waiting)
 else:
     import select
 
-    def _is_held() -> bool:
+    def _heard() -> bytes | None:
+        """Return what came by the lifeline since the last look; None: it was let go."""
         lifeline = select.poll()
-        lifeline.register(0, 0)  # asks for nothing but the hang-up, which always comes
-        return not lifeline.poll(0)
+        lifeline.register(0, select.POLLIN)
+        return (os.read(0, 64) or None) if lifeline.poll(0) else b""
 
 
 class Service(Protocol):
@@ -56,7 +59,7 @@ class Service(Protocol):
 
 
 def stop_event() -> threading.Event:
-    """Event that Ctrl-C, SIGTERM, Ctrl-Break (Windows) or the end of the lifeline sets.
+    """Event that Ctrl-C, SIGTERM, Ctrl-Break (Windows) or the lifeline sets, each time.
 
     Handlers only set the event; the work of stopping happens on the main thread.
     """
@@ -78,13 +81,18 @@ def run(make: Callable[[], Service], stop: threading.Event) -> int:
     """Build a service, step it until `stop`, close it; returns the exit code.
 
     An expected failure (`PychipError`) is one line in the log and the error's exit code; an
-    unexpected one is logged with its trace and gives 1, so that a supervisor notices.
+    unexpected one is logged with its trace and gives 1, so that a supervisor notices. While the
+    service closes, `stop` is set only if it shall hurry.
     """
     try:
         service = make()
         try:
             while not stop.is_set():
                 service.step()
+            stop.clear()  # set again, it means: hurry
+        except BaseException:
+            stop.set()
+            raise
         finally:
             service.close()
     except PychipError as error:
@@ -108,7 +116,11 @@ def load(path: Path) -> Config:
 
 
 def main(
-    name: str, make: Callable[..., Service], argv: Sequence[str] | None = None, **options: str
+    name: str,
+    make: Callable[..., Service],
+    argv: Sequence[str] | None = None,
+    stop: threading.Event | None = None,
+    **options: str,
 ) -> int:
     """Run the service `name` of a configuration file named on the command line.
 
@@ -116,6 +128,8 @@ def main(
     ----------
     make
         Of (config, **options).
+    stop
+        Where `make` needs it: of `stop_event`.
     options
         What more may be said on the command line, with what it is otherwise.
     """
@@ -127,8 +141,8 @@ def main(
     said = vars(parser.parse_args(argv))
     logs.configure(name, style=said.pop("log_format"))
     use_all_handles()
-    stop, path = stop_event(), said.pop("config")
-    return run(lambda: make(load(path), **said), stop)
+    path = said.pop("config")
+    return run(lambda: make(load(path), **said), stop or stop_event())
 
 
 def use_all_handles() -> None:
@@ -142,12 +156,16 @@ def use_all_handles() -> None:
 
 
 def _watch_lifeline(stop: threading.Event) -> None:
-    while not stop.wait(_LOOK_S):
+    while True:
+        time.sleep(_LOOK_S)
         try:
-            held = _is_held()
+            heard = _heard()
         except Exception as error:  # a watch that ends would let this process outlive its run
             logger.warning("the lifeline cannot be looked at: %s", error)
             continue
-        if not held:
+        if heard is None:
             logger.warning("the supervising process has let go; stopping")
+            stop.set()
+            return
+        if heard:
             stop.set()

@@ -55,6 +55,8 @@ def resolve(section: SectionT, base: Path) -> SectionT:
     def resolved(value: object) -> object:
         if isinstance(value, Section):
             return resolve(value, base)
+        if isinstance(value, tuple):
+            return tuple(map(resolved, value))
         return Path(base, value.expanduser()) if isinstance(value, Path) else value
 
     return section.model_copy(update={name: resolved(value) for name, value in section})

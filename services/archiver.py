@@ -4,9 +4,12 @@ It acknowledges a frame only once it is durably on disk. When the disk cannot be
 stops taking results, says so, and goes on when the cause is gone.
 """
 
+import functools
 import logging
 import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +25,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveError, PychipError, SupportError
+from pychip_stream.errors import ArchiveError, PychipError, StorageError, SupportError
 from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
@@ -44,7 +47,7 @@ from pychip_stream.wire.result import intensity, to_record
 logger = logging.getLogger(__name__)
 
 _BEAT_S = 1.0
-_RETRY_S = 1.0
+_RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _KEYS_PER_MESSAGE = 2000
 _RESULTS_PER_STEP = 64
 
@@ -54,10 +57,15 @@ class Archiver:
 
     Queues: results wait in ZeroMQ (a few per worker, then the workers wait) and in the
     unpublished segment, at most `segment_frames` of them.
+
+    Parameters
+    ----------
+    hurry
+        Set while it closes: what cannot be merged now is left in its segments.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, hurry: threading.Event) -> None:
+        self._config, self._hurry = config, hurry
         self._writer = RunWriter(
             config.archive.folder,
             config.archive.name,
@@ -107,17 +115,32 @@ class Archiver:
         self._say()
 
     def close(self) -> None:
-        """Take what the workers have sent, publish, and merge the run into one file."""
-        count = len(self._writer.keys) + self._writer.pending_count
-        self._beacon.status("stopping", {}, f"merging {count} frames into one file")
+        """Take what the workers have sent, publish, and merge the run into one file.
+
+        What the disk refuses is tried again until it takes it, or somebody is in a hurry.
+        """
         try:
-            if not self._trouble:
-                self._take_results()
-            path = self._writer.close()
+            self._take_results()
+            path = self._merge()
             logger.info("%s: %d frames", path, len(self._writer.keys))
         finally:
             self._beacon.close()
             self._endpoints.close()
+
+    def _merge(self) -> Path:
+        count = len(self._writer.keys) + self._writer.pending_count
+        pause_s = _RETRY_S
+        while True:
+            self._beacon.status("stopping", {}, f"merging {count} frames into one file")
+            try:
+                return self._writer.close()
+            except StorageError as error:
+                if self._hurry.is_set():
+                    raise
+                logger.error("%s; trying again in %.0f s", error, pause_s)
+                self._beacon.status("stopping", {}, f"{error}; trying again")
+            self._hurry.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
 
     def _follow_support(self) -> None:
         for received in self._events.drain(50):
@@ -254,6 +277,7 @@ class Archiver:
             drift=record.measured.get("drift", float("nan")),
             intensity=intensity(record.measured),
             measured=dict(record.measured),
+            texts=dict(record.texts),
         )
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         if result is not None:
@@ -290,7 +314,8 @@ def _share(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the archiver of a configuration."""
-    return process.main("archiver", Archiver, argv)
+    stop = process.stop_event()
+    return process.main("archiver", functools.partial(Archiver, hurry=stop), argv, stop)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, SupportError
 from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.model.encoders import open_encoder
+from pychip_stream.model.encoders.dense import DenseEncoder
 from pychip_stream.model.encoders.device import memory_in_use
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays
@@ -57,11 +58,16 @@ class Worker:
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._reader = GuardedReader(
-            config.watch.max_frame_bytes, config.watch.patience_s, config.watch.detector
+            config.watch.max_frame_bytes,
+            config.watch.patience_s,
+            config.watch.detector,
+            config.watch.pixel_size,
         )
         if config.inference.frames == "path":
             self._reader.start()
         self._encoder = open_encoder(config.encoder)
+        if isinstance(self._encoder, DenseEncoder):
+            self._encoder.on_window = self._go_on
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
         self._jobs: deque[Job] = deque()
@@ -151,6 +157,12 @@ class Worker:
         credit = self._config.inference.credit - len(self._jobs) if self._analyst else 0
         held = tuple(job.lease for job in self._jobs)
         self._tasks.send(Ready(worker=self._incarnation, credit=max(credit, 0), held=held))
+
+    def _go_on(self) -> None:
+        """Keep heart and leases alive while a large frame is classified."""
+        if time.monotonic() - self._ready_at > _READY_S:
+            self._take_jobs(0.0)
+            self._say("running", "")
 
     def _work(self, job: Job, analyst: Analyst) -> None:
         begun = time.perf_counter()

@@ -21,6 +21,7 @@ from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch, WatchHealth
 from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import MOST_CREDIT, Config
+from pychip_stream.domain.clock import newness
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats.reading import GuardedReader
@@ -101,7 +102,9 @@ class Watcher:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         watch = config.watch
-        self._reader = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+        self._reader = GuardedReader(
+            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
+        )
         self._lookups = ThreadPoolExecutor(1, "lookups")
         self._answers: Future[Answers] | None = None
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
@@ -218,7 +221,7 @@ class Watcher:
     def _sight(self, sighting: Sighting) -> None:
         frame = sighting.frame
         self._ledger.add(sighting)
-        ahead = self._newest is None or frame.time >= self._newest.time
+        ahead = self._newest is None or newness(frame) >= newness(self._newest)
         if sighting.problem is None and ahead:
             self._newest = frame
             self._beacon.show(Seen(frame=frame))

@@ -5,8 +5,10 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
+from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.domain.clock import told
+from pychip_stream.domain.support import UNKNOWN, current_user
 from pychip_stream.operation.latency import stretches
 from pychip_stream.wire.messages import Live
 
@@ -16,6 +18,7 @@ from ..parts.components import StatusStrip
 from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
+from ..parts.leaving_out import LeavingOut
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.recent import Every
@@ -31,6 +34,7 @@ _SIMULATION_OVER = (
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
+_STRAYS = 3
 _AWAY_S = 2.0
 """A page that was not looked after for so long had been left, and knows not when frames came."""
 
@@ -44,17 +48,21 @@ class LivePage(View):
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._desk, self._operator = desk, viewer.operator
+        self._user = viewer.user or current_user()
         self._shot: Shot | None = None
         self._painted = self._skipped = 0
         self._pulled = float("-inf")
         self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = False
+        self._note = ""
         self._trouble = ""
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         self._frame = FrameView(self._background, desk.bench.crop)
+        self._leaving = LeavingOut(viewer, self._leave_out)
+        self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
@@ -83,7 +91,14 @@ class LivePage(View):
         right = pn.Column(
             self._strip,
             self._choose,
-            pn.Row(self._window, self._quantity, self._bands, self._back, styles=controls),
+            pn.Row(
+                self._window,
+                self._quantity,
+                self._bands,
+                self._back,
+                self._leaving.button,
+                styles=controls,
+            ),
             self._plot.legend,
             self._curve,
             sizing_mode="stretch_width",
@@ -103,6 +118,7 @@ class LivePage(View):
             if away:
                 self._painted = shot.number
                 self._steps = []
+        self._mark_anew()
         self._note_painted()
         if self._curve_time.due(now):
             self._update_curves()
@@ -116,7 +132,36 @@ class LivePage(View):
 
     def _show(self, shot: Shot) -> None:
         self._shot = shot
-        self._frame.show(shot.picture, truth=self._desk.run.truth_of(shot.picture.key))
+        self._present(shot.picture)
+
+    def _present(self, picture: FramePicture, note: str = "") -> None:
+        """Show a frame with what is known of it."""
+        run = self._desk.run
+        self._left_out = run.left_out.get(picture.key)
+        self._note = note
+        words = self._leaving.about(self._left_out)
+        self._frame.show(picture, note + words, run.truth_of(picture.key))
+
+    def _mark_anew(self) -> None:
+        """Say that somebody has left the shown frame out, or taken it back."""
+        picture = self._frame.picture
+        if picture is not None and self._desk.run.left_out.get(picture.key) != self._left_out:
+            self._present(picture, self._note)
+
+    def _leave_out(self, undo: bool) -> None:
+        """Leave the frame that is on the screen out, or take it back; it stays there."""
+        picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
+        if picture is None:
+            return
+        past, user, key = self._desk.past, self._user, picture.key
+        self._picks += 1
+        pick = self._picks
+
+        def work() -> FramePicture:
+            past.leave_out(key, user, undo=undo)
+            return past.picture(key)
+
+        self._background.do(work, lambda found: self._show_past(found, pick))
 
     def _note_painted(self) -> None:
         painted, shot = self._frame.painted, self._shot
@@ -143,8 +188,7 @@ class LivePage(View):
             return
         self._trouble = ""
         self._pinned = True
-        truth = self._desk.run.truth_of(picture.key)
-        self._frame.show(picture, f"of {clock(picture.time)}: ", truth)
+        self._present(picture, f"of {clock(picture.time)}: ")
         self._plot.point_at(picture.time)
 
     def _on_trouble(self, text: str) -> None:
@@ -169,7 +213,8 @@ class LivePage(View):
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
-        offer_quantities(self._quantity, [name for name in measured.columns if name != UNKNOWN])
+        classes = [name for name in measured.columns if name != UNKNOWN]
+        offer_quantities(self._quantity, classes, quantities.columns)
         self._plot.add_quantity(quantity, quantities)
 
     def _status(self) -> dict[str, Any]:
@@ -201,6 +246,10 @@ class LivePage(View):
         if self._trouble:
             alerts.append(["info", self._trouble])
         alerts += [["warning", line] for line in health.notices]
+        strays = list(run.displaced.items())
+        alerts += [["info", told(key[0], *times)] for key, times in strays[:_STRAYS]]
+        if len(strays) > _STRAYS:
+            alerts.append(["info", f"and {len(strays) - _STRAYS} more frames"])
         if run.simulated:
             alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
         return {

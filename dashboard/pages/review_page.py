@@ -26,7 +26,7 @@ class ReviewPage(View):
     place: ClassVar = 2
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        del viewer  # everybody may look
+        self._viewer = viewer
         self._root = desk.config.watch.root
         self._shelf = desk.shelf
         self._background = Background(self._on_trouble, threads=1)
@@ -86,7 +86,7 @@ class ReviewPage(View):
             return
         others = {n: c.path for n, c in cards.items() if n != name and not c.trouble and c.frames}
         self._opened = RunView(
-            cards[name].path, self._root, others, self._leave, self._shelf.readers
+            cards[name].path, self._root, others, self._leave, self._viewer, self._shelf.readers
         )
         self._place[:] = [self._opened.panel()]
 

@@ -74,6 +74,14 @@ class UploadPage(View):
         use.on_click(lambda _event: self._use_grid())
         classify = pmui.Button(label="Classify", **small)
         classify.on_click(lambda _event: setattr(self._step, "value", RESULT))
+        self._size = pmui.TextInput(
+            label="pixel size",
+            value="",
+            placeholder="as in the file, or 0.5 nm",
+            width=220,
+            **small,
+        )
+        self._size.param.watch(self._on_size, "value")
         hint = plain_text("One feature per square; smaller squares show more and take longer.")
         self._fractions = plain_text()
         self._chart = pn.pane.HTML("", visible=False, sizing_mode="stretch_width")
@@ -85,7 +93,8 @@ class UploadPage(View):
         self._pages = {
             FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
             GRID: pn.Column(
-                self._editor.grid.panel(), hint, self._advice, use, sizing_mode="stretch_width"
+                self._editor.grid.panel(), hint, self._advice, use, self._size,
+                sizing_mode="stretch_width",
             ),
             EXAMPLES: pn.Column(self._editor.shelf, classify, sizing_mode="stretch_width"),
             RESULT: pn.Column(
@@ -164,6 +173,7 @@ class UploadPage(View):
             elif kind == "begin":
                 self._result = None
                 self._upload.begin(str(message["name"]), int(message["size"]))
+                self._size.value = ""
                 self._drop.send(type="more")
             elif kind == "piece":
                 self._upload.add(bytes(message["data"]))
@@ -201,6 +211,18 @@ class UploadPage(View):
         if uploaded is not None and self._step.value == GRID:
             rows, columns = grid_shape(uploaded.shape, size)
             note(self._say, f"{rows} rows × {columns} columns = {rows * columns} chips")
+
+    def _on_size(self, event: Any) -> None:
+        """Measure the image anew; what was classified with another size is not the result."""
+
+        def done(picture: FramePicture | None) -> None:
+            self._result = None
+            if picture is not None:
+                self._editor.show(picture)
+
+        upload, size = self._upload, str(event.new or "").strip()
+        self._say.object = ""
+        self._background.do(lambda: upload.measure(size), done)
 
     def _use_grid(self) -> None:
         self._editor.settle_grid()

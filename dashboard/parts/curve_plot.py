@@ -1,7 +1,7 @@
 """Curve plot: fractions over time with their interval bands, and a quantity on a second axis."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,17 +56,23 @@ def quantity_select(changed: Callable[[], None]) -> Any:
     return select
 
 
-def offer_quantities(select: Any, classes: Sequence[str]) -> None:
-    """Let the chooser offer what these classes have; a choice stays while it is there."""
-    choices = _choices(classes)
+def offer_quantities(select: Any, classes: Sequence[str], known: Container[str]) -> None:
+    """Let the chooser offer what these classes have; a choice stays while it is there.
+
+    Parameters
+    ----------
+    known
+        Quantities that have values; those that need not be there are offered only then.
+    """
+    choices = _choices(classes, known)
     if choices != select.options:
         chosen = select.value
         select.options = choices
         select.value = chosen if chosen in choices.values() else NO_QUANTITY
 
 
-def _choices(classes: Sequence[str]) -> dict[str, str]:
-    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes).items()}
+def _choices(classes: Sequence[str], known: Container[str] = ()) -> dict[str, str]:
+    told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes, known).items()}
     return {NO_QUANTITY: NO_QUANTITY} | told
 
 
@@ -208,7 +214,7 @@ class CurvePlot:
         # One for each plot: a model belongs to one document alone.
         clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
-        plot.yaxis.axis_label = "fraction of the frame"
+        plot.yaxis.axis_label = "fraction of the frame, estimated"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         range_ = DataRange1d(range_padding=0.1)

@@ -7,6 +7,7 @@ import yaml
 
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run
+from pychip_stream.domain.frames import TEXTS
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 
@@ -28,14 +29,13 @@ class Difference(NamedTuple):
 
 def differences(first: OpenedRun, second: OpenedRun) -> tuple[dict[str, Difference], int]:
     """Every class of either (NaN where it is lacking), and the number of common frames."""
-    columns = ["path", "index"]
-    both = first.table[columns].assign(a=np.arange(first.count)).merge(
-        second.table[columns].assign(b=np.arange(second.count)), on=columns
-    )  # fmt: skip
+    columns = ["frame", "path", "index"]
+    a_side, b_side = (one.table.loc[~one.table["excluded"], columns] for one in (first, second))
+    both = a_side.merge(b_side, on=columns[1:])
     found = {}
     for name in dict.fromkeys([*first.names, *second.names]):
         a, b = _column(first, name), _column(second, name)
-        apart = np.abs(a[both["a"].to_numpy()] - b[both["b"].to_numpy()])
+        apart = np.abs(a[both["frame_x"].to_numpy()] - b[both["frame_y"].to_numpy()])
         known = apart[np.isfinite(apart)]
         largest = float(known.max()) if len(known) else float("nan")
         found[name] = Difference(_mean(a), _mean(b), _mean(known), largest)
@@ -61,7 +61,8 @@ def agreement(first: FramePicture, second: FramePicture) -> float | None:
 def _column(opened: OpenedRun, name: str) -> "np.typing.NDArray[np.float64]":
     if name not in opened.names:
         return np.full(opened.count, np.nan)
-    return np.asarray(opened.intervals[:, opened.names.index(name), 0])
+    values = opened.intervals[:, opened.names.index(name), 0]
+    return np.where(opened.table["excluded"], np.nan, values)
 
 
 def _mean(values: "np.typing.NDArray[np.float64]") -> float:
@@ -124,6 +125,8 @@ def provenance_tables(run: Run) -> list[Table]:
         ["scorings", ", ".join(run.scorings)],
         ["encoder's weights", {"text": "\n".join(hashes) or "not recorded", "mono": True}],
     ]
+    said = {name: [str(t) for t in dict.fromkeys(frames[name].tolist()) if t] for name in TEXTS}
+    facts += [[name.replace("_", " "), ", ".join(texts)] for name, texts in said.items() if texts]
     sessions = [
         [str(s.number), moment(s.started), s.metadata.get("pychip_stream", ""),
          s.metadata.get("versions", "")]
@@ -134,10 +137,32 @@ def provenance_tables(run: Run) -> list[Table]:
         table("Run", facts),
         table("Starts of the archiver", sessions, head),
         _support_table(run),
+        _excluded_table(run),
+        _displaced_table(run),
     ]
     if config := run.metadata.get("config"):
         tables.append({"title": "Configuration", "lines": _tidy(config)})
     return tables
+
+
+def _excluded_table(run: Run) -> Table:
+    """Frames that are left out, by whom and when."""
+    rows = [
+        [str(row["path"]), str(row["index"]), str(row["who"]), moment(row["when"])]
+        for row in run.exclusions.head(_MOST_ROWS).to_dict("records")
+    ]
+    head = ["file", "index", "by", "when"]
+    return table("Left out", rows, head, right=[1], empty="no frame", wide=True)
+
+
+def _displaced_table(run: Run) -> Table:
+    """Frames whose own time is not of this run."""
+    rows = [
+        [str(row["path"]), str(row["index"]), moment(row["own_time"]), moment(row["time"])]
+        for row in run.displaced.head(_MOST_ROWS).to_dict("records")
+    ]
+    head = ["file", "index", "its own time", "stands at"]
+    return table("Times that are not of this run", rows, head, right=[1], empty="none", wide=True)
 
 
 def _support_table(run: Run) -> Table:

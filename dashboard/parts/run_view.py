@@ -11,11 +11,14 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset
 
+from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import Rect
 
+from ..accounts import Viewer
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
@@ -24,9 +27,10 @@ from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import NO_QUANTITY, CurvePlot, offer_quantities, quantity_select
+from .curve_plot import CurvePlot, offer_quantities, quantity_select
 from .frame_view import FrameView
 from .layouts import side_by_side
+from .leaving_out import LeavingOut
 from .review_tables import same_frame, scoring_label
 from .run_sections import RunSections
 
@@ -46,6 +50,8 @@ class RunView:
         Name and path of the runs that it can be compared with.
     leave
         Called when the viewer goes back to the list.
+    viewer
+        Who looks.
     readers
         As for `OpenedRun`.
     """
@@ -56,8 +62,10 @@ class RunView:
         root: Path,
         others: dict[str, Path],
         leave: Callable[[], None],
+        viewer: Viewer,
         readers: Readers | None = None,
     ) -> None:
+        self._user = viewer.user or current_user()
         self._path = path
         self._readers = readers
         self._root = root
@@ -65,9 +73,11 @@ class RunView:
         self._background = Background(self._on_trouble)
         self._opened: OpenedRun | None = None
         self._picture: FramePicture | None = None
+        self._marked: Exclusion | None = None
         self._end = 0
         self._refresh = Every(_REFRESH_S)
         self._view = FrameView(self._background, self._crop, self._on_canvas)
+        self._leaving = LeavingOut(viewer, self._leave_out)
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
         self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
@@ -98,7 +108,9 @@ class RunView:
 
     def _body(self) -> Any:
         """Lay the run out: frame and scrubber left, curve and questions right."""
-        left = pn.Column(self._view.canvas, self._scrubber, sizing_mode="stretch_width")
+        left = pn.Column(
+            self._view.canvas, self._scrubber, self._leaving.button, sizing_mode="stretch_width"
+        )
         left.styles = {"--canvas-height": _CANVAS_HEIGHT}
         right = pn.Column(
             self._quantity, self._curve, self._sections.panel(), sizing_mode="stretch_width"
@@ -106,10 +118,10 @@ class RunView:
         return side_by_side(left, right)
 
     def pull(self, now: float) -> None:
-        """Follow a live run, and downloads."""
+        """Follow downloads, a live run, and what others leave out."""
         self._sections.downloads.pull(now)
         opened = self._opened
-        if opened is not None and opened.run.live and self._refresh.due(now):
+        if opened is not None and self._refresh.due(now):
             self._background.do(opened.refresh, self._refreshed, slot="refresh")
 
     def close(self) -> None:
@@ -151,6 +163,8 @@ class RunView:
         failed = len(run) - run.count
         words = ["live" if run.live else "closed", moment(run.start), f"{run.count} frames"]
         words += [f"{failed} failed"] * bool(failed)
+        left_out = int(opened.table["excluded"].sum())
+        words += [f"{left_out} left out"] * bool(left_out)
         name = html.escape(self._path.stem)
         self._title.object = f"<b style='font-size:17px'>{name}</b> &nbsp; {' · '.join(words)}"
 
@@ -161,10 +175,20 @@ class RunView:
         self._say_title(opened)
         self._draw_curves()
         self._sections.about(opened)
-        if picture is None or picture.number >= self._end - 1:
+        if picture is None or 0 < self._end <= picture.number + 1:
             self._seek(opened.count - 1)  # who was at the end stays at the end
+        elif opened.left_out.get(picture.key) != self._marked:
+            self._seek(picture.number)
         else:
             self._tell_scrubber(picture)
+
+    def _leave_out(self, undo: bool) -> None:
+        opened, picture = self._opened, self._picture
+        if opened is not None and picture is not None:
+            self._background.do(
+                lambda: opened.leave_out([picture.key], self._user, undo=undo),
+                lambda _done: self._refreshed(True),
+            )
 
     # -- frames
 
@@ -189,7 +213,11 @@ class RunView:
         picture, other = pictures
         self._picture = picture
         swapped = other is not None and self._sections.swapped
-        self._view.show(replace(other, jpeg=picture.jpeg) if other and swapped else picture)
+        self._marked = self._opened.left_out.get(picture.key) if self._opened else None
+        self._view.show(
+            replace(other, jpeg=picture.jpeg) if other and swapped else picture,
+            self._leaving.about(self._marked),
+        )
         if self._plot is not None:
             self._plot.point_at(picture.time)
         self._sections.about_frame(picture, other)
@@ -259,15 +287,12 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         plot.update(curves, second, opened.colors)
-        offer_quantities(self._quantity, opened.run.names)
-        chosen = str(self._quantity.value)
-        if chosen == NO_QUANTITY:
-            plot.add_quantity(chosen, _NOTHING)
-        else:
-            self._background.do(
-                lambda: opened.quantities(since, until),
-                lambda found: plot.add_quantity(chosen, found),
-            )
+
+        def done(found: Curves) -> None:
+            offer_quantities(self._quantity, opened.run.names, found.columns)
+            plot.add_quantity(str(self._quantity.value), found)
+
+        self._background.do(lambda: opened.quantities(since, until), done)
 
     def _on_compared(self) -> None:
         self._make_plot()
@@ -278,7 +303,7 @@ class RunView:
         if opened is None or opened.count == 0:
             return None
         shown = self._picture.number if self._picture else 0
-        return ExportSource(opened.run, opened.pixel_reader(), shown)
+        return ExportSource(opened.exported(), opened.pixel_reader(), shown)
 
 
 def _beside(first: OpenedRun, other: OpenedRun) -> Curves:

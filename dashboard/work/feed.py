@@ -6,16 +6,19 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import zmq
 
-from pychip_stream.archive import hdf
+from pychip_stream.archive import exclusions, hdf
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import default_stamp
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.clock import newness
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
 from pychip_stream.sim.truth import TruthFile
@@ -27,7 +30,7 @@ from pychip_stream.wire.messages import Live, Seen, SupportChanged
 
 from .display import with_pixels
 from .frame_pictures import FramePicture, Key
-from .history import plotted
+from .history import measured
 from .opened_run import PastFrames
 from .recent import Every
 from .state import FAILURES, Failure, RunState, Shot
@@ -67,6 +70,7 @@ class Feed:
         self._tidy = Every(_HOUSEKEEPING_S)
         self._gap_since: float | None = None
         self._archive: Run | None = None
+        self._changes: list[Path] = []
         self._named = False
 
     def serving(self) -> None:
@@ -103,6 +107,7 @@ class Feed:
             self._show_raw()
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
+                self._follow_exclusions()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             if self._served:
                 self._served = False
@@ -145,10 +150,10 @@ class Feed:
             return
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
         self._state.record(live, picture)
-        newest = self._newest[1] if self._newest else None
+        newest = self._newest[0] if self._newest else None
         if newest is None and self._state.shot is not None:
-            newest = self._state.shot.picture
-        if newest is None or picture.time >= newest.time:
+            newest = self._state.shot.live
+        if newest is None or newness(live.frame) >= newness(newest.frame):
             self._arrived += 1
             self._newest = (live, picture)
 
@@ -194,18 +199,32 @@ class Feed:
         if not first and now - self._gap_since < _GAP_S:
             return
         self._gap_since, self._chosen = now, chosen
+        if (run := self._read_archive()) is not None:
+            self._recall(run)
+
+    def _follow_exclusions(self) -> None:
+        """Notice what somebody, here or at a command line, has left out or taken back."""
+        files = exclusions.changes(RunPlaces.of(self._config.run_path))
+        if files != self._changes and (run := self._read_archive()) is not None:
+            self._changes = files
+            self._state.leave_out(run.left_out)
+
+    def _read_archive(self) -> Run | None:
+        """Open the archive or take in what is new; None where it cannot be read now."""
         try:
             self._bench.readers.check_run(self._config.run_path)
             if self._archive is None:
-                self._archive = open_run(self._config.run_path)
+                self._archive = open_run(self._config.run_path, everything=True)
             else:
                 self._archive.refresh()
-            self._recall(self._archive)
         except ArchiveError as error:
             logger.info("the archive is not read now: %s", error)
             self._archive = None
+        return self._archive
 
     def _recall(self, run: Run) -> None:
+        if run.left_out.keys() != self._state.left_out.keys():
+            self._state.leave_out(run.left_out)
         if not self._named:
             self._named = True  # later ones are heard of
             lost = run.failed.tail(FAILURES)
@@ -218,10 +237,13 @@ class Feed:
         columns = {n: run.intervals[:, i] for i, n in enumerate((*run.names, UNKNOWN))}
         times = run.start + table["time_s"].to_numpy(np.float64)
         versions = [hdf.decode(v) for v in run.columns("support_version")["support_version"]]
+        told = run.columns("exposed", "mtime_ns", "seen")
+        own = np.where(np.isfinite(told["exposed"]), told["exposed"], times)
+        stamps = np.stack([own, told["mtime_ns"] / 1e9, told["seen"]], axis=1)
         if run.scoring != ACQUIRED:
             versions = [run.scoring] * len(versions)
-        quantities = run.columns(*plotted(run.names))
-        self._state.recall(keys, times, columns, quantities, versions, run.scoring)
+        drawn = measured(run)
+        self._state.recall(keys, times, columns, drawn, versions, stamps, run.scoring)
         self._state.colors = self._state.colors | run.colors
         shot, newest = self._state.shot, keys[int(np.argmax(times))]
         if shot is None or not shot.picture.version:

@@ -46,6 +46,8 @@ class FramePicture:
         Number of chips by confidence.
     title
         What people read instead of its path.
+    by_hand
+        Whether a person gave the pixel size.
     contrast
         Grey levels of the picture (0 black, 1 white) that the analysis takes for black and white,
         where it is shown otherwise.
@@ -68,6 +70,7 @@ class FramePicture:
     number: int = -1
     confidence: Counts | None = field(default=None, repr=False)
     title: str = ""
+    by_hand: bool = False
     contrast: tuple[float, float] | None = None
     warning: str = ""
 
@@ -102,6 +105,7 @@ class FramePicture:
             label_map=labels,
             intervals=triples,
             version=live.support_version,
+            by_hand=live.texts.get("pixel_size_from") == "hand",
         )
 
     @property
@@ -153,7 +157,7 @@ class FramePicture:
             "labels": None if labels is None else labels.tobytes(),
             "palette": [{"name": n, "color": c} for n, c in colors.items()],
             "pixel_size": self.pixel_size,
-            "unit": self.unit,
+            "unit": f"{self.unit} (by hand)" if self.by_hand else self.unit,
             "contrast": self.contrast,
             "warning": self.warning,
             "bars": bars,

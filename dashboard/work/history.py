@@ -1,12 +1,13 @@
 """History: curves over the whole run, and the few points of them that a browser needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.quantities import Quantity, of_frames
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.quantities import OF_FRAMES, Quantity, of_frames
 
 Float = npt.NDArray[np.float64]
 
@@ -45,6 +46,7 @@ class History:
         self._times: Float = np.empty(_FIRST_ROOM)
         self._columns: dict[str, Float] = {}
         self._order: npt.NDArray[np.intp] | None = None
+        self._left_out: Collection[tuple[str, int]] = ()
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -117,6 +119,21 @@ class History:
             column[start : len(self._keys)] = values[fresh]
         self._order = None
 
+    def rows(self, name: str) -> tuple[list[tuple[str, int]], Float]:
+        """Keys of all frames as they came, and (n, 3) what they have under a name."""
+        empty = np.full((len(self._keys), 3), np.nan)
+        return self._keys, self._columns.get(name, empty)[: len(self._keys)]
+
+    def set_times(self, times: Mapping[tuple[str, int], float]) -> None:
+        """Draw frames, those of them that are known, at other times."""
+        for key in times.keys() & self._rows.keys():
+            self._times[self._rows[key]] = times[key]
+            self._order = None
+
+    def leave_out(self, keys: Collection[tuple[str, int]]) -> None:
+        """Draw curves without these frames from now on; they keep their numbers and times."""
+        self._left_out = keys
+
     def drop(self, key: tuple[str, int]) -> None:
         """Take a frame out, if it is there; the last one gets its row."""
         row = self._rows.pop(key, None)
@@ -138,8 +155,9 @@ class History:
         return None if row is None else float(self._times[row])
 
     def newest_time(self) -> float | None:
-        """Time of the newest frame; None while there is none."""
-        return float(self._times[: len(self._keys)].max()) if self._keys else None
+        """Time of the newest frame of the curves; None while there is none."""
+        order = self._counting()
+        return float(self._times[order[-1]]) if len(order) else None
 
     def key_at(self, number: int) -> tuple[str, int] | None:
         """Key of a frame by its number in order of time; None where there is none."""
@@ -171,7 +189,7 @@ class History:
         since, until
             Leave out what is older or newer than this, in seconds since 1970.
         """
-        order = self._sorted()
+        order = self._counting()
         times = self._times[order]
         first = 0 if since is None else int(np.searchsorted(times, since))
         last = len(order) if until is None else int(np.searchsorted(times, until, "right"))
@@ -184,6 +202,12 @@ class History:
         if self._order is None:
             self._order = np.argsort(self._times[: len(self._keys)], kind="stable")
         return self._order
+
+    def _counting(self) -> npt.NDArray[np.intp]:
+        """Rows that are not left out, in order of time."""
+        order = self._sorted()
+        rows = [self._rows[key] for key in self._left_out if key in self._rows]
+        return order[~np.isin(order, rows)] if rows else order
 
     def _make_room(self, count: int) -> None:
         room = len(self._times)
@@ -221,6 +245,12 @@ def triples(values: Float) -> Float:
     return np.repeat(values[:, None], 3, axis=1)
 
 
-def plotted(classes: Iterable[str] = ()) -> dict[str, Quantity]:
+def plotted(classes: Iterable[str] = (), optional: Container[str] = ()) -> dict[str, Quantity]:
     """Quantities of frames with these classes that may be drawn as a curve, by name."""
-    return {q.name: q for q in of_frames(classes) if q.plotted}
+    return {q.name: q for q in of_frames(classes, optional) if q.plotted}
+
+
+def measured(run: Run) -> dict[str, Float]:
+    """(count,) values of every quantity of a run that may be drawn and that some frame has."""
+    columns = run.columns(*plotted(run.names, OF_FRAMES.names))
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import hdf
+from pychip_stream.archive.exclusions import exclude
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
@@ -18,7 +20,7 @@ from pychip_stream.export.pictures import Rect
 
 from . import display
 from .frame_pictures import Counts, FramePicture, Key
-from .history import Curves, History, plotted, triples
+from .history import Curves, History, measured, triples
 from .readers import Readers
 from .recent import Recent
 from .state import RunState
@@ -30,11 +32,15 @@ _FRAMES_KEPT = 48
 _SAMPLED = 200
 POINTS = 800
 """Most moments of a curve."""
-_GEOMETRY = ("height", "width", "chip_height", "chip_width", "pixel_size", "unit")
+_GEOMETRY = (
+    "height", "width", "chip_height", "chip_width", "pixel_size", "unit", "pixel_size_from",
+)  # fmt: skip
 
 
 class OpenedRun:
     """A run under one of its scorings.
+
+    Frames that are left out can be looked at like the others; curves and exports are without them.
 
     Parameters
     ----------
@@ -58,7 +64,7 @@ class OpenedRun:
         self._readers = readers
         if readers is not None:
             readers.check_run(path)
-        run = open_run(path)
+        run = open_run(path, everything=True)
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
         self._lock = threading.RLock()
@@ -77,14 +83,16 @@ class OpenedRun:
         places = zip(self.table["path"], self.table["index"], strict=True)
         self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
         self._times = run.start + self.table["time_s"].to_numpy(np.float64)
+        self.left_out = run.left_out
         self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
 
     def pixel_reader(self) -> PixelReader:
         """Make what reads the pixels of its frames."""
-        frames = self._readers.frames if self._readers else None
-        return pixel_reader(self.run, self._root, reader=frames)
+        if self._readers is None:
+            return pixel_reader(self.run, self._root)
+        return self._readers.pixel_reader(self.run, self._root)
 
     @property
     def count(self) -> int:
@@ -106,6 +114,25 @@ class OpenedRun:
             self._take()
             return True
 
+    def leave_out(self, keys: list[Key], who: str, *, undo: bool) -> None:
+        """Leave frames out of curves and exports (`undo`: take them back), for everybody.
+
+        Raises
+        ------
+        ArchiveError
+            If the run is not archived yet, or that cannot be written.
+        """
+        with self._lock:
+            run = self.run
+            if not run.run_id:
+                raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
+            exclude(RunPlaces.of(run.path), run.run_id, keys, who=who, undo=undo)
+            self.refresh()
+
+    def exported(self) -> Run:
+        """Return the run as it is exported."""
+        return self.run.with_scoring(self.run.scoring, everything=False)
+
     def curves(self, since: float | None = None, until: float | None = None) -> Curves:
         """Fractions over time in at most 800 moments."""
         with self._lock:
@@ -123,9 +150,9 @@ class OpenedRun:
         with self._lock:
             if self._quantities is None:
                 self._quantities = History()
-                columns = self.run.columns(*plotted(self.run.names))
-                values = {n: triples(v) for n, v in columns.items() if np.isfinite(v).any()}
+                values = {n: triples(v) for n, v in measured(self.run).items()}
                 self._quantities.extend(self.keys, self._times, values)
+                self._quantities.leave_out(self.left_out)
             return self._quantities.curves(POINTS, since, until)
 
     def nearest(self, moment: float) -> int | None:
@@ -162,6 +189,7 @@ class OpenedRun:
             version=version,
             number=number,
             confidence=histogram(self.run.confidence(number)),
+            by_hand=known["pixel_size_from"] == b"hand",
         )
         if pixels is None:
             return picture
@@ -174,10 +202,11 @@ class OpenedRun:
 
     def confidence(self) -> tuple[Counts, int]:
         """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""
-        numbers = np.unique(np.linspace(0, max(self.count - 1, 0), _SAMPLED).astype(int))
+        counted = np.flatnonzero(~self.table["excluded"])
+        places = np.unique(np.linspace(0, max(len(counted) - 1, 0), _SAMPLED).astype(int))
         total = np.zeros(BINS, np.int64)
         used = 0
-        for number in numbers[: self.count].tolist():
+        for number in counted[places[: len(counted)]].tolist():
             try:
                 with self._lock:
                     total += histogram(self.run.confidence(number))
@@ -199,6 +228,7 @@ class OpenedRun:
         if self.keys:
             curves = {n: self.intervals[:, i] for i, n in enumerate(self.names)}
             history.extend(self.keys, self._times + shift, curves)
+            history.leave_out(self.left_out)
         return history
 
 
@@ -231,18 +261,31 @@ class PastFrames:
             return recent
         return display.with_pixels(recent, frame.pixels, self._bench.scale_of(recent.version))
 
-    def _archived(self, key: Key) -> FramePicture:
+    def leave_out(self, key: Key, who: str, *, undo: bool) -> None:
+        """Leave a frame out of the curves of all viewers; see `OpenedRun.leave_out`."""
+        with self._lock:
+            opened = self._open()
+            opened.refresh()
+            opened.leave_out([key], who, undo=undo)
+            self._numbers = {}
+            self._run.leave_out(opened.left_out)
+
+    def _open(self) -> OpenedRun:
         if self._opened is None:
             root, readers = self._config.watch.root, self._bench.readers
             self._opened = OpenedRun(self._config.run_path, root, readers=readers)
             self._numbers = {}
-        elif key not in self._numbers and self._opened.refresh():
+        return self._opened
+
+    def _archived(self, key: Key) -> FramePicture:
+        opened = self._open()
+        if key not in self._numbers and opened.refresh():
             self._numbers = {}
         if not self._numbers:
-            self._numbers = {known: n for n, known in enumerate(self._opened.keys)}
+            self._numbers = {known: n for n, known in enumerate(opened.keys)}
         if key not in self._numbers:
             raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
-        return self._opened.picture(self._numbers[key])
+        return opened.picture(self._numbers[key])
 
 
 def histogram(confidence: npt.NDArray[np.floating]) -> Counts:

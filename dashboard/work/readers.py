@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from pychip_stream.archive import probe
-from pychip_stream.archive.files import RunPlaces
-from pychip_stream.config import WatchConfig
+from pychip_stream.archive.run import Run
+from pychip_stream.config import Config
 from pychip_stream.errors import ArchiveError
+from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.formats.reading import GuardedReader
 from pychip_stream.guard import Guard
 
@@ -23,8 +24,12 @@ class Readers:
     The processes start when they are needed first; threads wait for each other.
     """
 
-    def __init__(self, watch: WatchConfig) -> None:
-        self.frames = GuardedReader(watch.max_frame_bytes, watch.patience_s, watch.detector)
+    def __init__(self, config: Config) -> None:
+        watch, page = config.watch, config.dashboard
+        self._folders = (watch.root, *page.frames) if page.shared else None
+        self.frames = GuardedReader(
+            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
+        )
         self._guard = Guard((probe.__name__,))
         self._known = Recent[tuple[Path, Stamp], str](_REMEMBERED)
 
@@ -49,11 +54,23 @@ class Readers:
 
     def check_run(self, path: Path) -> None:
         """Look through all files of a run; raises as `check` does."""
-        places = RunPlaces.of(path)
-        for file in (
-            places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")
-        ):  # fmt: skip
+        for file in probe.files_of_run(path):
             self.check(file)
+
+    def pixel_reader(self, run: Run, root: Path) -> PixelReader:
+        """Make what reads the pixels of a run's frames.
+
+        An archive names the folder of its frames, which may be any. Where others than the user of
+        this machine look, images of no other folders are shown than `root`, those of the
+        configuration, and that of the archive.
+        """
+        base = (run.root or root).resolve()
+        if self._folders is not None and not any(
+            base.is_relative_to(folder.resolve())
+            for folder in (root, run.path.parent, *self._folders)
+        ):
+            return _no_pixels
+        return pixel_reader(run, base, moved=True, reader=self.frames)
 
     def close(self) -> None:
         """End the processes."""
@@ -66,3 +83,7 @@ class Readers:
         except ArchiveError as error:
             return str(error)
         return ""
+
+
+def _no_pixels(_path: str, _index: int) -> None:
+    return None

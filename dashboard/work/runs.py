@@ -11,6 +11,7 @@ import numpy as np
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.probe import files_of_run
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import pixel_reader
@@ -117,14 +118,14 @@ def make_card(
     try:
         with open_run(path) as run:
             count = run.count
-            times = run.fractions["time_s"]
+            last = run.fractions["time_s"].tail(1).tolist()
             return RunCard(
                 name,
                 path,
                 stamp,
                 live=run.live,
                 start=run.start,
-                duration_s=float(times.iloc[-1]) if count else float("nan"),
+                duration_s=last[0] if last else float("nan"),
                 frames=count,
                 failed=len(run) - count,
                 size=_size(path),
@@ -142,9 +143,10 @@ def make_card(
 
 def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
     """Middle frame."""
-    read = pixel_reader(run, root, reader=readers.frames if readers else None)
+    read = readers.pixel_reader(run, root) if readers else pixel_reader(run, root)
     try:
-        return thumbnail(run, run.count // 2, read, PREVIEW_PX)
+        covered = run.covered
+        return thumbnail(run, int(covered[len(covered) // 2]), read, PREVIEW_PX)
     except Exception as error:
         logger.info("%s: no picture (%s)", run.path, error)
         return b""
@@ -188,10 +190,8 @@ def _is_support_set(path: Path) -> bool:
 
 def _size(path: Path) -> int:
     """Bytes on disk of a run with everything beside it."""
-    places = RunPlaces.of(path)
-    files = [places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")]
     total = 0
-    for file in files:
+    for file in files_of_run(path):
         try:
             total += file.stat().st_size
         except OSError:

@@ -5,14 +5,16 @@ one they have sent last. No Panel here.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.domain.clock import Stamps, newness, on_one_clock
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import RunHealth
@@ -106,16 +108,22 @@ class RunState:
         Grows whenever a curve may have changed.
     ended
         Where the run is now that it is over; empty while it goes on.
+    left_out
+        Frames that are left out of the curves, by whom and when.
+    displaced
+        Own time and place on the curves of frames whose time is not of this run.
     """
 
     def __init__(self, expected: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
+        self._stamps = History()  # own time, file's time, and when it was seen, of each frame
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._failures = Recent[Key, Failure](FAILURES)
         self._truth_by_key: dict[Key, dict[str, float]] = {}
         self._curves: dict[float | None, tuple[int, RunCurves]] = {}
         self._latency = LatencySplit()
+        self._clock_of = 0
         self.health = RunHealth(expected)
         self.changes = 0
         self.shot: Shot | None = None
@@ -124,6 +132,8 @@ class RunState:
         self.marks: tuple[Mark, ...] = ()
         self.ended = ""
         self._acknowledged: dict[str, tuple[str, str]] = {}
+        self.left_out: Mapping[Key, Exclusion] = {}
+        self.displaced: Mapping[Key, tuple[float, float]] = {}
         self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
 
     # Written by the feed.
@@ -142,16 +152,18 @@ class RunState:
         with self._lock:
             self.changes += 1
             if picture is None:
-                for history in (self._history, self._truth, self._quantities):
+                for history in (self._history, self._truth, self._quantities, self._stamps):
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
-            drawn = plotted(live.names)
+            frame = live.frame
+            self._stamps.put(key, frame.time, {"": (frame.time, frame.mtime_ns / 1e9, frame.seen)})
+            drawn = plotted(live.names, live.measured)
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
             self.colors = self.colors | dict(zip(picture.names, picture.colors, strict=True))
-            self._mark(picture.time, live.support_version)
+            self._mark(newness(frame), live.support_version)
             self._put_truth(key, picture.time)
             self._recent.put(key, picture)
 
@@ -162,10 +174,12 @@ class RunState:
         fractions: dict[str, npt.NDArray[np.float64]],
         quantities: dict[str, npt.NDArray[np.float64]],
         versions: Sequence[str],
+        stamps: npt.NDArray[np.float64],
         scoring: str = ACQUIRED,
     ) -> None:
         """Take in what the archive knows and was not heard live; see `History.extend`.
 
+        `stamps`: (n, 3) own time, time of the file, and when it was seen, in seconds since 1970.
         Under another scoring than before it replaces what was known of these frames.
         """
         with self._lock:
@@ -174,6 +188,7 @@ class RunState:
             if anew:
                 self.scoring, self.marks = scoring, ()
                 self._recent.clear()
+            self._stamps.extend(keys, times, {"": stamps})
             self._history.extend(keys, times, fractions, replace=anew)
             self._quantities.extend(keys, times, {n: triples(v) for n, v in quantities.items()})
             for key, moment, version in zip(keys, times, versions, strict=True):
@@ -190,6 +205,14 @@ class RunState:
                 if (moment := self._history.time_of(key)) is not None:
                     self._put_truth(key, moment)
             self.changes += 1
+
+    def leave_out(self, frames: Mapping[Key, Exclusion]) -> None:
+        """Draw the curves without these frames, and with all others, from now on."""
+        with self._lock:
+            self.changes += 1
+            self.left_out = frames
+            for history in (self._history, self._truth, self._quantities):
+                history.leave_out(frames)
 
     def fail(self, failure: Failure) -> None:
         """Note a frame that could not be analysed."""
@@ -261,6 +284,7 @@ class RunState:
             known = self._curves.get(minutes)
             if known is not None and known[0] == self.changes:
                 return known[1]
+            self._set_clock()
             since, points = None, RUN_POINTS
             if minutes is not None:
                 points = LIVE_POINTS
@@ -284,7 +308,12 @@ class RunState:
     def newest_key(self) -> Key | None:
         """Newest frame in the folder; None while there is none."""
         seen, shot = self.health.seen, self.shot
-        if shot is not None and (seen is None or shot.picture.time > seen.time):
+        if shot is None or seen is None:
+            newer = shot is not None
+        else:
+            moment = newness(shot.live.frame) if shot.live else shot.picture.time
+            newer = moment > newness(seen)
+        if shot is not None and newer:
             return shot.picture.key
         return None if seen is None else (seen.path, seen.index)
 
@@ -302,6 +331,21 @@ class RunState:
         """Return the true fractions of a frame, where a simulation told them."""
         with self._lock:
             return self._truth_by_key.get(key, {})
+
+    def _set_clock(self) -> None:
+        """Put all frames on one clock, by the same rule as the archive does."""
+        keys, stamps = self._stamps.rows("")
+        if self._clock_of == self.changes or not keys:
+            return
+        self._clock_of = self.changes
+        paths = np.array([path for path, _ in keys], object)
+        placed = on_one_clock(Stamps(stamps[:, 0], stamps[:, 1], stamps[:, 2], paths))
+        moved = np.flatnonzero(placed != stamps[:, 0]).tolist()
+        times = {keys[row]: float(placed[row]) for row in moved}
+        back = {key: own for key, (own, _) in self.displaced.items() if key not in times}
+        for history in (self._history, self._truth, self._quantities):
+            history.set_times(times | back)
+        self.displaced = {keys[row]: (float(stamps[row, 0]), float(placed[row])) for row in moved}
 
     def _mark(self, moment: float, version: str) -> None:
         """Keep a mark where the version differs from that of the frame before."""

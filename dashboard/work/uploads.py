@@ -12,6 +12,7 @@ from pychip_stream.analysis.classification import Batch, classify
 from pychip_stream.archive.support_sets import load_support, save_support
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
 from pychip_stream.formats.reading import suffixes
@@ -51,7 +52,7 @@ class UploadBench:
         self._root.mkdir()
         self._config = config.model_copy(
             update={
-                "watch": config.watch.model_copy(update={"root": self._root}),
+                "watch": config.watch.model_copy(update={"root": self._root, "pixel_size": ""}),
                 "support": config.support.model_copy(
                     update={"folder": self._folder / "support", "initial": None}
                 ),
@@ -61,7 +62,7 @@ class UploadBench:
         self._results = self._uploads = 0
         self._most_bytes = config.watch.max_frame_bytes
         self._file: BinaryIO | None = None
-        self._name = ""
+        self._name = self._pixel_size = ""
         self._expected = 0
         self.uploaded: FramePicture | None = None
         self.advice: GridAdvice | None = None
@@ -82,6 +83,8 @@ class UploadBench:
             kinds = "jpg, png, tiff, dm4 and others that the command `classify` reads"
             raise PychipError(f"{NO_FILE}: {plain or 'it'} is none of {kinds}")
         self._abandon(image=ending != SUPPORT_SUFFIX)
+        if ending != SUPPORT_SUFFIX:
+            self.measure("")
         if not 0 < size <= self._most_bytes:
             what = "is empty" if size <= 0 else f"is larger than {self._most_bytes >> 20} MiB"
             raise PychipError(f"{NO_FILE}: {plain} {what}")
@@ -143,6 +146,17 @@ class UploadBench:
         self._begin_draft(DraftState())
         self.uploaded = picture
 
+    def measure(self, pixel_size: str) -> FramePicture | None:
+        """Give the image a pixel size by hand, empty: its file's; return it, where there is one."""
+        try:
+            self._pixel_size = pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+        except ValueError as error:
+            raise PychipError(str(error)) from error
+        self.bench.measure(self._pixel_size)
+        if self.uploaded is not None:
+            self.uploaded = self.bench.picture(self.uploaded.key, title=self.uploaded.title)
+        return self.uploaded
+
     def _take_support(self, path: Path) -> None:
         self.bench.readers.check(path)
         support = load_support(path)
@@ -180,7 +194,7 @@ class UploadBench:
             folder, image.stem, segment_frames=64, segment_s=5.0,
             embeddings=True, metadata={"root": str(image.parent)},
         )  # fmt: skip
-        path = classify(Batch.of([image]), analyst, writer)
+        path = classify(Batch.of([image], pixel_size=self._pixel_size), analyst, writer)
         opened = OpenedRun(path, image.parent, readers=self.bench.readers)
         if not opened.count:
             reasons = opened.run.failed["reason"].tolist()

@@ -50,7 +50,7 @@ class Workbench:
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
-        self.readers = Readers(config.watch)
+        self.readers = Readers(config)
         self._encoder: RememberingEncoder | None = None
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
         self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
@@ -78,12 +78,17 @@ class Workbench:
         """Read a frame as `read` does; the last few are remembered."""
         return self._read.get(key) or self._read.put(key, self.read(key))
 
+    def measure(self, pixel_size: str) -> None:
+        """Give frames a pixel size by hand from now on; empty: the one of their files."""
+        self.readers.frames.pixel_size = pixel_size
+        self._read.clear()
+
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
         """Picture of a frame without labels, in the range of a saved version; raises as `read`."""
         frame = self.frame(key)
         picture = FramePicture(
             key=key, shape=frame.shape, pixel_size=frame.pixel_size, unit=frame.unit,
-            version=version, title=title,
+            version=version, title=title, by_hand=frame.metadata.get("pixel_size_from") == "hand",
         )  # fmt: skip
         return display.with_pixels(picture, frame.pixels, self.scale_of(version))
 

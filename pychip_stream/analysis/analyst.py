@@ -11,10 +11,10 @@ import numpy as np
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
-from pychip_stream.formats import units
 from pychip_stream.formats.reading import ReadChecked, read_checked
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import Encoder
@@ -152,6 +152,8 @@ class Analyst:
             classified=time.time(),
             pixel_size=frame.pixel_size,
             unit=frame.unit,
+            pixel_ratio=frame.pixel_ratio,
+            texts=frame.texts,
             shape=frame.shape,
             chip_size=(size.width, size.height),
             measured=quantities.measure(frame, result),
@@ -209,5 +211,5 @@ def scale_warning(support: SupportSet, frame: Frame) -> str | None:
 
 def _in_nanometres(size: float | None, unit: str | None) -> float | None:
     """Pixel size in nanometres; None where it is not a known length."""
-    number, common = units.pixel_size(size, unit)
+    number, common = pixel_size(size, unit)
     return number if common == "nm" else None

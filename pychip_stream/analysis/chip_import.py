@@ -19,12 +19,14 @@ from pychip_stream.domain.support import (
     current_user,
     make_classes,
 )
-from pychip_stream.errors import SupportUsageError
+from pychip_stream.errors import GuardError, SupportUsageError
 from pychip_stream.formats.reading import is_left_alone
+from pychip_stream.guard import Guard, Limits
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 _FULL_SCALE = {"L": 255.0, "I;16": 65535.0}
 _VIRIDIS_TOLERANCE = 40.0
+_LIMITS = Limits(seconds=30.0, memory=1 << 30)
 
 
 def import_chips(
@@ -57,7 +59,12 @@ def import_chips(
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not is_left_alone(p.name))
     if not names:
         raise SupportUsageError(f"{folder}: holds no class folders (CLASS/*.png, jpg or tif)")
-    chips = [chip for name in names for chip in _class_chips(folder / name, intensity_range, clahe)]
+    with Guard((__name__,)) as guard:
+        chips = [
+            chip
+            for name in names
+            for chip in _class_chips(folder / name, intensity_range, clahe, guard)
+        ]
     heights_widths = {chip.pixels.shape for chip in chips}
     if not heights_widths:
         raise SupportUsageError(f"{folder}: the class folders hold no png, jpg or tif pictures")
@@ -82,7 +89,7 @@ def import_chips(
 
 
 def _class_chips(
-    folder: Path, intensity_range: tuple[float, float] | None, clahe: bool
+    folder: Path, intensity_range: tuple[float, float] | None, clahe: bool, guard: Guard
 ) -> list[SupportChip]:
     paths = sorted(
         path
@@ -92,7 +99,10 @@ def _class_chips(
     user, now = current_user(), time.time()
     chips = []
     for path in paths:
-        grey, full_scale = _read_grey(path)
+        try:
+            grey, full_scale = guard.call(_LIMITS, _read_grey, path)
+        except GuardError as error:
+            raise SupportUsageError(f"{path}: {error} while it was read; leave it out") from error
         if clahe:
             pixels: npt.NDArray[np.generic] = (grey / full_scale).astype(np.float32)
         elif intensity_range is not None:

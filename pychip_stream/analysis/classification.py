@@ -26,14 +26,18 @@ _Folder = TypeVar("_Folder", bound=PurePath)
 
 @dataclass(frozen=True)
 class Batch:
-    """Files to classify, the folder that their names are relative to, and which image is meant."""
+    """Files to classify, and the folder that their names are relative to.
+
+    `detector` and `pixel_size` are those of `GuardedReader`.
+    """
 
     root: Path
     paths: tuple[Path, ...]
     detector: str = ""
+    pixel_size: str = ""
 
     @classmethod
-    def of(cls, paths: Sequence[Path], detector: str = "") -> "Batch":
+    def of(cls, paths: Sequence[Path], detector: str = "", pixel_size: str = "") -> "Batch":
         """Collect files; folders are searched for everything that can be read.
 
         The root is the folder that was given, or what several of them have in common.
@@ -59,7 +63,7 @@ class Batch:
             )
         # Links may lead to files outside of what was given.
         root = common_folder(given | {file.parent for file in found})
-        return cls(root, tuple(found), detector)
+        return cls(root, tuple(found), detector, pixel_size)
 
 
 def common_folder(folders: Collection[_Folder]) -> _Folder:
@@ -83,7 +87,7 @@ def describe(
 ) -> dict[str, str]:
     """Describe how a batch is classified, for its archive."""
     config = {
-        "watch": {"detector": batch.detector},
+        "watch": {"detector": batch.detector, "pixel_size": batch.pixel_size},
         "encoder": encoder.model_dump(mode="json"),
         "classify": settings.model_dump(),
     }
@@ -94,8 +98,12 @@ def describe(
     }
 
 
-def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) -> None:
+def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) -> str:
     """Refuse to go on with an unfinished archive in another way than it was begun.
+
+    Returns
+    -------
+    Where its newest frame was classified, as `Encoder.device`; empty where there is none.
 
     Raises
     ------
@@ -104,10 +112,11 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
     """
     places = RunPlaces.of(target)
     if not places.spans():
-        return
+        return ""
     with open_run(target) as run:
         before, was = run.metadata, run.config
         versions = {v.decode() for v in run.columns("support_version")["support_version"]}
+        devices = run.columns("device")["device"]
     others = versions - {support.version}
     now = yaml.safe_load(metadata["config"])
     sets = {v: places.support(v) for v in sorted(others)}
@@ -125,6 +134,7 @@ def check_begun(target: Path, support: SupportSet, metadata: Mapping[str, str]) 
             f"{target}: was begun with {', '.join(how)}; finish it like that and then `rescore` "
             "it, or choose another --out (or --force to begin anew)"
         )
+    return devices[-1].decode() if len(devices) else ""
 
 
 def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
@@ -167,7 +177,7 @@ def classify(
     writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
     done = set(writer.keys)
     try:
-        with GuardedReader(detector=batch.detector) as reader:
+        with GuardedReader(detector=batch.detector, pixel_size=batch.pixel_size) as reader:
             book = SeriesBook(reader.own_time)
             for path in batch.paths:
                 book.enter(path.as_posix())

@@ -10,7 +10,9 @@ from pychip_stream.formats.reading import ReadChecked
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.messages import Image, Job
 
-_CARRIED = ("pixel_size", "unit", "exposure_s", "pixel_ratio", "notes", "frame_hash")
+_CARRIED = (
+    "pixel_size", "unit", "exposure_s", "pixel_ratio", "notes", "frame_hash", "metadata",
+)  # fmt: skip
 """What a frame and the image of a job both have."""
 
 

@@ -155,7 +155,7 @@ def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, rejec
         scores = classifier.scorer.score(block.arrays[VALUES][mine], reject=reject)
         labels = into.labels(number)
         labels[...] = scores.labels.reshape(labels.shape)
-        into.intervals[number] = scores.intervals
+        into.intervals[number] = scores.shares.intervals
         into.arrays["probabilities"][mine] = scores.probabilities
         into.arrays["distances"][mine] = np.minimum(scores.distances, _LARGEST)
         into.arrays["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)
@@ -229,7 +229,7 @@ def rescore(
         If the run's encoder is needed and not there.
     """
     start = time.monotonic()
-    run = open_run(path)
+    run = open_run(path, everything=True)
     plan = _Plan.of(run, support, keep=keep)
     if not plan.wanted and not len(plan.kept):
         if default:
@@ -260,7 +260,7 @@ def rescore(
 
 def uncovered(path: str | Path, support: SupportSet) -> int:
     """Frames of a run that could be but are not labelled under a support set yet."""
-    plan = _Plan.of(open_run(path), support, keep=True)
+    plan = _Plan.of(open_run(path, everything=True), support, keep=True)
     return sum(len(frames) for _, frames in plan.wanted)
 
 

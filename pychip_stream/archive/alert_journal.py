@@ -7,25 +7,19 @@ appended to; a line that was cut short is ignored.
 import json
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pandas as pd
 
-from pychip_stream import foreign
-from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.hdf import UnusableFileError
+from pychip_stream.archive.row_group import read_rows
 
 logger = logging.getLogger(__name__)
 
 GROUP = "alerts"
 _NAME = "alerts.jsonl"
-_NUMBERS = ("value", "limit", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +78,16 @@ def has_journal(places: RunPlaces) -> bool:
 
 def read_alerts(places: RunPlaces) -> list[AlertRow]:
     """Every alert of a run, live or closed, in order of time."""
-    rows = {row.id: row for row in (*_closed_rows(places.closed), *_journal_rows(_journal(places)))}
+    rows = {
+        row.id: row
+        for row in (*read_rows(places.closed, GROUP, AlertRow), *_journal_rows(_journal(places)))
+    }
     return sorted(rows.values(), key=lambda row: row.time)
 
 
 def alert_table(rows: list[AlertRow]) -> pd.DataFrame:
     """Put alerts into a table with a column for each field."""
     return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
-
-
-def merge_alerts(entry: h5py.Group, rows: Sequence[AlertRow]) -> None:
-    """Write the alerts into an archive that is being made."""
-    if not rows:
-        return
-    group = hdf.collection(entry, GROUP)
-    for name in COLUMNS:
-        values = [getattr(row, name) for row in rows]
-        if name in _NUMBERS:
-            group.create_dataset(name, data=np.asarray(values, np.float64))
-        elif name == "dry_run":
-            group.create_dataset(name, data=np.asarray(values, np.uint8))
-        else:
-            hdf.write_texts(group, name, np.asarray([v.encode() for v in values], "S"))
 
 
 def remove_journal(places: RunPlaces, disk: Disk) -> None:
@@ -129,26 +111,3 @@ def _journal_rows(path: Path) -> list[AlertRow]:
         except (ValueError, TypeError):
             logger.debug("%s: a line was cut short", path)
     return rows
-
-
-def _closed_rows(path: Path) -> list[AlertRow]:
-    try:
-        with hdf.reading(path) as file:
-            entry = foreign.subgroup(file, layout.ENTRY)
-            if not foreign.has(entry, GROUP):
-                return []
-            group = foreign.subgroup(entry, GROUP)
-            columns = []
-            for name in COLUMNS:
-                number = name in _NUMBERS or name == "dry_run"
-                values = (
-                    foreign.plain(group, name, "iuf")[:] if number else hdf.read_texts(group, name)
-                )
-                columns.append(values.tolist() if name in _NUMBERS else _texts(name, values))
-    except (FileNotFoundError, UnusableFileError):
-        return []
-    return [AlertRow(*values) for values in zip(*columns, strict=True)]
-
-
-def _texts(name: str, values: hdf.Array) -> list[object]:
-    return [bool(v) for v in values] if name == "dry_run" else list(hdf.strings(values))

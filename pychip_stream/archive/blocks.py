@@ -388,7 +388,9 @@ class RowsWriter:
             "intervals", (count, classes, 3), np.float64, fillvalue=np.nan,
             chunks=(min(count, 1024), classes, 3), **_PACKED,
         )  # fmt: skip
-        self._intervals.attrs["long_name"] = "fraction, low, high (95 %) of each of class_names"
+        self._intervals.attrs["long_name"] = (
+            "estimated fraction (prevalence), low, high (95 %) of each of class_names"
+        )
         for name in whole.kept:
             tail = (classes - 1,) if name in PER_CLASS else ()
             rows = _chunk(total, 2 * int(np.prod(tail)))

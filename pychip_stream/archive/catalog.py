@@ -1,21 +1,18 @@
 """Catalog: which rows of a run's files are wanted, and reading them wherever they are now."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-import h5py
 import numpy as np
 
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import Rows, class_codes, read_into, stackable
+from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.disk import reason
+from pychip_stream.archive.exclusions import Exclusion, Exclusions, in_force
 from pychip_stream.archive.files import (
     KINDS,
     Part,
@@ -26,170 +23,19 @@ from pychip_stream.archive.files import (
     read_part,
 )
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
-from pychip_stream.archive.layout import ACQUIRED, NO_CHIP, Table
+from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support
+from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, PychipError
 
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 10
-_MOST_OPEN = 64
+_SAME_S = 1e-3
+_TOLD = 5
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Frames of several groups in the order in which they are wanted; nothing is read yet.
-
-    Attributes
-    ----------
-    sources
-        Groups that frames may come from.
-    source, row
-        (m,) int64 each, where a frame is.
-    """
-
-    sources: tuple[Rows, ...]
-    source: Array
-    row: Array
-
-    @classmethod
-    def of(
-        cls, sources: Sequence[Rows], wanted: Array, keep: Sequence[Array | None] | None = None
-    ) -> "tuple[Selection, Array]":
-        """Find frames in sources; where several have one, the last of them.
-
-        Parameters
-        ----------
-        wanted
-            (n,) sequence numbers in the order they are wanted.
-        keep
-            For each source which of its rows count; None means all.
-
-        Returns
-        -------
-        What was found, and (n,) which of `wanted` that is.
-        """
-        sequences, numbers, rows = [], [], []
-        for number, source in enumerate(sources):
-            kept = ~source.unread
-            if keep is not None and keep[number] is not None:
-                kept &= keep[number]
-            counting = np.flatnonzero(kept)
-            sequences.append(source.sequence[counting])
-            numbers.append(np.full(len(counting), number))
-            rows.append(counting)
-        if not sequences or not sum(map(len, sequences)):
-            nothing = np.zeros(0, np.int64)
-            return cls(tuple(sources), nothing, nothing), np.zeros(len(wanted), bool)
-        sequence = np.concatenate(sequences)
-        order = np.argsort(sequence, kind="stable")
-        found = sequence[order]
-        # The last of equal sequence numbers stands just before the insertion point on the right.
-        at = np.searchsorted(found, wanted, side="right") - 1
-        present = (at >= 0) & (found[np.maximum(at, 0)] == wanted)
-        chosen = order[at[present]]
-        numbered, row = np.concatenate(numbers), np.concatenate(rows)
-        return cls(tuple(sources), numbered[chosen], row[chosen]), present
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def __getitem__(self, rows: slice) -> "Selection":
-        return Selection(self.sources, self.source[rows], self.row[rows])
-
-    def rows(self, names: tuple[str, ...] = ()) -> Rows:
-        """Lay the frames one after the other, with every array that a source has.
-
-        Parameters
-        ----------
-        names
-            Classes, then unknown; of embeddings none.
-        """
-        places = np.zeros((3, len(self)), np.int64)
-        kept: dict[str, None] = {}
-        for number in np.unique(self.source).tolist():
-            source, mine = self.sources[number], self.source == number
-            for column, values in zip(
-                places, (source.sequence, source.rows, source.columns), strict=True
-            ):
-                column[mine] = values[self.row[mine]]
-            kept.update(dict.fromkeys(source.kept))
-        encoder = self.sources[0].encoder if self.sources else ("", 0)
-        return Rows.laid(places[0], places[1:].T, names=names, encoder=encoder, kept=tuple(kept))
-
-    def intervals(self, names: tuple[str, ...]) -> Array:
-        """(m, K + 1, 3) fraction, low, high under these classes, unknown last; reads nothing."""
-        values = np.full((len(self), len(names), 3), np.nan)
-        for number in np.unique(self.source).tolist():
-            source = self.sources[number]
-            codes = class_codes(source.names, names)
-            known = codes != NO_CHIP
-            mine = np.flatnonzero(self.source == number)
-            values[mine[:, None], codes[known]] = source.intervals[self.row[mine]][:, known]
-        return values
-
-    def stretches(self) -> Iterator[tuple[int, int, int, int]]:
-        """Consecutive rows of one source: its number, start and stop in it, place in here."""
-        if not len(self):
-            return
-        broken = (np.diff(self.source) != 0) | (np.diff(self.row) != 1)
-        edges = [0, *(np.flatnonzero(broken) + 1).tolist(), len(self)]
-        for at, end in pairwise(edges):
-            start = int(self.row[at])
-            yield int(self.source[at]), start, start + end - at, at
-
-    def pieces(self, chips: int, grid: tuple[int, int] | None = None) -> "Iterator[Selection]":
-        """Cut into selections of at most about that many chips (at least one frame each).
-
-        Parameters
-        ----------
-        grid
-            (R, C) of the label stack of each; default: of the largest frame in it.
-        """
-        whole = self.rows()
-        ends = np.cumsum(whole.counts)
-        grids = whole.grids if grid is None else np.tile(grid, (len(self), 1))
-        start = 0
-        while start < len(self):
-            before = ends[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + chips, side="right")))
-            stop = min(stop, start + stackable(grids[start:stop]))
-            yield self[start:stop]
-            start = stop
-
-    def read(
-        self,
-        names: tuple[str, ...] = (),
-        kept: Sequence[str] | None = None,
-        grid: tuple[int, int] | None = None,
-    ) -> Rows:
-        """Read the frames.
-
-        Parameters
-        ----------
-        names
-            Classes to translate labels into, then unknown; of embeddings none.
-        kept
-            Per-chip arrays to read; default: every one that a source has.
-        grid
-            (R, C) of the label stack; default: of the largest frame.
-        """
-        rows = self.rows(names)
-        rows = (rows if kept is None else replace(rows, kept=tuple(kept))).allocated(grid)
-        groups: dict[int, h5py.Group] = {}
-        with ExitStack() as stack:
-            for number, start, stop, at in self.stretches():
-                source = self.sources[number]
-                if number not in groups:
-                    if len(groups) > _MOST_OPEN:
-                        stack.close()
-                        groups.clear()
-                    file = stack.enter_context(hdf.reading(source.path))
-                    groups[number] = foreign.descend(file, source.where)
-                read_into(rows, at, groups[number], source, start, stop)
-        return rows
 
 
 class _VanishedError(Exception):
@@ -203,6 +49,7 @@ class FileCatalog:
         self._places = places
         self._known: dict[Path, tuple[tuple[int, int, int], Part]] = {}
         self._newest: Catalog | None = None
+        self._exclusions = Exclusions(places)
         self.damaged: dict[Path, str] = {}
 
     def read(self, action: "Callable[[Catalog], _T]") -> _T:
@@ -260,7 +107,11 @@ class FileCatalog:
                 scorings[version] = part
         used = {p.path for p in (*parts, *scorings.values())}
         self._known = {path: v for path, v in self._known.items() if path in used}
-        return Catalog(places, parts, scorings)
+        excluded = self._exclusions.read(parts[-1].header.run_id) if parts else []
+        known = self._newest
+        if known and (known.parts, known.scorings, known.exclusions) == (parts, scorings, excluded):
+            return known
+        return Catalog(places, parts, scorings, excluded, one_clock=True)
 
     def _read_base(self) -> Part | None:
         path = self._places.closed
@@ -307,19 +158,32 @@ class Catalog:
         Files with frames, in order.
     scorings
         Files of scorings that are not merged yet.
+    exclusions
+        Every frame that was left out or taken back, in order.
+    one_clock
+        The parts are the whole run, whose frames stand on one clock (`domain.clock`).
     """
 
     def __init__(
-        self, places: RunPlaces, parts: list[Part], scorings: dict[str, Part] | None = None
+        self,
+        places: RunPlaces,
+        parts: list[Part],
+        scorings: dict[str, Part] | None = None,
+        exclusions: Sequence[Exclusion] = (),
+        *,
+        one_clock: bool = False,
     ) -> None:
         self.places = places
         self.parts = parts
         self.scorings = scorings or {}
+        self.exclusions = exclusions
+        self._one_clock = one_clock
 
     @cached_property
     def table(self) -> Table:
         """Core columns of everything that was archived, in order of archiving."""
-        return layout.join_tables([p.table for p in self.parts], layout.CORE)
+        table = layout.join_tables([p.table for p in self.parts], layout.CORE)
+        return table | {"time": layout.one_clock(table)} if self._one_clock else table
 
     def full_table(self, names: Sequence[str] | None = None) -> Table:
         """Read columns (default: all, and always the core); the rows are those of `table`.
@@ -333,7 +197,25 @@ class Catalog:
         """
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
-        return layout.join_tables([read_full_table(p, names) for p in self.parts], names)
+        table = layout.join_tables([read_full_table(p, names) for p in self.parts], names)
+        return table | {"time": self.table["time"]}
+
+    @cached_property
+    def displaced(self) -> Array:
+        """Rows of the table, in order, whose own time is not of this run; see `domain.clock`."""
+        own, order = layout.own_times(self.table), self.order
+        return np.asarray(order[np.abs(own - self.table["time"])[order] > _SAME_S])
+
+    def say_displaced(self, said: set[str]) -> None:
+        """Log the first few of the displaced frames whose files are not among those of `said`."""
+        rows = self.displaced[:_TOLD]
+        paths, own = hdf.strings(self.table["path"][rows]), layout.own_times(self.table)[rows]
+        for path, *times in zip(
+            paths, own.tolist(), self.table["time"][rows].tolist(), strict=True
+        ):
+            if path not in said:
+                said.add(path)
+                logger.warning("%s", told(path, *times), extra={"frame": path})
 
     @cached_property
     def order(self) -> Array:
@@ -346,6 +228,47 @@ class Catalog:
     def classified(self) -> Array:
         """Rows of the table with a result, in order of time, numbered from 0."""
         return np.asarray(self.order[self.table["status"][self.order] == b"ok"])
+
+    @cached_property
+    def left_out(self) -> Array:
+        """(m,) bool, which of the classified frames count in no curve, mean and export."""
+        out = np.zeros(len(self.classified), bool)
+        excluded = in_force(self.exclusions)
+        if excluded:
+            table, rows = self.table, self.classified
+            named = np.isin(table["path"][rows], hdf.texts([path for path, _ in excluded]))
+            for at in np.flatnonzero(named).tolist():
+                key = hdf.decode(table["path"][rows[at]]), int(table["index"][rows[at]])
+                out[at] = key in excluded
+        return out
+
+    @property
+    def start(self) -> float:
+        """Time of the first classified frame that is not left out; NaN without one."""
+        if not len(self.classified):
+            return float("nan")
+        first = self.classified[self.left_out.argmin()]  # where all are: the first of them
+        return float(self.table["time"][first])
+
+    @property
+    def seconds(self) -> Array:
+        """Seconds since `start`, or the first of the failed frames, of every row of the table."""
+        times = self.table["time"]
+        start = self.start if len(self.classified) else times[self.order[:1]].sum()
+        return np.asarray(times - start)
+
+    def intervals(self, scoring: str, *, everything: bool = False) -> Array:
+        """(m, K + 1, 3) fraction, low, high of the classified frames; reads nothing.
+
+        NaN where the scoring lacks the frame, or (unless `everything`) it is left out.
+        """
+        names = self.class_names(scoring)
+        selection, present = self.results(scoring, self.table["sequence"][self.classified])
+        values = np.full((len(present), len(names), 3), np.nan)
+        values[present] = selection.intervals(names)
+        if not everything:
+            values[self.left_out] = np.nan
+        return values
 
     @property
     def scoring_names(self) -> list[str]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Rows
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
+from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,
@@ -97,7 +98,8 @@ def examined(part: Part, *, redo: bool) -> Part:
     own = [part.scorings[layout.ACQUIRED]] if layout.ACQUIRED in part.scorings else []
     own += [part.superseded] if part.superseded is not None else []
     own += part.embeddings if redo else ()
-    lost = np.unique(np.concatenate([rows.sequence[masks[rows.where]] for rows in own]))
+    none = np.zeros(0, np.int64)  # a scoring alone holds no frames
+    lost = np.unique(np.concatenate([none, *(rows.sequence[masks[rows.where]] for rows in own)]))
     return replace(
         part,
         table=layout.take(part.table, ~np.isin(part.table["sequence"], lost)),

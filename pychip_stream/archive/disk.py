@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -138,13 +138,13 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Refuse to merge a run of so many bytes where there is too little space (ArchiveError)."""
+    """Refuse to merge a run of so many bytes where there is too little space (StorageError)."""
     free = shutil.disk_usage(folder).free
     if free < needed + needed // 20 + _SPARE_BYTES:
-        raise ArchiveError(
+        raise StorageError(
             f"{folder}: {needed / 1e6:.0f} MB are needed to merge the run, "
-            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments, make space and "
-            "start and stop the run again"
+            f"{free / 1e6:.0f} MB are free; its frames are safe in the segments; make space, or "
+            "continue the run later"
         )
 
 
@@ -153,8 +153,10 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns():x}.tmp")
 
 
-def reason(error: OSError) -> str:
+def reason(error: OSError | MemoryError) -> str:
     """Return what the system says, without the file's name."""
+    if isinstance(error, MemoryError):
+        return os.strerror(errno.ENOMEM)
     return error.strerror or " ".join(str(error).split()) or type(error).__name__
 
 

@@ -1,6 +1,7 @@
 """Files: which a run has, and what each says."""
 
 import json
+import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,8 +154,10 @@ def covering(spans: Iterable[Span], after: int = 0) -> list[Span]:
 
 
 def _names(folder: Path) -> list[str]:
+    """Names of the files in a folder; of none that is not there."""
     try:
-        return sorted(p.name for p in folder.iterdir())
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from pychip_stream import foreign
-from pychip_stream.archive import alert_journal, hdf, layout, nexus
+from pychip_stream.archive import alert_journal, exclusions, hdf, layout, nexus
 from pychip_stream.archive.blocks import RowsWriter, stackable
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.damage import harmed, keep_beside, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
@@ -31,8 +31,10 @@ from pychip_stream.archive.files import (
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.row_group import write_rows
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
+from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.errors import ArchiveError, PychipError
 
@@ -70,6 +72,7 @@ def merge(
     parts = (*catalog.parts, *catalog.scorings.values())
     check_room(target.parent, sum(part.path.stat().st_size for part in parts))
     header = merged_header(catalog.parts)
+    catalog.say_displaced(set())
     table = catalog.full_table()
     old = np.setdiff1d(np.arange(len(table["sequence"])), catalog.order)
     current = table["sequence"][catalog.classified]
@@ -89,7 +92,8 @@ def merge(
             group = entry.create_group(layout.SUPERSEDED)
             _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
-        alert_journal.merge_alerts(entry, alerts)
+        write_rows(entry, alert_journal.GROUP, alerts)
+        write_rows(entry, exclusions.GROUP, catalog.exclusions)
         file.flush()
     _verify(target, ordered, written)
     return header
@@ -105,9 +109,8 @@ def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, def
             target, class_names = group.create_group(name), catalog.class_names(name)
             _write_rows(target, selection, class_names, written)
             colors = _colors(entry, table["support_version"][rows][::-1], name)
-            curve = nexus.Curve(
-                table["time"][rows[present]], selection.intervals(class_names), class_names, colors
-            )
+            values = catalog.intervals(name)[present]
+            curve = nexus.Curve(table["time"][rows[present]], values, class_names, colors)
             nexus.write_views(target, curve, target["label_map"])
             target.attrs["default"] = "fractions"
             if provenance := catalog.provenance(name):
@@ -318,7 +321,9 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk, fate: str = AGA
 def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     default = default_scoring(catalog)
     sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
-    added = bool(sidelong) or alert_journal.has_journal(places)
+    merged = {row.change for row in catalog.exclusions}
+    excluded = [path for path in exclusions.changes(places) if path.stem in merged]
+    added = bool(sidelong or excluded) or alert_journal.has_journal(places)
     hurt = any(len(rows.damaged) for part in catalog.parts for rows in part.groups)
     if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
         write_merged(places, catalog, default, disk)
@@ -334,6 +339,8 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
         # One that came meanwhile is not in the archive yet and stays.
         if places.scoring(version).stat() == before:
             disk.remove(places.scoring(version))
+    for path in excluded:
+        disk.remove(path)
     forget_default(places, default, disk)
     with suppress(OSError):
         places.scorings.rmdir()

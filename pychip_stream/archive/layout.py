@@ -14,7 +14,8 @@ import xxhash
 from pychip_stream import foreign
 from pychip_stream.archive import hdf
 from pychip_stream.archive.hdf import Array, UnusableFileError
-from pychip_stream.domain.frames import natural
+from pychip_stream.domain.clock import Stamps, on_one_clock
+from pychip_stream.domain.frames import TEXTS, natural
 from pychip_stream.domain.quantities import Quantity, find, of_frames
 from pychip_stream.domain.records import MAX_REASON, FrameRecord
 
@@ -74,6 +75,8 @@ COLUMNS = (
     Column("archived", "f8", "s", "when it was written here, since 1970"),
     Column("pixel_size", "f8", "", "edge of a pixel in the unit of the column unit; NaN unknown"),
     Column("unit", "S", "", "unit of pixel_size"),
+    Column("pixel_height", "f8", "", "height of a pixel; pixel_size is its width"),
+    *(Column(name, "S", "", meaning) for name, meaning in TEXTS.items()),
     Column("height", "i4", "pixel", "of the frame"),
     Column("width", "i4", "pixel", "of the frame"),
     Column("chip_height", "i4", "pixel", "of a chip"),
@@ -92,7 +95,10 @@ COLUMNS = (
 )
 
 
-CORE = ("sequence", "path", "index", "revision", "status", "time", "support_version")
+CORE = (
+    "sequence", "path", "index", "revision", "status", "time", "support_version",
+    "exposed", "mtime_ns", "seen",
+)  # fmt: skip
 """Columns that everything needs; the others are read when they are asked for."""
 ALL = tuple(column.name for column in COLUMNS)
 _STRANGE = Quantity("", "", "a quantity that no package declared when this was written")
@@ -123,6 +129,7 @@ def table_of(
         "exposed": [r.frame.time or np.nan for r in records],
         "archived": [now] * len(records),
         "pixel_size": [np.nan if r.pixel_size is None else r.pixel_size for r in records],
+        "pixel_height": [(r.pixel_size or np.nan) * r.pixel_ratio for r in records],
         "height": [r.shape[0] for r in records],
         "width": [r.shape[1] for r in records],
         "chip_width": [r.chip_size[0] for r in records],
@@ -146,6 +153,7 @@ def table_of(
         "support_version": [r.result.support_version if r.result else "" for r in records],
         "encoder_hash": [r.encoder_hash for r in records],
         "device": [r.device for r in records],
+        **{name: [r.texts.get(name, "") for r in records] for name in TEXTS},
     }
     table: Table = {}
     for column in COLUMNS:
@@ -305,6 +313,18 @@ def in_order(table: Table) -> Array:
         keys = list(zip(names, index[order[part]].tolist(), order[part].tolist(), strict=True))
         order[part] = [row for _, _, row in sorted(keys)]
     return order
+
+
+def own_times(table: Table) -> Array:
+    """(n,) when frames were taken by themselves; where nothing tells it, as is assumed."""
+    return np.where(np.nan_to_num(table["exposed"]) != 0, table["exposed"], table["time"])
+
+
+def one_clock(table: Table) -> Array:
+    """(n,) times of the frames of a whole run, none of which stretches its axis alone."""
+    own = own_times(table)
+    placed = on_one_clock(Stamps(own, table["mtime_ns"] / 1e9, table["seen"], table["path"]))
+    return np.where((placed == own) & (own <= 0), table["time"], placed)
 
 
 def take(table: Table, rows: Array) -> Table:

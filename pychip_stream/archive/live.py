@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
-from pychip_stream.archive.catalog import Catalog, FileCatalog, Selection
+from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces, merged_header, start_file
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.joining import GRACE_S
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.selection import Selection
 from pychip_stream.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class LiveView:
         self._disk = disk
         self._next = 0.0
         self._stale = False
+        self._said: set[str] = set()
 
     def changed(self, *, moved: bool) -> None:
         """Note a new segment; `moved`: older ones went into another file."""
@@ -65,6 +67,7 @@ class LiveView:
         catalog = self._files.refresh()
         if not catalog.parts:
             return
+        catalog.say_displaced(self._said)
         with self._disk.atomic(self._places.live, sync=False) as temporary:
             self._disk.write(temporary, live_image(catalog))
 
@@ -84,7 +87,7 @@ def live_image(catalog: Catalog) -> bytes:
         for name in ("sequence", "index"):
             frames.create_dataset(name, data=table[name][rows])
         hdf.name_rows(frames, "sequence")
-        curve = nexus.Curve(table["time"][rows], selection.intervals(names), names, {})
+        curve = nexus.Curve(table["time"][rows], catalog.intervals(scoring)[present], names, {})
         nexus.write_views(entry, curve, _label_stack(catalog.places, selection, names))
         entry.attrs["default"] = "fractions"
         return hdf.image(file)

@@ -85,6 +85,7 @@ def write_curve(group: h5py.Group, curve: Curve) -> None:
     group.attrs["auxiliary_signals"] = np.array(names[1:], h5py.string_dtype())
     group.attrs["axes"] = np.array(["time"], h5py.string_dtype())
     group.attrs["title"] = "Phase fractions"
+    group.attrs["estimator"] = "prevalence; the shares of the labels are those of the label maps"
 
 
 def write_label_view(

@@ -4,15 +4,19 @@ It keeps nothing. It runs in a `guard.Guard`: HDF5's own code can hang or crash 
 and the process that then opens the file here must not.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
 from pychip_stream.archive import hdf
 from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.foreign import check_texts
 from pychip_stream.guard import Guard, Limits
 
 _LIMITS = Limits(seconds=30.0, memory=1 << 30)
+_SLOWEST = 4 << 20
+"""Bytes a second of a share."""
 _WHOLE = 8 << 20
 _MOST_NODES, _MOST_BYTES = 200_000, 1 << 30
 
@@ -26,13 +30,24 @@ def check(path: Path, guard: Guard) -> None:
         If reading it hangs, crashes or takes all memory.
     """
     try:
-        guard.call(_LIMITS, probe, path)
+        reading_s = min(path.stat().st_size, _MOST_BYTES) / _SLOWEST if path.exists() else 0.0
+        guard.call(_LIMITS._replace(seconds=_LIMITS.seconds + reading_s), probe, path)
     except GuardError as error:
         raise ArchiveError(
             f"{path}: {error} while it was looked at; it is damaged, and is not opened"
         ) from error
     except ArchiveError:
         pass
+
+
+def files_of_run(path: Path) -> Iterator[Path]:
+    """Every file of a run that is there, whichever of them is named."""
+    from pychip_stream.archive.files import RunPlaces  # is not for the guard's process
+
+    places = RunPlaces.of(path)
+    for file in (places.closed, *places.segments.glob("*.h5"), *places.scorings.glob("*.h5")):
+        if file.exists():
+            yield file
 
 
 def probe(path: Path) -> None:
@@ -45,6 +60,7 @@ def probe(path: Path) -> None:
     """
     try:
         with hdf.reading(path) as file:
+            check_texts(file)
             _walk(file)
     except (OSError, hdf.UnusableFileError) as error:
         raise ArchiveError(f"{path}: {error}") from error

@@ -10,6 +10,7 @@ from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.damage import examined, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.exclusions import Exclusions
 from pychip_stream.archive.files import Part, RunPlaces, changed_tables
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.joining import set_aside, write_merged
@@ -137,7 +138,8 @@ def _put_in_place(places: RunPlaces, kept: Part, disk: Disk) -> None:
     elif kept.kind == "scoring":
         put_aside(kept.path, "is damaged", "score the run again", disk)
     else:
-        catalog = Catalog(places, [kept])
+        exclusions = Exclusions(places).read(kept.header.run_id)
+        catalog = Catalog(places, [kept], exclusions=exclusions, one_clock=True)
         write_merged(places, catalog, default_scoring(catalog), disk, aside=True)
 
 

@@ -15,6 +15,7 @@ from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.alert_journal import alert_table, read_alerts
 from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.exclusions import Exclusion, FrameKey, in_force
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
@@ -25,36 +26,40 @@ from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
 BLOCK_CHIPS = 1 << 17
-_FIXED = frozenset({"frame", "index", "path", "time_s", "row", "column", "label", "confidence"})
 
 
-def open_run(path: str | Path) -> "Run":
+def open_run(path: str | Path, *, everything: bool = False) -> "Run":
     """Open a run, live or closed.
 
     Parameters
     ----------
     path
         RUN.h5, RUN.live.h5, RUN.segments or RUN.
+    everything
+        Frames that were left out (`exclude`) count like any other.
 
     Raises
     ------
     ArchiveError
         If there is no such run, or it cannot be read.
     """
-    return Run(FileCatalog(RunPlaces.of(Path(path))))
+    return Run(FileCatalog(RunPlaces.of(Path(path))), everything=everything)
 
 
 class Run(AbstractContextManager["Run"]):
-    """A run under one of its scorings.
+    """A run under one of its scorings; no file of it stays open between calls.
 
-    No file stays open between calls, so a reader never stands in the archiver's way. The
-    classified frames are numbered 0, 1, … in order of time, the newest revision of each;
+    The classified frames are numbered 0, 1, … in order of time, the newest revision of each;
     numbers stay until `refresh`. `len` counts the failed frames too, `archived` earlier revisions.
+    Frames that were left out keep their numbers; what goes over the frames is without them.
     """
 
-    def __init__(self, files: FileCatalog, scoring: str | None = None) -> None:
+    def __init__(
+        self, files: FileCatalog, scoring: str | None = None, *, everything: bool = False
+    ) -> None:
         self._files = files
         self._asked = scoring
+        self.everything = everything
         self._take()
 
     def __len__(self) -> int:
@@ -69,6 +74,7 @@ class Run(AbstractContextManager["Run"]):
             [p.header.last for p in before.parts] != [p.header.last for p in now.parts]
             or list(before.scorings.values()) != list(now.scorings.values())
             or before.scoring_names != now.scoring_names
+            or before.exclusions != now.exclusions
             or shown != self._scoring
         )
 
@@ -85,13 +91,14 @@ class Run(AbstractContextManager["Run"]):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def with_scoring(self, name: str) -> "Run":
-        """Return the same run under another scoring."""
+    def with_scoring(self, name: str, *, everything: bool | None = None) -> "Run":
+        """Return the same run under another scoring; `everything` as in `open_run`."""
         if name not in self.scorings:
             raise ArchiveUsageError(
                 f"{self.path}: has no scoring {name!r}; there are {', '.join(self.scorings)}"
             )
-        return Run(self._files, name)
+        chosen = self.everything if everything is None else everything
+        return Run(self._files, name, everything=chosen)
 
     @property
     def path(self) -> Path:
@@ -115,9 +122,8 @@ class Run(AbstractContextManager["Run"]):
 
     @property
     def start(self) -> float:
-        """Time of the first classified frame in seconds since 1970; NaN without one."""
-        rows = self._catalog.classified
-        return float(self._catalog.table["time"][rows[0]]) if len(rows) else float("nan")
+        """Time of the first frame that was not left out in seconds since 1970; NaN without one."""
+        return self._catalog.start
 
     @property
     def scoring(self) -> str:
@@ -210,49 +216,30 @@ class Run(AbstractContextManager["Run"]):
     def intervals(self) -> npt.NDArray[np.float64]:
         """(count, K + 1, 3) fraction, low, high (0…1, 95 %) of `names`, then unknown.
 
-        NaN where the scoring lacks the frame, or its support set the class.
+        NaN where the scoring lacks the frame, or its support set the class, or it was left out.
         """
-        selection, present = self._catalog.results(self._scoring, self.sequence)
-        values = np.full((self.count, len(self._every), 3), np.nan)
-        values[present] = selection.intervals(self._every)
-        return values
+        return self._catalog.intervals(self._scoring, everything=self.everything)
 
     @cached_property
     def fractions(self) -> pd.DataFrame:
-        """A row per classified frame in order of time.
+        """A row per classified frame that was not left out, in order of time.
 
         Columns frame, index, path, time_s (seconds since the first frame), then for each class
         and unknown NAME, NAME_low, NAME_high, as in `intervals`. A class called like one of the
-        other columns of a table is "class NAME".
+        other columns of a table is "class NAME". The index is the frame number, too. With
+        `everything` a column excluded says which were left out.
         """
-        rows, table = self._catalog.classified, self._catalog.table
-        columns: dict[str, object] = {
-            "frame": np.arange(len(rows)),
-            "index": table["index"][rows].astype(np.int64),
-            "path": hdf.strings(table["path"][rows]),
-            "time_s": self._seconds[rows],
-        }
-        for code, name in enumerate(self._every):
-            column = f"class {name}" if name in _FIXED else name
-            for number, suffix in enumerate(("", "_low", "_high")):
-                columns[column + suffix] = self.intervals[:, code, number]
-        return pd.DataFrame(columns)
+        return convert.fraction_table(self, self._catalog, np.flatnonzero(self._counts))
 
     @cached_property
     def frames(self) -> pd.DataFrame:
         """A row per frame, also failed ones, in order of time: everything known of it.
 
-        `frame` is the frame number, -1 for failed ones; docs/archive.md describes the others.
+        `frame` is the frame number, -1 for failed ones; `excluded` whether it was left out;
+        docs/archive.md describes the others.
         """
         table = self._table(self._catalog.table["sequence"])
-        order = self._catalog.order
-        number = np.full(len(table["sequence"]), -1, np.int64)
-        number[self._catalog.classified] = np.arange(self.count)
-        columns: dict[str, object] = {"frame": number[order], "time_s": self._seconds[order]}
-        for name, values in table.items():
-            ordered = values[order]
-            columns[name] = hdf.strings(ordered) if ordered.dtype.kind == "S" else ordered
-        return pd.DataFrame(columns)
+        return convert.frame_table(self._catalog, table)
 
     def columns(self, *names: str) -> Table:
         """Columns of the frame table (see docs/archive.md), of the classified frames.
@@ -354,8 +341,8 @@ class Run(AbstractContextManager["Run"]):
 
     @property
     def covered(self) -> npt.NDArray[np.int64]:
-        """Numbers of the frames that the scoring covers."""
-        return np.flatnonzero(self._catalog.results(self._scoring, self.sequence)[1])
+        """Numbers of the frames that the scoring covers and that were not left out."""
+        return np.flatnonzero(self._catalog.results(self._scoring, self.sequence)[1] & self._counts)
 
     def embedding_blocks(
         self, frames: npt.NDArray[np.int64] | None = None, chips: int = BLOCK_CHIPS
@@ -381,14 +368,29 @@ class Run(AbstractContextManager["Run"]):
         self, kept: tuple[str, ...] = ("probabilities",), chips: int = BLOCK_CHIPS
     ) -> Iterator[tuple[npt.NDArray[np.int64], Rows]]:
         """Numbers and results of all covered frames in order of time, block by block."""
-        selection, present = self._catalog.results(self._scoring, self.sequence)
-        numbers = np.flatnonzero(present)
+        numbers = self.covered
+        selection, _ = self._catalog.results(self._scoring, self.sequence[numbers])
         for piece in selection.pieces(chips):
             mine, numbers = np.split(numbers, [len(piece)])
             yield mine, self._results(self.sequence[mine], kept)
 
     to_xarray = convert.to_xarray
     to_hyperspy = convert.to_hyperspy
+
+    @property
+    def left_out(self) -> dict[FrameKey, Exclusion]:
+        """What is left out by path and index, whether it is archived yet or not."""
+        return in_force(self._catalog.exclusions)
+
+    @property
+    def exclusions(self) -> pd.DataFrame:
+        """A row per frame that is left out: frame, path, index, who, when (s since 1970)."""
+        return convert.exclusion_table(self._catalog)
+
+    @property
+    def displaced(self) -> pd.DataFrame:
+        """A row per frame whose own_time is not of this run: path, index, time it was given."""
+        return convert.displaced_table(self._catalog)
 
     @property
     def alerts(self) -> pd.DataFrame:
@@ -400,12 +402,10 @@ class Run(AbstractContextManager["Run"]):
         return (*self.names, UNKNOWN)
 
     @property
-    def _seconds(self) -> npt.NDArray[np.float64]:
-        """Seconds since the first classified frame of every row of the table."""
-        catalog = self._catalog
-        times = catalog.table["time"]
-        rows = catalog.classified if self.count else catalog.order
-        return np.asarray(times - (times[rows[0]] if len(rows) else 0.0))
+    def _counts(self) -> npt.NDArray[np.bool_]:
+        """(count,) which of the classified frames the tables tell of."""
+        left_out = self._catalog.left_out
+        return np.ones_like(left_out) if self.everything else ~left_out
 
     def _checked(self, frame: int) -> int:
         if not -self.count <= frame < self.count:

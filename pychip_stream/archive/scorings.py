@@ -210,6 +210,8 @@ def _write_views(
         return  # kept in another order; the merged archive shows it
     colors = {one.name: one.color for one in support.classes} | {UNKNOWN: UNKNOWN_COLOR}
     names = (*support.names, UNKNOWN)
+    left_out = table["sequence"][catalog.classified[catalog.left_out]]
+    intervals = np.where(np.isin(sequence, left_out)[:, None, None], np.nan, intervals)
     nexus.write_views(group, nexus.Curve(time, intervals, names, colors), group["label_map"])
     nexus.show(entry, group)
 

@@ -45,7 +45,7 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
         Of the run so far, unknown not counted.
     """
     texts = {"content hash": record.content_hash + record.frame_hash, "unit": record.unit or ""}
-    texts |= {"encoder hash": record.encoder_hash, "device": record.device}
+    texts |= {"encoder hash": record.encoder_hash, "device": record.device, **record.texts}
     if record.result is not None:
         texts["support set"] = record.result.support_version
     for name, text in texts.items():
@@ -58,6 +58,7 @@ def flaw(record: FrameRecord, classes: Sequence[str]) -> str:
         return "its measured quantities are too many, or their names impossible"
     numbers: dict[str, object] = {"read": record.read, "classified": record.classified}
     numbers |= {**record.measured, "pixel size": record.pixel_size or 0.0}
+    numbers |= {"pixel ratio": record.pixel_ratio}
     for name, value in numbers.items():
         if not isinstance(value, (int, float)):
             return f"its {name} is no number"

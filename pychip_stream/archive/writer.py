@@ -48,7 +48,7 @@ from pychip_stream.archive.segments import (
 )
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class RunWriter:
         try:
             batch = self._batch or self._make_batch()
         except MemoryError as error:
-            raise ArchiveError(
+            raise StorageError(
                 f"{self._places.segments}: there is not enough memory for a segment; close what "
                 "needs much, or choose a smaller archive.segment_frames"
             ) from error
@@ -254,7 +254,7 @@ class RunWriter:
             self._write_supports()
             publish_segment(self._disk, path, batch.image)
         except OSError as error:
-            raise ArchiveError(f"{path}: cannot be written ({reason(error)})") from error
+            raise StorageError(f"{path}: cannot be written ({reason(error)})") from error
         self._batch = None
         del self._pending[: len(batch.records)]
         self._pending_bytes = sum(
@@ -274,8 +274,8 @@ class RunWriter:
         Raises
         ------
         ArchiveError
-            If that fails; everything acknowledged stays on disk in the segments, and `close`
-            can be tried again.
+            If that fails; everything acknowledged stays on disk in the segments. After a
+            `StorageError` `close` can be tried again.
         """
         while self._pending:
             self.publish()
@@ -284,10 +284,10 @@ class RunWriter:
             find_supports(self._places, self._files, self._held, self._spare_supports, self._disk)
             merge_run(self._places, self._files, self._disk)
             self._count_lost()
-        except OSError as error:
-            raise ArchiveError(
+        except (OSError, MemoryError) as error:
+            raise StorageError(
                 f"{self.path}: cannot be merged ({reason(error)}); its frames are safe in "
-                f"{self._places.segments.name}, mend that and start and stop the run again"
+                f"{self._places.segments.name}; mend that, or continue the run later"
             ) from error
         except UnusableFileError as error:
             raise ArchiveError(f"{self.path}: cannot be merged (a segment {error})") from error
@@ -321,7 +321,7 @@ class RunWriter:
             If the folder itself is gone: it may come back.
         """
         if not self._lock.held:
-            raise ArchiveError(
+            raise StorageError(
                 f"{self._places.folder}: cannot be written (the folder is gone, or another one is "
                 "in its place); bring it back, or stop the run and start it again"
             )
@@ -337,8 +337,10 @@ class RunWriter:
                 )  # fmt: skip
                 self._reload()
         except (OSError, UnusableFileError) as error:
-            told = reason(error) if isinstance(error, OSError) else error
-            raise ArchiveError(f"{self._places.segments}: cannot be used ({told})") from error
+            kind, told = ArchiveError, str(error)
+            if isinstance(error, OSError):
+                kind, told = StorageError, reason(error)
+            raise kind(f"{self._places.segments}: cannot be used ({told})") from error
 
     def _reload(self) -> None:
         """Start over from what is on disk, without letting the run go."""

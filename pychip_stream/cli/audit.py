@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pychip_stream.cli.opening import open_run
 from pychip_stream.cli.options import Frames, Json, RunPath
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
@@ -28,7 +29,6 @@ def audit(
         _estimate(path, labels, as_json=as_json)
         return
     from pychip_stream.analysis.audit import TABLE, draw_chips, write_audit
-    from pychip_stream.archive.run import open_run
     from pychip_stream.cli.export import frame_source
 
     folder = out or path.with_suffix(".audit")
@@ -48,7 +48,6 @@ def audit(
 
 def _estimate(path: Path, labels: Path, *, as_json: bool) -> None:
     from pychip_stream.analysis.audit import read_audit
-    from pychip_stream.archive.run import open_run
 
     with open_run(path) as run:
         found = read_audit(run, labels)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pychip_stream.cli.options import Encoder, Json
+from pychip_stream.cli.opening import load_support
+from pychip_stream.cli.options import Encoder, Json, PixelSize
 from pychip_stream.cli.output import progress, report, run_document, say
 from pychip_stream.errors import PychipError, StoppedError, UsageError
 
@@ -36,6 +37,7 @@ def classify(
             help='which image of files with several, for example "HAADF"; default: a rule'
         ),
     ] = "",
+    pixel_size: PixelSize = "",
     method: Annotated[str, typer.Option(help="auto, lda, or euclidean (pyChip's way)")] = "auto",
     sensitivity: Annotated[
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
@@ -59,22 +61,20 @@ def classify(
     from pychip_stream.analysis.analyst import Analyst
     from pychip_stream.archive.joining import remove_run
     from pychip_stream.archive.run import open_run
-    from pychip_stream.archive.support_sets import load_support
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 
-    batch = classification.Batch.of(paths, detector)
+    batch = classification.Batch.of(paths, detector, pixel_size)
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}
     )
     chosen = EncoderConfig(name=encoder, device=device)
     metadata = classification.describe(batch, support, chosen, settings)
-    if not force:
-        classification.check_begun(target, support_set, metadata)
-    opened = open_encoder(chosen)
-    say(f"classifying on {opened.device}" + ("" if device and "/" in device else _MEASURED))
+    begun = "" if force else classification.check_begun(target, support_set, metadata)
+    opened = open_encoder(chosen, begun.partition("/")[2] or None)
+    say(f"classifying on {opened.device}" + _where(opened.device, begun, device))
     analyst = Analyst.of(support_set, opened, settings)
     if force:
         remove_run(target)
@@ -104,6 +104,15 @@ def classify(
         )
 
 
+def _where(now: str, begun: str, asked: str | None) -> str:
+    """Say what the choice of a device and precision means for the labels."""
+    if begun == now:
+        return ", as the frames that are done"
+    if begun:
+        return f"; the frames that are done, on {begun}: labels of chips at borders may differ"
+    return "" if asked and "/" in asked else _MEASURED
+
+
 def _table(document: dict[str, Any]) -> str:
     lines = [document["run"]] if document["run"] else []
     for row in document["fractions"]:
@@ -111,4 +120,5 @@ def _table(document: dict[str, Any]) -> str:
         told = " ".join(f"{k} {'-' if math.isnan(v) else f'{v:.3f}'}" for k, v in values.items())
         lines.append(f"{row['path']}: {told}")
     lines += [f"{row['path']}: failed, {row['reason']}" for row in document["failed"]]
+    lines += [f"careful, {line}" for line in document["caveats"]]
     return "\n".join(lines)

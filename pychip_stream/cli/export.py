@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.cli.opening import open_run
 from pychip_stream.cli.output import choose_scoring, failed_frames, progress, report, say
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import StoppedError, UsageError
@@ -36,6 +37,9 @@ def export(
     iso_times: Annotated[
         bool, typer.Option("--iso-times", help="tables of frames: the moment, too, as ISO 8601")
     ] = False,
+    excluded: Annotated[
+        bool, typer.Option("--excluded", help="with the frames that are left out, and say which")
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print one JSON document; alone, it holds the fractions"),
@@ -51,9 +55,7 @@ def export(
             raise UsageError(
                 f"{_option(kind)} {file}: the name of the file must end in {kind.suffix}"
             )
-    from pychip_stream.archive.run import open_run
-
-    run = choose_scoring(open_run(path), scoring)
+    run = choose_scoring(open_run(path, everything=excluded), scoring)
     pixels = frame_source(run, frames) if any(kind.pixels for kind, _ in wanted) else _no_pixels
     source = ExportSource(run, pixels, fps=fps, max_frames=max_frames, iso_times=iso_times)
     for kind, file in wanted:
@@ -109,6 +111,8 @@ def run_contents(run: "Run") -> dict[str, object]:
         "classes": [{"name": name, "color": run.colors[name]} for name in names],
         "frames": len(run),
         "failed": failed_frames(run),
+        "excluded": run.exclusions.to_dict("records"),
+        "displaced": run.displaced.to_dict("records"),
         "fractions": [{str(k): v for k, v in row.items()} for row in rows],
     }
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pychip_stream.cli.options import Index, Json, open_frame
+from pychip_stream.cli.opening import open_frame
+from pychip_stream.cli.options import Index, Json
 from pychip_stream.cli.output import report
 
 

@@ -1,12 +1,12 @@
-"""What several commands share: options, and the frame that one names."""
+"""Options that several commands share."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.pixel_size import by_hand
+from pychip_stream.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Index = Annotated[int, typer.Option(min=0, help="frame within a stack")]
@@ -22,12 +22,16 @@ Scoring = Annotated[
 Frames = Annotated[Path | None, typer.Option(metavar="ROOT", help="where the frames are now")]
 
 
-def open_frame(path: Path, index: int) -> "Frame":
-    """Read a frame of a file, or of the first file in a folder or anywhere below it."""
-    from pychip_stream.formats.reading import read_frame
+def _checked(pixel_size: str) -> str:
+    try:
+        return pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+    except ValueError as error:
+        raise UsageError(f"--pixel-size: {error}") from error
 
-    if path.is_dir():
-        from pychip_stream.analysis.classification import Batch  # loads torch
 
-        path = Batch.of([path]).paths[0]
-    return read_frame(path, index)
+PixelSize = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE", callback=_checked, help='by hand, such as "0.5nm"; default: what files say'
+    ),
+]

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,16 +31,27 @@ def choose_scoring(run: "Run", name: str | None) -> "Run":
 
 def run_document(run: "Run", path: Path) -> dict[str, object]:
     """Summarise a run as `classify --json` prints it."""
+    from pychip_stream.domain.caveats import TRUST, caveats
+
     table = run.fractions
+    trust = run.columns(*TRUST)
+    lines = Counter(
+        line
+        for number in table["frame"].tolist()
+        for line in caveats({name: float(values[number]) for name, values in trust.items()})
+    )
+    values = run.intervals[table["frame"], :, 0]
     names = [*run.names, "unknown"]
     return {
         "run": str(path),
         "frames": len(run),
         "failed": failed_frames(run),
+        "displaced": run.displaced.to_dict("records"),
+        "caveats": [f"{n} of {len(table)} frames: {line}" for line, n in lines.items()],
         "fractions": [
             {"path": path, "index": index, **dict(zip(names, values, strict=True))}
             for path, index, values in zip(
-                table["path"], table["index"].tolist(), run.intervals[..., 0].tolist(), strict=True
+                table["path"], table["index"].tolist(), values.tolist(), strict=True
             )
         ],
     }

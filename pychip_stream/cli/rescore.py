@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.cli.opening import open_run, read_support
 from pychip_stream.cli.options import EncoderOfRun, Json, RunPath
 from pychip_stream.cli.output import progress, report, say
 from pychip_stream.errors import ConfigError, PychipError, UsageError
@@ -41,14 +42,11 @@ def rescore(
     from pychip_stream.analysis.rescoring import classify_settings, encoder_finder
     from pychip_stream.analysis.rescoring import rescore as rescore_run
     from pychip_stream.archive.joining import merge_scorings
-    from pychip_stream.archive.run import open_run
-    from pychip_stream.archive.support_sets import read_file, support_from_bytes
 
     run = open_run(path)
     if merge and run.live:
         raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
-    data = read_file(support)
-    chosen = support_from_bytes(data, str(support))
+    chosen, data = read_support(support)
     settings = classify_settings(run)
     if no_reject:
         settings = settings.model_copy(update={"reject": False})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pychip_stream.cli.opening import open_run
 from pychip_stream.cli.output import say
 
 
@@ -21,19 +22,13 @@ def review(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = 0,
 ) -> None:
     """Look at run archives in the browser, or classify one image; Ctrl-C ends it."""
-    from pychip_stream.archive import probe
-    from pychip_stream.archive.run import open_run
-    from pychip_stream.guard import Guard
-
     places = []
-    with Guard((probe.__name__,)) as guard:
-        for path in paths or [Path()]:
-            if path.is_dir() and path.suffix != ".segments":
-                places += [path.resolve(), path.resolve() / "runs"]
-            else:
-                probe.check(path, guard)
-                open_run(path)  # or says why not
-                places.append(path.resolve())
+    for path in paths or [Path()]:
+        if path.is_dir() and path.suffix != ".segments":
+            places += [path.resolve(), path.resolve() / "runs"]
+        else:
+            open_run(path)  # or says why not
+            places.append(path.resolve())
     say("the page is made ready; Ctrl-C ends it")
     sys.argv[1:] = [*map(str, places), "--port", str(port)]
     # A program of its own, as the services are; it needs no process of its own.

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pychip_stream.cli.options import Encoder, Index, Json, open_frame
+from pychip_stream.cli.opening import load_support, open_frame
+from pychip_stream.cli.options import Encoder, Index, Json
 from pychip_stream.cli.output import report
 
 
@@ -22,7 +23,6 @@ def suggest(
 ) -> None:
     """Suggest which chips of a frame to label next."""
     from pychip_stream.analysis.drafting import suggest_chips
-    from pychip_stream.archive.support_sets import load_support
     from pychip_stream.config import EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pychip_stream.cli.options import Encoder, Index, Json, open_frame
+from pychip_stream.cli.opening import load_support, open_frame, read_support
+from pychip_stream.cli.options import Encoder, Index, Json
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
 
@@ -82,7 +83,6 @@ def show(
 ) -> None:
     """Show classes, counts, provenance, quality and advice."""
     from pychip_stream.analysis.support_report import describe
-    from pychip_stream.archive.support_sets import load_support
 
     document, text = describe(load_support(path))
     report(document, as_json=as_json, text=text)
@@ -97,7 +97,6 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make a support set the current one of a run; it takes effect at the next frame."""
-    from pychip_stream.archive.support_sets import read_file, support_from_bytes
     from pychip_stream.domain.support import current_user
     from pychip_stream.operation.running import running_config
     from pychip_stream.wire.codec import bytes_array
@@ -105,8 +104,8 @@ def publish(
     from pychip_stream.wire.messages import PublishSupport
 
     config = running_config(config_path)
-    data = read_file(path)
-    support_from_bytes(data, str(path)).checked()
+    support, data = read_support(path)
+    support.checked()
     reply = request(config.wire, PublishSupport(author=current_user()), bytes_array(data))
     report({"version": reply.detail}, as_json=as_json, text=f"published {reply.detail}")
 
@@ -143,8 +142,6 @@ def _refuse_taken(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{out}: exists already; choose another name, or add --force")
-    from pychip_stream.archive.support_sets import load_support
-
     load_support(out)  # --force replaces a support set, not a file of another kind
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pychip_stream.cli.opening import look_through_run, open_run
 from pychip_stream.cli.options import EncoderOfRun, Frames, Json, RunPath, Scoring
 from pychip_stream.cli.output import choose_scoring, progress, report
 from pychip_stream.errors import ArchiveError, UsageError
@@ -33,9 +34,8 @@ def verify(
         return
     from pychip_stream.analysis.rescoring import encoder_finder
     from pychip_stream.analysis.verification import verify as verify_run
-    from pychip_stream.archive.run import open_run
 
-    run = choose_scoring(open_run(path), scoring)
+    run = choose_scoring(open_run(path, everything=True), scoring)
     root = frames or run.root
     if root is None or not root.is_dir():
         raise UsageError(
@@ -54,6 +54,7 @@ def verify(
 def _repair(path: Path, *, as_json: bool) -> None:
     from pychip_stream.archive.repair import repair_run
 
+    look_through_run(path)
     found = repair_run(path)
     document = {"run": str(path)} | asdict(found)
     for key in ("lost", "unembedded"):

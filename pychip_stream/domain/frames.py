@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -131,6 +132,15 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
+TEXTS = {
+    "microscope": "what took the frame",
+    "detector": "detector or camera",
+    "holder": "specimen holder",
+    "pixel_size_from": '"hand" where a person gave the pixel size; empty: the file did',
+}
+"""Texts that frames may have, with their meanings."""
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One two-dimensional image with what is known about it.
@@ -153,6 +163,9 @@ class Frame:
         Seconds between it and the last frame of its file, 0 where that is not known.
     pixel_ratio
         Height of a pixel over its width (`pixel_size`).
+    metadata
+        What else the file says: numbers by the names of their quantities ("stage_alpha_deg"), and
+        `TEXTS`. What it does not say is left out.
     notes
         What was left out or not believed when it was read, for people.
     frame_hash
@@ -174,6 +187,7 @@ class Frame:
     pixel_ratio: float = 1.0
     notes: tuple[str, ...] = ()
     frame_hash: str = ""
+    metadata: Mapping[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pixels = np.asarray(self.pixels)
@@ -187,6 +201,11 @@ class Frame:
                 f"{self.source or 'frame'}: pixels of type {pixels.dtype} are not grey values"
             )
         object.__setattr__(self, "pixels", pixels)
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What of the metadata is text."""
+        return {name: value for name, value in self.metadata.items() if isinstance(value, str)}
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -5,7 +5,8 @@ in the archive, plotted, exported and watched by alert rules.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts load when they are used
 
+from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.plugins import Registry
@@ -50,6 +52,8 @@ class Quantity:
     measure
         Gives the value for a frame and what it was classified as, None or NaN where it has
         none; None for what is not measured on frames.
+    optional
+        Whether tables and pages leave it out where no frame has it.
     per_class
         Whether `measure` gives a value for each class, by its name; each then goes under
         "CLASS.NAME" in archives, tables and messages.
@@ -63,6 +67,7 @@ class Quantity:
     smoothed: int = 1
     measure: Measure | None = None
     per_class: bool = False
+    optional: bool = False
 
     def of_class(self, name: str) -> "Quantity":
         """Return the quantity of one class, under its full name."""
@@ -92,6 +97,31 @@ def _domains(_frame: Frame, result: FrameResult) -> dict[str, float]:
     return {name: float(scipy.ndimage.label(where)[1]) for name, where in maps.items()}
 
 
+def _of_file(name: str, unit: str, meaning: str) -> Quantity:
+    """Quantity that is found in the files, under its own name in the metadata of frames."""
+
+    def told(frame: Frame, _result: FrameResult) -> float | None:
+        value = frame.metadata.get(name)
+        return value if isinstance(value, float) else None
+
+    return Quantity(name, unit, meaning, measure=told, optional=True)
+
+
+def _counted(_frame: Frame, result: FrameResult) -> dict[str, float]:
+    """Count the labels of each class, as shares of the chips."""
+    return dict(zip(result.names, result.counted.tolist(), strict=False))
+
+
+def _doubted(name: str) -> Measure:
+    """Make the measure of a part of the widest interval."""
+    return lambda _, result: 2 * result.doubts.get(name, math.nan)
+
+
+def _width(_frame: Frame, result: FrameResult) -> float:
+    """Tell how wide the widest interval is."""
+    return float((result.intervals[:, 2] - result.intervals[:, 1]).max())
+
+
 OF_FRAMES = Registry[Quantity](
     "pychip_stream.quantities",
     (
@@ -116,8 +146,38 @@ OF_FRAMES = Registry[Quantity](
             measure=lambda frame, _: frame.exposure_s,
         ),
         Quantity(
+            "strange", "", "chips stranger than nine in ten of the support frame's; see caveats",
+            smoothed=8, measure=lambda _, result: result.strange,
+        ),
+        Quantity(
+            "interval_width", "", "width of the widest interval", smoothed=8, measure=_width
+        ),
+        *(
+            Quantity(
+                f"interval_{doubt}", "", f"width of it that {doubt} alone would give",
+                plotted=False, watched=False, smoothed=8,
+                measure=_doubted(doubt),
+            )
+            for doubt in DOUBTS
+        ),
+        Quantity(
+            "counted", "", "share of the chips named so, where the fraction is an estimate",
+            measure=_counted, per_class=True,
+        ),
+        Quantity(
             "domains", "", "connected areas of chips", measure=_domains, per_class=True,
         ),
+        _of_file("stage_temperature_C", "degC", "temperature of stage or holder"),
+        _of_file("stage_alpha_deg", "deg", "tilt of the stage about the holder's axis"),
+        _of_file("stage_beta_deg", "deg", "tilt of the stage about the other axis"),
+        _of_file("stage_x_um", "um", "position of the stage along x"),
+        _of_file("stage_y_um", "um", "position of the stage along y"),
+        _of_file("stage_z_um", "um", "height of the stage"),
+        _of_file("high_voltage_kV", "kV", "acceleration voltage"),
+        _of_file("magnification", "", "as the instrument tells it"),
+        _of_file("camera_length_mm", "mm", "camera length"),
+        _of_file("dwell_us", "us", "time of the beam on a pixel"),
+        _of_file("dose_rate_e_A2_s", "1/(angstrom^2 s)", "electrons on an area in a second"),
     ),
 )  # fmt: skip
 """Quantities of one frame, or of each class in it, in the order in which tables hold them."""
@@ -177,12 +237,19 @@ def split(name: str) -> tuple[str, str]:
     return last, of
 
 
-def of_frames(classes: Iterable[str] = ()) -> tuple[Quantity, ...]:
-    """Return every quantity that frames with these classes have, under its full name."""
+def of_frames(classes: Iterable[str] = (), optional: Container[str] = ()) -> tuple[Quantity, ...]:
+    """Return every quantity that frames with these classes have, under its full name.
+
+    Parameters
+    ----------
+    optional
+        Which of those that need not be there are.
+    """
     names = tuple(classes)
     return tuple(
         one
         for quantity in OF_FRAMES
+        if not quantity.optional or quantity.name in optional
         for one in (map(quantity.of_class, names) if quantity.per_class else (quantity,))
     )
 

@@ -38,7 +38,8 @@ class FrameResult:
     novelty
         (rows, columns) float32, how unlike the examples; above 1 the chip is rejected.
     intervals
-        (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown.
+        (K + 1, 3) float64 rows of fraction, low, high; the last row is unknown. A fraction is
+        an estimated prevalence, not the share of the labels; see `counted`.
     support_version
         Version of the support set.
     drift
@@ -54,6 +55,8 @@ class FrameResult:
     intervals: npt.NDArray[np.float64] = field(repr=False)
     support_version: str = ""
     drift: float = float("nan")
+    strange: float = float("nan")
+    doubts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:
@@ -64,6 +67,12 @@ class FrameResult:
     def confidence(self) -> npt.NDArray[np.float32]:
         """(rows, columns) probability of the most probable class."""
         return np.asarray(self.probabilities.max(axis=-1), dtype=np.float32)
+
+    @property
+    def counted(self) -> npt.NDArray[np.float64]:
+        """(K + 1,) share of the chips with each label; the last is unknown."""
+        counts = np.bincount(self.label_map.ravel(), minlength=len(self.names) + 1)
+        return np.asarray(counts / self.label_map.size)
 
     @property
     def fractions(self) -> dict[str, Fraction]:
@@ -93,6 +102,8 @@ class FrameRecord:
         When that was done, in seconds since 1970; NaN where unknown.
     pixel_size, unit
         Edge of a pixel in `unit`, where known.
+    pixel_ratio
+        Height of a pixel over its width.
     shape
         (H, W) of the frame in pixels.
     chip_size
@@ -102,6 +113,8 @@ class FrameRecord:
         before has another name now, else "ok".
     measured
         Quantities of the frame by name (`domain.quantities`); what is not known is left out.
+    texts
+        What the file says in words, by `domain.frames.TEXTS`.
     embeddings
         (rows, columns, D) float16, or None.
     result
@@ -119,11 +132,13 @@ class FrameRecord:
     classified: float = float("nan")
     pixel_size: float | None = None
     unit: str | None = None
+    pixel_ratio: float = 1.0
     shape: tuple[int, int] = (0, 0)
     chip_size: tuple[int, int] = (0, 0)
     status: Status = "ok"
     reason: str = ""
     measured: Mapping[str, float] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     embeddings: npt.NDArray[np.float16] | None = field(default=None, repr=False)
     result: FrameResult | None = field(default=None, repr=False)
     encoder_hash: str = ""

@@ -46,8 +46,9 @@ def curve_of(run: Run) -> Curve:
     """Return the fractions of a run under its scoring, its time from the first frame on."""
     from pychip_stream.archive.nexus import Curve
 
-    time_s = run.fractions["time_s"].to_numpy(float)
-    return Curve(time_s, run.intervals, (*run.names, UNKNOWN), run.colors)
+    table = run.fractions
+    values = run.intervals[table["frame"]]
+    return Curve(table["time_s"].to_numpy(float), values, (*run.names, UNKNOWN), run.colors)
 
 
 def chart(run: Run) -> Figure:
@@ -55,11 +56,13 @@ def chart(run: Run) -> Figure:
 
     A single frame is bars alone, with the number of its chips in each class.
     """
-    if run.count == 0:
+    table = run.fractions
+    if not len(table):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
-    if run.count > 1:
+    if len(table) > 1:
         return curves(curve_of(run))
-    counts = np.bincount(run.label_map(0).ravel(), minlength=len(run.names) + 1)
+    labels = run.label_map(int(table["frame"].iloc[0]))
+    counts = np.bincount(labels.ravel(), minlength=len(run.names) + 1)
     return bars(curve_of(run), counts)
 
 

@@ -116,7 +116,7 @@ class _Film:
         self._run = run
         self._studio = Studio(run, read_pixels)
         self._edge = edge
-        self._time = run.fractions["time_s"].to_numpy(float)
+        self._time = run.columns("time")["time"] - run.start
 
     def pictures(self) -> Iterator[Rgb]:
         """(H, W, 3) uint8 each, with even H and W."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ _TAKEN = (
     "fps",
     "max_frames",
     "iso_times",
+    "excluded",
     "as_json",
     "json",
     "help",
@@ -131,25 +133,27 @@ def pixel_reader(
     moved
         The frames are in `root` now, whatever the run knows.
     reader
-        Reads in a process of its own, within its own limit; default: here.
+        Reads in a process of its own, within its own limit; default: one that goes
+        with the function.
     """
-    from pychip_stream.formats.reading import read_frame
-
     base = root if moved else run.root or root
     told, detector = run.watch.get("max_frame_mb"), str(run.watch.get("detector") or "")
     usual = WatchConfig.model_fields["max_frame_mb"].default
     known = told if isinstance(told, (int, float)) and 0 < told < np.inf else usual
-    limit = int(known * 2**20)
+    own = reader is None
+    if reader is None:
+        from pychip_stream.formats.reading import GuardedReader
+
+        reader = GuardedReader(int(known * 2**20))
 
     def read(path: str, index: int) -> npt.NDArray[np.generic] | None:
         if base is None:
             return None
         try:
-            place = inside(base, path)
-            if reader is not None:
-                return reader.read_frame(place, index, detector).pixels
-            return read_frame(place, index, max_bytes=limit, detector=detector).pixels
+            return reader.read_frame(inside(base, path), index, detector).pixels
         except (PychipError, OSError):
             return None
 
+    if own:
+        weakref.finalize(read, reader.close)
     return read

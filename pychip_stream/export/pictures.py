@@ -240,7 +240,7 @@ def fraction_entries(
 
 
 _COLUMNS = (
-    "path", "index", "chip_width", "chip_height", "height", "width", "pixel_size", "unit",
+    "path", "index", "time", "chip_width", "chip_height", "height", "width", "pixel_size", "unit",
 )  # fmt: skip
 _SOME_SIZE = ChipSize(16, 16)
 """For archives that do not know the size of their chips."""
@@ -275,7 +275,7 @@ class Studio:
         self._run = run
         self._read = read_pixels
         self._columns = run.columns(*_COLUMNS)
-        self._table = run.fractions
+        self._left_out = set(run.exclusions["frame"])
         self._colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
         self._scales: dict[str, Normalization | None] = {}
 
@@ -303,8 +303,10 @@ class Studio:
         return Legend(entries, *self.pixel_size(view), self.title(view))
 
     def title(self, view: View) -> str:
-        """Name a frame by its number and time."""
-        return f"frame {view.number}, {float(self._table['time_s'].iloc[view.number]):.2f} s"
+        """Name a frame by its number and time; say that it is left out."""
+        since = float(self._columns["time"][view.number]) - self._run.start
+        out = ", left out" if view.number in self._left_out else ""
+        return f"frame {view.number}, {since:.2f} s{out}"
 
     def pixel_size(self, view: View) -> tuple[float | None, str | None]:
         """Edge of a pixel and its unit, where known."""
@@ -331,8 +333,9 @@ def thumbnail(run: Run, number: int, read_pixels: PixelReader, edge: int) -> byt
     colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
     shape = (rows * cell, columns * cell)
     picture = color_labels(labels, colors, ChipSize(cell, cell), shape)
-    row = run.fractions.iloc[number]
-    pixels = read_pixels(str(row["path"]), int(row["index"]))
+    known = run.columns("path", "index")
+    path = known["path"][number].decode("utf-8", "surrogateescape")
+    pixels = read_pixels(path, int(known["index"][number]))
     if pixels is not None:
         small = reduced(pixels, 2 * edge)
         grey = Image.fromarray(to_grey(Normalization.from_percentiles(small).apply(small)))

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
     from pychip_stream.archive.hdf import Array
     from pychip_stream.archive.run import Run
 
-_NUMBERED = ("frame", "time_s")
+_NUMBERED = ("frame", "time_s", "excluded")
 """What a table of frames has beside its columns in the archive."""
 _OF_CHIPS = ("frame", "row", "column", "label", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export_csv(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
-    """Write a row per classified frame: frame, index, path, time_s, then the fractions.
+    """Write a row per frame of `Run.fractions`: frame, index, path, time_s, then the fractions.
 
-    Fractions come as NAME, NAME_low, NAME_high for each class and unknown; empty where
-    unknown. Texts that a spreadsheet would run as a formula get an apostrophe before them.
+    With `everything`, `excluded` (0 or 1) stands before them. Fractions come as NAME, NAME_low,
+    NAME_high for each class and unknown; empty where unknown. Texts that a spreadsheet would run
+    as a formula get an apostrophe before them.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def export_csv(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
 
 
 def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
-    """Write a row per classified frame: frame, index, path, time_s, then every quantity.
+    """Write the same rows: frame, index, path, time_s, then every quantity.
 
     Quantities stand under their names (CLASS.NAME those of classes), those included whose
     plug-ins are not here any more; empty where not measured.
@@ -54,7 +55,10 @@ def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) ->
 
     frames = run.frames
     names = [n for n in frames.columns if find(n) or n not in (*layout.ALL, *_NUMBERED)]
-    table = frames.loc[frames["frame"] >= 0, ["frame", "index", "path", "time_s", *names]]
+    if run.everything:
+        names.insert(0, "excluded")
+    rows = (frames["frame"] >= 0) & (run.everything | ~frames["excluded"])
+    table = frames.loc[rows, ["frame", "index", "path", "time_s", *names]]
     _write_frames(path, table, _quantity, run.start if iso_times else None)
 
 

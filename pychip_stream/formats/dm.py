@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
+from pychip_stream.formats.metadata import collect
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 from pychip_stream.formats.units import (
     from_date_and_clock,
     from_filetime,
     from_text,
     interval,
-    pixel_size,
     seconds,
 )
 
@@ -236,6 +237,24 @@ _REFUSED = {
     28: "packed complex numbers",
 }
 _ENERGY_UNITS = {"ev", "kev", "mev"}
+_METADATA = (
+    ("Microscope Info.Voltage", "high_voltage_kV", "V"),
+    ("Microscope Info.Indicated Magnification", "magnification", ""),
+    ("Microscope Info.STEM Camera Length", "camera_length_mm", "mm"),
+    ("Microscope Info.Stage Position.Stage X", "stage_x_um", "um"),
+    ("Microscope Info.Stage Position.Stage Y", "stage_y_um", "um"),
+    ("Microscope Info.Stage Position.Stage Z", "stage_z_um", "um"),
+    ("Microscope Info.Stage Position.Stage Alpha", "stage_alpha_deg", "deg"),
+    ("Microscope Info.Stage Position.Stage Beta", "stage_beta_deg", "deg"),
+    ("InSitu.SmartSet.Temperature", "stage_temperature_C", "C"),
+    ("DigiScan.Sample Time", "dwell_us", "us"),
+    ("Session Info.Microscope", "microscope", ""),
+    ("Microscope Info.Microscope", "microscope", ""),
+    ("Microscope Info.Name", "microscope", ""),
+    ("DataBar.Signal Name", "detector", ""),
+    ("Session Info.Detector", "detector", ""),
+    ("Acquisition.Device.Name", "detector", ""),
+)
 _EXPOSURES = (
     "ImageTags.Acquisition.Parameters.High Level.Exposure (s)",
     "ImageTags.Acquisition.Parameters.Detector.exposure (s)",
@@ -286,6 +305,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     size, unit = _pixel_size(tree, image.path, 1)
     size_y, unit_y = _pixel_size(tree, image.path, 2)
     exposure, start = _exposure(tree, image.path), _time(tree, image.path)
+    tags = f"{image.path}.ImageTags."
     step = _step(tree, image.path, exposure)
     return Frame(
         pixels=np.frombuffer(view, _PIXELS[image.kind]).reshape(height, width),
@@ -297,6 +317,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         index=index,
         before_last_s=(frames - 1 - index) * step,
         pixel_ratio=size_y / size if size and size_y and unit_y == unit else 1.0,
+        metadata=collect(lambda place: tree.values.get(tags + place), _METADATA),
     )
 
 

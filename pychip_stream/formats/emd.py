@@ -11,15 +11,36 @@ import numpy as np
 
 from pychip_stream import foreign
 from pychip_stream.domain.frames import Frame, Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, quiet, wanted
+from pychip_stream.formats.metadata import collect, courtesy
+from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
 
 _MAX_JSON = 1 << 22
 _MAX_ATTRIBUTE = 1 << 12
 _CHUNK_NOTES = 4096
 _PREFERRED = ("HAADF", "DF-S")
+_PRISMATIC = "realslice"
+_SIMULATED = "annular_detector"
+"""What Prismatic calls the images of a detector; its other results come after them."""
 _SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
+_METADATA = (
+    ("Optics.AccelerationVoltage", "high_voltage_kV", "V"),
+    ("Optics.NominalMagnification", "magnification", ""),
+    ("CustomProperties.StemMagnification.value", "magnification", ""),
+    ("Optics.CameraLength", "camera_length_mm", "m"),
+    ("Stage.Position.x", "stage_x_um", "m"),
+    ("Stage.Position.y", "stage_y_um", "m"),
+    ("Stage.Position.z", "stage_z_um", "m"),
+    ("Stage.AlphaTilt", "stage_alpha_deg", "rad"),
+    ("Stage.BetaTilt", "stage_beta_deg", "rad"),
+    ("Scan.DwellTime", "dwell_us", "s"),
+    ("Instrument.InstrumentModel", "microscope", ""),
+    ("Instrument.InstrumentClass", "microscope", ""),
+    ("BinaryResult.Detector", "detector", ""),
+    ("Stage.HolderType", "holder", ""),
+)
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -37,24 +58,32 @@ def examine(source: Source) -> Structure:
             images = _velox(source.name, file)
             images.insert(0, images.pop(wanted(source, [image.detector for image in images])))
             data = images[0].data
-            found = _Emd("velox", data.name, _left_out(images))
-            return Structure(data.shape[2] if data.ndim == 3 else 1, found)
-        data = _berkeley(source.name, file)
-        return Structure(data.shape[0] if data.ndim == 3 else 1, _Emd("berkeley", data.name))
+            chosen = _Emd("velox", data.name, _left_out(images))
+            return Structure(data.shape[2] if data.ndim == 3 else 1, chosen)
+        found = _berkeley(source.name, file)
+        found.insert(0, found.pop(wanted(source, [image.detector for image in found])))
+        data = found[0].data
+        flavour: Flavour = "x first" if _is_x_first(data) else "berkeley"
+        frames = data.shape[0 if flavour == "berkeley" else 2] if data.ndim == 3 else 1
+        return Structure(frames, _Emd(flavour, data.name, _left_out(found)))
+
+
+Flavour = Literal["velox", "berkeley", "x first"]
+"""Where the frames of a stack are: rows, columns, frames; frames, rows, columns; x, y, frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Emd:
     """Which data set of a file is the image, and what was left out for it."""
 
-    flavour: Literal["velox", "berkeley"]
+    flavour: Flavour
     path: str
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """An image of a Velox file; `rank` is its place in the order of choice."""
+    """An image, what took it or what it is called, and its place in the order of choice."""
 
     data: h5py.Dataset
     detector: str
@@ -114,19 +143,25 @@ def _json(group: h5py.Group, index: int) -> dict[str, Any]:
     return found
 
 
-def _berkeley(name: str, file: h5py.File) -> h5py.Dataset:
-    found: list[h5py.Dataset] = []
+def _berkeley(name: str, file: h5py.File) -> list[_Image]:
+    """Images and stacks of EMD 0.2 and 1.0 and of Prismatic, by their names in the file."""
+    found: list[_Image] = []
 
-    def visit(_path: str, item: Any) -> None:
-        if isinstance(item, h5py.Group) and _attribute(item, "emd_group_type", "iu") == 1:
-            data = _image(item, "data")
+    def visit(path: str, item: Any) -> None:
+        if isinstance(item, h5py.Group) and (
+            _attribute(item, "emd_group_type", "iu") == 1
+            or _plain(_attribute(item, "emd_group_type", "OSU")) == "array"
+        ):
+            datasets = (_image(item, name) for name in ("data", _PRISMATIC))
+            data = next((one for one in datasets if one is not None), None)
             if data is not None:
-                found.append(data)
+                called = path.rpartition("/")[2]
+                found.append(_Image(data, called, int(not called.startswith(_SIMULATED))))
 
     file.visititems(visit)  # follows no link elsewhere
     if not found:
         raise FrameError(f"{name}: is HDF5, but no EMD file with an image or a stack")
-    return found[0]
+    return sorted(found, key=lambda image: image.rank)
 
 
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
@@ -135,14 +170,16 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     flavour = found.flavour
     with _hdf5(source) as file:
         data = _found(file, found.path)
-        axes = slice(2) if flavour == "velox" else slice(-2, None)
+        axes = slice(-2, None) if flavour == "berkeley" else slice(2)
         check_memory(source.name, _needed(data, axes), max_bytes)
         if data.dtype.kind not in "uif":
             raise FrameError(f"{source.name}: pixels of type {data.dtype} are not grey values")
         if data.ndim == 2:
             pixels = data[()]
         else:
-            pixels = data[:, :, index] if flavour == "velox" else data[index]
+            pixels = data[index] if flavour == "berkeley" else data[:, :, index]
+        if flavour == "x first":
+            pixels = np.ascontiguousarray(pixels.T)
     meta = _metadata(source, found, index)
     return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
 
@@ -161,14 +198,9 @@ _UNKNOWN = Frame(np.zeros((1, 1), np.uint8))
 
 
 def _metadata(source: Source, found: _Emd, index: int) -> Frame:
-    """Metadata is a courtesy: what cannot be parsed must not cost the frame."""
-    try:
-        with quiet():
-            if found.flavour == "velox":
-                return _velox_metadata(source, found.path, index)
-            return _berkeley_metadata(source, found.path)
-    except Exception:
-        return _UNKNOWN
+    if found.flavour == "velox":
+        return courtesy(lambda: _velox_metadata(source, found.path, index), _UNKNOWN)
+    return courtesy(lambda: _berkeley_metadata(source, found), _UNKNOWN)
 
 
 def _velox_metadata(source: Source, path: str, index: int) -> Frame:
@@ -179,9 +211,11 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
         first, meta = _json(group, 0), _json(group, index)
     result = meta.get("BinaryResult", {})
     edges = result.get("PixelSize", {})
-    size, unit = units.pixel_size(edges.get("width"), result.get("PixelUnitX"))
-    height, unit_y = units.pixel_size(edges.get("height"), result.get("PixelUnitY"))
-    exposure = units.seconds(meta.get("Scan", {}).get("FrameTime"))
+    size, unit = pixel_size(edges.get("width"), result.get("PixelUnitX"))
+    height, unit_y = pixel_size(edges.get("height"), result.get("PixelUnitY"))
+    scanned = units.seconds(meta.get("Scan", {}).get("FrameTime"))
+    camera = f"Detectors.Detector-{result.get('DetectorIndex')}"
+    exposure = scanned or units.seconds(_within(meta, f"{camera}.ExposureTime"))
     time, start = _started(meta), _started(first)
     # Frames of a series that all say when it began follow one another by the frame time.
     step = (exposure or 0.0) if index == 0 or time == start else 0.0
@@ -193,7 +227,15 @@ def _velox_metadata(source: Source, path: str, index: int) -> Frame:
         exposure_s=exposure,
         before_last_s=(frames - 1 - index) * step,
         pixel_ratio=height / size if height and size and unit_y == unit else 1.0,
+        metadata=collect(lambda place: _within(meta, place), _METADATA),
     )
+
+
+def _within(found: Any, place: str) -> Any:
+    """Value at a dotted place of nested tables; None where it is not."""
+    for part in place.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _started(meta: dict[str, Any]) -> Stamp | None:
@@ -201,10 +243,24 @@ def _started(meta: dict[str, Any]) -> Stamp | None:
     return units.from_unix(started.get("DateTime"))
 
 
-def _berkeley_metadata(source: Source, path: str) -> Frame:
+def _is_x_first(data: h5py.Dataset) -> bool:
+    """Whether the first axis is named x and the second y: then columns come before rows."""
+    names = []
+    for number in (1, 2):
+        axis = f"dim{number}"
+        known = foreign.has(data.parent, axis) and not foreign.has(data.parent, "dim0")
+        name = _attribute(foreign.own(data.parent, axis), "name", "OSU") if known else None
+        names.append(str(_plain(name)).lower()[-1:])
+    return names == ["x", "y"]
+
+
+def _berkeley_metadata(source: Source, found: _Emd) -> Frame:
     with _hdf5(source) as file:
-        data = _found(file, path)
-        axes = [foreign.own(data.parent, f"dim{n}") for n in (data.ndim - 1, data.ndim)]
+        data = _found(file, found.path)
+        first = 0 if foreign.has(data.parent, "dim0") else 1  # EMD 1.0 counts from 0
+        last = first + data.ndim - 1
+        down, across = (2, 1) if found.flavour == "x first" else (last - 1, last)
+        axes = [foreign.own(data.parent, f"dim{n}") for n in (down, across)]
         (height, unit_y), (size, unit) = map(_step, axes)
     ratio = height / size if height and size and unit_y == unit else 1.0
     return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio)
@@ -215,7 +271,7 @@ def _step(axis: h5py.Dataset) -> tuple[float | None, str | None]:
     step = float(np.diff(axis[:2])[0]) if readable else None
     unit = _attribute(axis, "units", "OSU")
     # Written as "[n_m]" in the format's own examples.
-    return units.pixel_size(step, str(_plain(unit)).replace("_", ""))
+    return pixel_size(step, str(_plain(unit)).replace("_", ""))
 
 
 def _attribute(node: Any, name: str, kinds: str) -> Any:

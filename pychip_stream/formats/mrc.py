@@ -1,19 +1,21 @@
 """MRC: what SerialEM, IMOD, Thermo Fisher and others write.
 
 After the MRC2014 description (Cheng et al., J. Struct. Biol. 192 (2015) 146), with IMOD's flag
-for unsigned bytes and the extended headers FEI1 and FEI2.
+for unsigned bytes; extended headers are read by `mrc_header`.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError
-from pychip_stream.formats import units
+from pychip_stream.formats import mrc_header
+from pychip_stream.formats.metadata import courtesy
+from pychip_stream.formats.mrc_header import Order
 from pychip_stream.formats.source import Extent, Format, Source, Structure, check_memory, cut_off
 
 _HEADER = 1024
@@ -21,9 +23,6 @@ _TYPES: Final = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _NO_GREY = {3: "complex numbers", 4: "complex numbers", 16: "colours", 101: "pixels of 4 bits"}
 _IMOD = 1146047817
 """IMOD's stamp at byte 152; bit 0 of the number behind it says that bytes are signed."""
-_PER_SECTION = 128
-"""Bytes per section in the extended header of old Thermo Fisher and Agard files."""
-Order = Literal["<", ">"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class _Layout:
     start: int
     dtype: np.dtype[Any]
     shape: tuple[int, int]
-    pixel_size: tuple[float | None, str | None]
-    exposure_s: float | None
+    head: bytes
+    order: Order
 
     @property
     def section(self) -> int:
@@ -84,8 +83,7 @@ def examine(source: Source) -> Structure:
             source, there, frames, f"{told}; it is still being written or was cut off"
         )
         frames = there + len(missing)
-    size, exposure = _calibration(source, head, order, extended)
-    return Structure(frames, _Layout(start, dtype, (height, width), size, exposure), missing)
+    return Structure(frames, _Layout(start, dtype, (height, width), head, order), missing)
 
 
 def _unsigned(head: bytes, order: Order) -> bool:
@@ -96,59 +94,36 @@ def _unsigned(head: bytes, order: Order) -> bool:
     return bool(np.frombuffer(head[80:84], f"{order}f4")[0] > 127)
 
 
-def _calibration(
-    source: Source, head: bytes, order: Order, extended: int
-) -> tuple[tuple[float | None, str | None], float | None]:
-    """Pixel size and exposure: from the cell of the header, or an extended header that is known."""
-    cells = np.frombuffer(head[28:32], f"{order}i4")[0]
-    edge = float(np.frombuffer(head[40:44], f"{order}f4")[0])
-    by_cell = units.pixel_size(edge / cells if cells > 0 else None, "A")
-    kind = head[104:108]
-    if kind in (b"FEI1", b"FEI2") and extended >= 768:
-        block = source.bytes_at(_HEADER, 768)
-        known = int(np.frombuffer(block[8:12], f"{order}u4")[0])
-        metres = float(np.frombuffer(block[156:164], f"{order}f8")[0])
-        size = units.pixel_size(metres, "m") if known & 1 << 14 else (None, None)
-        exposed = int(np.frombuffer(block[297:301], f"{order}u4")[0]) & 1 << 16
-        time = float(np.frombuffer(block[419:427], f"{order}f8")[0])
-        return size if _plausible_nm(size[0]) else by_cell, units.seconds(time if exposed else None)
-    if kind.strip(b"\0 ") == b"" and extended >= _PER_SECTION and extended % _PER_SECTION == 0:
-        numbers = np.frombuffer(source.bytes_at(_HEADER, 52), f"{order}f4").astype(float)
-        size = units.pixel_size(numbers[11], "m")
-        if _is_old_block(numbers) and _plausible_nm(size[0]):
-            return size, units.seconds(numbers[8])
-    return by_cell, None
-
-
-def _is_old_block(numbers: npt.NDArray[np.float64]) -> bool:
-    """Whether 13 numbers are tilts, positions, exposure, pixel size (m), magnification."""
-    exposure, magnification = numbers[8], numbers[12]
-    return bool(
-        np.isfinite(numbers).all()
-        and (np.abs(numbers[:2]) <= 180).all()
-        and (np.abs(numbers[2:7]) < 1).all()  # metres
-        and (exposure == 0 or 1e-6 < exposure < 1e5)
-        and (magnification == 0 or 1 <= magnification < 1e8)
-    )
-
-
-def _plausible_nm(size: float | None) -> bool:
-    return size is not None and 1e-4 < size < 1e5
-
-
 def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Frame:
     """Read one section of an MRC file."""
     layout: _Layout = structure.detail
     check_memory(source.name, layout.section, max_bytes)
     view = source.view_at(*extents(structure, index)[0])
     pixels = np.frombuffer(view, layout.dtype).reshape(layout.shape)
+    told = courtesy(
+        lambda: mrc_header.section(source, layout.head, layout.order, index), mrc_header.Told()
+    )
+    size, ratio = pixel_size(told.pixel_size, "nm"), told.pixel_ratio
+    if size[0] is None:
+        size, (height, _) = _cell(layout, 0), _cell(layout, 1)
+        ratio = height / size[0] if height and size[0] else 1.0
     return Frame(
         pixels.astype(layout.dtype.newbyteorder("="), copy=False),
-        *layout.pixel_size,
-        exposure_s=layout.exposure_s,
+        *size,
+        time=told.time,
+        exposure_s=told.exposure_s,
         source=source.name,
         index=index,
+        pixel_ratio=ratio,
+        metadata=told.metadata,
     )
+
+
+def _cell(layout: _Layout, axis: int) -> tuple[float | None, str | None]:
+    """Edge of a pixel along x (0) or y (1): that of the cell over its grid, in ångström."""
+    cells = int(np.frombuffer(layout.head[28:36], f"{layout.order}i4")[axis])
+    edge = float(np.frombuffer(layout.head[40:48], f"{layout.order}f4")[axis])
+    return pixel_size(edge / cells if cells > 0 else None, "A")
 
 
 def extents(structure: Structure, index: int) -> list[Extent]:

@@ -1,6 +1,7 @@
 """PNG and JPEG, read by Pillow (16-bit colour PNG by imagecodecs, which keeps the depth)."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import grey, units
+from pychip_stream.formats.metadata import Metadata, collect, courtesy, labelled, xml
 from pychip_stream.formats.source import Format, Source, Structure, check_memory
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -27,6 +29,13 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # The moment of exposure and the one of the file, each with its fraction of a second.
 _DETAILS, _EXPOSED, _WRITTEN, _ORIENTATION = 34665, (36867, 37521), (306, 37520), 274
 _16_BIT_COLOURS = {2, 4, 6}
+_AXON = "MicroscopeControlImage"
+_AXON_VALUES = (
+    ("AcceleratingVoltage", "high_voltage_kV", "V"),
+    ("MagnificationValue", "magnification", ""),
+    ("HolderTemperature", "stage_temperature_C", "C"),
+)
+_NOTHING: tuple[Stamp | None, Metadata] = (None, {})
 _CONVERTED = {
     "1": "L", "LA": "L", "CMYK": "L",
     "P": "RGB", "PA": "RGB", "RGBA": "RGB", "RGBX": "RGB", "YCbCr": "RGB",
@@ -145,9 +154,13 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     check_memory(
         source.name, raster.width * raster.height * samples * -(-raster.depth // 8), max_bytes
     )
-    pixels, time, orientation = _decode(source, raster)
+    pixels, time, orientation, metadata = _decode(source, raster)
     return Frame(
-        grey.upright(_grey(pixels), orientation), time=time, source=source.name, index=index
+        grey.upright(_grey(pixels), orientation),
+        time=time,
+        source=source.name,
+        index=index,
+        metadata=metadata,
     )
 
 
@@ -157,18 +170,39 @@ def _structure(source: Source, found: _Raster) -> Structure:
     return Structure(1, found)
 
 
-def _decode(source: Source, raster: _Raster) -> tuple[npt.NDArray[Any], Stamp | None, int]:
-    """Pixels as stored, time and orientation."""
+def _decode(
+    source: Source, raster: _Raster
+) -> tuple[npt.NDArray[Any], Stamp | None, int, Metadata]:
+    """Pixels as stored, time, orientation and what texts say."""
     # `Image.open` refuses large pictures; how much memory is too much was decided already.
     kind = PngImageFile if raster.kind == "PNG" else JpegImageFile
     with kind(io.BytesIO(source.load())) as image:
         if image.size != (raster.width, raster.height):
             raise FrameError(f"{source.name}: has two sizes; it is damaged")
         time, orientation = _exif(image)
+        axon, metadata = courtesy(lambda: _told(image.info), _NOTHING)
         if raster.depth == 16 and raster.color in _16_BIT_COLOURS:
-            return np.asarray(imagecodecs.png_decode(source.load())), time, orientation
-        mode = _CONVERTED.get(image.mode)
-        return np.array(image.convert(mode) if mode else image), time, orientation
+            pixels = np.asarray(imagecodecs.png_decode(source.load()))
+        else:
+            mode = _CONVERTED.get(image.mode)
+            pixels = np.array(image.convert(mode) if mode else image)
+        return pixels, axon or time, orientation, metadata
+
+
+def _told(info: Mapping[Any, Any]) -> tuple[Stamp | None, Metadata]:
+    """Time and metadata in the texts of a PNG: those of AXON Studio, else lines with labels."""
+    root = xml(str(info.get(_AXON, "")))
+    if root is None:
+        return None, labelled((k, v) for k, v in info.items() if isinstance(v, str))
+    values = {
+        item.findtext("{*}Name"): item.findtext("{*}Value")
+        for item in root.iterfind(".//{*}AuxiliaryDataValue")
+    }
+    settings = root.find(".//{*}MicroscopeSettings")
+    for item in () if settings is None else settings:
+        values[item.tag.rpartition("}")[2]] = item.text
+    time = units.from_text(root.findtext(".//{*}MicroscopeDateTime"))
+    return time, collect(values.get, _AXON_VALUES)
 
 
 def _exif(image: Image.Image) -> tuple[Stamp | None, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, Self, TypeAlias, TypeVar
 
 from pychip_stream.domain.frames import Frame, Stamp, mtime_of
+from pychip_stream.domain.pixel_size import by_hand, is_plausible
 from pychip_stream.errors import (
     FrameError,
     FrameIncompleteError,
@@ -270,6 +271,8 @@ class GuardedReader:
         A look at a file may take so long, and a second more for each 4 MiB of the file.
     detector
         As `read_frame` takes it.
+    pixel_size
+        Of every frame, by hand, as `by_hand` reads it; empty: what the files say.
 
     Notes
     -----
@@ -278,10 +281,15 @@ class GuardedReader:
     """
 
     def __init__(
-        self, max_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S, detector: str = ""
+        self,
+        max_bytes: int = MAX_BYTES,
+        patience_s: float = PATIENCE_S,
+        detector: str = "",
+        pixel_size: str = "",
     ) -> None:
         self._max_bytes = max_bytes
         self._detector = detector
+        self.pixel_size = pixel_size
         self._patience_s = patience_s
         self._guard = Guard((__name__,))
 
@@ -296,16 +304,25 @@ class GuardedReader:
     def read_frame(self, path: str | Path, index: int = 0, detector: str | None = None) -> Frame:
         """Read one frame; of another detector where one is given."""
         limit, detector = self._max_bytes, self._detector if detector is None else detector
-        return self._call(path, read_frame, path, index, max_bytes=limit, detector=detector)
+        frame = self._call(path, read_frame, path, index, max_bytes=limit, detector=detector)
+        return self._sized(frame)
 
     def read_checked(
         self, path: str | Path, index: int, size: int, mtime_ns: int
     ) -> tuple[Frame, str]:
         """Read one frame of exactly the revision that was meant."""
-        return self._call(
+        frame, digest = self._call(
             path, read_checked, path, index, size, mtime_ns,
             max_bytes=self._max_bytes, detector=self._detector,
         )  # fmt: skip
+        return self._sized(frame), digest
+
+    def _sized(self, frame: Frame) -> Frame:
+        if not self.pixel_size:
+            return frame
+        size, unit = by_hand(self.pixel_size)
+        told = {**frame.metadata, "pixel_size_from": "hand"}
+        return replace(frame, pixel_size=size, unit=unit, pixel_ratio=1.0, metadata=told)
 
     def frame_hashes(
         self, path: str | Path, size: int, mtime_ns: int, indices: Sequence[int]
@@ -374,7 +391,20 @@ def _look(source: Source, max_bytes: int) -> _Look:
 
 def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
     look.structure.check(source.name, index)
-    return _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
+    frame = _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
+    return _believed(frame)
+
+
+def _believed(frame: Frame) -> Frame:
+    """Drop a pixel size that cannot be, and say so."""
+    size, height = frame.pixel_size, (frame.pixel_size or 0) * frame.pixel_ratio
+    if size is None:
+        return replace(frame, pixel_ratio=1.0)
+    if is_plausible(size, frame.unit) and is_plausible(height, frame.unit):
+        return frame
+    edges = " by ".join(f"{edge:.4g}" for edge in dict.fromkeys((size, height)))
+    note = f"the file gives a pixel size of {edges} {frame.unit}, which cannot be; it is left out"
+    return replace(frame, pixel_size=None, unit=None, pixel_ratio=1.0, notes=(*frame.notes, note))
 
 
 def _recognize(source: Source) -> Format:

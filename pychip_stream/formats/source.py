@@ -1,7 +1,5 @@
 """Source: access to the bytes of a file; and what a format has to say of one."""
 
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -321,10 +319,3 @@ def check_memory(name: str, needed: int, max_bytes: int) -> None:
             f"{name}: would need {needed / 2**20:,.0f} MiB of memory, the limit is "
             f"{max_bytes / 2**20:,.0f} MiB; raise watch.max_frame_mb if the file is right"
         )
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Keep what ncempy prints off standard output, which belongs to the command."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

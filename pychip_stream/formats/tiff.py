@@ -124,6 +124,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         before_last_s=last - after,
         pixel_ratio=1 / meta.pixel_ratio if turned else meta.pixel_ratio,
         notes=tiff.notes,
+        metadata=meta.metadata,
     )
 
 

@@ -1,34 +1,40 @@
 """What microscopes write beside the pixels of a TIFF file: pixel size, exposure, time."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tifffile
 
 from pychip_stream.domain.frames import Stamp
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.formats import units
+from pychip_stream.formats.metadata import Metadata, collect, xml
 
 _GATAN_UNIT, _GATAN_SCALE = 65003, 65009
 _DATETIME = 306
 _OLYMPUS = 33560
-_MAX_XML = 1 << 20
+_TVIPS_DIFFRACTION = 3
 # Resolutions of printers and screens are no calibration; micrographs have pixels below this.
 _LARGEST_PIXEL_NM = 5000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """Pixel size with unit, acquisition time, exposure, None where unknown; height over width."""
+    """Pixel size with unit, acquisition time, exposure, None where unknown; height over width.
+
+    `metadata` is that of `domain.frames.Frame`.
+    """
 
     pixel_size: float | None = None
     unit: str | None = None
     time: Stamp | None = None
     exposure_s: float | None = None
     pixel_ratio: float = 1.0
+    metadata: Metadata = field(default_factory=dict)
 
 
 def is_ome(description: str) -> bool:
@@ -61,12 +67,19 @@ def describe(file: tifffile.TiffFile, page: tifffile.TiffPage, description: str)
 
 
 def _meta(
-    x: Any, unit: Any, y: Any = None, *, time: Stamp | None = None, exposure: float | None = None
+    x: Any,
+    unit: Any,
+    y: Any = None,
+    *,
+    time: Stamp | None = None,
+    exposure: float | None = None,
+    metadata: Metadata | None = None,
 ) -> Meta:
     """Put together what was found; y in the unit of x, None where pixels are square."""
-    size, name = units.pixel_size(x, unit)
-    height, _ = units.pixel_size(y, unit)
-    return Meta(size, name, time, exposure, height / size if height and size else 1.0)
+    size, name = pixel_size(x, unit)
+    height, _ = pixel_size(y, unit)
+    ratio = height / size if height and size else 1.0
+    return Meta(size, name, time, exposure, ratio, metadata or {})
 
 
 def _try(source: Any, *arguments: Any) -> Meta | None:
@@ -88,17 +101,6 @@ def _with_time(meta: Meta, page: tifffile.TiffPage) -> Meta:
     return replace(meta, time=stamp)
 
 
-@lru_cache(maxsize=2)
-def xml(text: str) -> ET.Element | None:
-    """Parse XML unless it is large or declares entities (which can be made to explode)."""
-    if len(text) > _MAX_XML or "<!ENTITY" in text or "<!DOCTYPE" in text:
-        return None
-    try:
-        return ET.fromstring(text.strip())  # noqa: S314
-    except ET.ParseError:
-        return None
-
-
 def _ome(_page: tifffile.TiffPage, description: str) -> Meta | None:
     root = xml(description) if is_ome(description) else None
     pixels = root.find(".//{*}Pixels") if root is not None else None
@@ -117,7 +119,77 @@ def _ome(_page: tifffile.TiffPage, description: str) -> Meta | None:
         pixels.get("PhysicalSizeY") if same else None,
         time=time,
         exposure=exposure,
+        metadata=collect(lambda place: _in_xml(root, place), _OME),
     )
+
+
+def _in_xml(root: ET.Element, place: str) -> str | None:
+    """Text or, behind an @, attribute at a place; another @ names the one that tells its unit."""
+    path, *attributes = place.split("@")
+    item = root.find(path) if path else root
+    if item is None or not attributes:
+        return None if item is None else item.text
+    return " ".join(filter(None, (item.get(name) for name in attributes)))
+
+
+_OME = (
+    (".//{*}Microscope@Model", "microscope", ""),
+    (".//{*}Detector@Model", "detector", ""),
+    (".//{*}Objective@NominalMagnification", "magnification", ""),
+    (".//{*}ImagingEnvironment@Temperature@TemperatureUnit", "stage_temperature_C", "°C"),
+    (".//{*}StageLabel@X@XUnit", "stage_x_um", ""),
+    (".//{*}StageLabel@Y@YUnit", "stage_y_um", ""),
+    (".//{*}StageLabel@Z@ZUnit", "stage_z_um", ""),
+)
+_JEOL = (
+    ("Instruments", "microscope", ""),
+    ("Scan/Modelname", "detector", ""),
+    ("ImageSourceDetector", "detector", ""),
+    ("GonioStage/HolderInformation/Name", "holder", ""),
+    ("ElectronGun/AccelerationVoltage", "high_voltage_kV", "V"),
+    ("GonioStage/StagePosition/TX", "stage_alpha_deg", "deg"),
+    ("GonioStage/StagePosition/TY", "stage_beta_deg", "deg"),
+    ("GonioStage/StagePosition/MX", "stage_x_um", "nm"),
+    ("GonioStage/StagePosition/MY", "stage_y_um", "nm"),
+    ("GonioStage/StagePosition/MZ", "stage_z_um", "nm"),
+)
+_FEI = (
+    ("Beam.HV", "high_voltage_kV", "V"),
+    ("Stage.StageX", "stage_x_um", "m"),
+    ("Stage.StageY", "stage_y_um", "m"),
+    ("Stage.StageZ", "stage_z_um", "m"),
+    ("Stage.StageT", "stage_alpha_deg", "rad"),
+    ("Stage.StageTb", "stage_beta_deg", "rad"),
+    ("Scan.Dwelltime", "dwell_us", "s"),
+    ("EScan.Dwell", "dwell_us", "s"),
+    ("System.SystemType", "microscope", ""),
+    ("Detectors.Name", "detector", ""),
+)
+_ZEISS = (
+    ("ap_actualkv", "high_voltage_kV", ""),
+    ("ap_mag", "magnification", ""),
+    ("ap_stage_at_x", "stage_x_um", ""),
+    ("ap_stage_at_y", "stage_y_um", ""),
+    ("ap_stage_at_z", "stage_z_um", ""),
+    ("ap_stage_at_t", "stage_alpha_deg", ""),
+    ("dp_dwell_time", "dwell_us", ""),
+    ("sv_serial_number", "microscope", ""),
+    ("dp_detector_type", "detector", ""),
+    ("dp_detector_channel", "detector", ""),
+    ("dp_sample_holder", "holder", ""),
+)
+_TVIPS = (
+    ("TemHighTension", "high_voltage_kV", "V"),
+    ("TemMagnification", "magnification", ""),
+    ("TemStagePosition.0", "stage_x_um", "m"),
+    ("TemStagePosition.1", "stage_y_um", "m"),
+    ("TemStagePosition.2", "stage_z_um", "m"),
+    ("TemStagePosition.3", "stage_alpha_deg", "deg"),
+    ("TemStagePosition.4", "stage_beta_deg", "deg"),
+    ("TemType", "microscope", ""),
+    ("CameraType", "detector", ""),
+)
+_OLYMPUS_BLOCK = (("magnification", "magnification", ""), ("cameraname", "detector", ""))
 
 
 def _jeol(page: tifffile.TiffPage, description: str) -> Meta | None:
@@ -126,22 +198,51 @@ def _jeol(page: tifffile.TiffPage, description: str) -> Meta | None:
     root = xml(description)
     if root is None:
         return None
+    mode, length = _jeol_optics(root)
+    metadata = collect(root.findtext, _JEOL)
+    metadata |= collect(lambda _: length, [("", mode, "mm" if "mm" in mode else "")])
     return Meta(
-        *_jeol_scale(page, root),
+        *_jeol_scale(page, metadata),
         units.from_text(root.findtext("DateTime")),
         units.seconds(root.findtext("Scan/ExposureTimeValue")),
+        metadata=metadata,
     )
 
 
-def _jeol_scale(page: tifffile.TiffPage, root: ET.Element) -> tuple[float | None, str | None]:
-    """JEOL's resolution is that of a print at the magnification: 512 pixels are 200 mm wide."""
+def _jeol_optics(root: ET.Element) -> tuple[str, str | None]:
+    """Magnification or camera length of the image on the camera: which it is, and how much."""
     imaging = root.find("ImageFormingSystem")
+    if imaging is None:
+        return "magnification", None
+    scans = root.findtext("Eos/EosMode", "eosTEM") != "eosTEM"
+    mode, length = imaging.findtext("ModeString", ""), imaging.findtext("SelectorValue")
+    if mode == "DIFF" and not scans:
+        return "camera_length_mm", f"{length} {imaging.findtext('SelectorUnitString', 'mm')}"
+    # While the beam scans, the magnification is that of the scan (SM) or of no image.
+    shown = mode.endswith("MAG") and mode.startswith("SM") == scans
+    return "magnification", length if shown else None
+
+
+def _jeol_scale(page: tifffile.TiffPage, told: Metadata) -> tuple[float | None, str | None]:
+    """JEOL's resolution is that of a print at the magnification: 512 pixels are 200 mm wide."""
     per_unit, _ = _per_unit(page)
-    if imaging is None or not per_unit or not imaging.findtext("ModeString", "").endswith("MAG"):
+    if not per_unit:
         return None, None
-    magnification = float(imaging.findtext("SelectorValue", "0"))
-    nm = 1e7 if page.tags.valueof(296) == 3 else 2.54e7
-    return units.pixel_size(nm / per_unit / magnification if magnification else None, "nm")
+    print_nm = (1e7 if page.tags.valueof(296) == 3 else 2.54e7) / per_unit
+    if magnification := told.get("magnification"):
+        return pixel_size(print_nm / float(magnification), "nm")
+    length_mm, voltage_kv = told.get("camera_length_mm"), told.get("high_voltage_kV")
+    if not length_mm or not voltage_kv:
+        return None, None
+    angle = print_nm * 1e-6 / float(length_mm)
+    return pixel_size(angle / _wavelength_nm(float(voltage_kv)), "1/nm")
+
+
+def _wavelength_nm(voltage_kv: float) -> float:
+    """Wavelength of electrons, with relativity: h / sqrt(2 m e V (1 + e V / 2 m c²))."""
+    kinetic = 1.602176634e-16 * voltage_kv
+    mass, light, planck = 9.1093837015e-31, 299792458.0, 6.62607015e-34
+    return 1e9 * planck / math.sqrt(2 * mass * kinetic * (1 + kinetic / (2 * mass * light**2)))
 
 
 def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
@@ -168,13 +269,33 @@ def _fei(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
     user: Mapping[str, Any] = found.get("User", {}) or {}
     scans = [found.get(name, {}) or {} for name in ("Scan", "EScan")]
     scan = next((part for part in scans if "PixelWidth" in part), scans[0])
+    width, height = scan.get("PixelWidth"), scan.get("PixelHeight")
+    if width is None:  # cameras tell the field of view alone
+        beam = found.get(str(_in_ini(found, "Beam.Beam")), {})
+        image = found.get("Image", {})
+        width, height = (
+            _quotient(beam.get(f"{side}FW"), image.get(f"Resolution{axis}"))
+            for side, axis in ("HX", "VY")
+        )
     return _meta(
-        scan.get("PixelWidth"),
+        width,
         "m",
-        scan.get("PixelHeight"),
+        height,
         time=units.from_date_and_clock(user.get("Date"), user.get("Time")),
         exposure=units.seconds(scans[0].get("FrameTime")),
+        metadata=collect(lambda place: _in_ini(found, place), _FEI),
     )
+
+
+def _quotient(value: Any, parts: Any) -> float | None:
+    known = isinstance(value, int | float) and isinstance(parts, int | float) and parts
+    return float(value / parts) if known else None
+
+
+def _in_ini(found: Mapping[str, Any], place: str) -> Any:
+    section, _, key = place.partition(".")
+    part = found.get(section)
+    return part.get(key) if isinstance(part, dict) else None
 
 
 def _zeiss(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
@@ -184,6 +305,13 @@ def _zeiss(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
         return None
     date, clock = (found.get(key, ("", None))[1] for key in ("ap_date", "ap_time"))
     time = units.from_date_and_clock(date, clock)
+
+    def find(key: str) -> str | None:
+        """Value with its unit, behind what it is called."""
+        value = found.get(key)
+        return " ".join(map(str, value[1:3])) if isinstance(value, tuple) else None
+
+    metadata = collect(find, _ZEISS)
     for key, parts in (
         ("ap_image_pixel_size", 1),
         ("ap_width", page.imagewidth),
@@ -191,10 +319,10 @@ def _zeiss(file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
     ):
         value = found.get(key)
         if isinstance(value, tuple) and len(value) >= 3:
-            meta = _meta(float(value[1]) / parts, value[2], time=time)
+            meta = _meta(float(value[1]) / parts, value[2], time=time, metadata=metadata)
             if meta.pixel_size is not None:
                 return meta
-    return _meta(found.get("", [0, 0, 0, None])[3], "m", time=time)
+    return _meta(found.get("", [0, 0, 0, None])[3], "m", time=time, metadata=metadata)
 
 
 def _tvips(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
@@ -202,14 +330,26 @@ def _tvips(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:
     if not found:
         return None
     exposure = units.interval(found.get("ExposureTime"), "ms")
-    return _meta(found.get("PixelSizeX"), "nm", found.get("PixelSizeY"), exposure=exposure)
+    diffraction = found.get("TemMode") == _TVIPS_DIFFRACTION
+
+    def find(place: str) -> Any:
+        key, _, number = place.partition(".")
+        if diffraction and key == "TemMagnification":
+            return None  # a camera length then, in a unit that is not told
+        value = found.get(key)
+        return dict(enumerate(value or ())).get(int(number)) if number else value
+
+    metadata = collect(find, _TVIPS)
+    across, down = found.get("PixelSizeX"), found.get("PixelSizeY")
+    return _meta(across, "nm", down, exposure=exposure, metadata=metadata)
 
 
 def _olympus(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
     found = page.tags.valueof(_OLYMPUS)
     if not isinstance(found, dict) or not found:
         return None
-    return _meta(found.get("pixelsizex"), "m", found.get("pixelsizey"))
+    metadata = collect(found.get, _OLYMPUS_BLOCK)
+    return _meta(found.get("pixelsizex"), "m", found.get("pixelsizey"), metadata=metadata)
 
 
 def _resolution(_file: object, page: tifffile.TiffPage) -> Meta | None:

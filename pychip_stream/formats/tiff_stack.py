@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.formats import tiff_metadata, units
+from pychip_stream.formats import metadata, tiff_metadata, units
 
 _MAX_PLANES = 1_000_000
 _MAX_CHANNELS = 7
@@ -61,7 +61,7 @@ def find(description: str) -> Stack:
     try:
         if tiff_metadata.is_imagej(description):
             return _imagej(description)
-        root = tiff_metadata.xml(description) if tiff_metadata.is_ome(description) else None
+        root = metadata.xml(description) if tiff_metadata.is_ome(description) else None
         return Stack() if root is None else _ome(root)
     except (ValueError, OverflowError):
         return Stack()

@@ -121,7 +121,7 @@ class Classifier:
             owners=rule.owners,
             novelty=novelty.in_single_precision(),
             sensitivity=sensitivity,
-            ensemble=fit_ensemble(examples, rule, shrinkage, temperature, seed=seed),
+            ensemble=fit_ensemble(examples, rule, shrinkage, temperature, held_out, seed=seed),
             origin=Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1)),
         )
         return cls(
@@ -184,9 +184,11 @@ class Classifier:
             probabilities=scores.probabilities.reshape(*shape, -1),
             distances=scores.distances.reshape(*shape, -1),
             novelty=scores.novelty.reshape(shape),
-            intervals=scores.intervals,
+            intervals=scores.shares.intervals,
             support_version=self.support_version,
             drift=float(scores.shifts.max()),
+            strange=scores.strange,
+            doubts=scores.shares.doubts,
         )
 
     def derived(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -67,6 +67,11 @@ class HeldOut:
     labels: Index
     logits: Float = field(repr=False)
 
+    @property
+    def wrong(self) -> int:
+        """Chips that the first candidate names wrongly."""
+        return int((self.logits[0].argmax(axis=1) != self.labels).sum())
+
     def only(self, number: int) -> "HeldOut":
         """Keep one candidate shrinkage."""
         return HeldOut(self.chips, self.labels, self.logits[number : number + 1])

@@ -1,16 +1,13 @@
 """Novelty: how unlike everything that was shown a chip is.
 
-The distance is Mahalanobis's, to the nearest point on the line between the two nearest
-prototypes (a chip on a boundary shows both phases and is not new), under a covariance of
-chips about their class. Few examples cannot say how chips scatter; the background of the
-frame they were picked from can, so the covariance and the threshold are relative to it, in
-the spirit of the relative Mahalanobis distance (Ren et al., "A simple fix to Mahalanobis
-distance for improving near-OOD detection", arXiv 2106.09022), with the least typical part
-trimmed as in the minimum covariance determinant (Rousseeuw & Van Driessen, 1999), because the
-frame may itself hold what the operator did not name.
+The distance to the nearest chip of the support frame (Sun, Ming, Zhu & Li, "Out-of-distribution
+detection with deep nearest neighbors", ICML 2022), under a covariance of chips about their class.
+Few examples cannot say how chips scatter, nor what the borders between two phases look like; the
+frame they were picked from can. Borders that it does not show are made up: an embedding is a mean
+over cells, so a chip on a border lies between chips of its two phases.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +20,15 @@ Floating = npt.NDArray[np.floating]
 
 _KEPT = 0.9
 """Share of the background that is taken to be of the named classes."""
-_QUANTILE = 0.995
+_REFERENCE = 256
+"""Chips of the support frame that others are compared with."""
+_BORDERS = 64
+"""Chips of borders that are made up."""
+_QUANTILE = 0.98
 _SLACK = 1.15
 """Room for frames that differ a little from the one the examples came from; set for the bundled
 weights with benchmarks/trust.py on seeds that its documented figures do not use."""
 _ROUNDS = 3
-_PARTS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +46,16 @@ class Whitening:
     matrix: Floating = field(repr=False)
     prototypes: Floating = field(repr=False)
 
-    def unlikeness(self, chips: Floating) -> Float:
-        """(n,) distance of (n, D) standardised chips to the line between their nearest two."""
-        return self.between(self.distances(chips @ self.matrix))
-
     def distances(self, flat: Floating) -> Floating:
         """(n, D) whitened chips to (n, P) distances to the prototypes."""
-        centre = self.prototypes
-        squared = (
-            np.einsum("nd,nd->n", flat, flat)[:, None]
-            + np.einsum("kd,kd->k", centre, centre)
-            - 2.0 * flat @ centre.T
-        )
-        return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+        return np.asarray(np.sqrt(_squared(flat, self.prototypes)))
 
-    def between(self, distances: Floating) -> Float:
-        """(n,) distance to the line between the two nearest prototypes, given all distances."""
+    def unlikeness(self, chips: Floating) -> Float:
+        """(n,) distance of (n, D) standardised chips to the line between their nearest two.
+
+        A chip on a border shows both phases and is not new.
+        """
+        distances = self.distances(chips @ self.matrix)
         nearest = np.argpartition(distances, 1, axis=1)[:, :2]
         pair = np.take_along_axis(distances, nearest, axis=1).astype(np.float64)
         swap = pair[:, 0] > pair[:, 1]
@@ -77,25 +71,35 @@ class Whitening:
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
-    """Whitening and the distances that are usual.
+    """Whitening, chips to compare with, and the distances from them that are usual.
 
     Attributes
     ----------
+    reference
+        (m, D) whitened chips: of the support frame, the examples, and of borders.
     threshold
-        Distance at which novelty is 1 at sensitivity 1.
+        Distance at which novelty is 1 at sensitivity 1; infinite where no frame is known.
+    common
+        Distance within which nine in ten chips of the support frame lie; infinite likewise.
     spread
         Distance of a typical chip from its class; the unit of published distances.
     """
 
     whitening: Whitening
+    reference: Floating = field(repr=False)
     threshold: float
+    common: float
     spread: float
 
     def in_single_precision(self) -> "Novelty":
         """Return the same with float32 arrays, for the hot path."""
         parts = (self.whitening.matrix, self.whitening.prototypes)
         whitening = Whitening(*(part.astype(np.float32) for part in parts))
-        return Novelty(whitening, self.threshold, self.spread)
+        return replace(self, whitening=whitening, reference=self.reference.astype(np.float32))
+
+    def apart(self, flat: Floating) -> Floating:
+        """(n,) distance of (n, D) whitened chips from the nearest that was shown."""
+        return np.asarray(np.sqrt(_squared(flat, self.reference).min(axis=1)))
 
 
 def fit_novelty(examples: Examples, background: Float) -> Novelty:
@@ -105,17 +109,38 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     nobody can say how far chips of the same phase usually scatter: the threshold is infinite.
     """
     whitening = _robust(examples, background)
-    usual = _held_out(examples, background)
-    bulk = usual[usual <= np.quantile(usual, _KEPT)] if len(usual) > 20 else usual
-    typical = float(np.median(bulk)) if bulk.size else 0.0
-    edge = float(np.quantile(usual, _QUANTILE)) if usual.size else 0.0
-    # A tail far beyond the bulk is something the operator did not name, not their classes.
-    scatter = float(np.quantile(bulk, 0.9) - np.quantile(bulk, 0.1)) if bulk.size else 0.0
-    threshold = _SLACK * min(edge, typical + 3.0 * scatter)
-    floor = max(typical, np.sqrt(examples.cells.shape[-1])) if threshold <= 0 else typical
+    distance = whitening.unlikeness(background)
+    bulk = distance[distance <= np.quantile(distance, _KEPT)] if len(distance) else distance
+    spread = max(float(np.median(bulk)) if len(bulk) else 0.0, 1e-6)
+    shown = examples.chips @ whitening.matrix
     if len(background) <= len(examples.labels):  # no more than the examples themselves
-        threshold = np.inf
-    return Novelty(whitening, max(threshold, floor, 1e-6), max(typical, 1e-6))
+        return Novelty(whitening, shown, np.inf, np.inf, spread)
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(background))[:_REFERENCE]
+    frame = background[some] @ whitening.matrix
+    seen = np.concatenate([frame, shown])
+    own = np.sqrt(np.partition(_squared(frame, seen), 1, axis=1)[:, 1])  # 0: the chip itself
+    common, edge = np.quantile(own, (_KEPT, _QUANTILE))
+    threshold = _SLACK * float(edge) if edge > 0 else float(np.sqrt(shown.shape[1]))
+    reference = np.concatenate([seen, _borders(seen, whitening, rng)])
+    return Novelty(whitening, reference, threshold, max(float(common), 1e-6), spread)
+
+
+def _borders(chips: Float, whitening: Whitening, rng: np.random.Generator) -> Float:
+    """Mix pairs of (m, D) whitened chips of unlike classes."""
+    nearest = whitening.distances(chips).argmin(axis=1)
+    one, other = rng.integers(len(chips), size=(2, 16 * _BORDERS))
+    unlike = np.flatnonzero(nearest[one] != nearest[other])[:_BORDERS]
+    along = rng.uniform(0.2, 0.8, (len(unlike), 1))
+    return np.asarray(along * chips[one[unlike]] + (1 - along) * chips[other[unlike]])
+
+
+def _squared(chips: Floating, others: Floating) -> Floating:
+    """(n, m) squared distances of (n, D) chips and (m, D) others."""
+    found = chips @ (-2 * others.T)
+    found += np.einsum("nd,nd->n", chips, chips)[:, None]
+    found += np.einsum("nd,nd->n", others, others)
+    return np.asarray(np.maximum(found, 0.0, out=found))
 
 
 def _robust(examples: Examples, background: Float) -> Whitening:
@@ -150,17 +175,3 @@ def _whiten(centre: Float, residual: Float) -> Whitening:
     lower = cholesky(shrunken(covariance, max(shrinkage, 0.01)), lower=True)
     matrix = solve_triangular(lower, np.eye(dim), lower=True).T
     return Whitening(matrix, centre @ matrix)
-
-
-def _held_out(examples: Examples, background: Float) -> Float:
-    """Distances of background chips under whitenings that did not know them."""
-    if len(background) < 2 * _PARTS:
-        whitening = _robust(examples, background[:0])
-        every = np.concatenate([examples.chips, background])
-        return whitening.unlikeness(every)
-    part = np.arange(len(background)) % _PARTS
-    out = []
-    for number in range(_PARTS):
-        whitening = _robust(examples, background[part != number])
-        out.append(whitening.unlikeness(background[part == number]))
-    return np.concatenate(out)

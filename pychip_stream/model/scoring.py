@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.domain.caveats import STRANGE, TRUST, caveats, middle
 from pychip_stream.errors import SupportError
-from pychip_stream.model.intervals import Ensemble, frame_intervals, moderated
+from pychip_stream.model.intervals import Ensemble, Shares, frame_shares, moderated, probable
 from pychip_stream.model.lda import Examples, Float, Index, largest_per_class
 from pychip_stream.model.novelty import Floating, Novelty
 
@@ -46,7 +47,7 @@ class Origin:
         """Learn it from the (m, D) standardised background and its (m,) labels."""
         whitening = novelty.whitening
         flat = background @ whitening.matrix
-        usual = whitening.unlikeness(background) <= novelty.threshold
+        usual = novelty.apart(flat) <= novelty.threshold
         owners, classes = examples.owners, len(examples.counts)
         means, scatter, reach = [], [], []
         for k in range(classes):
@@ -96,18 +97,21 @@ class Scores:
         (n, K) float32.
     novelty
         (n,) float32, above 1 means unlike the examples.
-    intervals
-        (K + 1, 3) fraction, low, high.
+    shares
+        Fractions with their intervals.
     shifts
         (K,) drift of each class: share of the way to its border that its chips have moved.
+    strange
+        Share of the chips that are less like the examples than most of the support frame is.
     """
 
     labels: npt.NDArray[np.uint8]
     probabilities: Float32
     distances: Float32
     novelty: Float32
-    intervals: npt.NDArray[np.float64]
+    shares: Shares
     shifts: npt.NDArray[np.float64]
+    strange: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +159,9 @@ class Scorer:
         flat = chips @ whitening.matrix
         distances = whitening.distances(flat)
         nearest = -largest_per_class(-distances, self.owners)
-        unusual = whitening.between(distances) * (self.sensitivity / self.novelty.threshold)
+        apart = self.novelty.apart(flat)
+        strange = float(((apart > self.novelty.common) | broken).mean())
+        unusual = apart * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
         novelty[broken] = _BROKEN
         labels = logits.argmax(axis=1).astype(np.uint8)
@@ -165,12 +171,16 @@ class Scorer:
             labels[~usual] = logits.shape[1]
         return Scores(
             labels=labels,
-            probabilities=softmax(moderated(logits, self.ensemble.vagueness(shifts))),
+            probabilities=probable(moderated(logits, self.ensemble.vagueness(shifts))),
             distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
-            intervals=frame_intervals(self.ensemble, chips, labels, novelty, shifts, reject=reject),
+            shares=frame_shares(
+                self.ensemble, chips, logits, labels, novelty, shifts,
+                reject=reject, strange=strange > STRANGE,
+            ),
             shifts=shifts,
-        )
+            strange=strange,
+        )  # fmt: skip
 
     def _standardise(
         self, embeddings: npt.NDArray[np.floating]
@@ -190,12 +200,6 @@ class Scorer:
         chips[broken] = 0.0
         np.clip(chips, -_FARTHEST, _FARTHEST, out=chips)
         return chips, broken
-
-
-def softmax(logits: Float32) -> Float32:
-    """(n, K) logits to probabilities that sum to 1."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 DRIFTED = 1.0
@@ -223,6 +227,9 @@ class Monitor:
     exposure_changes: int = 0
     _drifts: deque[float] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
     _levels: deque[_Levels] = field(default_factory=lambda: deque(maxlen=_WINDOW), repr=False)
+    _trust: deque[Mapping[str, float]] = field(
+        default_factory=lambda: deque(maxlen=_WINDOW), repr=False
+    )
     _drifted: bool = False
     _exposure: str = ""
 
@@ -234,20 +241,12 @@ class Monitor:
     @property
     def notices(self) -> tuple[str, ...]:
         """What holds now, one line each, for people."""
-        out = []
-        if self._drifted:
-            out.append(
-                f"the chips have moved away from the examples (drift {self.drift:.1f}, 1 is the "
-                "border between classes); add examples from a recent frame"
-            )
-        if self._exposure:
-            out.append(self._exposure)
-        return tuple(out)
+        return tuple(self._standing().values())
 
     def observe(self, where: str, measured: Mapping[str, float]) -> tuple[str, ...]:
         """Take in the quantities of a frame; returns the notices that are new with it."""
-        before = self.notices
-        drifted, exposure = self._drifted, self._exposure
+        before = self._standing()
+        self._trust.append({n: v for n, v in measured.items() if n in TRUST})
         drift = measured.get("drift", np.nan)
         intensity = tuple(measured.get(name, np.nan) for name in _LEVELS)
         if np.isfinite(drift):
@@ -261,8 +260,19 @@ class Monitor:
                 f"the exposure changed by a factor of {factor:.2f} at {where}; the intensity "
                 "range of the support set no longer fits, make a new one"
             )
-        changed = (self._drifted and not drifted) or self._exposure != exposure
-        return tuple(line for line in self.notices if line not in before) if changed else ()
+        return tuple(line for key, line in self._standing().items() if key not in before)
+
+    def _standing(self) -> dict[str, str]:
+        """Give what holds now, by what does not change while it holds."""
+        out = {line: line for line in caveats(middle(self._trust))}
+        if self._drifted:
+            out["drift"] = (
+                f"the chips have moved away from the examples (drift {self.drift:.1f}, 1 is the "
+                "border between classes); add examples from a recent frame"
+            )
+        if self._exposure:
+            out[self._exposure] = self._exposure
+        return out
 
     def _exposure_factor(self, intensity: _Levels) -> float | None:
         """Factor against the frames before, if everything became brighter or darker by it."""

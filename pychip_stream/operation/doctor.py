@@ -241,10 +241,14 @@ def _frame_bytes(config: Config) -> tuple[int, int]:
 
 
 def _chosen_support(config: Config) -> "SupportSet | None":
+    from pychip_stream.archive import probe
     from pychip_stream.archive.support_sets import SupportFolder, load_support
+    from pychip_stream.guard import Guard
 
     support = SupportFolder(config.support.folder).current()
     if support is None and config.support.initial is not None:
+        with Guard((probe.__name__,)) as guard:
+            probe.check(config.support.initial, guard)
         support = load_support(config.support.initial)
     return support
 

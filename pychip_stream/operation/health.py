@@ -13,6 +13,7 @@ import numpy as np
 import zmq
 
 from pychip_stream.config import Config
+from pychip_stream.domain.clock import newness
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
@@ -168,7 +169,7 @@ class RunHealth:
         if live.status != "ok" or "intervals" not in arrays:
             return True
         self.classified_at = now
-        if self.newest is None or live.frame.time >= self.newest.frame.time:
+        if self.newest is None or newness(live.frame) >= newness(self.newest.frame):
             self.newest = live
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
             names = (*live.names, UNKNOWN)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import RunHealth
@@ -65,6 +67,8 @@ logger = logging.getLogger(__name__)
 STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "sentinel", "hub")
 _SPARED = ("dashboard", "sentinel")
 """Frames are archived without them, so they never end a run."""
+_LISTENING = ("hub", "watcher", "archiver")
+"""Whoever sends them a message that never ends swells them: libzmq collects it whole."""
 _BUSY = ("starting", "stopping")
 """States that may last for as long as they take."""
 _LOOK_S = 1.0
@@ -75,7 +79,7 @@ _FIRST_PAUSE_S = 0.2
 _STABLE_S = 30.0
 _STOP_S = 4.0
 _MERGE_S = 1800.0
-_TELL_S = 2.0
+_TELL_S, _LONGEST_TELL_S = 2.0, 60.0
 _POLL_S = 0.02
 _ASKED = (-signal.SIGTERM, 0xC000013A)
 """Ends of what was asked to stop before it could listen; the second is that of Ctrl-Break."""
@@ -91,8 +95,8 @@ class Child:
         By which it says how it is; empty if it never does.
     hangs_s
         For how long it has been seen hanging or silent.
-    last
-        The newest lines that it wrote.
+    last, said
+        The newest lines that it wrote, and when, on the clock of `time.monotonic`.
     """
 
     name: str
@@ -106,6 +110,7 @@ class Child:
     exit_code: int | None = None
     hangs_s: float = 0.0
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES), repr=False)
+    said: float = 0.0
     pump: threading.Thread | None = field(default=None, repr=False)
 
     @property
@@ -170,7 +175,7 @@ class Supervisor:
             self._start(child)
 
     def step(self, progress: float = 0.0, health: RunHealth | None = None) -> None:
-        """Restart what has died and is due, and what hangs.
+        """Restart what has died and is due, what hangs, and what swells.
 
         Parameters
         ----------
@@ -194,6 +199,7 @@ class Supervisor:
                 self._bury(child, now)
             if child.process is None and child.keep_alive and now >= child.start_at:
                 self._start(child)
+        self._end_swollen()
         if health is not None:
             self._end_hanging(health, now)
 
@@ -255,9 +261,21 @@ class Supervisor:
             for line in stream:
                 text = line.decode(errors="replace").rstrip()
                 child.last.append(text)
+                child.said = time.monotonic()
                 self._log.write(child.name, text)
                 with contextlib.suppress(OSError):  # a console that is gone, or on a full disk
                     self._say(child.name, text)
+
+    def _end_swollen(self) -> None:
+        """Kill what takes so much memory that the machine would be next."""
+        most_mb = self._supervision.memory_mb
+        for child in self.children:
+            if child.process is None or child.name not in _LISTENING:
+                continue
+            with contextlib.suppress(psutil.Error):
+                if psutil.Process(child.process.pid).memory_info().rss > most_mb * 2**20:
+                    self._tell(f"{child.name} takes more than {most_mb:g} MB; killing it")
+                    child.process.kill()
 
     def _end_hanging(self, health: RunHealth, now: float) -> None:
         """Kill what hangs or is silent beyond the patience, so that it is started again."""
@@ -311,30 +329,34 @@ class Supervisor:
         child.keep_alive = False
         if child.process is None or child.process.poll() is not None:
             return
-        with contextlib.suppress(OSError):  # Windows without a console: the lifeline has to do
+        with contextlib.suppress(OSError):  # it has just ended
             _interrupt(child.process)
-        if child.process.stdin is not None:
-            child.process.stdin.close()
 
     def _spared(self, child: Child) -> bool:
         """Whether the run goes on without a service that cannot live."""
         return child.name in _SPARED and any(c.name not in _SPARED for c in self.children)
 
     def _await_merge(self, child: Child, hurry: threading.Event) -> bool:
-        """Wait for the archiver for as long as it takes, saying so; whether `hurry` killed it."""
+        """Wait for the archiver for as long as it takes, saying so; whether `hurry` killed it.
+
+        One that waits for the disk says that now and then.
+        """
         if child.process is None:
             return False
-        start = time.monotonic()
-        tell_at, end = start + _TELL_S, start + _MERGE_S
-        while child.process.poll() is None and not hurry.is_set() and time.monotonic() < end:
-            hurry.wait(_POLL_S)
-            if time.monotonic() >= tell_at:
-                tell_at = time.monotonic() + _TELL_S
+        start = child.said = time.monotonic()
+        pause_s, tell_at = _TELL_S, start + _TELL_S
+        while child.process.poll() is None and not hurry.wait(_POLL_S):
+            now = time.monotonic()
+            if now - child.said > _MERGE_S:
+                break
+            if now >= tell_at:
                 self._say(
                     "run",
-                    f"merging the run into one file for {time.monotonic() - start:.0f} s; all its "
-                    "frames are on disk, stopping again leaves them as they are",
+                    f"waiting for {now - start:.0f} s until the run is merged into one file; all "
+                    "its frames are on disk, stopping again leaves them as they are",
                 )
+                pause_s = min(2 * pause_s, _LONGEST_TELL_S)
+                tell_at = now + pause_s
         if child.process.poll() is not None:
             return False
         child.process.kill()
@@ -363,10 +385,16 @@ class Supervisor:
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        process.send_signal(signal.CTRL_BREAK_EVENT)
+    if sys.platform == "win32":  # a signal may need a console
+        _ask_by_lifeline(process)
     else:
         process.terminate()
+
+
+def _ask_by_lifeline(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.write(b"stop\n")
+        process.stdin.flush()
 
 
 def _let_go(child: Child) -> None:

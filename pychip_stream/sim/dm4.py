@@ -57,6 +57,7 @@ def encode(
     time: float | None = None,
     interval_s: float | None = None,
     name: str = "",
+    tags: Mapping[str, Any] | None = None,
 ) -> bytes:
     """Encode an image or a stack as the bytes of a DM4 file.
 
@@ -74,6 +75,8 @@ def encode(
         Time between the frames of a stack in seconds.
     name
         Title of the image.
+    tags
+        Further tags of the image, such as "Microscope Info".
     """
     pixels = np.asarray(pixels)
     if pixels.ndim not in (2, 3) or pixels.size == 0 or pixels.dtype.name not in _IMAGE_TYPES:
@@ -87,7 +90,7 @@ def encode(
         "ImageList": [
             {
                 "ImageData": _image_data(pixels, pixel_size, unit, interval_s),
-                "ImageTags": _image_tags(pixels, exposure_s, time),
+                "ImageTags": {**_image_tags(pixels, exposure_s, time), **(tags or {})},
                 "Name": name,
             }
         ],

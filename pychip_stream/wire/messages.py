@@ -79,7 +79,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     content_hash
         Of the file's bytes.
-    pixel_size, unit, time, exposure_s, pixel_ratio, notes, frame_hash
+    pixel_size, unit, time, exposure_s, pixel_ratio, notes, frame_hash, metadata
         As `domain.frames.Frame` has them.
     """
 
@@ -91,6 +91,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     pixel_ratio: float = 1.0
     notes: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
     frame_hash: Name = ""
+    metadata: Annotated[dict[Name, float | Text], Meta(max_length=100)] = {}
 
 
 class Job(Message, frozen=True, kw_only=True):
@@ -200,6 +201,8 @@ class Result(Message, frozen=True, kw_only=True):
     read: float = 0.0
     classified: float = 0.0
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
+    pixel_ratio: float = 1.0
+    texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
 
 class Seen(Message, frozen=True, kw_only=True):
@@ -234,6 +237,7 @@ class Live(Message, frozen=True, kw_only=True):
     drift: float = float("nan")
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
+    texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
 
 class TroubledFile(msgspec.Struct, frozen=True, array_like=True):

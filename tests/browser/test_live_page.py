@@ -209,6 +209,12 @@ def test_alerts_stand_on_the_page_until_they_end(run, visit):
     expect(banner).to_have_count(0)
 
 
+def test_a_fraction_is_written_as_finely_as_its_interval(run, visit):
+    page = visit(run.address)
+    run.frame(5 / 32, after=1)
+    expect(page.locator(".number").first).to_have_text("15.6 % (10.6–20.6)")
+
+
 def test_two_viewers_see_the_same_at_once(run, visit):
     pages = [visit(run.address) for _ in range(2)]
     for _ in range(2):

@@ -129,6 +129,11 @@ class World:
         self.tables = {kind: self.folder / f"{kind}.csv" for kind in kinds}
         options = [word for kind, file in self.tables.items() for word in (f"--{kind}", file)]
         self.do("export to files", "export", self.run, *options)
+        self.do("exclude", "exclude", self.run, "1")
+        self.tables["excluded"] = self.folder / "excluded.csv"
+        excluded = ("--excluded", "--csv", self.tables["excluded"])
+        self.do("export with what is left out", "export", self.run, *excluded)
+        self.do("exclude --undo", "exclude", self.run, "1", "--undo")
 
     def _others(self):
         experiment = self.folder / "experiment"
@@ -212,6 +217,11 @@ export DIR/run.h5
 export DIR/nothing.h5 --json
 export DIR/run.h5 --scoring nothing --json
 export DIR/run.h5 --csv DIR/nothing/a.csv
+exclude DIR/nothing.h5
+exclude DIR/run.h5 99
+exclude DIR/run.h5 0-99
+exclude DIR/run.h5 nothing.tif
+exclude DIR/run.h5 --undo
 status DIR/experiment/config.yaml
 keys DIR/keys --services
 keys DIR/keys --client ../x

@@ -1,13 +1,18 @@
 """Files: what is in an archive and a support set, and that those of before are read."""
 
+import json
 import re
 
 import h5py
 import numpy as np
 
 from pychip_stream import Classifier, Frame, load_encoder, load_support, open_run
+from pychip_stream.archive.exclusions import changes, exclude
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.joining import merge_scorings
 from tests.conftest import ROOT
-from tests.support.archive_samples import NAMES, failed, record, result
+from tests.support.archive_samples import NAMES, failed, make_run, record, result
+from tests.support.failing_disks import QuickDisk
 from tests.support.simple_runs import pixels
 from tests.support.stored import ALERTS, CHIP, COUNT, PICKS, store_run, store_support
 
@@ -83,6 +88,20 @@ def test_live_archives(snapshot, tmp_path):
     }
     found["files.txt"] = "\n".join(places.values())
     snapshot("live-files", found)
+
+
+def test_what_is_left_out(snapshot, tmp_path):
+    path = make_run(tmp_path, 3, disk=QuickDisk())
+    key = open_run(path).columns("path")["path"][1].decode(), 0
+    exclude(RunPlaces.of(path), open_run(path).run_id, [key], who="ann")
+    (file,) = changes(RunPlaces.of(path))
+    name = re.sub("[0-9a-f]{8,}", "N", file.relative_to(tmp_path).as_posix())
+    change = json.loads(file.read_text())
+    kinds = {name: type(value).__name__ for name, value in change.items()}
+    merge_scorings(path)
+    lines = [one for one in Outline(path).lines if one.startswith("/entry/exclusions")]
+    found = {"change.txt": f"{name}\n{json.dumps(kinds)}", "merged.txt": "\n".join(lines)}
+    snapshot("exclusions", found)
 
 
 def test_an_archive_of_before_with_two_scorings_and_alerts_is_read():

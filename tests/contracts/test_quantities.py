@@ -237,12 +237,13 @@ def test_one_from_outside_is_everywhere_and_is_kept_where_it_is_not_known(tmp_pa
     with pytest.raises(KeyError):
         run.columns("temperature_K")
     assert np.isnan(run.columns("nobody.domains")["nobody.domains"]).all()
-    names = [quantity.name for quantity in quantities.of_frames(result(0).names)]
+    names = [quantity.name for quantity in quantities.of_frames()]
+    of_classes = {quantity.name for quantity in quantities.of_frames(result(0).names)} - {*names}
     export_quantities(run, tmp_path / "later.csv")
     with (tmp_path / "later.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["temperature_C"] for row in rows] == ["20", "21", "22", ""]
-    head = ["frame", "index", "path", "time_s", *names, "temperature_C"]
+    head = ["frame", "index", "path", "time_s", *names, *sorted(of_classes), "temperature_C"]
     assert [*rows[0]] == head
     assert rows[0]["intensity_mean"] == "0"
     assert rows[0]["exposure_s"] == ""

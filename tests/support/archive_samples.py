@@ -100,6 +100,7 @@ def record(number, *, embeddings=True, **changes):
         result=result(number),
         encoder_hash=ENCODER,
         measured={"intensity_mean": 2000.0, "intensity_p1": 100.0, "intensity_p99": 3900.0},
+        texts={"detector": "HAADF"},
     )
     of_frame = {name: changes.pop(name) for name in list(changes) if hasattr(one.frame, name)}
     return replace(one, frame=replace(one.frame, **of_frame), **changes)

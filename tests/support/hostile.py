@@ -156,6 +156,42 @@ class Flood:
                 continue
 
 
+class Endless:
+    """A peer that sends one message without an end to a port, on new connections, until stopped.
+
+    It speaks ZMTP 3.0 itself: libzmq sends no part before the last one is there.
+    """
+
+    GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+    READY = b"\x04\x1c\x05READY\x0bSocket-Type" + (6).to_bytes(4, "big") + b"DEALER"
+
+    def __init__(self, wire, port, part=bytes(1 << 20)):
+        self.sent_mb = 0
+        self._address = (wire.host_of(port), getattr(wire, port))
+        self._part = b"\x03" + len(part).to_bytes(8, "big") + part  # long, and more to come
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._speak)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def _speak(self):
+        while not self._stop.wait(0.05):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(self._address, 1.0) as peer,
+            ):
+                peer.sendall(self.GREETING + self.READY)
+                while not self._stop.is_set():
+                    peer.sendall(self._part)
+                    self.sent_mb += len(self._part) >> 20
+
+
 class Proxy:
     """A bad network: passes TCP on, with a delay, until it is cut."""
 

@@ -1,7 +1,7 @@
 """Does on the pages whatever a browser can, allowed or not."""
 
 from dashboard.parts.components import _Part
-from dashboard.work import workbench
+from dashboard.work import opened_run, workbench
 from dashboard.work.drafts import Draft
 from dashboard.work.uploads import UploadBench
 from dashboard.work.workbench import Workbench
@@ -26,8 +26,8 @@ MESSAGES = {
     "saved": [{}],
     "cancel": [{}],
     "nothing": [{}],
-    "acknowledge": [{"name": "worker-1"}],
-    "toggle": [{"name": "alpha"}],
+    "toggle": [{"name": FIRST}],
+    "acknowledge": [{"name": "disk"}, {"name": "worker-1"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
@@ -36,7 +36,7 @@ DOORS = {
     (Workbench, "save"), (Workbench, "publish"), (Workbench, "relabel"), (Workbench, "attempt_set"),
     (Draft, "change"), (Draft, "undo"),
     (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
-    (workbench, "request"),
+    (workbench, "request"), (opened_run, "exclude"),
 }  # fmt: skip
 """What only an operator may cause."""
 

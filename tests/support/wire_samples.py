@@ -22,7 +22,11 @@ def samples():
         "intervals": made.result.intervals,
     }
     data = codec.bytes_array(support_to_bytes(support()))
-    image = messages.Image(content_hash="c", pixel_size=0.1, unit="nm", time=1.7e9, exposure_s=1.0)
+    image = messages.Image(
+        content_hash="c", pixel_size=0.1, unit="nm", time=1.7e9, exposure_s=1.0, pixel_ratio=2.0,
+        notes=("2 channels: SE is analysed, BSE left out",),
+        metadata={"high_voltage_kV": 200.0, "detector": "SE"},
+    )  # fmt: skip
     key = messages.ArchivedKey(frame.path, 0, frame.size, frame.mtime_ns, False)
     good = [
         (messages.Ready(worker="worker-1", credit=2, held=(7, 8)), {}),

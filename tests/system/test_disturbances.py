@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import chaos
-from tests.support.hostile import Flood, Proxy, bend, is_root, memory_mb
+from tests.support.hostile import Endless, Flood, Proxy, bend, is_root, memory_mb
 from tests.support.plant import QUICK, Plant
 from tests.support.ports import free_wire
 from tests.support.stack import Stack, call_json
@@ -240,6 +240,20 @@ def test_connections_that_break_and_dawdle(stack, tmp_path, record_property):
     cuts = sum(proxy.cuts for proxy in proxies.values())
     assert cuts > 20
     record_property("figures", f"connections cut       {cuts}, frames {outcome.frames}, lost 0")
+
+
+def test_a_message_that_never_ends_costs_the_service_that_collects_it(stack, tmp_path):
+    """libzmq keeps the parts of a message until its last one, however many they are."""
+    sections = QUICK | {"supervision": chaos.PATIENT | {"memory_mb": 300}}
+    plant = Plant(stack(chaos.make_support(tmp_path), **sections).start())
+    plant.feed(3)
+    archiver = plant.run.service("services.archiver")
+    with Endless(plant.run.resolved.wire, "results") as peer:
+        plant.run.listen_for(lambda: not archiver.is_running(), "it is killed")
+        assert peer.sent_mb < 3000
+    assert any("archiver takes more than 300 MB; killing it" in line for line in plant.run.log)
+    plant.feed(3)
+    plant.finish()
 
 
 def test_everything_started_again_twice_repeats_nothing(stack, tmp_path):

@@ -1,4 +1,4 @@
-"""Services that hang or are killed where no code of theirs can say so, with real processes."""
+"""Services that hang, are killed or must wait while nobody looks, with real processes."""
 
 import os
 import signal
@@ -53,3 +53,57 @@ def test_an_archiver_that_is_killed_at_the_end_is_no_success(stack, tmp_path):
     assert run.log[-1] == f"error: {document['error']}"
     assert document["run"] == str(run.config.run_path.with_suffix(".segments"))
     assert (document["frames"], len(run.run())) == (3, 3)  # nothing is lost
+
+
+@pytest.fixture
+def unmerged(stack, tmp_path):
+    """A run that was stopped and whose archiver waits for the disk, and the archiver."""
+    resource = pytest.importorskip("resource")
+    run = stack(chaos.make_support(tmp_path), **QUICK).start()
+    camera = chaos.Camera(run.root, 20.0, limit=3).start()
+    run.wait_archived(3)
+    camera.stop()
+    archiver = run.service("services.archiver")
+    archiver.rlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))  # as on a full disk
+    os.kill(run.process.pid, signal.SIGINT)
+    wait_for(
+        lambda: any("cannot be merged" in x and "trying again in" in x for x in run.log),
+        "it is told that the merge waits",
+    )
+    run.listen_for(
+        lambda: "trying again" in run.monitor.statuses["archiver"].detail, "`status` shows it"
+    )
+    assert run.process.poll() is None
+    yield run, archiver
+    if archiver.is_running():
+        archiver.kill()
+
+
+def room_again(archiver):
+    import resource
+
+    archiver.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def test_a_merge_waits_for_the_disk_and_goes_on_by_itself(unmerged):
+    run, archiver = unmerged
+    room_again(archiver)
+    run.process.wait(90)
+    code, document = run.stop()
+    assert (code, document["frames"], document["run"]) == (0, 3, str(run.config.run_path))
+    assert not run.config.run_path.with_suffix(".segments").exists()
+
+
+def test_a_merge_that_waits_is_left_by_a_second_stop(unmerged):
+    run, _ = unmerged
+    code, document = run.stop()
+    assert (code, document["frames"]) == (0, 3)
+    assert document["run"] == str(run.config.run_path.with_suffix(".segments"))
+    assert any("not merged; the run can be read" in line for line in run.log)
+
+
+def test_a_merge_does_not_wait_without_its_run(unmerged):
+    run, archiver = unmerged
+    run.process.kill()
+    wait_for(lambda: not archiver.is_running() or archiver.status() == psutil.STATUS_ZOMBIE)
+    assert len(run.run()) == 3

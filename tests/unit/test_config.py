@@ -46,6 +46,8 @@ def test_what_is_no_config_is_an_error(tmp_path, text):
         (r'watch: {root: "D:\temp\new"}', "single quotes"),
         (r'{watch: {root: x}, dashboard: {users: "C:\new"}}', "single quotes"),
         ("{watch: {root: x}, archive: {name: 2026-11-26}}", "put it in 'quotes'"),
+        ("{watch: {root: x, pixel_size: 5 px}}", "pixel_size.*write a number and a length"),
+        ("{watch: {root: x, pixel_size: 1e-9 nm}}", "pixel_size.*no pixel is that size"),
     ],
 )
 def test_what_yaml_makes_of_paths_and_dates_is_said_with_its_cure(tmp_path, text, told):

@@ -68,6 +68,18 @@ def test_a_service_stops_when_its_lifeline_is_let_go():
         assert child.wait(20) == 0
 
 
+def test_a_service_is_asked_and_then_hurried_by_its_lifeline():
+    asked_twice = CHILD.replace("sys.exit", "stop.clear(); print(stop.wait(60)); sys.exit")
+    with service(asked_twice, stdin=subprocess.PIPE, env=LIFELINE) as child:
+        assert child.stdout.readline() == "up False\n"
+        child.stdin.write("stop\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "ended True\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(3 * process._LOOK_S)  # it closes at its leisure
+        assert child.communicate(timeout=20)[0] == "True\n"  # which closes the lifeline
+
+
 def test_a_service_stops_when_its_parent_is_killed():
     parent = (
         "import subprocess, sys\n"
@@ -120,7 +132,7 @@ def test_steps_of_the_clock_end_nothing():
 
 
 def test_the_lifeline_is_watched_on_after_a_moment_without_handles(monkeypatch):
-    looks = iter([OSError(24, "Too many open files"), MemoryError(), True, False])
+    looks = iter([OSError(24, "Too many open files"), MemoryError(), b"", None])
 
     def look():
         found = next(looks)
@@ -128,7 +140,7 @@ def test_the_lifeline_is_watched_on_after_a_moment_without_handles(monkeypatch):
             raise found
         return found
 
-    monkeypatch.setattr(process, "_is_held", look)
+    monkeypatch.setattr(process, "_heard", look)
     monkeypatch.setattr(process, "_LOOK_S", 0.01)
     stop = threading.Event()
     process._watch_lifeline(stop)

@@ -62,6 +62,8 @@ def load_encoder(
     return encoder
 
 
-def open_encoder(config: EncoderConfig) -> Encoder:
-    """Load the encoder that a configuration names."""
-    return load_encoder(config.name, config.weights, config.device)
+def open_encoder(config: EncoderConfig, precision: str | None = None) -> Encoder:
+    """Load the encoder that a configuration names; `precision` is for where it names none."""
+    if "/" in (config.device or ""):
+        precision = None
+    return load_encoder(config.name, config.weights, config.device, precision)

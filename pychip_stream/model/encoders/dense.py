@@ -151,7 +151,13 @@ class Network(Protocol):
 
 
 class DenseEncoder(Encoder):
-    """A network on a device, ready for frames."""
+    """A network on a device, ready for frames.
+
+    Attributes
+    ----------
+    on_window
+        Called before each part of a frame, so that whoever waits for a large one can say so.
+    """
 
     def __init__(self, name: str, network: Network, weights_hash: str, place: Placement) -> None:
         self.name = name
@@ -160,6 +166,7 @@ class DenseEncoder(Encoder):
         self.device = str(place)
         self.network = network
         self.place = place
+        self.on_window: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
     def embed(
@@ -189,6 +196,7 @@ class DenseEncoder(Encoder):
             shape = (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim)
             out = torch.empty(shape, dtype=torch.float32, device=self.place.device)
             for rows, columns in itertools.product(_spans(grid.rows), _spans(grid.columns)):
+                self.on_window()
                 features = self._features(plane, grid.chip_size, rows, columns)
                 part = F.avg_pool2d(features, pool)[0].permute(1, 2, 0)
                 top, left = rows.start * CELLS // pool, columns.start * CELLS // pool

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pychip_stream.analysis import audit as audited
+from pychip_stream.domain.records import Fraction
 from pychip_stream.errors import UsageError
 
 
@@ -20,7 +21,8 @@ def test_the_worked_example_of_olofsson_2014():
     found = audited.estimate(names, sizes, predicted, labelled)
     loss = found.fractions["loss"]
     assert loss.value * 1e7 == pytest.approx(235_086, abs=1)
-    assert (loss.high - loss.value) * 1e7 == pytest.approx(68_418, rel=0.005)
+    assert (loss.high - loss.low) * 1e7 == pytest.approx(2 * 68_418, rel=0.15)
+    assert loss.high - loss.value > loss.value - loss.low  # rare mistakes in large strata
     assert found.accuracy.value == pytest.approx(0.947, abs=0.001)
     assert found.mapped["loss"] == pytest.approx(0.02)
     assert found.chips == 640
@@ -84,3 +86,48 @@ def test_what_cannot_be_estimated_is_refused_and_little_is_said():
     assert few.fractions["a"].high - few.fractions["a"].low > 0.5
     assert any("rests on little" in line for line in few.warnings)
     assert any("no mistake" in line for line in few.warnings)
+
+
+WORLDS = {
+    "accurate": ([0.5, 0.3, 0.2], [0.97, 0.02, 0.01]),
+    "usual": ([0.6, 0.4], [0.9, 0.15]),
+    "rare": ([0.9, 0.1], [0.01, 0.7]),
+    "without a mistake": ([0.6, 0.4], [1.0, 0.0]),
+    "poor": ([0.55, 0.25, 0.15, 0.05], [0.7, 0.3, 0.2, 0.5]),
+}
+"""Shares of the predicted classes, and how often a chip of each is of the class in question."""
+
+
+@pytest.mark.parametrize("count", [10, 50])
+@pytest.mark.parametrize("world", list(WORLDS))
+def test_few_chips_hold_what_their_interval_promises(world, count):
+    rng = np.random.default_rng(5)
+    weights, shares = map(np.array, WORLDS[world])
+    names = list("abcd")[: len(weights)]
+    sizes = np.rint(weights * 20_000).astype(int).tolist()
+    hits = 0
+    for _ in range(400):
+        predicted, labelled = [], []
+        for name, n, share in zip(names, audited.allocate(sizes, count), shares, strict=True):
+            predicted += [name] * n
+            labelled += ["x" if luck < share else "y" for luck in rng.random(n)]
+        found = audited.estimate(names, sizes, predicted, labelled).fractions
+        wanted = found.get("x", Fraction(0.0, 0.0, 0.0))
+        hits += wanted.low <= weights @ shares <= wanted.high
+    assert hits / 400 >= 0.93
+
+
+def test_fifty_right_of_fifty_leave_room_for_mistakes():
+    found = audited.estimate(["a", "b", "unknown"], [600, 400, 0], ["a"] * 30 + ["b"] * 20,
+                             ["a"] * 30 + ["b"] * 20)  # fmt: skip
+    assert found.accuracy.value == found.accuracy.high == 1.0
+    assert 0.88 < found.accuracy.low < 0.96
+    assert found.fractions["a"].low < 0.6 < found.fractions["a"].high
+    assert any("no mistake" in line for line in found.warnings)
+    every = audited.estimate(["a", "b"], [3, 2], list("aaabb"), list("aaabb"))
+    assert tuple(every.accuracy) == (1.0, 1.0, 1.0)  # nothing is left that was not looked at
+
+
+def test_chips_that_are_all_wrong_are_no_chips_without_a_mistake():
+    found = audited.estimate(["a", "b"], [50, 50], ["a"] * 9 + ["b"] * 9, ["a"] * 9 + ["c"] * 9)
+    assert not any("no mistake" in line for line in found.warnings)

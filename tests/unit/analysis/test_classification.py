@@ -1,9 +1,11 @@
 """Which files a batch holds; and that an unfinished archive goes on only as it was begun."""
 
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -22,9 +24,14 @@ from pychip_stream.archive.joining import remove_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.cli.classify import _table
+from pychip_stream.cli.output import run_document
 from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.caveats import STRANGE
 from pychip_stream.errors import ArchiveError, UsageError
 from pychip_stream.export.kinds import pixel_reader
+from pychip_stream.export.tables import export_quantities
+from pychip_stream.sim import dm4
 from tests.support.simple_runs import ENCODER, FIRST, archive, picked, pixels
 from tests.unit.formats.test_velox import velox
 
@@ -236,3 +243,70 @@ def test_a_stack_may_grow_after_it_was_classified_its_frames_may_not_change(tmp_
             file.write(bytes(99))
         found = verify(run, tmp_path / "frames", lambda _hash: ENCODER)
     assert [check.index for check in found.with_problem("changed")] == [1]
+
+
+def test_a_pixel_size_by_hand_is_in_the_archive_as_such(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "a.dm4").write_bytes(dm4.encode(pixels(0), pixel_size=3.0, unit="nm"))
+    for name, size in (("said", ""), ("given", "0.5 nm")):
+        batch = Batch.of([frames], pixel_size=size)
+        writer = RunWriter(tmp_path, name, metadata=terms(batch))
+        classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
+    with open_run(tmp_path / "said.h5") as run:
+        row = run.frames.iloc[0]
+        assert (row["pixel_size"], row["pixel_height"], row["pixel_size_from"]) == (3, 3, "")
+    with open_run(tmp_path / "given.h5") as run:
+        row = run.frames.iloc[0]
+        assert (row["pixel_size"], row["pixel_height"], row["unit"]) == (0.5, 0.5, "nm")
+        assert row["pixel_size_from"] == "hand"
+        assert run.watch["pixel_size"] == "0.5 nm"
+
+
+def test_what_files_say_is_in_the_archive(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number, told in enumerate(({}, {"Voltage": 200_000.0, "Name": "Titan"})):
+        content = dm4.encode(pixels(number), tags={"Microscope Info": told}, time=1.7e9 + number)
+        (frames / f"{number}.dm4").write_bytes(content)
+    batch = Batch.of([frames])
+    classify(
+        batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()),
+        RunWriter(tmp_path, "run", metadata=terms(batch)),
+    )  # fmt: skip
+    with open_run(tmp_path / "run.h5") as run:
+        np.testing.assert_array_equal(run.frames["high_voltage_kV"], [np.nan, 200.0])
+        assert run.frames["microscope"].tolist() == ["", "Titan"]
+        assert "stage_x_um" not in run.frames
+        export_quantities(run, tmp_path / "q.csv")
+    with (tmp_path / "q.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["high_voltage_kV"] for row in rows] == ["", "200"]
+    assert "stage_x_um" not in rows[0]
+
+
+def test_frames_of_another_material_are_told_by_the_command_and_the_archive(tmp_path):
+    """Smooth hills under stripes and speckle: one class at 1.000 would look like a result."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    hills = np.add.outer(np.linspace(-8, 8, 128) ** 2, np.linspace(-9, 9, 160) ** 2)
+    tifffile.imwrite(folder / "a.tif", pixels(1))
+    tifffile.imwrite(folder / "b.tif", (hills * 400).astype(np.uint16))
+    analyst = Analyst.of(FIRST, ENCODER, ClassifyConfig())
+    path = classify(Batch.of([folder]), analyst, RunWriter(tmp_path, "run"))
+    with open_run(path) as run:
+        assert [value > STRANGE for value in run.columns("strange")["strange"]] == [False, True]
+        document = run_document(run, path)
+        assert (run.intervals[1, :, 2] - run.intervals[1, :, 1] == 1.0).all()
+        counts = [run.columns(f"{name}.counted")[f"{name}.counted"] for name in run.names]
+        for number in range(2):
+            assert counts[0][number] == (run.label_map(number) == 0).mean()
+        assert "prevalence" in h5_attribute(path, "entry/fractions", "estimator")
+    (line,) = [one for one in document["caveats"] if "unlike the support set" in one]
+    assert line.startswith("1 of 2 frames")
+    assert f"careful, {line}" in _table(document)
+
+
+def h5_attribute(path, place, name):
+    with h5py.File(path) as file:
+        return file[place].attrs[name]

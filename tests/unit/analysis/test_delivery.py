@@ -12,6 +12,7 @@ from pychip_stream.analysis.delivery import delivered, with_pixels
 from pychip_stream.domain.frames import Frame, FrameRef, inside
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats.reading import read_checked
+from pychip_stream.sim import dm4
 from pychip_stream.wire import codec
 from pychip_stream.wire.messages import Job
 
@@ -92,3 +93,14 @@ def test_what_was_read_of_a_frame_arrives_with_its_pixels(root):
     assert (found.source, found.index) == ("day/a.tif", 3)
     with pytest.raises(FrameError, match="did not arrive"):
         delivered(job.frame, packet.message.image, {})
+
+
+def test_a_job_tells_what_the_file_says(root):
+    tags = {"Microscope Info": {"Voltage": 200_000.0, "Name": "Titan"}}
+    content = dm4.encode(np.zeros((6, 8), np.uint16), pixel_size=5.0, unit="mm", tags=tags)
+    (root / "c.dm4").write_bytes(content)
+    stat = (root / "c.dm4").stat()
+    ref = FrameRef(path="c.dm4", size=stat.st_size, mtime_ns=stat.st_mtime_ns)
+    image = with_pixels(Job(lease=1, frame=ref), root, read_checked)[0].image
+    assert image.metadata == {"high_voltage_kV": 200.0, "microscope": "Titan"}
+    assert image.notes[0].startswith("the file gives a pixel size of 5e+06 nm")

@@ -123,7 +123,8 @@ def test_the_past_is_labelled_again_and_the_future_follows(tmp_path):
     other = picked(2, seed=5)
     assert rescore(path, other, never).frames == COUNT
     first = open_run(path).label_map(1)
-    writer = RunWriter(tmp_path, "run")
+    settings = {"root": str(tmp_path / "frames"), "config": "classify: {sensitivity: 0.9}"}
+    writer = RunWriter(tmp_path, "run", metadata=settings)
     writer.add_support(support_to_bytes(other), other.version)
     settings = ClassifyConfig(sensitivity=0.9)
     for number, support in ((COUNT, FIRST), (COUNT + 1, other)):

@@ -13,8 +13,9 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
-from tests.support.archive_samples import fill, record, result, support
+from tests.support.archive_samples import fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
+from tests.support.run_samples import add_second_scoring
 
 COUNT = 11
 SET = support()
@@ -294,7 +295,7 @@ class TestGone:
 
         made.append(numbered(8))
         with monkeypatch.context() as patch:
-            patch.setattr("pathlib.Path.iterdir", refused)
+            patch.setattr(os, "scandir", refused)
             with pytest.raises(ArchiveError, match=os.strerror(errno.EMFILE)):
                 made.publish()
         fill(made, [numbered(n) for n in range(9, COUNT)])
@@ -323,3 +324,14 @@ class TestGone:
         assert (len(made.keys), made.reloads) == (5, 1)
         fill(made, [numbered(n) for n in range(COUNT)])
         whole(made.close())
+
+
+def test_a_scoring_beside_a_run_that_is_damaged_costs_itself(tmp_path):
+    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    name = add_second_scoring(path, COUNT)
+    (scoring,) = (tmp_path / "run.scorings").glob("*.h5")
+    flip(scoring, f"entry/scorings/{name}/label_map", 8)
+    start(tmp_path).close()
+    assert len(damaged(tmp_path)) == 1
+    with open_run(path) as run:
+        assert (run.scorings, len(run)) == (("acquired",), COUNT)

@@ -1,9 +1,7 @@
 """Archives and support sets of others: they lead nowhere, claim little, and end in one line."""
 
 import ast
-import contextlib
 import json
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +9,6 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.archive.blocks import OF_RESULTS
 from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import (
@@ -19,13 +16,12 @@ from pychip_stream.archive.support_sets import (
     save_support,
     support_from_bytes,
 )
-from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError, SupportError
-from pychip_stream.export.tables import export_chips_csv, export_csv
 from tests.conftest import ROOT
 from tests.support.archive_samples import make_run, support
 from tests.support.failing_disks import QuickDisk
 from tests.support.run_samples import add_second_scoring
+from tests.unit.archive.fuzz import read_everything
 
 SECRET = b"very-secret-password-0" * 64
 
@@ -57,30 +53,6 @@ def datasets(data):
             )
         )
     return found
-
-
-def read_everything(path):
-    """What commands and pages read of an archive."""
-    with open_run(path) as run:
-        for name in run.scorings:
-            shown = run.with_scoring(name)
-            _ = (shown.fractions, shown.intervals, shown.frames, shown.failed, shown.colors)
-            _ = (
-                shown.covered,
-                shown.embedded,
-                shown.scoring_provenance,
-                shown.config,
-                shown.alerts,
-            )
-            for frame in range(shown.count):
-                _ = (shown.label_map(frame), shown.confidence(frame), shown.embeddings(frame))
-            list(shown.result_blocks(OF_RESULTS))
-            list(shown.embedding_blocks())
-            export_csv(shown, path.with_suffix(".csv"))
-            export_chips_csv(shown, path.with_suffix(".chips.csv"))
-        for version in run.support_versions:
-            run.support_set(version)
-    merge_scorings(path)
 
 
 def elsewhere(file, name, shape, dtype, folder, way):
@@ -318,42 +290,6 @@ def test_crafted_support_sets_end_in_one_line(sample_set, seed):
                 assert found.version == support().version, name
 
 
-def flipped(rng, data):
-    """The same bytes with a few of them changed, zeroed or copied from elsewhere."""
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 12))):
-        at, size = int(rng.integers(0, len(out))), int(rng.integers(1, 64))
-        piece = out[at : at + size]
-        other = int(rng.integers(0, len(out) - size))
-        new = {0: bytes(len(piece)), 1: out[other : other + len(piece)]}
-        out[at : at + len(piece)] = new.get(
-            int(rng.integers(0, 3)), bytes([piece[0] ^ (1 << int(rng.integers(0, 8)))]) + piece[1:]
-        )
-    return bytes(out)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_flipped_bytes_end_in_one_line(sample, sample_set, tmp_path, seed):
-    rng = np.random.default_rng(seed)
-    make_run(tmp_path / "live", 6, close=False, disk=QuickDisk())
-    for number in range(12):
-        try:
-            if number % 3 == 0:
-                (tmp_path / "run.h5").write_bytes(flipped(rng, sample))
-                read_everything(tmp_path / "run.h5")
-            elif number % 3 == 1:
-                support_from_bytes(flipped(rng, sample_set))
-            else:
-                folder = tmp_path / str(number)
-                shutil.copytree(tmp_path / "live", folder)
-                victim = min((folder / "run.segments").glob("*.h5"))
-                victim.write_bytes(flipped(rng, victim.read_bytes()))
-                with contextlib.closing(RunWriter(folder, "run", disk=QuickDisk())) as writer:
-                    assert len(writer.keys) <= 6
-        except PychipError as error:
-            assert "\n" not in str(error)
-
-
 def test_attributes_of_a_wrong_kind(sample, tmp_path):
     values = (np.zeros(3), "word", -5, 10**12, np.nan, b"\xff", json.dumps({"a": 1}))
     for name in ("first_segment", "last_segment"):
@@ -367,6 +303,7 @@ def test_attributes_of_a_wrong_kind(sample, tmp_path):
 
 
 READ_SET = "from pychip_stream.archive.support_sets import load_support as read"
+READ_ANY = "from pychip_stream.archive.probe import probe as read"
 READ_RUN = "from pychip_stream.archive.run import open_run\nread = lambda p: open_run(p).frames"
 
 
@@ -380,11 +317,12 @@ def test_a_heap_of_texts_that_leads_nowhere_is_no_endless_loop(sample, sample_se
         data[start + 16 : start + 32] = bytes(16)
         start = data.find(b"GCOL", start + 1)
     path.write_bytes(data)
-    code = f"import sys\n{READ_RUN if kind == 'run' else READ_SET}\nread(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
-    )
-    assert "heap of texts leads nowhere" in done.stderr
+    for reader in (READ_RUN if kind == "run" else READ_SET, READ_ANY):
+        code = f"import pathlib, sys\n{reader}\nread(pathlib.Path(sys.argv[1]))"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
+        )
+        assert "heap of texts leads nowhere" in done.stderr
 
 
 FILES = {"file", "group", "entry", "source", "parent", "there", "one", "node"}

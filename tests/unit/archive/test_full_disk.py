@@ -9,7 +9,7 @@ import pytest
 
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, StorageError
 from tests.support.archive_samples import fill, record, result
 from tests.support.failing_disks import FailingDisk, QuickDisk
 
@@ -130,3 +130,58 @@ def test_hdf5_that_fails_at_the_very_end(tmp_path, monkeypatch, where):
     assert len(open_run(tmp_path / "run")) == 6
     writer.close()
     assert len(open_run(tmp_path / "run.h5")) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small file system of its own")
+def test_a_disk_that_has_no_names_left(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=40", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no rights to mount a small file system")
+    try:
+        writer = RunWriter(folder, "run", segment_frames=4)
+        fill(writer, [record(n) for n in range(8)])
+        taken = []
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            while True:
+                taken.append(folder / f"ballast-{len(taken)}")
+                taken[-1].touch()
+        writer.append(record(8))
+        for attempt in (writer.publish, writer.close):
+            with pytest.raises(StorageError, match=os.strerror(errno.ENOSPC)):
+                attempt()
+        assert len(open_run(folder / "run")) == 8
+        for path in taken:
+            path.unlink(missing_ok=True)
+        assert len(open_run(writer.close())) == 9
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("where", ["block_of", "merge_run"])
+def test_memory_that_is_short_for_a_moment(tmp_path, monkeypatch, where):
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [record(n) for n in range(6)])
+    writer.append(record(6))
+
+    def refused(*_args, **_options):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pychip_stream.archive.writer.{where}", refused)
+        with pytest.raises(StorageError, match=r"memory"):
+            writer.close()
+    assert len(open_run(tmp_path / "run")) >= 6
+    assert len(open_run(writer.close())) == 7
+
+
+def test_a_folder_with_the_name_of_a_segment_is_none(tmp_path):
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [record(n) for n in range(6)])
+    writer.release()
+    (tmp_path / "run.segments" / "seg-00000099-00000099.h5").mkdir()
+    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
+    fill(writer, [record(n) for n in range(6, 12)])
+    assert len(open_run(tmp_path / "run")) == 12
+    assert len(open_run(writer.close())) == 12

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pychip_stream import foreign
-from pychip_stream.archive import hdf, layout
+from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
@@ -166,3 +166,28 @@ def test_every_column_is_documented_and_has_its_unit(run):
             assert stored.attrs["long_name"] == column.meaning
             assert stored.attrs.get("units", "") == column.unit
             assert f"`{column.name}`" in page
+
+
+def test_pixels_that_are_not_square_have_two_edges(tmp_path):
+    writer = RunWriter(tmp_path, "tall", disk=QuickDisk())
+    for number, changes in enumerate(({"pixel_ratio": 2.0}, {"pixel_size": None, "unit": None})):
+        writer.append(record(number, **changes))
+    run = open_run(writer.close())
+    np.testing.assert_array_equal(run.frames["pixel_size"], [0.04, np.nan])
+    np.testing.assert_array_equal(run.frames["pixel_height"], [0.08, np.nan])
+    chip = convert._chip_edges(run)
+    assert chip == ((16 * 0.08, 16 * 0.04), "nm")
+
+
+def test_texts_are_kept_and_archives_of_before_have_none(tmp_path, run):
+    assert open_run(run).frames["detector"].tolist() == ["HAADF"] * 6
+    before = open_run(FIRST_LAYOUT).frames
+    assert set(before["detector"]) == set(before["pixel_size_from"]) == {""}
+    assert convert._chip_edges(open_run(FIRST_LAYOUT))[0] == (16 * 0.04, 16 * 0.04)
+
+
+@pytest.mark.parametrize("texts", [{"detector": "x" * 2000}, {"detector": 5}, {"detector": "\0"}])
+def test_texts_that_are_none_cost_their_frame(tmp_path, texts):
+    writer = RunWriter(tmp_path, "odd", disk=QuickDisk())
+    writer.append(record(0, texts=texts))
+    assert "its detector is no text" in open_run(writer.close()).failed["reason"][0]

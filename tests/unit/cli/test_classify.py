@@ -1,11 +1,17 @@
 """`classify`: where the encoder runs, and in which precision, is chosen and told."""
 
+import shutil
+
 import mrcfile
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pychip_stream.analysis import classification
 from pychip_stream.archive.run import open_run
+from pychip_stream.cli import classify
+from pychip_stream.model.encoders import device as placing
 from tests.support.command import call_here
 
 pytestmark = pytest.mark.slow
@@ -42,6 +48,38 @@ def test_what_was_measured_is_told_with_what_it_means(batch, tmp_path):
     assert "--device" in said
 
 
+def test_what_goes_on_keeps_the_precision_that_it_began_with(batch, tmp_path, monkeypatch):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for n in range(3):
+        shutil.copy(tmp_path / "frame.png", frames / f"{n}.png")
+    words = ("classify", frames, "--support", tmp_path / "set.h5", "--out", tmp_path / "run.h5")
+    real, fastest = classification._analysed, torch.bfloat16
+    monkeypatch.setattr(placing, "_measure", lambda _net, where: placing.Placement(where, fastest))
+
+    def interrupted(analyst, root, ref, reader):
+        if ref.path == "1.png":
+            raise KeyboardInterrupt
+        return real(analyst, root, ref, reader)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(classification, "_analysed", interrupted)
+        assert call_here(*words).code == 130
+    fastest = torch.float32  # as on a machine that is busy with something else now
+    called = call_here(*words, "--json")
+    assert called.code == 0, called.err
+    with open_run(tmp_path / "run.h5") as run:
+        assert set(run.columns("device")["device"].tolist()) == {b"cpu/bfloat16"}
+    assert "classifying on cpu/bfloat16, as the frames that are done" in called.err
+
+
+def test_another_precision_than_it_began_with_is_said():
+    said = classify._where("cpu/float32", "cuda/float16", "cpu/float32")
+    assert said == (
+        "; the frames that are done, on cuda/float16: labels of chips at borders may differ"
+    )
+
+
 def test_a_device_that_is_not_here_is_one_line(batch, tmp_path):
     called = call_here(*batch, tmp_path / "run.h5", "--device", "nonsense")
     assert called.code in (1, 2)
@@ -64,3 +102,17 @@ def test_of_a_stack_that_was_cut_off_the_whole_frames_are_classified_and_verifie
     assert "3 of 4 frames" in failed["reason"]
     checked = call_here("verify", tmp_path / "run.h5", "--frames", tmp_path / "stack", "--json")
     assert (checked.code, checked.document["compared"]) == (0, 3)
+
+
+def test_a_pixel_size_by_hand_is_taken_or_refused(batch, tmp_path):
+    called = call_here(
+        *batch, tmp_path / "run.h5", "--pixel-size", "0,5nm", "--device", "cpu/float32"
+    )
+    assert called.code == 0, called.err
+    with open_run(tmp_path / "run.h5") as run:
+        assert run.frames[["pixel_size", "unit", "pixel_size_from"]].iloc[0].tolist() == [
+            0.5, "nm", "hand",
+        ]  # fmt: skip
+    refused = call_here(*batch, tmp_path / "other.h5", "--pixel-size", "5")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--pixel-size: pixel size '5': write a number and a length" in refused.err

@@ -94,7 +94,7 @@ def test_ctrl_c_while_loading_is_one_line(monkeypatch, capsys):
 
 
 def test_ctrl_c_in_a_command_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr("pychip_stream.formats.reading.read_frame", interrupt)
+    monkeypatch.setattr("pychip_stream.formats.reading.GuardedReader.read_frame", interrupt)
     assert "the same command" in interrupted(monkeypatch, capsys, "grid", "x.tif")
 
 

@@ -49,6 +49,7 @@ CALLS = [
     ("verify", {"path": "läuft.h5"}, ()),
     ("audit", {"path": "läuft.h5", "frames": "frames", "out": "prüfen"}, ("--count", 4)),
     ("audit", {"path": "läuft.h5", "labels": "prüfen/audit.csv"}, ()),
+    ("exclude", {"path": "läuft.h5"}, ()),
     ("rescore", {"path": "läuft.h5", "support": "ein Satz.h5"}, ()),
     ("export", {"path": "läuft.h5", "frames": "frames", "csv": "t.csv", "chips_csv": "c h.csv",
                 "pychip_csv": "p.csv", "png": "maps", "svg": "s.svg", "mp4": "f.mp4",

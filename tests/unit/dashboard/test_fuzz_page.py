@@ -109,9 +109,13 @@ def storm(rng, page, steps):
     page.pull(1e6)
 
 
+def seeded(request, name):
+    return random.Random(f"{request.config.getoption('--fuzz-seed')} {name}")
+
+
 @pytest.mark.parametrize("kind", [*PAGES], ids=lambda kind: kind.name)
 def test_an_operators_browser_that_talks_nonsense(kind, desk, shut, quiet, request):
-    rng = random.Random(f"operator {kind.name}")
+    rng = seeded(request, f"operator {kind.name}")
     page = kind(desk, Viewer("ann", operator=True))
     storm(rng, page, request.config.getoption("--fuzz") // 20)
     page.close()
@@ -121,7 +125,7 @@ def test_an_operators_browser_that_talks_nonsense(kind, desk, shut, quiet, reque
 def test_a_viewers_browser_that_talks_nonsense(kind, desk, caused, quiet, request, tmp_path):
     before = run_of(tmp_path)
     page = kind(desk, Viewer("bob", operator=False))
-    storm(random.Random(f"viewer {kind.name}"), page, request.config.getoption("--fuzz") // 20)
+    storm(seeded(request, f"viewer {kind.name}"), page, request.config.getoption("--fuzz") // 20)
     page.close()
     assert caused == []
     assert run_of(tmp_path) == before
@@ -225,7 +229,7 @@ def test_nonsense_over_the_wire_leaves_the_page_as_it_was(
     tmp_path, monkeypatch, shut, caused, quiet, request
 ):
     count = request.config.getoption("--fuzz") // 20
-    rng = random.Random(0)
+    rng = seeded(request, "server")
     monkeypatch.setattr(login.LoginHandler, "brake", login.Brake())
     monkeypatch.setattr(server, "_MOST_UNSEEN", 10**6)
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])

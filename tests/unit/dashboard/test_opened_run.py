@@ -152,11 +152,16 @@ def test_failed_frames_and_provenance_are_told(opened):
     (row,) = failed_table(opened.run)["rows"]
     assert row[2] == "is torn <b>here</b>"
     tables = {t["title"]: t for t in provenance_tables(opened.run)}
-    assert set(tables) == {"Run", "Starts of the archiver", "Support sets", "Configuration"}
+    assert set(tables) == {
+        "Run", "Starts of the archiver", "Support sets", "Left out", "Configuration",
+        "Times that are not of this run",
+    }  # fmt: skip
     assert tables["Support sets"]["rows"][0][1] == "alpha (3), beta (3)"
     facts = {row[0]: row[1] for row in tables["Run"]["rows"]}
     assert facts["encoder's weights"]["text"] == "e" * 32
     assert facts["frames"] == "6 classified, 1 failed"
+    assert facts["detector"] == "HAADF"
+    assert "holder" not in facts
 
 
 @pytest.mark.parametrize("kind", [k for k in KINDS if k.name != "mp4"], ids=lambda kind: kind.name)

@@ -43,7 +43,7 @@ def config(tmp_path, monkeypatch):
 
 @pytest.fixture
 def looking(config):
-    one = Readers(config.watch)
+    one = Readers(config)
     yield one
     one.close()
 
@@ -76,12 +76,52 @@ def test_a_frame_of_the_run_that_crashes_its_reader_costs_its_picture(config, tm
 
 def test_an_archive_is_looked_at_before_it_is_opened(looking, tmp_path):
     make_run(tmp_path / "runs", tmp_path / "a", 2, "good")
-    (tmp_path / "runs" / "odd.h5").write_bytes(hostile("hang.emd"))
+    (tmp_path / "runs" / "odd.h5").write_bytes(hostile("crash.emd"))
     cards = {c.name: c for c in RunShelf([tmp_path / "runs"], tmp_path, looking).look()}
     assert (cards["good"].frames, cards["good"].trouble) == (2, "")
-    assert "took more than 5 s while it was looked at" in cards["odd"].trouble
+    assert "crashed its reader (SIGSEGV) while it was looked at" in cards["odd"].trouble
     with pytest.raises(ArchiveError, match="is not opened"):
         OpenedRun(tmp_path / "runs" / "odd.h5", tmp_path, readers=looking)
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ({}, True),
+        ({"users": "users.json"}, False),
+        ({"trusted_network": True}, False),
+        ({"users": "users.json", "frames": ["elsewhere"]}, True),
+    ],
+)
+def test_an_archive_shows_others_no_folder_that_nobody_named(config, tmp_path, page, shown):
+    """An archive names the folder of its frames, which may be that of anybody's pictures."""
+    tree = {"watch": {"root": "acquisition"}, "dashboard": page}
+    readers = Readers(configuration.parse(tree, "test", tmp_path))
+    run = make_run(tmp_path / "runs", tmp_path / "elsewhere" / "a", 2, "odd")
+    opened = OpenedRun(run, tmp_path / "acquisition", readers=readers)
+    assert opened.run.root == tmp_path / "elsewhere" / "a"
+    assert bool(opened.picture(0).jpeg) == shown
+    (card,) = RunShelf([run], tmp_path / "acquisition", readers).look()
+    assert card.frames == 2
+    bare = RunShelf([run], tmp_path / "acquisition").look()[0].preview
+    assert bool(card.preview == bare) == shown
+    assert bool(opened.pixel_reader()(*opened.keys[0]) is not None) == shown  # exports
+    readers.close()
+
+
+def test_the_frames_of_this_run_and_those_beside_an_archive_are_shown(config, tmp_path):
+    tree = {"watch": {"root": "acquisition"}, "dashboard": {"users": "users.json"}}
+    readers = Readers(configuration.parse(tree, "test", tmp_path))
+    for root in (tmp_path / "acquisition" / "a", tmp_path / "runs" / "frames"):
+        run = make_run(tmp_path / "runs", root, 2, root.name)
+        assert OpenedRun(run, tmp_path / "none", readers=readers).picture(0).jpeg
+    (tmp_path / "secret").mkdir()
+    write_frame(tmp_path / "secret" / "x.tif", 1)
+    first = OpenedRun(run, tmp_path / "none", readers=readers).keys[0][0]
+    (root / first).unlink()
+    (root / first).symlink_to(tmp_path / "secret" / "x.tif")
+    assert not OpenedRun(run, tmp_path / "none", readers=readers).picture(0).jpeg
+    readers.close()
 
 
 def test_a_support_set_is_looked_at_before_it_is_opened(config, tmp_path):
@@ -89,7 +129,7 @@ def test_a_support_set_is_looked_at_before_it_is_opened(config, tmp_path):
     made = support(seed=1)
     SupportFolder(config.support.folder).add(made.version, support_to_bytes(made))
     assert bench.support(made.version).version == made.version
-    bench.folder.path("0" * 32).write_bytes(hostile("hang.emd"))
+    bench.folder.path("0" * 32).write_bytes(hostile("crash.emd"))
     with pytest.raises(ArchiveError, match="is not opened"):
         bench.support("0" * 32)
     bench.close()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dashboard.work.frame_pictures import FramePicture, checked_rect
 from dashboard.work.state import Alarm, RunState
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
@@ -49,7 +50,8 @@ def test_quantities_are_kept_beside_the_fractions_and_only_those_that_are_drawn(
     record(state, live("b.tif", 3.0))
     keys, times = [("a.tif", 0), ("c.tif", 0)], np.array([1.0, 2.0])
     old = {"drift": np.array([0.9, 0.5]), "exposure_s": np.array([0.1, np.nan])}
-    state.recall(keys, times, {"alpha": np.full((2, 3), 0.5)}, old, ["v1", "v1"])
+    stamps = np.repeat(times[:, None], 3, axis=1)
+    state.recall(keys, times, {"alpha": np.full((2, 3), 0.5)}, old, ["v1", "v1"], stamps)
     curves = state.curves(None)
     assert curves.measured.times.tolist() == [1.0, 2.0, 3.0]
     assert curves.quantities.times.tolist() == [1.0, 2.0]
@@ -127,6 +129,47 @@ def test_what_serves_all_sessions_never_imports(heavy):
         f"sys.exit({heavy!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def seen_live(path, time, seen):
+    message = live(path, time)
+    return replace(
+        message, frame=FrameRef(path=path, time=time, seen=seen, mtime_ns=int(1e9 * time))
+    )
+
+
+def test_a_file_of_last_week_is_drawn_where_it_was_seen_as_in_the_archive():
+    state, start, week = RunState(), 1.7e9, 7 * 86400.0
+    for number in range(8):
+        record(state, seen_live(f"{number}.tif", start + number, start + number + 0.5))
+        if number == 5:
+            record(state, seen_live("old.tif", start - week, start + 5.7))
+            state.curves(None)
+    curves = state.curves(None).measured
+    assert np.ptp(curves.times) == 7.0
+    assert start + 5.7 in curves.times
+    assert dict(state.displaced) == {("old.tif", 0): (start - week, start + 5.7)}
+    assert len(state.curves(1).measured) == 9
+    # Once it turns out that there was a session last week, nothing stands elsewhere.
+    for number in range(4):
+        record(state, seen_live(f"old_{number}.tif", start - week + number, start + 9))
+    times = state.curves(None).measured.times
+    assert np.ptp(times) == week + 7
+    assert (times < start).sum() == 5
+    assert dict(state.displaced) == {}
+
+
+def test_the_newest_frame_is_none_of_the_future():
+    state = RunState()
+    late, now = seen_live("2099.tif", 4.07e9, 1.7e9), seen_live("now.tif", 1.7e9 + 1, 1.7e9 + 1.2)
+    for message in (late, now):
+        arrays = {"label_map": LABELS, "intervals": HALF}
+        state.health.take(Received(Packet(message, arrays), b"", b""))
+    assert state.health.newest.frame.path == "now.tif"
+    state.record(late, shot(late).picture)
+    changed = replace(now, support_version="v2")
+    state.record(changed, shot(changed).picture)
+    assert [mark.version for mark in state.marks] == ["v1", "v2"]
 
 
 def alert(rule, level="warning", id="1", state="on"):  # noqa: A002

@@ -158,6 +158,24 @@ def test_nothing_is_left_behind(bench):
     assert not folder.exists()
 
 
+def test_a_pixel_size_by_hand_goes_into_result_and_support_set(bench):
+    uploaded = send(bench, "a.png", picture())
+    assert (uploaded.pixel_size, uploaded.by_hand) == (None, False)
+    measured = bench.measure("0,5 nm")
+    assert (measured.pixel_size, measured.unit, measured.by_hand) == (0.5, "nm", True)
+    assert measured.message(1)["unit"] == "nm (by hand)"
+    state = picks(bench.open.draft.state.resize(ChipSize(32, 32)), measured.key)
+    result = bench.classify(state, "somebody")
+    shown = result.picture(0)
+    assert (shown.pixel_size, shown.unit, shown.by_hand) == (0.5, "nm", True)
+    assert {c.source.pixel_size for c in load_support(bench.support_file()).chips} == {0.5}
+    with pytest.raises(PychipError, match="write a number and a length"):
+        bench.measure("5 pixels")
+    assert bench.uploaded.pixel_size == 0.5
+    send(bench, "b.png", picture())
+    assert bench.uploaded.pixel_size is None
+
+
 def test_a_page_that_is_stopped_takes_everything_with_it(bench):
     """M19: a stop that was not waited for left the images in the temporary folder."""
     send(bench, "a.png", picture())

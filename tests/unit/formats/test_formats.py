@@ -65,7 +65,7 @@ def emd(path, stack, step_nm=0.5):
         group["data"] = stack
         for number, length in enumerate(stack.shape, 1):
             axis = group.create_dataset(f"dim{number}", data=np.arange(length) * step_nm)
-            axis.attrs["name"], axis.attrs["units"] = "xyz"[number - 1], "[n_m]"
+            axis.attrs["name"], axis.attrs["units"] = "zyx"[number - 1], "[n_m]"
 
 
 def velox(path, stack):

@@ -1,10 +1,14 @@
 """Problems that were reported of other programs: the right value for each (see docs/ingest.md)."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 import tifffile
 
+from pychip_stream.domain.frames import FrameRef, file_time, time_of
 from pychip_stream.formats.reading import frame_count, read_frame
+from pychip_stream.sim import dm4
 from tests.unit.formats.test_formats import ser
 
 RAMP = np.arange(8 * 12, dtype=np.uint16).reshape(8, 12)
@@ -21,6 +25,70 @@ def test_diffraction_of_a_ser_file_is_in_reciprocal_lengths(shared_data, tmp_pat
 def test_zeiss_pixels_are_those_of_the_stored_picture(shared_data):
     frame = read_frame(shared_data / "reported" / "zeiss_stored_at_half.tif")
     assert (frame.pixel_size, frame.unit) == (pytest.approx(11.65), "nm")
+
+
+def zeiss(path, **lines):
+    """A picture of 12 columns with the lines that Zeiss writes."""
+    text = "0\r\n0\r\n0\r\n5.8e-9\r\n" + "".join(f"{k}\r\nX = {v}\r\n" for k, v in lines.items())
+    content = text.encode("cp1252")
+    tag = (34118, 7, len(content), content, True)
+    tifffile.imwrite(path, RAMP, metadata=None, extratags=[tag])
+
+
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [
+        ({"AP_WIDTH": "5.965 µm", "AP_PIXEL_SIZE": "5.825 nm"}, 5965 / 12),
+        ({"AP_IMAGE_PIXEL_SIZE": "11.65 nm", "AP_WIDTH": "5.965 µm"}, 11.65),
+        ({"AP_PIXEL_SIZE": "5.825 nm"}, 5.825),
+    ],
+    ids=["stored smaller", "told", "alone"],
+)
+def test_the_raster_of_zeiss_is_not_the_picture(tmp_path, lines, size):
+    zeiss(tmp_path / "a.tif", **lines)
+    frame = read_frame(tmp_path / "a.tif")
+    assert (frame.pixel_size, frame.unit) == (pytest.approx(size), "nm")
+
+
+def test_unlike_axes_of_dm_are_both_read(tmp_path):
+    content = dm4.encode(RAMP, pixel_size=0.3, unit="nm")
+    scale = np.float32(0.3).tobytes()
+    assert content.count(scale) == 2
+    second = content.rindex(scale)
+    changed = content[:second] + np.float32(0.6).tobytes() + content[second + 4 :]
+    (tmp_path / "a.dm4").write_bytes(changed)
+    frame = read_frame(tmp_path / "a.dm4")
+    assert (frame.pixel_size, frame.pixel_ratio) == (pytest.approx(0.3), pytest.approx(2))
+
+
+def test_every_frame_of_an_ome_series_has_its_size_and_time(tmp_path):
+    metadata = {
+        "axes": "TYX", "PhysicalSizeX": 5.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 10.0,
+        "PhysicalSizeYUnit": "nm", "TimeIncrement": 2.5, "TimeIncrementUnit": "s",
+    }  # fmt: skip
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.stack([RAMP] * 3), ome=True, metadata=metadata)
+    frames = [read_frame(tmp_path / "a.ome.tif", index) for index in range(3)]
+    assert [(f.pixel_size, f.unit, f.pixel_ratio) for f in frames] == [(5, "nm", 2)] * 3
+    assert [f.before_last_s for f in frames] == [5, 2.5, 0]
+
+
+def test_frames_of_a_dm_stack_are_as_far_apart_as_their_axis_says(tmp_path):
+    content = dm4.encode(np.stack([RAMP] * 3), time=1.7e9, interval_s=0.5)
+    (tmp_path / "a.dm4").write_bytes(content)
+    times = [read_frame(tmp_path / "a.dm4", index).time for index in range(3)]
+    assert times == pytest.approx([1.7e9, 1.7e9 + 0.5, 1.7e9 + 1], abs=1e-3)
+
+
+def test_tiffs_of_one_second_have_the_times_of_their_files(tmp_path):
+    taken = datetime(2026, 3, 1, 12, 0, 5)
+    times = []
+    for number in range(3):
+        path = tmp_path / f"{number}.tif"
+        tifffile.imwrite(path, RAMP, metadata=None, datetime=taken)
+        mtime_ns = int((taken.timestamp() + 0.1 * number) * 1e9) + 1
+        ref = FrameRef(path=path.name, mtime_ns=mtime_ns, time=float(file_time(mtime_ns)))
+        times.append(time_of(read_frame(path), ref) - taken.timestamp())
+    assert times == pytest.approx([0, 0.1, 0.2], abs=1e-3)
 
 
 def test_both_edges_of_a_pixel_are_read(shared_data):

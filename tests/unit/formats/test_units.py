@@ -2,13 +2,13 @@
 
 import pytest
 
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.formats.units import (
     from_date_and_clock,
     from_filetime,
     from_text,
     from_unix,
     interval,
-    pixel_size,
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pychip_stream.domain.caveats import DOUBTS, STRANGE
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
@@ -98,12 +99,12 @@ def test_known_chips_are_rarely_rejected_and_sensitivity_is_monotonic():
 
 
 def test_a_chip_between_two_classes_is_uncertain_but_not_unknown():
-    world = World(4, classes=2, gap=30)
+    world = World(4, classes=2, gap=12)
     clf = Classifier.fit(world.support())
     middle = world.cells(np.zeros(16, int), world.centres.mean(0, keepdims=True)).mean(1)
     inside = world.cells(np.zeros(16, int)).mean(1)
     result = clf.score(middle.reshape(4, 4, DIM))
-    assert (result.novelty < 1).all()
+    assert (result.label_map < 2).mean() > 0.9
     assert result.confidence.mean() < clf.score(inside.reshape(4, 4, DIM)).confidence.mean()
 
 
@@ -129,6 +130,33 @@ def test_fewer_examples_give_wider_intervals():
             found.append((rows[:-1, 2] - rows[:-1, 1]).mean())
         widths[shots] = np.mean(found)
     assert widths[2] > 1.3 * widths[10]
+
+
+def shown(world, chips, rows=30):
+    return Classifier.fit(world.support()).score(chips.reshape(rows, -1, DIM).astype(np.float32))
+
+
+def test_an_interval_tells_what_makes_it_wide():
+    world = World(3, classes=2, gap=1.5)
+    alike = shown(world, world.cells(np.tile([0, 1], 450)).mean(1))
+    assert tuple(alike.doubts) == tuple(DOUBTS)
+    assert max(alike.doubts, key=alike.doubts.get) == "confusion"
+    world = World(3, classes=2, gap=8)
+    moved = world.cells(np.tile([0, 1], 450)).mean(1) + 0.4 * (world.centres[1] - world.centres[0])
+    drifted = shown(world, moved)
+    assert max(drifted.doubts, key=drifted.doubts.get) == "drift"
+    for result in (alike, drifted):
+        width = (result.intervals[:, 2] - result.intervals[:, 1]).max()
+        assert 0.3 < width <= 2 * np.linalg.norm(list(result.doubts.values())) + 1e-9
+
+
+def test_other_material_is_strange_and_nothing_is_known_of_its_fractions():
+    world = World(4)
+    own = shown(world, world.cells(np.tile([0, 1, 2], 300)).mean(1))
+    other = shown(world, world.cells(np.tile([0, 1, 2], 300)).mean(1) + 9.0)
+    assert own.strange < 0.3
+    assert other.strange > STRANGE
+    assert (other.intervals[:, 2] - other.intervals[:, 1] == 1).all()
 
 
 def test_methods_can_be_chosen():

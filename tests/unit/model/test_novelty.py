@@ -24,7 +24,20 @@ def test_half_of_the_chips_of_a_frame_are_nearer_than_the_typical_one():
     found = fit_novelty(examples(rng, 6), chips(rng, 300))
     distances = found.whitening.unlikeness(chips(rng, 300))
     assert 0.3 < (distances < found.spread).mean() < 0.7
-    assert (distances < found.threshold).mean() > 0.95
+    others = found.apart(chips(rng, 300) @ found.whitening.matrix)
+    assert (others < found.threshold).mean() > 0.95
+    assert 0.8 < (others < found.common).mean() < 0.97
+
+
+def test_a_phase_that_came_later_is_found_and_borders_are_not():
+    rng = np.random.default_rng(1)
+    found = fit_novelty(examples(rng, 10), chips(rng, 300))
+    share = rng.uniform(0.2, 0.8, (200, 1))
+    mixed = share * chips(rng, 400)[::2] + (1 - share) * chips(rng, 400)[1::2]
+    other = np.array([8.0, -8.0, 8.0, -8.0]) + rng.normal(size=(200, DIM))
+    for later, wanted in ((mixed, (0.0, 0.1)), (other, (0.95, 1.0))):
+        beyond = found.apart(later @ found.whitening.matrix) > found.threshold
+        assert wanted[0] <= beyond.mean() <= wanted[1]
 
 
 def test_single_examples_without_their_frame_make_nothing_unknown():

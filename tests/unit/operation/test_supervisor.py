@@ -266,10 +266,7 @@ def test_services_stop_in_order_and_nothing_is_left(supervisor, lines):
 
 
 def test_where_signals_cannot_be_sent_the_lifeline_stops_in_order(supervisor, lines, monkeypatch):
-    def no_console(_process):
-        raise OSError("The handle is invalid")
-
-    monkeypatch.setattr(module, "_interrupt", no_console)
+    monkeypatch.setattr(module, "_interrupt", module._ask_by_lifeline)
     code = (
         "import sys\n"
         "from pychip_stream import process as lifecycle\n"
@@ -322,7 +319,7 @@ def test_a_long_merge_is_waited_for_until_the_second_stop(supervisor, lines, mon
     wrong = []
     stopping = threading.Thread(target=lambda: wrong.extend(supervisor.stop(hurry)))
     stopping.start()
-    wait_for(lambda: any(name == "run" and "merging" in line for name, line in lines))
+    wait_for(lambda: any(name == "run" and "merged into one" in line for name, line in lines))
     assert stopping.is_alive()
     assert archiver.process.poll() is None
     hurry.set()
@@ -470,6 +467,21 @@ def test_a_service_whose_main_loop_hangs_is_killed(hanging):
     wait_for(lambda: first.poll() is not None)
 
 
+def test_a_page_that_hangs_is_started_again_for_ever_and_ends_nothing(hanging):
+    said, supervisor, worker = hanging
+    page = child("dashboard", "import time; time.sleep(600)")
+    page.instance, page.failures = "dashboard", 1000
+    supervisor.children.append(page)
+    supervisor._start(page)
+    said.pass_time(supervisor, 5, worker_1="running", hub="running", dashboard="running")
+    first, before = page.process, worker.process
+    said.pass_time(supervisor, 40, worker_1="running", hub="running", dashboard="stalled")
+    wait_for(lambda: first.poll() is not None)
+    said.pass_time(supervisor, 20, worker_1="running", hub="running")
+    assert page.process not in (None, first)
+    assert worker.process is before
+
+
 @pytest.mark.parametrize("state", ["starting", "stopping"])
 def test_what_takes_as_long_as_it_takes_is_left_alone(hanging, state):
     said, supervisor, worker = hanging
@@ -488,6 +500,22 @@ def test_without_the_hub_nobody_but_the_hub_is_killed(hanging):
     said.pass_time(supervisor, 40)
     wait_for(lambda: hub.poll() is not None)
     assert first.poll() is None
+
+
+def test_a_service_that_swells_is_killed_and_started_again(supervisor, lines, caplog, monkeypatch):
+    patience = SupervisionConfig(memory_mb=256, longest_pause_s=0.1)
+    monkeypatch.setattr(supervisor, "_supervision", patience)
+    swell = "import sys, time; x = b'x' * (300 << 20); print('up', file=sys.stderr, flush=True)"
+    for name in ("hub", "inference"):
+        supervisor.children.append(child(name, f"{swell}; time.sleep(60)"))
+    supervisor.start()
+    first, worker = (c.process for c in supervisor.children)
+    wait_for(lambda: len(lines) == 2, "both have swollen")
+    supervisor.step()
+    wait_for(lambda: first.poll() is not None)
+    wait_for(lambda: supervisor.children[0].process is not first, step=supervisor.step)
+    assert "hub takes more than 256 MB; killing it" in caplog.text
+    assert worker.poll() is None  # what it may take is looked after by what it guards
 
 
 def test_while_nobody_looked_nobody_hung(hanging, caplog):

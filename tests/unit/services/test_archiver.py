@@ -1,7 +1,10 @@
 """The archiver as a service: what it acknowledges, and what it says when it cannot write."""
 
+import errno
 import functools
+import os
 import shutil
+import threading
 
 import msgspec
 import numpy as np
@@ -11,6 +14,7 @@ import zmq
 from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.errors import StorageError
 from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import Archived, ArchiverBeat, FrameMoved, KeysWanted, Status
 from pychip_stream.wire.result import to_message
@@ -39,7 +43,8 @@ class Bench:
         self.watcher.bind(self.config.wire.endpoint("tasks"))
         self.hub = Channel(self.context, zmq.ROUTER, 1000)
         self.hub.bind(self.config.wire.endpoint("requests"))
-        self.service = archiver.Archiver(self.config)
+        self.hurry = threading.Event()
+        self.service = archiver.Archiver(self.config, self.hurry)
         self.worker = Channel(self.context, zmq.DEALER, 4)
         self.worker.connect(self.config.wire.endpoint("results"))
         self.state, self.detail, self.keys, self.peer = "", "", [], None
@@ -54,6 +59,9 @@ class Bench:
 
     def step(self):
         self.service.step()
+        self.hear()
+
+    def hear(self):
         for received in self.hub.drain(50):
             if isinstance(received.packet.message, Status):
                 self.state = received.packet.message.state
@@ -79,8 +87,35 @@ def bench(tmp_path, monkeypatch):
     made = Bench(tmp_path, monkeypatch)
     yield made
     made.disk.broken = False
-    made.service.close()
+    if made.service is not None:
+        made.service.close()
     made.close()
+
+
+class Closing:
+    """The service of a bench, closing in a thread of its own."""
+
+    def __init__(self, bench):
+        self.bench, self.error = bench, None
+        self._thread = threading.Thread(target=self._close, args=(bench.service,))
+        bench.service = None
+        self._thread.start()
+
+    def _close(self, service):
+        try:
+            service.close()
+        except StorageError as error:
+            self.error = error
+
+    def wait_refused(self, says):
+        failures = self.bench.disk.failures
+        wait_for(lambda: self.bench.disk.failures > failures + 2, "it tries again")
+        wait_for(lambda: says in self.bench.detail, "it says why", step=self.bench.hear)
+        assert self.bench.state == "stopping"
+
+    def ended(self):
+        wait_for(lambda: not self._thread.is_alive(), "it ends", step=self.bench.hear)
+        return self.error
 
 
 def test_it_pauses_while_the_disk_is_full_and_goes_on(bench):
@@ -121,6 +156,36 @@ def test_lost_acknowledgements_are_given_again(bench):
     run = open_run(bench.config.run_path)
     assert run.columns("device")["device"].tolist() == [b"cuda/float16", b""]
     assert run.config["archive"]["segment_frames"] == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_what_cannot_be_merged_waits_for_the_disk(bench, number):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "two frames are acknowledged")
+    bench.disk.broken, bench.disk.number = True, number
+    bench.send(2)  # waits in the queue
+    closing = Closing(bench)
+    closing.wait_refused(os.strerror(number))
+    assert len(open_run(bench.config.run_path)) == 2
+    assert not bench.config.run_path.exists()
+    bench.disk.broken = False
+    assert closing.ended() is None
+    assert len(open_run(bench.config.run_path)) == 3
+    assert not (bench.config.archive.folder / "run.segments").exists()
+
+
+def test_who_is_in_a_hurry_finds_the_run_in_its_segments(bench):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "two frames are acknowledged")
+    bench.disk.broken = True
+    closing = Closing(bench)
+    closing.wait_refused("No space left")
+    bench.hurry.set()
+    assert "frames are safe in run.segments" in str(closing.ended())
+    assert not bench.config.run_path.exists()
+    assert len(open_run(bench.config.run_path)) == 2
 
 
 def odd_messages():

@@ -52,7 +52,7 @@ def test_a_publish_encodes_nothing_and_each_listener_decodes_once(tmp_path, coun
     text = f"watch: {{root: .}}\narchive: {{folder: runs}}\nwire: {free_wire()}\n"
     (tmp_path / "run.yaml").write_text(text)
     config = configuration.load(tmp_path / "run.yaml")
-    hub, archiver = Hub(config), Archiver(config)
+    hub, archiver = Hub(config), Archiver(config, threading.Event())
     counted.clear()
     words = ["support", "publish", str(tmp_path / "set.h5"), "--config", str(tmp_path / "run.yaml")]
     command = threading.Thread(target=main._run, args=(words,), kwargs={"debug": False})

@@ -1,5 +1,6 @@
 """The watcher among its peers: a worker and an archiver played by the test, on real sockets."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -413,6 +414,16 @@ def test_who_finishes_a_frame_after_all_gets_others_again(table, selfish, monkey
     put(table.root / "second.dm4")
     wait_for(lambda: selfish.leases, step=selfish.step)
     assert first not in selfish.leases
+
+
+def test_a_file_of_the_future_does_not_stay_the_newest(table, monkeypatch):
+    shown = []
+    monkeypatch.setattr(table.watcher._beacon, "show", lambda seen: shown.append(seen.frame.path))
+    moment = time.time() + 20 * 365 * 86400
+    os.utime(put(table.root / "late.dm4"), (moment, moment))
+    table.wait(lambda: shown == ["late.dm4"])
+    put(table.root / "next.dm4")
+    table.wait(lambda: shown[1:] == ["next.dm4"], timeout_s=20.0)
 
 
 def test_a_renamed_file_is_told_until_that_is_archived(table):

@@ -1,0 +1,55 @@
+"""Row group: small records in an archive, a column for each of their fields."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+
+from pychip_stream import foreign
+from pychip_stream.archive import hdf, layout
+from pychip_stream.archive.hdf import UnusableFileError
+
+logger = logging.getLogger(__name__)
+
+_TYPES: dict[object, str] = {float: "f8", int: "i8", bool: "u1"}
+_T = TypeVar("_T")
+
+
+def write_rows(entry: h5py.Group, name: str, rows: Sequence[Any]) -> None:
+    """Write dataclasses of texts, numbers and truths into a new group; none make none."""
+    if not rows:
+        return
+    group = hdf.collection(entry, name)
+    for field in fields(rows[0]):
+        values = [getattr(row, field.name) for row in rows]
+        if field.type is str:
+            hdf.write_texts(group, field.name, hdf.texts(values))
+        else:
+            group.create_dataset(field.name, data=np.asarray(values, _TYPES[field.type]))
+
+
+def read_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:
+    """Read the rows of a closed archive; none where it has none, or they are damaged."""
+    columns: list[list[Any]] = []
+    try:
+        with hdf.reading(path) as file:
+            entry = foreign.subgroup(file, layout.ENTRY)
+            if not foreign.has(entry, name):
+                return []
+            group = foreign.subgroup(entry, name)
+            for field in fields(kind):  # type: ignore[arg-type]
+                if field.type is str:
+                    columns.append(hdf.strings(hdf.read_texts(group, field.name)))
+                else:
+                    values = foreign.plain(group, field.name, "iuf")[:]
+                    columns.append(list(map(field.type, values.tolist())))  # type: ignore[arg-type]
+    except FileNotFoundError:
+        return []
+    except UnusableFileError as error:
+        logger.error("%s: its %s cannot be read (%s)", path, name, error)
+        return []
+    return [kind(*values) for values in zip(*columns, strict=True)]

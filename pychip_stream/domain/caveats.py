@@ -1,0 +1,47 @@
+"""Caveats: what makes the fractions of frames mean less than they seem, told from quantities."""
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import median
+
+STRANGE = 0.8
+"""Share of a frame's chips that must be less like the examples than nine in ten of the support
+frame's for the frame to be of another material, or taken under other conditions."""
+WIDE = 0.3
+"""Width of an interval from which on its reason is told."""
+
+DOUBTS = {
+    "examples": "other chips of the same classes would give other fractions; add examples",
+    "confusion": "classes look alike, or too few examples show that they do not; add examples, "
+    "merge classes, or label chips in an audit",
+    "border": "many chips show two classes; make chips smaller",
+    "drift": "the chips have moved away from the examples; add examples from a recent frame",
+    "unknown": "many chips are almost unlike the examples; name what they show, or add examples",
+}
+"""What an interval is made of, and why it is wide then."""
+
+TRUST = ("strange", "interval_width", *(f"interval_{name}" for name in DOUBTS))
+"""Quantities that caveats are told from."""
+
+
+def middle(frames: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Median of each of these quantities over the frames that have it."""
+    known = list(frames)
+    found = {name: [one[name] for one in known if name in one] for name in TRUST}
+    return {name: median(values) for name, values in found.items() if values}
+
+
+def caveats(measured: Mapping[str, float]) -> list[str]:
+    """Say what holds for these quantities of a frame, or of several, one line each."""
+    if measured.get("strange", 0.0) > STRANGE:
+        return [
+            "unlike the support set: nearly every chip is stranger than most of the frame that "
+            "its examples came from. Another material, or taken under other conditions; the "
+            "fractions mean nothing, make a support set on a frame of this kind"
+        ]
+    parts = {name: measured.get(f"interval_{name}", math.nan) for name in DOUBTS}
+    known = [name for name, width in parts.items() if math.isfinite(width)]
+    if not (known and measured.get("interval_width", 0.0) > WIDE):
+        return []
+    why = max(known, key=parts.__getitem__)
+    return [f"intervals are wider than {100 * WIDE:.0f} % mostly since {DOUBTS[why]} ({why})"]

@@ -1,0 +1,84 @@
+"""The button that leaves a frame out, in the browsers of an operator and of a viewer."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from pychip_stream.archive.run import open_run
+from tests.support.looks import CURVE_POINTS, wait_shown
+from tests.support.rehearsal import Rehearsal
+from tests.support.run_samples import make_run
+
+FRAMES = 6
+OUT, BACK = "Leave this frame out", "Take this frame back"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "e"
+    folder.mkdir()
+    (folder / "users.json").write_text(json.dumps({"ann": "apple", "bob": "banana"}))
+    one = Rehearsal(folder, users="users.json", operators=["ann"])
+    archive = one.config.archive
+    make_run(archive.folder, folder / "old", FRAMES, archive.name, close=False)
+    make_run(archive.folder, folder / "old", FRAMES, "heating")
+    one.start()
+    yield one
+    one.stop()
+
+
+def enter(visit, run, name, password):
+    page = visit(run.address)
+    page.get_by_label("name").fill(name)
+    page.get_by_label("password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    return page
+
+
+def points(page, count, name="phase"):
+    page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', name)})() === n", arg=count)
+
+
+def test_live(run, visit):
+    for _ in range(3):
+        run.frame(0.5)
+    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
+    run.frame(0.75)
+    for page in (ann, bob):
+        wait_shown(page, 1)
+        expect(page.locator(".caption")).to_have_text("frame_00003.tif")
+    count = ann.evaluate(CURVE_POINTS)
+    points(bob, count)
+    expect(bob.get_by_role("button", name=OUT)).to_have_count(0)
+    ann.get_by_role("button", name=OUT).click()
+    for page in (ann, bob):
+        points(page, count - 1)
+        expect(page.locator(".caption")).to_contain_text("left out by ann at")
+    ann.get_by_role("button", name=BACK).click()
+    for page in (ann, bob):
+        points(page, count)
+        expect(page.locator(".caption")).not_to_contain_text("left out")
+
+
+def test_review(run, visit):
+    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
+    for page in (ann, bob):
+        page.get_by_role("tab", name="Review").click()
+        page.locator(".card[data-name=heating]").click()
+        points(page, FRAMES, "review")
+        page.get_by_label("frame of the run").fill("3")
+        expect(page.locator(".caption")).to_contain_text("frame_003.tif")
+    expect(bob.get_by_role("button", name=OUT)).to_have_count(0)
+    ann.get_by_role("button", name=OUT).click()
+    for page in (ann, bob):
+        points(page, FRAMES - 1, "review")
+        expect(page.locator(".caption")).to_have_text(re.compile("left out by ann .*frame_003"))
+        expect(page.get_by_text("1 left out")).to_be_visible()
+    archive = run.config.archive.folder / "heating.h5"
+    assert open_run(archive).exclusions["frame"].tolist() == [3]
+    ann.get_by_role("button", name=BACK).click()
+    for page in (ann, bob):
+        points(page, FRAMES, "review")
+    assert open_run(archive).exclusions["frame"].tolist() == []
