@@ -12,7 +12,7 @@ from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.disk import reason
-from pychip_stream.archive.exclusions import Exclusion, Exclusions, in_force
+from pychip_stream.archive.exclusions import Exclusion, Exclusions, FrameKey, in_force
 from pychip_stream.archive.files import (
     KINDS,
     Part,
@@ -230,10 +230,29 @@ class Catalog:
         return np.asarray(self.order[self.table["status"][self.order] == b"ok"])
 
     @cached_property
+    def excluded(self) -> dict[FrameKey, Exclusion]:
+        """What is left out by path and index, whether it is archived yet or not."""
+        return in_force(self.exclusions, self._renamed) if self.exclusions else {}
+
+    @property
+    def _renamed(self) -> dict[FrameKey, FrameKey]:
+        """Names of frames that were renamed or moved → those under which they count."""
+        if not (self.table["status"] == b"moved").any():
+            return {}
+        table = self.full_table(("content_hash", "frame_hash"))
+        whole, own = table["content_hash"], table["frame_hash"]
+        marks = np.where(own == b"", whole, own).tolist()
+        keys = list(zip(hdf.strings(table["path"]), table["index"].tolist(), strict=True))
+        now = {(marks[row], keys[row][1]): keys[row] for row in self.classified}
+        counting = set(now.values())
+        then = np.flatnonzero(table["status"] == b"ok").tolist()
+        found = {keys[row]: now.get((marks[row], keys[row][1])) for row in then}
+        return {old: new for old, new in found.items() if new and old not in counting}
+
+    @cached_property
     def left_out(self) -> Array:
         """(m,) bool, which of the classified frames count in no curve, mean and export."""
-        out = np.zeros(len(self.classified), bool)
-        excluded = in_force(self.exclusions)
+        out, excluded = np.zeros(len(self.classified), bool), self.excluded
         if excluded:
             table, rows = self.table, self.classified
             named = np.isin(table["path"][rows], hdf.texts([path for path, _ in excluded]))

@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +123,18 @@ class Exclusions:
         return self._rows
 
 
-def in_force(rows: Iterable[Exclusion]) -> dict[FrameKey, Exclusion]:
-    """Frames that are left out after these changes."""
-    last = {(row.path, row.index): row for row in rows}
+def in_force(
+    rows: Iterable[Exclusion], renamed: Mapping[FrameKey, FrameKey]
+) -> dict[FrameKey, Exclusion]:
+    """Frames that are left out after these changes, by the names that they have now.
+
+    Parameters
+    ----------
+    renamed
+        Names that frames had → those that they have now.
+    """
+    keys = ((row, (row.path, row.index)) for row in rows)
+    last = {renamed.get(key, key): row for row, key in keys}
     return {key: row for key, row in last.items() if row.excluded}
 
 

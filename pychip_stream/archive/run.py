@@ -15,7 +15,7 @@ from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.alert_journal import alert_table, read_alerts
 from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.exclusions import Exclusion, FrameKey, in_force
+from pychip_stream.archive.exclusions import Exclusion, FrameKey
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
@@ -380,7 +380,7 @@ class Run(AbstractContextManager["Run"]):
     @property
     def left_out(self) -> dict[FrameKey, Exclusion]:
         """What is left out by path and index, whether it is archived yet or not."""
-        return in_force(self._catalog.exclusions)
+        return self._catalog.excluded
 
     @property
     def exclusions(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -16,6 +17,7 @@ from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.repair import repair_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.curves import curve_of, export_svg
 from pychip_stream.export.film import chosen_frames
@@ -257,3 +259,21 @@ def test_a_file_holds_one_change(path):
     found = json.loads(file.read_text())
     assert found["frames"] == [[*key(1)], [*key(2)]]
     assert (found["run"], found["excluded"], found["who"]) == (open_run(path).run_id, True, "ann")
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_frame_stays_left_out_when_its_file_is_renamed(tmp_path, close):
+    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    leave_out(path, 2, 3)
+    before = record(2)
+    renamed = replace(before, frame=replace(before.frame, path="Hour_01/other.dm4"))
+    writer = RunWriter(path.parent, path.stem, disk=QuickDisk())
+    fill(writer, [renamed, FrameRecord.moved(before.frame, "Hour_01/other.dm4")])
+    if close:
+        writer.close()
+    run = open_run(path)
+    table = run.exclusions
+    assert table["path"].tolist() == ["Hour_01/other.dm4", key(3)[0]]
+    assert len(run.fractions) == COUNT - 2
+    exclude(RunPlaces.of(path), run.run_id, [("Hour_01/other.dm4", 0)], who="bob", undo=True)
+    assert open_run(path).exclusions["path"].tolist() == [key(3)[0]]
