@@ -1,0 +1,117 @@
+"""Pictures of the pages, each after a step of the demo, to be looked at and for the documentation.
+
+    python -m benchmarks.pictures OUT            the pages step by step, in both themes
+    python -m benchmarks.pictures OUT --docs     and those of docs/images anew
+
+Needs Chromium. It starts `pychip-stream demo`, does what a newcomer does, and ends it.
+"""
+
+import argparse
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import expect, sync_playwright
+
+from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.looks import Chips, wait_data, wait_shown
+from tests.support.stack import COMMAND
+from tests.support.waiting import wait_for
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+DOCS = {
+    "live": ("live.png", "live-dark.png"),
+    "examples": ("examples.png", "examples-dark.png"),
+    "review": ("review-light.png", "review-dark.png"),
+    "health": ("health-light.png", "health-dark.png"),
+    "upload": ("upload-light.png", "upload-dark.png"),
+}
+_SECONDS = 25
+"""How long the run goes on before the first picture."""
+
+
+def live(page: Any, _folder: Path) -> None:
+    """Watch the curves grow."""
+    wait_shown(page, 3)
+    page.wait_for_timeout(1000 * _SECONDS)
+
+
+def examples(page: Any, _folder: Path) -> None:
+    """Open the examples of the run."""
+    page.get_by_role("tab", name="Examples").click()
+    wait_data(page, "labels", "Number(v || 0) > 0", timeout=120_000)
+    page.wait_for_timeout(4000)
+
+
+def review(page: Any, _folder: Path) -> None:
+    """Open the run that goes on."""
+    page.get_by_role("tab", name="Review").click()
+    page.locator(".card").first.click()
+    page.locator(".scrubber[data-count]").wait_for()
+    page.wait_for_timeout(3000)
+
+
+def health(page: Any, _folder: Path) -> None:
+    """Look after the services."""
+    page.get_by_role("tab", name="Health").click()
+    page.wait_for_timeout(4000)
+
+
+def upload(page: Any, folder: Path) -> None:
+    """Classify one frame alone, up to its result."""
+    page.get_by_role("tab", name="Upload").click()
+    frame = sorted((folder / "acquisition").rglob("*.dm4"))[0]
+    page.locator('input[type="file"]').set_input_files(frame)
+    page.get_by_role("button", name="Use this grid size").click(timeout=60_000)
+    wait_data(page, "picked", "v !== undefined")
+    chips = Chips(page, (512, 512), (32, 32))
+    chips.click((1, 1), (2, 3))
+    page.keyboard.press("2")
+    chips.click((12, 12), (13, 10))
+    page.wait_for_timeout(5000)
+
+
+STEPS: tuple[Callable[[Any, Path], None], ...] = (live, examples, review, health, upload)
+
+
+def walk(out: Path, *, docs: bool) -> None:
+    """Do every step in both themes, with a picture after each."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="pychip-pictures-")) / "demo"
+    command = [COMMAND, "demo", "--no-browser", "--out", str(folder)]
+    log = folder.with_suffix(".log")
+    with log.open("w") as stderr:
+        demo = subprocess.Popen(command, stderr=stderr)
+    try:
+        address = wait_for(lambda: re.search(r"http://\S+", log.read_text()), log.read_text)[0]
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            for number, theme in enumerate(("light", "dark")):
+                page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+                page.set_default_timeout(60_000)
+                page.goto(address)
+                expect(page.locator(".badge")).to_be_visible(timeout=60_000)
+                for step in STEPS:
+                    step(page, folder)
+                    path = out / f"{step.__name__}-{theme}.png"
+                    page.screenshot(path=path)
+                    print(path, flush=True)
+                    if docs:
+                        page.screenshot(path=IMAGES / DOCS[step.__name__][number])
+                page.close()
+            browser.close()
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(120)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--docs", action="store_true", help="renew docs/images")
+    chosen = parser.parse_args()
+    walk(chosen.out, docs=chosen.docs)
