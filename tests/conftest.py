@@ -25,6 +25,7 @@ def pytest_addoption(parser):
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the tests of a file with long preparations in one process, or each would make its own."""
     for item in items:

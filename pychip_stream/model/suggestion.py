@@ -88,10 +88,13 @@ def suggest(
     groups = _Groups.of(chips, _shown(chips, chosen.blocked, classifier), chosen.blocked, seed)
     near = count - (count >= 2)
     chosen.fill("typical", groups.typical(), near if scores is None else -(-near // 2))
+    strange = groups.distance
+    if classifier is not None:  # not novelty: what lies in the frame of the examples is not new
+        strange = classifier.scorer.novelty.whitening.unlikeness(chips)
+    farthest = np.argsort(-strange, kind="stable").tolist()
     if scores is not None:
-        chosen.fill("uncertain", _uncertain(scores), near)
-    strange = groups.distance if scores is None else scores.novelty
-    chosen.fill("far", np.argsort(-strange, kind="stable").tolist(), count - near + len(chosen))
+        chosen.fill("uncertain", [n for n in _uncertain(scores) if n != farthest[0]], near)
+    chosen.fill("far", farthest, count - near + len(chosen))
     columns = embeddings.shape[1]
     return tuple(_described(n, kind, columns, classifier, scores) for n, kind in chosen.found)
 

@@ -43,6 +43,7 @@ ALLOWED = {
     "dashboard/work/feed.py": ({"open_run", "support_from_bytes"}, GUARDED),
     "dashboard/work/opened_run.py": ({"open_run"}, GUARDED),
     "dashboard/work/runs.py": ({"hdf.reading", "open_run"}, GUARDED),
+    "dashboard/work/uploads.py": ({"load_support"}, GUARDED),
     "dashboard/work/workbench.py": ({"load_support", "open_run"}, GUARDED),
 }  # fmt: skip
 
