@@ -68,6 +68,7 @@ def upload(page: Any, folder: Path) -> None:
     page.locator('input[type="file"]').set_input_files(frame)
     page.get_by_role("button", name="Use this grid size").click(timeout=60_000)
     wait_data(page, "picked", "v !== undefined")
+    page.wait_for_timeout(3000)
     chips = Chips(page, (512, 512), (32, 32))
     chips.click((1, 1), (2, 3))
     page.keyboard.press("2")
