@@ -110,9 +110,14 @@ def walk(out: Path, *, docs: bool) -> None:
         demo.wait(120)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--docs", action="store_true", help="renew docs/images")
     chosen = parser.parse_args()
     walk(chosen.out, docs=chosen.docs)
+
+
+if __name__ == "__main__":
+    main()
