@@ -170,7 +170,7 @@ class ChipCanvas {
       this.wrap.insertBefore(this.pills, this.bar);
     }
     let at = this.classes.findIndex((c) => c.name === this.staged);
-    if (at < 0) at = Math.min(this.stagedAt || 0, this.classes.length - 1);
+    if (at < 0) at = Math.min(Math.max(this.stagedAt || 0, 0), this.classes.length - 1);
     this.staged = this.classes[at]?.name;
     this.stagedAt = at;
     const focused = this.pills.contains(this.pills.getRootNode().activeElement);

@@ -181,6 +181,8 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
     wait_data(page, "grid", f"v === '{grid[0]}x{grid[1]}'")
     page.get_by_role("button", name="Use this grid size").click()
     wait_data(page, "picked", "v === '0'")
+    # A click counts at once: the first class is active though there was none before the grid.
+    expect(page.locator(".pill").first).to_have_attribute("aria-checked", "true")
     chips = Chips(page, shape, chip)
     for number, places in enumerate(picks.values(), start=1):
         if number > 2:
