@@ -57,12 +57,7 @@ class Worker:
         self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
-        self._reader = GuardedReader(
-            config.watch.max_frame_bytes,
-            config.watch.patience_s,
-            config.watch.detector,
-            config.watch.pixel_size,
-        )
+        self._reader = GuardedReader.of(config.watch)
         if config.inference.frames == "path":
             self._reader.start()
         self._encoder = open_encoder(config.encoder)
@@ -96,7 +91,7 @@ class Worker:
         elif self._analyst is None:
             self._say("waiting", self._trouble)
         else:
-            self._say("running", "; ".join(self._analyst.notices))
+            self._say_running()
 
     def close(self) -> None:
         """Give back what was not begun."""
@@ -162,7 +157,7 @@ class Worker:
         """Keep heart and leases alive while a large frame is classified."""
         if time.monotonic() - self._ready_at > _READY_S:
             self._take_jobs(0.0)
-            self._say("running", "")
+            self._say_running()
 
     def _work(self, job: Job, analyst: Analyst) -> None:
         begun = time.perf_counter()
@@ -206,6 +201,9 @@ class Worker:
         self._pixels.pop(job.lease, None)
         self._ready_at = 0.0
         self._take_jobs(0.0)  # first, so that what waits in the socket is named too
+
+    def _say_running(self) -> None:
+        self._say("running", "; ".join(self._analyst.notices if self._analyst else ()))
 
     def _say(self, state: str, detail: str) -> None:
         counters = {}

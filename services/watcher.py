@@ -101,10 +101,7 @@ class Watcher:
         self._ledger = _new_ledger(self._config)
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
-        watch = config.watch
-        self._reader = GuardedReader(
-            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
-        )
+        self._reader = GuardedReader.of(config.watch)
         self._lookups = ThreadPoolExecutor(1, "lookups")
         self._answers: Future[Answers] | None = None
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)

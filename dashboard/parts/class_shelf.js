@@ -1,6 +1,6 @@
 // Class shelf: the classes of a draft with their chips; name, colour, merge, remove.
 
-import { button, element, listen, picture } from "./part.js";
+import { button, element, listen, picture, say } from "./part.js";
 
 export function render({ model }) {
   const root = element("div", "shelf");
@@ -91,14 +91,6 @@ export function render({ model }) {
   // After the event: what is shown then removes the field that the focus has just left.
   rows.addEventListener("focusout", () => setTimeout(() => { if (held) show(held); }));
 
-  function say(m) {
-    notes.replaceChildren(...m.lines.map(([level, text]) => {
-      const line = element("div", "line", text);
-      line.dataset.level = level; // a class could be one of Panel's own
-      return line;
-    }));
-  }
-
-  listen(model, (m) => (m.type === "shelf" ? show(m) : say(m)));
+  listen(model, (m) => (m.type === "shelf" ? show(m) : say(notes, m.lines.map(([level, text]) => ["line", level, text]))));
   return root;
 }

@@ -189,17 +189,19 @@ class ExampleEditor:
         draft = self.opened.draft
         if not self._enabled:
             return
-        self.remark("", "")
+        self._remarks = []
         self.settle_grid()  # what was clicked is a chip of the grid that is shown
         size = draft.state.chip_size
         if message.get("chip", [size.width, size.height]) != [size.width, size.height]:
             self.show_again()  # another tab has changed the grid meanwhile
+            self.say(self._lines)
             return
         try:
             if message["type"] == "undo":
                 draft.undo()
             else:
                 self._change(self._named(message))
+            self.say(self._lines)
         except PychipError as error:
             self.remark("error", str(error))
         self._sent_state = 0

@@ -13,6 +13,17 @@ export function button(className, text, act) {
   return node;
 }
 
+// Lines of text, one node each. What has not changed is not touched: a screen reader tells nothing twice.
+export function say(parent, lines) {
+  lines.forEach(([className, level, text], i) => {
+    const line = parent.children[i] || parent.appendChild(element("div"));
+    if (line.className !== className) line.className = className;
+    if (line.dataset.level !== level) line.dataset.level = level; // a class could be one of Panel's own
+    if (line.textContent !== text) line.textContent = text;
+  });
+  while (parent.childElementCount > lines.length) parent.lastElementChild.remove();
+}
+
 // A picture of JPEG bytes; null where there are none. The browser forgets the bytes once it is drawn.
 export function picture(jpeg) {
   if (!jpeg || !jpeg.byteLength) return null;

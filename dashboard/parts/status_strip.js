@@ -1,6 +1,6 @@
 // Status strip: how fresh the page is, in words and colour, and where the time goes.
 
-import { element, listen } from "./part.js";
+import { element, listen, say } from "./part.js";
 
 export function render({ model }) {
   const root = element("div", "strip");
@@ -30,7 +30,7 @@ export function render({ model }) {
       return step;
     }));
     steps.setAttribute("aria-label", m.steps.map(([name, value]) => `${name} ${value}`).join(", "));
-    alerts.replaceChildren(...m.alerts.map(([level, text]) => element("div", `alert ${level}`, text)));
+    say(alerts, m.alerts.map(([level, text]) => [`alert ${level}`, level, text]));
   }
 
   listen(model, show);

@@ -54,10 +54,14 @@ def with_pixels(
     )
 
 
-def crop(pixels: Pixels, analysed: Normalization | None, rect: Rect) -> bytes:
-    """JPEG of a part of a frame as it was recorded, in the grey levels of the whole one."""
+def crop(
+    picture: FramePicture, pixels: Pixels, analysed: Normalization | None, rect: Rect
+) -> bytes:
+    """JPEG of a part of a frame as it was recorded, in the grey levels of its `with_pixels`."""
     left, top, right, bottom = rect
-    scale = display_range(reduced(pixels), analysed)
+    scale = analysed if picture.contrast is None else None
+    if scale is None:
+        scale = Normalization.from_percentiles(reduced(pixels))
     return to_jpeg(pixels[top:bottom, left:right], scale, _CROP_PX)
 
 

@@ -198,7 +198,9 @@ class OpenedRun:
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; empty where its file is out of reach."""
         pixels = self._read_pixels(*picture.key)
-        return b"" if pixels is None else display.crop(pixels, self._scale(picture.version), rect)
+        if pixels is None:
+            return b""
+        return display.crop(picture, pixels, self._scale(picture.version), rect)
 
     def confidence(self) -> tuple[Counts, int]:
         """Chips by confidence over up to 200 evenly spaced frames, and how many frames."""

@@ -27,9 +27,7 @@ class Readers:
     def __init__(self, config: Config) -> None:
         watch, page = config.watch, config.dashboard
         self._folders = (watch.root, *page.frames) if page.shared else None
-        self.frames = GuardedReader(
-            watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size
-        )
+        self.frames = GuardedReader.of(watch)
         self._guard = Guard((probe.__name__,))
         self._known = Recent[tuple[Path, Stamp], str](_REMEMBERED)
 

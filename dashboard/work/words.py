@@ -7,7 +7,6 @@ STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
 LIGHTS = {
     "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",
-    "ended": "◼",
 }  # fmt: skip
 """What stands beside the colours of a run's state."""
 

@@ -95,7 +95,7 @@ class Workbench:
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; raises as `read`."""
         scale = self.scale_of(picture.version)
-        return display.crop(self.frame(picture.key).pixels, scale, rect)
+        return display.crop(picture, self.frame(picture.key).pixels, scale, rect)
 
     def support(self, version: str) -> SupportSet:
         """Load a saved version; the last few are remembered."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from zlib import crc32
 
 from pychip_stream.domain.frames import mtime_of
+from pychip_stream.formats.name_patterns import NamePatterns
 from pychip_stream.formats.reading import is_left_alone
-from pychip_stream.formats.selection import Selection
 
 _WINDOWS = os.name == "nt"
 _JUNCTION = getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
@@ -117,10 +117,10 @@ class Tree:
     """
 
     def __init__(
-        self, root: Path, *, trust_times: bool = True, selection: Selection | None = None
+        self, root: Path, *, trust_times: bool = True, selection: NamePatterns | None = None
     ) -> None:
         self.root = root
-        self._selection = selection or Selection()
+        self._selection = selection or NamePatterns()
         self.unreadable: dict[str, str] = {}
         self.passes = 0
         self._prefix = os.path.join(root, "")  # noqa: PTH118  (with a separator at its end)

@@ -17,7 +17,7 @@ from pychip_stream.acquisition.settling import Settler, Sighting
 from pychip_stream.acquisition.tree import Rounds, Tree
 from pychip_stream.config import WatchConfig
 from pychip_stream.formats.guarded import GuardedReader
-from pychip_stream.formats.selection import Selection
+from pychip_stream.formats.name_patterns import NamePatterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,10 @@ class FolderWatch:
         self._tree = Tree(
             config.root,
             trust_times=local,
-            selection=Selection(config.include, config.exclude),
+            selection=NamePatterns(config.include, config.exclude),
         )
         self._rounds = Rounds(self._tree, scan_s=config.scan_s, reconcile_s=config.reconcile_s)
-        self._reader = GuardedReader(config.max_frame_bytes, config.patience_s, config.detector)
+        self._reader = GuardedReader.of(config)
         self._settler = Settler(
             self._tree,
             self._reader.contents,

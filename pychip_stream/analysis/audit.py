@@ -22,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import stats
 
-from pychip_stream.archive import hdf
+from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.records import Fraction
@@ -283,8 +283,7 @@ def read_audit(run: Run, table: Path) -> Audit:
     UsageError
         If the table cannot be read, a chip is not in the run, or the labels do not suffice.
     """
-    where = run.columns("path", "index")
-    keys = zip(hdf.strings(where["path"]), where["index"].tolist(), strict=True)
+    keys = layout.frame_keys(run.columns("path", "index"))
     frames = {key: number for number, key in enumerate(keys)}
     left_out = set(run.exclusions["frame"])
     names = [*run.names, UNKNOWN]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pychip_stream.analysis.rescoring import classify_settings, conditions
+from pychip_stream.archive import hdf
 from pychip_stream.archive.run import Run
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside, mtime_of
@@ -142,7 +143,7 @@ class _Checker:
     def check(self, number: int) -> FrameCheck:
         """Compare one frame."""
         row = {name: values[number] for name, values in self._columns.items()}
-        path, index = row["path"].decode("utf-8", "surrogateescape"), int(row["index"])
+        path, index = hdf.decode(row["path"]), int(row["index"])
         try:
             place = inside(self._root, path)
             if not place.is_file():

@@ -242,7 +242,7 @@ class Catalog:
         table = self.full_table(("content_hash", "frame_hash"))
         whole, own = table["content_hash"], table["frame_hash"]
         marks = np.where(own == b"", whole, own).tolist()
-        keys = list(zip(hdf.strings(table["path"]), table["index"].tolist(), strict=True))
+        keys = layout.frame_keys(table)
         now = {(marks[row], keys[row][1]): keys[row] for row in self.classified}
         counting = set(now.values())
         then = np.flatnonzero(table["status"] == b"ok").tolist()

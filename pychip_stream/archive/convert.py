@@ -8,7 +8,7 @@ import pandas as pd
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.catalog import Catalog
-from pychip_stream.archive.layout import NO_CHIP, Table, own_times
+from pychip_stream.archive.layout import NO_CHIP, Table, frame_keys, own_times, take
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import UsageError
 
@@ -56,8 +56,7 @@ def frame_table(catalog: Catalog, table: Table) -> pd.DataFrame:
 def exclusion_table(catalog: Catalog) -> pd.DataFrame:
     """`Run.exclusions`."""
     out, known = np.flatnonzero(catalog.left_out), catalog.excluded
-    rows, table = catalog.classified[out], catalog.table
-    places = zip(hdf.strings(table["path"][rows]), table["index"][rows].tolist(), strict=True)
+    places = frame_keys(take(catalog.table, catalog.classified[out]))
     told = [
         (number, *key, known[key].who, known[key].when)
         for number, key in zip(out.tolist(), places, strict=True)

@@ -332,6 +332,11 @@ def take(table: Table, rows: Array) -> Table:
     return {name: values[rows] for name, values in table.items()}
 
 
+def frame_keys(table: Table) -> list[tuple[str, int]]:
+    """Path and index of every row."""
+    return list(zip(hdf.strings(table["path"]), table["index"].tolist(), strict=True))
+
+
 def superseded(table: Table) -> Array:
     """(n,) whether a later revision of the same frame was archived, or it was moved."""
     if not len(table["revision"]) or table["revision"].max() <= 1:

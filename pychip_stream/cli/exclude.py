@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from pychip_stream.cli.opening import open_run
 from pychip_stream.cli.options import Json, RunPath
 from pychip_stream.cli.output import report
 from pychip_stream.errors import UsageError
-
-if TYPE_CHECKING:
-    from pychip_stream.archive.run import Run
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -33,15 +30,16 @@ def exclude(
     """Leave frames out of curve, mean and export; they stay archived and keep their numbers."""
     from pychip_stream.archive.exclusions import exclude as exclude_frames
     from pychip_stream.archive.files import RunPlaces
+    from pychip_stream.archive.layout import frame_keys
     from pychip_stream.domain.support import current_user
 
     if undo and not frames:
         raise UsageError("--undo needs the frames to take back")
     with open_run(path) as run:
-        chosen = _numbers(run, frames or [], path)
+        keys = frame_keys(run.columns("path", "index"))
+        chosen = _numbers(keys, frames or [], path)
         out = set(run.exclusions["frame"])
         changed = [number for number in chosen if (number in out) == undo]
-        keys = _keys(run)
         if changed:
             exclude_frames(
                 RunPlaces.of(path), run.run_id, [keys[n] for n in changed],
@@ -55,33 +53,25 @@ def exclude(
     report(document, as_json=as_json, text="\n".join(lines))
 
 
-def _keys(run: "Run") -> list[tuple[str, int]]:
-    """Path and index of every classified frame."""
-    from pychip_stream.archive import hdf
-
-    columns = run.columns("path", "index")
-    return list(zip(hdf.strings(columns["path"]), columns["index"].tolist(), strict=True))
-
-
 def _name(path: str, index: int) -> str:
     return f"{path}#{index}" if index else path
 
 
-def _numbers(run: "Run", words: list[str], path: Path) -> list[int]:
+def _numbers(keys: list[tuple[str, int]], words: list[str], path: Path) -> list[int]:
     """Numbers of the frames that the words name, in order and once."""
     numbers: dict[int, None] = {}
     named: dict[str, list[int]] = {}
-    for number, (name, index) in enumerate(_keys(run)):
+    for number, (name, index) in enumerate(keys):
         named.setdefault(name, []).append(number)
         named[f"{name}#{index}"] = [number]
     for word in words:
         found = named.get(word)
         if found is None and (span := _RANGE.fullmatch(word)):
             first, last = int(span[1]), int(span[2] or span[1])
-            found = list(range(first, last + 1)) if last < run.count else None
+            found = list(range(first, last + 1)) if last < len(keys) else None
         if not found:
             raise UsageError(
-                f"{path}: has no classified frame {word}; there are 0 to {run.count - 1}, and "
+                f"{path}: has no classified frame {word}; there are 0 to {len(keys) - 1}, and "
                 "their paths as in the csv"
             )
         numbers |= dict.fromkeys(found)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
+from pychip_stream.config import WatchConfig
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import FrameLostError, GuardError
@@ -54,6 +55,11 @@ class GuardedReader:
         self.pixel_size = pixel_size
         self._patience_s = patience_s
         self._guard = Guard((reading.__name__,))
+
+    @classmethod
+    def of(cls, watch: WatchConfig) -> Self:
+        """Make one as a configuration wants it."""
+        return cls(watch.max_frame_bytes, watch.patience_s, watch.detector, watch.pixel_size)
 
     def contents(self, path: str | Path, size: int | None = None, final: bool = False) -> Contents:
         """Look for the frames of a file."""

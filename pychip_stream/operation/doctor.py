@@ -126,10 +126,10 @@ def _doubles(config: Config) -> Iterator[Finding]:
 
 def _frames(config: Config) -> Iterator[Path]:
     """Frames of the acquisition folder, as many as are found quickly."""
+    from pychip_stream.formats.name_patterns import NamePatterns
     from pychip_stream.formats.reading import frames_below
-    from pychip_stream.formats.selection import Selection
 
-    root, selection = config.watch.root, Selection(config.watch.include, config.watch.exclude)
+    root, selection = config.watch.root, NamePatterns(config.watch.include, config.watch.exclude)
     end = time.monotonic() + _LOOK_S
     for path in frames_below(root):
         if time.monotonic() > end:

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from pychip_stream.acquisition.identity import Answers
 from pychip_stream.acquisition.ledger import Ledger
 from pychip_stream.acquisition.settling import Sighting
 from pychip_stream.acquisition.tasks import Attempts
@@ -416,6 +417,15 @@ class Restarts(RuleBasedStateMachine):
                 self.ledger.archived(key)
         self.unpublished.clear()
 
+    @rule()
+    def looked_up(self):
+        """A stack that has changed is compared; here every change is one of all its bytes."""
+        questions = self.ledger.identity.questions(self.now)
+        if questions is not None:
+            grown = questions.grown.items()
+            hashes = {stack: dict.fromkeys(indices, f"{stack}") for stack, indices in grown}
+            self.ledger.learn(Answers(hashes, {}, set()), self.now)
+
     @rule(worker=st.sampled_from("xy"))
     def beat(self, worker):
         self.ledger.renew(worker, self.now, [one.number for one in self.held.get(worker, [])])
@@ -455,6 +465,7 @@ class Restarts(RuleBasedStateMachine):
             self.now += 40.0
             self.ledger.expire(self.now)
             lease = self.ledger.lease("last", self.now)
+            self.looked_up()
             if lease is None and not self.ledger.counts["behind"]:
                 break
             if lease is not None:

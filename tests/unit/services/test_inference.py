@@ -1,5 +1,7 @@
 """The worker as a service: what it says while a frame takes long."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import zmq
 
@@ -25,6 +27,12 @@ def test_a_frame_that_takes_long_costs_neither_its_lease_nor_its_worker(tmp_path
         assert len([one for one in said if isinstance(one, Ready)]) > 1
         states = (r.packet.message for r in hub.drain(100, wait_s=20.0))
         assert any(isinstance(one, Status) and one.state == "running" for one in states)
+        monitor = SimpleNamespace(drift=2.0, exposure_changes=0)
+        worker._analyst = SimpleNamespace(notices=("the chips have moved",), monitor=monitor)
+        worker._encoder.embed(np.zeros((1024, 1024), np.uint8), 16)
+        told = [r.packet.message.detail for r in hub.drain(100, wait_s=20.0)]
+        assert "the chips have moved" in told  # what is wrong with the numbers stays said meanwhile
+        worker._analyst = None
         worker.close()
         watcher.close()
         hub.close()

@@ -8,9 +8,9 @@ from PIL import Image
 
 from pychip_stream.acquisition.tree import Tree
 from pychip_stream.errors import FrameUsageError
+from pychip_stream.formats.name_patterns import NamePatterns
 from pychip_stream.formats.raster import own_mark
 from pychip_stream.formats.reading import frame_count, read_frame
-from pychip_stream.formats.selection import Selection
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ from pychip_stream.formats.selection import Selection
 )
 def test_patterns(include, exclude, path, taken):
     folder, _, name = path.rpartition("/")
-    assert Selection(include, exclude).takes(folder, name) is taken
+    assert NamePatterns(include, exclude).takes(folder, name) is taken
 
 
 def test_the_tree_holds_only_what_is_selected(tmp_path):
     for name in ("a.dm4", "a.jpg", "focus/b.dm4", "@eaDir/a.dm4", "#recycle/c.dm4", "d/e.dm4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    tree = Tree(tmp_path, selection=Selection(("*.dm4",), ("focus",)))
+    tree = Tree(tmp_path, selection=NamePatterns(("*.dm4",), ("focus",)))
     for _ in tree.reconcile():
         pass
     assert sorted(tree.take().found) == ["a.dm4", "d/e.dm4"]

@@ -1,4 +1,4 @@
-"""Selection: which files of the tree may be frames, by their names."""
+"""Name patterns: which files of the tree may be frames, by their names."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from fnmatch import translate
 from pychip_stream.formats.reading import is_frame_name
 
 
-class Selection:
+class NamePatterns:
     """Patterns as in a shell (`*`, `?`, `[a-z]`), without regard to case.
 
     A pattern with a slash is compared with the whole path below the root, one without with the
