@@ -236,18 +236,23 @@ class Catalog:
 
     @property
     def _renamed(self) -> dict[FrameKey, FrameKey]:
-        """Names of frames that were renamed or moved → those under which they count."""
-        if not (self.table["status"] == b"moved").any():
+        """Names of frames that were left out and renamed since → those under which they count."""
+        table, counting = self.table, self.classified
+        if not (table["status"] == b"moved").any():
             return {}
-        table = self.full_table(("content_hash", "frame_hash"))
-        whole, own = table["content_hash"], table["frame_hash"]
-        marks = np.where(own == b"", whole, own).tolist()
-        keys = layout.frame_keys(table)
-        now = {(marks[row], keys[row][1]): keys[row] for row in self.classified}
-        counting = set(now.values())
-        then = np.flatnonzero(table["status"] == b"ok").tolist()
-        found = {keys[row]: now.get((marks[row], keys[row][1])) for row in then}
-        return {old: new for old, new in found.items() if new and old not in counting}
+        named = np.isin(table["path"], hdf.texts([row.path for row in self.exclusions]))
+        then = np.flatnonzero(named & (table["status"] == b"ok"))
+        order = np.argsort(np.concatenate([p.table["sequence"] for p in self.parts]), kind="stable")
+        marks = np.concatenate([part.marks for part in self.parts])[order]
+
+        def keys(rows: Array) -> list[FrameKey]:
+            return layout.frame_keys({name: table[name][rows] for name in ("path", "index")})
+
+        same = counting[np.isin(marks[counting], marks[then])]
+        now = {(marks[row], key[1]): key for row, key in zip(same, keys(same), strict=True)}
+        found = {k: now.get((marks[row], k[1])) for row, k in zip(then, keys(then), strict=True)}
+        kept = set(keys(counting[named[counting]]))
+        return {old: new for old, new in found.items() if new and old not in kept}
 
     @cached_property
     def left_out(self) -> Array:

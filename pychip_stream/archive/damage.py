@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pychip_stream.archive import hdf, layout
+from pychip_stream.archive import alert_journal, exclusions, hdf, layout
 from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
+from pychip_stream.archive.row_group import whole_rows
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
 from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import (
@@ -27,6 +28,7 @@ from pychip_stream.errors import ArchiveError, SupportError
 logger = logging.getLogger(__name__)
 
 _CHIPS = 1 << 17
+_ROW_GROUPS = {alert_journal.GROUP: alert_journal.AlertRow, exclusions.GROUP: exclusions.Exclusion}
 
 
 def aside_name(path: Path) -> Path:
@@ -108,6 +110,23 @@ def examined(part: Part, *, redo: bool) -> Part:
         embeddings=tuple(map(marked, part.embeddings)),
         lost=lost,
     )
+
+
+def lost_rows(path: Path) -> list[str]:
+    """Names of the small tables of a closed archive, alerts and exclusions, that are damaged."""
+    lost = []
+    for name, kind in _ROW_GROUPS.items():
+        try:
+            whole_rows(path, name, kind)
+        except UnusableFileError:
+            lost.append(name)
+    return lost
+
+
+def is_hurt(part: Part) -> bool:
+    """Whether something of a file, as `examined`, counts no more."""
+    marked = any(len(rows.damaged) for rows in part.groups)
+    return marked or (part.kind == "run" and bool(lost_rows(part.path)))
 
 
 def mend_segment(places: RunPlaces, part: Part, disk: Disk, consequence: str) -> None:

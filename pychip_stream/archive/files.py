@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -266,6 +266,12 @@ class Part:
         superseded = () if self.superseded is None else (self.superseded,)
         return (*self.scorings.values(), *superseded, *self.embeddings)
 
+    @cached_property
+    def marks(self) -> Array:
+        """(n,) what tells the content of frames: the hash of their own bytes, else of the file."""
+        table = read_full_table(self, ("content_hash", "frame_hash"))
+        return np.where(table["frame_hash"] == b"", table["content_hash"], table["frame_hash"])
+
     def __len__(self) -> int:
         return len(self.table["sequence"])
 
@@ -344,9 +350,8 @@ def check_tables(file: h5py.File, part: Part) -> None:
 def changed_tables(file: h5py.File, part: Part) -> tuple[list[str], list[str]]:
     """Columns, and places of groups, whose small things are not what was written."""
     entry = foreign.subgroup(file, layout.ENTRY)
-    columns: list[str] = []
-    if foreign.has(entry, layout.FRAMES):
-        columns = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES))
+    there = foreign.has(entry, layout.FRAMES)
+    columns = layout.changed_columns(foreign.subgroup(entry, layout.FRAMES)) if there else []
     groups = []
     for rows in part.groups:
         digest = hdf.attribute_text(foreign.descend(file, rows.where), layout.DIGEST)
@@ -403,16 +408,16 @@ def _read(file: h5py.File, path: Path, kinds: Sequence[str]) -> Part:
     table = layout.join_tables([], layout.CORE)
     if foreign.has(entry, layout.FRAMES):
         table = layout.read_table(foreign.subgroup(entry, layout.FRAMES), layout.CORE)
-    superseded = foreign.has(entry, layout.SUPERSEDED)
+    superseded = None
+    if foreign.has(entry, layout.SUPERSEDED):
+        superseded = read_rows(foreign.subgroup(entry, layout.SUPERSEDED), path)
     return Part(
         path=path,
         kind=kind,
         header=_read_header(entry),
         table=table,
         scorings={name: read_rows(foreign.subgroup(group, name), path) for name in group},
-        superseded=read_rows(foreign.subgroup(entry, layout.SUPERSEDED), path)
-        if superseded
-        else None,
+        superseded=superseded,
         embeddings=tuple(read_rows(group, path) for group in _members(entry, layout.EMBEDDINGS)),
         supports=tuple(group.name.rpartition("/")[2] for group in _members(entry, layout.SUPPORTS)),
         default=hdf.attribute_text(group, "default"),

@@ -16,7 +16,7 @@ from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, exclusions, hdf, layout, nexus
 from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.damage import harmed, keep_beside, mend_segment, put_aside
+from pychip_stream.archive.damage import harmed, is_hurt, keep_beside, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
     Header,
@@ -324,7 +324,7 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     merged = {row.change for row in catalog.exclusions}
     excluded = [path for path in exclusions.changes(places) if path.stem in merged]
     added = bool(sidelong or excluded) or alert_journal.has_journal(places)
-    hurt = any(len(rows.damaged) for part in catalog.parts for rows in part.groups)
+    hurt = any(map(is_hurt, catalog.parts))
     if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
         write_merged(places, catalog, default, disk)
         alert_journal.remove_journal(places, disk)
@@ -445,6 +445,6 @@ def write_merged(
     with disk.atomic(places.closed) as temporary:
         merge(catalog, temporary, supports, default, alert_journal.read_alerts(places))
         base = next((p for p in catalog.parts if p.kind == "run"), None)
-        if base is not None and (aside or any(len(rows.damaged) for rows in base.groups)):
+        if base is not None and (aside or is_hurt(base)):
             kept = keep_beside(base.path, disk)
             logger.error("%s: what was damaged of it is kept as %s", base.path, kept.name)

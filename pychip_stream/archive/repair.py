@@ -8,7 +8,7 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.catalog import Catalog, FileCatalog
-from pychip_stream.archive.damage import examined, mend_segment, put_aside
+from pychip_stream.archive.damage import examined, lost_rows, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.exclusions import Exclusions
 from pychip_stream.archive.files import Part, RunPlaces, changed_tables
@@ -42,6 +42,8 @@ class Repaired:
         Columns of the frame table whose values are not known any more.
     supports
         Versions of support sets that are lost.
+    tables
+        Small tables, alerts or exclusions, that are lost.
     files
         What was damaged.
     """
@@ -52,6 +54,7 @@ class Repaired:
     scorings: dict[str, int] = field(default_factory=dict)
     columns: list[str] = field(default_factory=list)
     supports: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
 
@@ -86,6 +89,25 @@ def repair_run(path: str | Path, disk: Disk | None = None) -> Repaired:
     return found
 
 
+def damage(path: str | Path) -> list[str]:
+    """Tell what of the small things in a run's files is not what was written, file by file.
+
+    Labels and embeddings have checksums of their own, which stop whoever reads them.
+    """
+    return FileCatalog(RunPlaces.of(Path(path))).read(_damage)
+
+
+def _damage(catalog: Catalog) -> list[str]:
+    found = []
+    for part in (*catalog.parts, *catalog.scorings.values()):
+        with hdf.reading(part.path) as file:
+            columns, groups = changed_tables(file, part)
+        groups += lost_rows(part.path) if part.kind == "run" else []
+        named = [f"column {name} of its frames" for name in columns] + groups
+        found += [f"{part.path.name}: {name}" for name in named]
+    return found
+
+
 def _repair(places: RunPlaces, part: Part, found: Repaired, disk: Disk) -> None:
     with hdf.reading(part.path) as file:
         changed, wrong = changed_tables(file, part)
@@ -109,9 +131,11 @@ def _repair(places: RunPlaces, part: Part, found: Repaired, disk: Disk) -> None:
         redo=False,
     )
     supports = [version for version in part.supports if not _reads(places, part, version)]
-    if changed or wrong or supports or any(rows.unread.any() for rows in kept.groups):
+    tables = lost_rows(part.path) if part.kind == "run" else []
+    if changed or wrong or supports or tables or any(rows.unread.any() for rows in kept.groups):
         found.columns += changed
         found.supports += supports
+        found.tables += tables
         _tell(part, kept, found)
         _put_in_place(places, kept, disk)
 

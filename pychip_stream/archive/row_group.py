@@ -1,5 +1,6 @@
 """Row group: small records in an archive, a column for each of their fields."""
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
@@ -24,32 +25,54 @@ def write_rows(entry: h5py.Group, name: str, rows: Sequence[Any]) -> None:
     if not rows:
         return
     group = hdf.collection(entry, name)
+    digests = {}
     for field in fields(rows[0]):
         values = [getattr(row, field.name) for row in rows]
         if field.type is str:
-            hdf.write_texts(group, field.name, hdf.texts(values))
+            column = hdf.texts(values)
+            hdf.write_texts(group, field.name, column)
         else:
-            group.create_dataset(field.name, data=np.asarray(values, _TYPES[field.type]))
+            column = np.asarray(values, _TYPES[field.type])
+            group.create_dataset(field.name, data=column)
+        digests[field.name] = layout.column_digest(column)
+    group.attrs[layout.DIGEST] = np.bytes_(json.dumps(digests))
 
 
 def read_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:
     """Read the rows of a closed archive; none where it has none, or they are damaged."""
-    columns: list[list[Any]] = []
     try:
-        with hdf.reading(path) as file:
-            entry = foreign.subgroup(file, layout.ENTRY)
-            if not foreign.has(entry, name):
-                return []
-            group = foreign.subgroup(entry, name)
-            for field in fields(kind):  # type: ignore[arg-type]
-                if field.type is str:
-                    columns.append(hdf.strings(hdf.read_texts(group, field.name)))
-                else:
-                    values = foreign.plain(group, field.name, "iuf")[:]
-                    columns.append(list(map(field.type, values.tolist())))  # type: ignore[arg-type]
+        return whole_rows(path, name, kind)
     except FileNotFoundError:
         return []
     except UnusableFileError as error:
         logger.error("%s: its %s cannot be read (%s)", path, name, error)
         return []
+
+
+def whole_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:
+    """Read the rows of a closed archive; none where it has none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the archive is not there.
+    UnusableFileError
+        If they are not what was written, as far as hashes (which older ones lack) tell.
+    """
+    columns: list[list[Any]] = []
+    with hdf.reading(path) as file:
+        entry = foreign.subgroup(file, layout.ENTRY)
+        if not foreign.has(entry, name):
+            return []
+        group = foreign.subgroup(entry, name)
+        digests = json.loads(hdf.attribute_text(group, layout.DIGEST) or "{}")
+        for field in fields(kind):  # type: ignore[arg-type]
+            if field.type is str:
+                values = hdf.read_texts(group, field.name)
+                columns.append(hdf.strings(values))
+            else:
+                values = foreign.plain(group, field.name, "iuf")[:]
+                columns.append(list(map(field.type, values.tolist())))  # type: ignore[arg-type]
+            if digests and digests[field.name] != layout.column_digest(values):
+                raise UnusableFileError(f"is damaged (column {field.name})")
     return [kind(*values) for values in zip(*columns, strict=True)]

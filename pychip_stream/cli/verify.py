@@ -34,6 +34,7 @@ def verify(
         return
     from pychip_stream.analysis.rescoring import encoder_finder
     from pychip_stream.analysis.verification import verify as verify_run
+    from pychip_stream.archive.repair import damage
 
     run = choose_scoring(open_run(path, everything=True), scoring)
     root = frames or run.root
@@ -45,10 +46,16 @@ def verify(
         outcome = verify_run(
             run, root, encoder_finder(run, encoder), sample=sample, seed=seed, progress=told
         )
-    document = _verification(path, outcome)
+    damaged = damage(path)
+    document = _verification(path, outcome) | {"damaged": damaged}
     report(document, as_json=as_json, text=_verified_text(path, outcome))
     if not outcome.passed:
         raise ArchiveError(f"{path}: {_why_failed(outcome)}")
+    if damaged:
+        raise ArchiveError(
+            f"{path}: is damaged ({'; '.join(damaged)}); `pychip-stream verify RUN --repair` "
+            "keeps what is whole"
+        )
 
 
 def _repair(path: Path, *, as_json: bool) -> None:
@@ -65,6 +72,7 @@ def _repair(path: Path, *, as_json: bool) -> None:
     lines += [f"lost: scoring {name[:8]} of {n} frames" for name, n in found.scorings.items()]
     lines += [f"lost: column {name} of the frame table" for name in found.columns]
     lines += [f"lost: support set {version[:8]}" for version in found.supports]
+    lines += [f"lost: {name}" for name in found.tables]
     report(document, as_json=as_json, text="\n".join(lines))
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from pychip_stream.analysis.audit import chips_per_class, draw_chips
 from pychip_stream.analysis.rescoring import rescore, uncovered
+from pychip_stream.archive import files
 from pychip_stream.archive.exclusions import changes, exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
-from pychip_stream.archive.repair import repair_run
+from pychip_stream.archive.repair import damage, repair_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.records import FrameRecord
@@ -229,6 +230,45 @@ def test_damaged_exclusions_cost_only_themselves(tmp_path, caplog):
     assert "its exclusions cannot be read" in caplog.text
 
 
+@pytest.fixture
+def closed(tmp_path):
+    """A closed run that holds what was left out of it."""
+    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    leave_out(path, 2)
+    RunWriter(tmp_path, "run", disk=QuickDisk()).close()
+    assert damage(path) == []
+    return path
+
+
+@pytest.mark.parametrize(("column", "value"), [("path", key(3)[0]), ("excluded", 0), ("index", 1)])
+def test_other_exclusions_than_were_written_are_told_and_not_used(closed, caplog, column, value):
+    with h5py.File(closed, "r+") as file:
+        file[f"entry/exclusions/{column}"][0] = value
+    assert left_out(closed) == []
+    assert f"its exclusions cannot be read (is damaged (column {column}))" in caplog.text
+    assert damage(closed) == ["run.h5: exclusions"]
+    assert repair_run(closed).tables == ["exclusions"]
+    assert damage(closed) == []
+    assert closed.with_name("run.h5.damaged").exists()
+
+
+def test_damaged_exclusions_are_kept_aside_when_the_run_goes_on(closed):
+    with h5py.File(closed, "r+") as file:
+        file["entry/exclusions/excluded"][0] = 0
+    leave_out(closed, 4)
+    merge_scorings(closed)
+    assert left_out(closed) == [4]
+    with h5py.File(closed.with_name("run.h5.damaged")) as file:
+        assert file["entry/exclusions/path"].asstr()[:].tolist() == [key(2)[0]]
+
+
+def test_exclusions_of_before_have_no_hashes_and_count(closed):
+    with h5py.File(closed, "r+") as file:
+        del file["entry/exclusions"].attrs["digest"]
+    assert left_out(closed) == [2]
+    assert damage(closed) == []
+
+
 def test_clocks_that_disagree_turn_no_order_round(path, monkeypatch):
     leave_out(path, 3)
     monkeypatch.setattr("pychip_stream.archive.exclusions.time.time", lambda: 1.0)
@@ -277,3 +317,23 @@ def test_a_frame_stays_left_out_when_its_file_is_renamed(tmp_path, close):
     assert len(run.fractions) == COUNT - 2
     exclude(RunPlaces.of(path), run.run_id, [("Hour_01/other.dm4", 0)], who="bob", undo=True)
     assert open_run(path).exclusions["path"].tolist() == [key(3)[0]]
+
+
+def test_names_of_before_are_looked_up_once(tmp_path, monkeypatch):
+    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    leave_out(path, 2)
+    before = record(2)
+    renamed = replace(before, frame=replace(before.frame, path="Hour_01/other.dm4"))
+    writer = RunWriter(path.parent, path.stem, segment_frames=2, disk=QuickDisk())
+    fill(writer, [renamed, FrameRecord.moved(before.frame, "Hour_01/other.dm4")])
+    read, unpatched = [], files.read_full_table
+    monkeypatch.setattr(
+        files, "read_full_table", lambda part, n: [read.append(part.path), unpatched(part, n)][1]
+    )
+    run = open_run(path)
+    assert run.exclusions["path"].tolist() == ["Hour_01/other.dm4"]
+    assert len(read) == 2  # the archive and the segment
+    fill(writer, [record(n, result=result(n)) for n in (COUNT, COUNT + 1)])
+    assert run.refresh()
+    assert run.exclusions["path"].tolist() == ["Hour_01/other.dm4"]
+    assert len(read) == len(set(read)) == 3
