@@ -1,6 +1,7 @@
 """What an operator feels of the dashboard, measured in a real browser.
 
     python -m benchmarks.dashboard [--cycles 200] [--seconds 20] [--viewers 10] [--frames 100000]
+    python -m benchmarks.dashboard labels          only the first labels of a large frame
 
 A real hub and dashboard, results that are made up here (no worker), Chromium without a window.
 Prints one row per quality: what it is, what was measured, what is wanted.
@@ -21,10 +22,11 @@ import psutil
 from playwright.sync_api import sync_playwright
 
 from tests.support.chromium import CHROMIUM, FLAGS
-from tests.support.looks import CURVE_POINTS, FIND, wait_data, wait_shown
+from tests.support.looks import CURVE_POINTS, FIND, Chips, data, wait_data, wait_shown
 from tests.support.rehearsal import Rehearsal
 
 EDGE, CHIP = 2048, 34
+LARGE = 4096
 RATE = 5.0
 
 WATCH = f"""() => {{
@@ -107,6 +109,48 @@ def measure_clicks(browser, run, count):
     text = f"p50 {quantile(times, 0.5):.0f} ms, p95 {quantile(times, 0.95):.0f} ms"
     row(f"click to highlight, {chips} chips, {EDGE}²", text, "p95 ≤ 50 ms")
     page.close()
+
+
+LABELLED = f"() => !['–', ''].includes(({FIND})('.legend .number')?.textContent ?? '')"
+GAPS = (
+    "() => { window.gaps = []; let last = performance.now(); const step = (now) => {"
+    " window.gaps.push(now - last); last = now; requestAnimationFrame(step); };"
+    " requestAnimationFrame(step); }"
+)
+
+
+def measure_labels(browser, folder):
+    """From the click that completes a second class to labels, on frames as large as cameras'."""
+    run = Rehearsal(folder, size=LARGE, chip=64).start()
+    try:
+        for rest, what in ((0, "at once"), (10, "after 10 s"), (10, "on the next frame")):
+            run.frame()
+            page = new_page(browser, run)
+            page.get_by_role("tab", name="Examples").click()
+            wait_data(page, "picked", "v !== undefined")
+            if what == "on the next frame":
+                page.get_by_role("button", name="Take the newest frame").click()
+                wait_data(page, "seq", "Number(v) > 1")
+            page.wait_for_timeout(1000 * rest)
+            while data(page, "picked") != "0":
+                page.keyboard.press("u")
+                page.wait_for_timeout(300)
+            chips = Chips(page, (LARGE, LARGE), (64, 64))
+            page.keyboard.press("1")
+            chips.click((3, 3), (9, 9))
+            page.wait_for_function(f"() => !({LABELLED})()")
+            page.keyboard.press("2")
+            page.evaluate(GAPS)
+            start = time.monotonic()
+            chips.click((20, 60))
+            page.wait_for_function(LABELLED)
+            took = time.monotonic() - start
+            gap = max(page.evaluate("() => window.gaps"))
+            text = f"{took:.2f} s, longest pause of the page {gap:.0f} ms"
+            row(f"first labels, {LARGE}², clicked {what}", text, "≤ 3 s")
+            page.close()
+    finally:
+        run.stop()
 
 
 def measure_frames(browser, run, viewers, seconds):
@@ -235,6 +279,7 @@ class LongRun(Rehearsal):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("all", "labels"), default="all")
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--viewers", type=int, default=10)
@@ -248,6 +293,10 @@ def main():
     print(f"{datetime.now():%Y-%m-%d}, {os.cpu_count()} cores, load {load:.1f} before the start")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        measure_labels(browser, Path(folder) / "labels")
+        if options.part == "labels":
+            browser.close()
+            return 0
         run = Rehearsal(Path(folder) / "run", size=EDGE, chip=CHIP).start()
         try:
             measure_clicks(browser, run, options.clicks)

@@ -63,6 +63,7 @@ class Worker:
         self._encoder = open_encoder(config.encoder)
         if isinstance(self._encoder, DenseEncoder):
             self._encoder.on_window = self._go_on
+        self._beacon.device = self._encoder.device
         self._analyst: Analyst | None = None
         self._trouble = "waiting for a support set"
         self._jobs: deque[Job] = deque()
@@ -153,7 +154,7 @@ class Worker:
         held = tuple(job.lease for job in self._jobs)
         self._tasks.send(Ready(worker=self._incarnation, credit=max(credit, 0), held=held))
 
-    def _go_on(self) -> None:
+    def _go_on(self, _done: int, _total: int) -> None:
         """Keep heart and leases alive while a large frame is classified."""
         if time.monotonic() - self._ready_at > _READY_S:
             self._take_jobs(0.0)

@@ -295,7 +295,7 @@ class ExampleEditor:
         seconds, picture = self.opened.waiting_s, self.picture
         if picture is not None and seconds > _WAIT_S and self._wait.due(now):
             grid = grid_shape(picture.shape, self.opened.draft.state.chip_size)
-            self.say([["busy", waiting_line(grid, seconds)]])
+            self.say([["busy", waiting_line(grid, seconds, self.opened.share)]])
             self._sent_preview = None  # its lines come back
 
     def _show_preview(self, key: Key) -> None:

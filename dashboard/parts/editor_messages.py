@@ -161,11 +161,12 @@ def quality_lines(preview: Preview) -> list[list[str]]:
     return lines + [["", line] for line in quality.advice]
 
 
-def waiting_line(grid: list[int], seconds: float) -> str:
+def waiting_line(grid: list[int], seconds: float, share: float | None = None) -> str:
     """Say what is being done where labels are not there at once."""
+    done = f"{share:.0%}, " * (share is not None)
     return (
-        f"labelling the {count(grid[0] * grid[1], 'chip')} of this frame… {seconds:.0f} s; the "
-        "first time on a frame takes longest, choose on meanwhile"
+        f"labelling the {count(grid[0] * grid[1], 'chip')} of this frame… {done}{seconds:.0f} s; "
+        "the first time on a frame takes longest, choose on meanwhile"
     )
 
 

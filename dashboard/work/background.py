@@ -19,7 +19,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.done = self.total = 0
-        self._cancelled = False
+        self.cancelled = False
 
     def __call__(self, done: int, total: int) -> None:
         """Note how far it is.
@@ -30,7 +30,7 @@ class Progress:
             If it was cancelled.
         """
         self.done, self.total = done, total
-        if self._cancelled:
+        if self.cancelled:
             raise PychipError("cancelled")
 
     @property
@@ -40,7 +40,7 @@ class Progress:
 
     def cancel(self) -> None:
         """End the work at its next step."""
-        self._cancelled = True
+        self.cancelled = True
 
 
 class Background:

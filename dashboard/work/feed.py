@@ -26,7 +26,7 @@ from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Live, Seen, SupportChanged
+from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
 
 from .display import with_pixels
 from .frame_pictures import FramePicture, Key
@@ -131,6 +131,8 @@ class Feed:
             self._take_live(message, arrays)
         elif isinstance(message, Seen) and new:
             self._raw = (message.frame.path, message.frame.index)
+        elif isinstance(message, Status) and message.device:
+            self._bench.fitting.worker_device = message.device
         elif isinstance(message, SupportChanged):
             try:
                 support = support_from_bytes(arrays["data"].tobytes(), "published support set")

@@ -12,12 +12,14 @@ from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import Quality, assess
 from pychip_stream.model.suggestion import Suggestion, suggest
 
-from .background import Latest
+from .background import Latest, Progress
 from .drafts import Draft, DraftState
 from .frame_pictures import Key
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
+
+_FEW = "choose chips of at least two classes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +64,21 @@ class OpenDraft:
         self._fits = Latest(bench.fits, self._work)
         self._asked: tuple[int, Key] | None = None
         self._asked_at = 0.0
+        self._progress = Progress()
+        self._embeds: object = None
         self.draft = draft
         self.preview: Preview | None = None
 
     def ask(self, key: Key) -> None:
         """Ask for the preview of the draft on a frame; asking again for the same costs nothing."""
         number, state = self.draft.number, self.draft.state
-        if self._asked != (number, key):
-            self._asked, self._asked_at = (number, key), time.monotonic()
-            self._fits.ask((number, state, key))
+        if self._asked == (number, key):
+            return
+        self._asked, self._asked_at = (number, key), time.monotonic()
+        if self._embeds != (key, state.chip_size):  # what another one wants is of no use now
+            self._progress.cancel()
+            self._embeds, self._progress = (key, state.chip_size), Progress()
+        self._fits.ask((number, state, key, self._progress))
 
     @property
     def waiting_s(self) -> float:
@@ -79,11 +87,29 @@ class OpenDraft:
         done = None if preview is None else (preview.number, preview.key)
         return 0.0 if self._asked in (None, done) else time.monotonic() - self._asked_at
 
-    def _work(self, wanted: tuple[int, DraftState, Key]) -> None:
-        number, state, key = wanted
-        preview = self.preview = self._make(number, state, key)
+    @property
+    def share(self) -> float | None:
+        """How much of the frame has been looked at for them, 0…1; None where that is not known."""
+        return self._progress.share
+
+    def _work(self, wanted: tuple[int, DraftState, Key, Progress]) -> None:
+        number, state, key, progress = wanted
+        preview = self._make(number, state, key, progress)
+        if progress.cancelled:
+            return
+        self.preview = preview
+        progress.done = progress.total = 0
         if preview.trial is not None and not self._fits.waiting:
             self.preview = self._judged(preview, state)
+        elif preview.trouble == _FEW:
+            self._prepare(state, key, progress)
+
+    def _prepare(self, state: DraftState, key: Key, progress: Progress) -> None:
+        """Embed the frame while examples are still being chosen."""
+        try:
+            self._bench.prepare(state, key, progress)
+        except PychipError as error:
+            logger.info("%s is not prepared: %s", key[0], error)
 
     def _judged(self, preview: Preview, state: DraftState) -> Preview:
         """Add what takes longer than the labels."""
@@ -102,12 +128,13 @@ class OpenDraft:
             logger.exception("the quality of a draft could not be judged")
             return replace(preview, trouble=f"the examples could not be judged: {error}")
 
-    def _make(self, number: int, state: DraftState, key: Key) -> Preview:
+    def _make(self, number: int, state: DraftState, key: Key, progress: Progress) -> Preview:
         filled = [name for name, count in state.counts.items() if count]
         if len(filled) < 2:
-            return Preview(number, key, trouble="choose chips of at least two classes")
+            return Preview(number, key, trouble=_FEW)
         try:
-            return Preview(number, key, self._bench.attempt(state, key))
+            support = self._bench.build(state, key)
+            return Preview(number, key, self._bench.attempt_set(support, key, progress))
         except PychipError as error:
             return Preview(number, key, trouble=str(error))
         except Exception as error:

@@ -185,7 +185,8 @@ class UploadBench:
         if empty:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
         support = self.bench.build(state, uploaded.key, author)
-        analyst = Analyst.of(support, open_encoder(self._config.encoder), self._config.classify)
+        encoder = open_encoder(self._config.encoder, self.bench.fitting.precision)
+        analyst = Analyst.of(support, encoder, self._config.classify)
         self._results += 1
         image = self._root / uploaded.key[0]
         folder = self._folder / f"{_NAME}-{self._results}"

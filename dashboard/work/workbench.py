@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from pychip_stream.analysis.drafting import RememberingEncoder, Trial, attempt
+from pychip_stream.analysis.drafting import Trial
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
@@ -27,7 +27,9 @@ from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport
 
 from . import display
+from .background import Progress
 from .drafts import DraftState, Pick
+from .fitting import Fitting
 from .frame_pictures import FramePicture, Key
 from .readers import Readers
 from .recent import Recent
@@ -51,7 +53,7 @@ class Workbench:
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
         self.readers = Readers(config)
-        self._encoder: RememberingEncoder | None = None
+        self.fitting = Fitting(config)
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
         self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
         self._thumbs = Recent[object, bytes](_THUMBS_KEPT)
@@ -156,18 +158,18 @@ class Workbench:
         except PychipError:
             return None
 
-    def attempt(self, state: DraftState, key: Key) -> Trial:
-        """Fit a draft and classify a frame with it; only on the thread `fits`."""
-        return self.attempt_set(self.build(state, key), key)
+    def prepare(self, state: DraftState, key: Key, progress: Progress) -> None:
+        """Embed a frame as a draft's first labels on it will want it; only on the thread `fits`."""
+        frame, scale = self.frame(key), self.scale_of(state.parent or "")
+        if scale is None or (not state.picks and not display.fits(frame.pixels, scale)):
+            picked = [(p.path, p.index) for p in state.picks if p.path and not p.version]
+            first = self.frame(picked[0]) if picked else frame
+            scale = Normalization.from_percentiles(first.pixels)
+        self.fitting.prepare(frame, state.chip_size, scale, progress)
 
-    def attempt_set(self, support: SupportSet, key: Key) -> Trial:
+    def attempt_set(self, support: SupportSet, key: Key, progress: Progress | None = None) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
-        # The network's library takes seconds to load, and only this page needs it.
-        from pychip_stream.model.encoders import open_encoder
-
-        if self._encoder is None:
-            self._encoder = RememberingEncoder(open_encoder(self._config.encoder))
-        return attempt(support, self.frame(key), self._encoder, self._config.classify)
+        return self.fitting.attempt(support, self.frame(key), progress or Progress())
 
     def save(self, state: DraftState, key: Key, author: str, note: str) -> SupportSet:
         """Keep a draft as a version, with its classifier's numbers; it is not published."""

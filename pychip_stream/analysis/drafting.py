@@ -1,6 +1,7 @@
 """Suggestions for a frame under a support set: which chips to label next."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class RememberingEncoder:
     ----------
     most_bytes
         What was used longest ago is forgotten beyond this.
+
+    Attributes
+    ----------
+    on_window
+        As of `DenseEncoder`; other encoders tell nothing.
     """
 
     def __init__(self, encoder: Encoder, most_bytes: int = _MOST_BYTES) -> None:
@@ -40,6 +46,9 @@ class RememberingEncoder:
         self.weights_hash = encoder.weights_hash
         self.dim = encoder.dim
         self.device = encoder.device
+        self.on_window: Callable[[int, int], None] = lambda _done, _total: None
+        if hasattr(encoder, "on_window"):
+            encoder.on_window = lambda done, total: self.on_window(done, total)
 
     def embed(
         self,

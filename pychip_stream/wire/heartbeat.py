@@ -26,6 +26,11 @@ class Beacon:
 
     The heart beats on a thread of its own, so that a long frame is not taken for a death; it
     says how long the main loop has been busy, and calls it stalled beyond `patience_s`.
+
+    Attributes
+    ----------
+    device
+        Of a worker's encoder; see `Status`.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Beacon:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._service, self._instance, self._patience_s = service, instance, patience_s
+        self.device = ""
         self._endpoints = endpoints
         self._channel = endpoints.reach("requests", zmq.DEALER, 20)
         self._heart = endpoints.reach("requests", zmq.DEALER, 4)
@@ -106,6 +112,7 @@ class Beacon:
             detail=detail,
             counters={**counters, "busy_s": round(busy_s, 1), **self._burden()},
             files=files,
+            device=self.device,
         )
         if state in ("starting", "stopping"):
             return status

@@ -271,6 +271,8 @@ class Status(Message, frozen=True, kw_only=True):
         where they are times). docs/operate.md lists them.
     files
         The first few that are in trouble.
+    device
+        Of a worker: where its encoder runs and in which precision, as `Result.device`.
     """
 
     service: Name
@@ -280,6 +282,7 @@ class Status(Message, frozen=True, kw_only=True):
     detail: Text = ""
     counters: Annotated[dict[Name, float], Meta(max_length=200)] = {}
     files: Annotated[tuple[TroubledFile, ...], Meta(max_length=100)] = ()
+    device: Name = ""
 
 
 class Alert(Message, frozen=True, kw_only=True):

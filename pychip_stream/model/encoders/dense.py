@@ -156,7 +156,8 @@ class DenseEncoder(Encoder):
     Attributes
     ----------
     on_window
-        Called before each part of a frame, so that whoever waits for a large one can say so.
+        Told before each part of a frame how many are done, and of how many, so that whoever waits
+        for a large one can say so; what it raises ends the work.
     """
 
     def __init__(self, name: str, network: Network, weights_hash: str, place: Placement) -> None:
@@ -166,7 +167,7 @@ class DenseEncoder(Encoder):
         self.device = str(place)
         self.network = network
         self.place = place
-        self.on_window: Callable[[], None] = lambda: None
+        self.on_window: Callable[[int, int], None] = lambda _done, _total: None
         self._lock = threading.Lock()
 
     def embed(
@@ -195,8 +196,9 @@ class DenseEncoder(Encoder):
             plane = self.place.upload(norm, pixels)
             shape = (grid.rows * CELLS // pool, grid.columns * CELLS // pool, self.dim)
             out = torch.empty(shape, dtype=torch.float32, device=self.place.device)
-            for rows, columns in itertools.product(_spans(grid.rows), _spans(grid.columns)):
-                self.on_window()
+            parts = list(itertools.product(_spans(grid.rows), _spans(grid.columns)))
+            for number, (rows, columns) in enumerate(parts):
+                self.on_window(number, len(parts))
                 features = self._features(plane, grid.chip_size, rows, columns)
                 part = F.avg_pool2d(features, pool)[0].permute(1, 2, 0)
                 top, left = rows.start * CELLS // pool, columns.start * CELLS // pool

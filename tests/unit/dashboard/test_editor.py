@@ -34,7 +34,7 @@ class Opened:
 
     def __init__(self, draft):
         self.draft, self.preview, self.asked = draft, None, []
-        self.waiting_s = 0.0
+        self.waiting_s, self.share = 0.0, None
 
     def ask(self, key):
         self.asked.append((self.draft.number, key))
@@ -153,12 +153,12 @@ def test_a_preview_of_another_frame_is_not_shown(editor):
 
 def test_a_wait_is_said_and_the_lines_of_a_step_before_are_not(editor):
     """S17: "choose chips of at least two classes", with six chosen."""
-    editor.opened.waiting_s = 7.0
+    editor.opened.waiting_s, editor.opened.share = 7.0, 0.44
     editor.opened.preview = Preview(1, PICTURE.key, trouble="choose chips of at least two classes")
     editor.pull(10.0)
     ((level, text),) = editor.last("notes")["lines"]
     assert (level, text[:21]) == ("busy", "labelling the 20 chip")
-    assert "7 s" in text
+    assert "44%, 7 s" in text
     editor.opened.waiting_s = 0.0
     editor.pull(20.0)
     assert editor.last("notes")["lines"] == [["", "choose chips of at least two classes"]]
