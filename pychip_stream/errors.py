@@ -60,7 +60,7 @@ class GuardError(PychipError):
     Attributes
     ----------
     kind
-        "time", "memory" or "crash".
+        "time", "memory", "crash", or "killed" from outside.
     """
 
     def __init__(self, message: str, kind: str = "crash") -> None:

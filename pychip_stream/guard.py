@@ -214,7 +214,7 @@ class _Child:
         except subprocess.TimeoutExpired:
             return GuardError("lost its reader")
         if code == -getattr(signal, "SIGKILL", 9):
-            return _KilledError("had its reader killed; is the memory short?")
+            return _KilledError("had its reader killed; is the memory short?", "killed")
         with contextlib.suppress(ValueError):
             return GuardError(f"crashed its reader ({signal.Signals(-code).name})")
         return GuardError(f"crashed its reader (exit code {code})")

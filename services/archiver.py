@@ -17,6 +17,7 @@ import zmq
 
 from pychip_stream import __version__, logs, process
 from pychip_stream import config as configuration
+from pychip_stream.archive import probe
 from pychip_stream.archive.alert_journal import COLUMNS as ALERT_COLUMNS
 from pychip_stream.archive.alert_journal import AlertRow
 from pychip_stream.archive.known_frames import KnownFrames
@@ -26,6 +27,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, PychipError, StorageError, SupportError
+from pychip_stream.guard import Guard
 from pychip_stream.operation.latency import LatencySplit, stretches
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
@@ -66,6 +68,7 @@ class Archiver:
 
     def __init__(self, config: Config, hurry: threading.Event) -> None:
         self._config, self._hurry = config, hurry
+        self._guard = Guard((probe.__name__,))
         self._writer = RunWriter(
             config.archive.folder,
             config.archive.name,
@@ -73,11 +76,13 @@ class Archiver:
             segment_s=config.archive.segment_s,
             embeddings=config.archive.embeddings,
             spare_supports=config.support.folder,
+            destroys=functools.partial(probe.destroys, guard=self._guard),
             metadata={
                 "config": configuration.dump(config, secrets=False),
                 "pychip_stream": __version__,
             },
         )
+        self._guard.close()  # it was only needed for what was there, and takes memory
         self._endpoints = Endpoints(config.wire)
         self._results = self._endpoints.listen("results", zmq.ROUTER, 4)
         self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100)

@@ -1,6 +1,8 @@
 """Hub: takes support sets and status from anybody, publishes them and remembers the last.
 
-It keeps the current support set on disk and gives it to every late joiner at once.
+It keeps the current support set on disk and gives it to every late joiner at once. Here support
+sets enter the run: they are read in a process of its own, so that bytes over which HDF5 hangs or
+crashes cost their message and reach nobody.
 """
 
 import logging
@@ -10,14 +12,12 @@ from pathlib import Path
 import zmq
 
 from pychip_stream import process
-from pychip_stream.archive.support_sets import (
-    SupportFolder,
-    read_file,
-    support_from_bytes,
-)
+from pychip_stream.archive import probe
+from pychip_stream.archive.support_sets import SupportFolder, read_file
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError
+from pychip_stream.guard import Guard
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet, bytes_array
@@ -47,6 +47,8 @@ class Hub:
     """
 
     def __init__(self, config: Config) -> None:
+        self._guard = Guard((probe.__name__,))
+        self._guard.start()
         self._folder = SupportFolder(config.support.folder)
         self._retained: dict[tuple[bytes, str], Packet] = {}
         self._endpoints = Endpoints(config.wire)
@@ -64,6 +66,7 @@ class Hub:
 
     def close(self) -> None:
         """Close the sockets; the support set is on disk already."""
+        self._guard.close()
         self._beacon.close()
         self._endpoints.close()
 
@@ -85,7 +88,7 @@ class Hub:
     def _publish_support(self, message: PublishSupport, arrays: Arrays) -> Reply:
         try:
             data = arrays["data"].tobytes()
-            support = support_from_bytes(data, where="published support set").checked()
+            support = probe.read_support(data, "published support set", self._guard).checked()
             self._folder.add(support.version, data)
         except KeyError:
             return Reply(ok=False, detail="the message carries no support set")
@@ -124,7 +127,7 @@ class Hub:
     def _load_current(self, config: Config) -> None:
         found, initial = self._stored(), config.support.initial
         if found is None and initial is not None:
-            found = _loaded(initial)
+            found = self._loaded(initial)
             self._folder.add(found[0].version, found[1])
         elif found is not None and initial is not None:
             self._compare(initial, found[0].version)
@@ -134,7 +137,7 @@ class Hub:
     def _compare(self, initial: Path, current: str) -> None:
         """Say so where the run goes on with another support set than the one that is configured."""
         try:
-            version = _loaded(initial)[0].version
+            version = self._loaded(initial)[0].version
         except SupportError as error:
             logger.warning("support.initial: %s; the one in force stays", error)
             return
@@ -148,15 +151,14 @@ class Hub:
     def _stored(self) -> tuple[SupportSet, bytes] | None:
         try:
             version = self._folder.current_version()
-            return None if version is None else _loaded(self._folder.path(version))
+            return None if version is None else self._loaded(self._folder.path(version))
         except SupportError as error:
             logger.warning("%s; publish a support set to go on", error)
             return None
 
-
-def _loaded(path: Path) -> tuple[SupportSet, bytes]:
-    data = read_file(path)
-    return support_from_bytes(data, str(path)), data
+    def _loaded(self, path: Path) -> tuple[SupportSet, bytes]:
+        data = read_file(path)
+        return probe.read_support(data, str(path), self._guard), data
 
 
 def main(argv: list[str] | None = None) -> int:

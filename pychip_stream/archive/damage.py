@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
+from pychip_stream.archive.probe import files_of_run
 from pychip_stream.archive.row_group import whole_rows
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
 from pychip_stream.archive.selection import Selection
@@ -160,6 +161,19 @@ def mend_segments(places: RunPlaces, parts: Sequence[Part], disk: Disk, conseque
     for part in hurt:
         mend_segment(places, part, disk, consequence)
     return bool(hurt)
+
+
+def put_destructive_aside(places: RunPlaces, destroys: Callable[[Path], str], disk: Disk) -> None:
+    """Put files of a run aside that would end the process which opens them.
+
+    Parameters
+    ----------
+    destroys
+        Says how one does; empty where it does not.
+    """
+    for path in files_of_run(places.closed):
+        if why := destroys(path):
+            put_aside(path, f"its reader {why}", "what was in it will be made again", disk)
 
 
 def put_base_aside(places: RunPlaces, disk: Disk) -> None:

@@ -1,7 +1,7 @@
-"""Probe: walk through an HDF5 file of somebody else, where a crash costs little.
+"""Probe: HDF5 files of somebody else, looked through or read where a crash costs little.
 
-It keeps nothing. It runs in a `guard.Guard`: HDF5's own code can hang or crash over a crafted file,
-and the process that then opens the file here must not.
+It runs in a `guard.Guard`: HDF5's own code can hang, crash or take all memory over a damaged or
+crafted file, and the process that then opens the file here must not.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import h5py
 
-from pychip_stream.archive import hdf
-from pychip_stream.errors import ArchiveError, GuardError
+from pychip_stream.archive import hdf, support_sets
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import ArchiveError, GuardError, SupportError
 from pychip_stream.foreign import check_texts
 from pychip_stream.guard import Guard, Limits
 
@@ -19,6 +20,7 @@ _SLOWEST = 4 << 20
 """Bytes a second of a share."""
 _WHOLE = 8 << 20
 _MOST_NODES, _MOST_BYTES = 200_000, 1 << 30
+_OF_SET = Limits(seconds=10.0, memory=1 << 30)
 
 
 def check(path: Path, guard: Guard) -> None:
@@ -38,6 +40,42 @@ def check(path: Path, guard: Guard) -> None:
         ) from error
     except ArchiveError:
         pass
+
+
+def destroys(path: Path, guard: Guard) -> str:
+    """Say how reading a file crashes or takes all memory; empty where it does not.
+
+    Raises
+    ------
+    ArchiveError
+        If it took too long, which a share that is slow today may explain.
+    """
+    try:
+        check(path, guard)
+    except ArchiveError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, GuardError) and cause.kind in ("crash", "memory")):
+            raise
+        return str(cause)
+    return ""
+
+
+def read_support(data: bytes, where: str, guard: Guard) -> SupportSet:
+    """Read the bytes of a support set in a guard; they are never opened here.
+
+    Raises
+    ------
+    SupportError
+        As `support_from_bytes`, and if reading it hangs, crashes or takes all memory.
+    """
+    seconds = _OF_SET.seconds + len(data) / _SLOWEST
+    limits = Limits(seconds, _OF_SET.memory + 8 * len(data))
+    try:
+        return guard.call(limits, support_sets.support_from_bytes, data, where)
+    except GuardError as error:
+        raise SupportError(
+            f"{where}: {error} while it was read; it is damaged, and is not used"
+        ) from error
 
 
 def files_of_run(path: Path) -> Iterator[Path]:

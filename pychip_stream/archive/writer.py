@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pychip_stream.archive import hdf, layout
@@ -15,6 +15,7 @@ from pychip_stream.archive.damage import (
     find_supports,
     mend_segments,
     put_base_aside,
+    put_destructive_aside,
 )
 from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.files import (
@@ -72,6 +73,8 @@ class RunWriter:
         Texts that describe this start of the archiver (config, versions, root, …).
     spare_supports
         Folder with VERSION.h5 of support sets, for those that are damaged in the run.
+    destroys
+        Says of a file of the run how it ends the process that opens it; default: none does.
     disk
         For tests.
 
@@ -98,23 +101,21 @@ class RunWriter:
         embeddings: bool = True,
         metadata: Mapping[str, str] | None = None,
         spare_supports: Path | None = None,
+        destroys: Callable[[Path], str] = lambda _: "",
         disk: Disk | None = None,
     ) -> None:
         self._places = RunPlaces(Path(folder), name)
         self._disk = disk or Disk()
-        self._segment_frames = segment_frames
-        self._segment_s = segment_s
-        self._embeddings = embeddings
+        self._segment_frames, self._segment_s = segment_frames, segment_s
+        self._embeddings, self._destroys = embeddings, destroys
         self._untidy = ""
         self._class_names: tuple[str, ...] = ()
-        self.refused = 0
-        self.reloads = 0
+        self.refused = self.reloads = 0
         self._held: dict[str, bytes] = {}
         self._spare_supports = spare_supports
         self._lost: set[FrameRef] = set()
         self._pending: list[FrameRecord] = []
-        self._pending_bytes = 0
-        self._pending_since = 0.0
+        self._pending_bytes, self._pending_since = 0, 0.0
         self._batch: Batch | None = None
         self._supports: dict[str, bytes] = {}
         self._known = KnownFrames()
@@ -358,6 +359,7 @@ class RunWriter:
         self._places.segments.mkdir(exist_ok=True)
         for path in self._places.temporaries():
             self._disk.remove(path)
+        put_destructive_aside(self._places, self._destroys, self._disk)
         put_base_aside(self._places, self._disk)
         catalog = checked(self._files, self._disk)
         mend_segments(self._places, catalog.parts[-_READ_WHOLE:], self._disk, AGAIN)
@@ -366,10 +368,8 @@ class RunWriter:
         leaving = [self._places.segment(span) for span in superfluous(self._places, catalog)]
         ids = {part.header.run_id for part in catalog.parts} | run_ids(leaving)
         if len(ids) > 1:
-            raise ArchiveError(
-                f"{self._places.segments}: holds segments of another run than "
-                f"{self._places.closed.name}; move one of them away"
-            )
+            told = f"holds segments of another run than {self._places.closed.name}"
+            raise ArchiveError(f"{self._places.segments}: {told}; move one of them away")
         for path in leaving:
             self._disk.remove(path)
         table, alerts = catalog.full_table(), AlertJournal(self._places, self._disk)

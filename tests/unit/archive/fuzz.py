@@ -4,7 +4,9 @@
 
 Each is probed in a guard, as commands and pages do; what passes is read whole here, and the run
 that it belongs to is continued. Anything but data and errors of one line ends it: an unexpected
-exception, or a crash or hang of what the probe has let pass. Prints a JSON report.
+exception, or a crash or hang of what the probe has let pass. Prints a JSON report, which counts
+what the guard refused by its reason; `--keep FOLDER` keeps those files, since no two runs of this
+program begin with the same bytes (files have times and identities in them).
 """
 
 import argparse
@@ -103,7 +105,7 @@ def attempt(kind, folder, victim, guard):
         probe.check(folder / victim, guard)
     except ArchiveError as error:
         assert "\n" not in str(error)
-        return "hung the probe" if "took more" in str(error) else "crashed the probe"
+        return f"refused for {error.__cause__.kind}"
     try:
         if kind == "support set":
             load_support(folder / victim)
@@ -129,6 +131,7 @@ def main():
     parser.add_argument("--count", type=int, default=10000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="to stop after")
+    parser.add_argument("--keep", type=Path, help="folder for files that the guard refuses")
     parser.add_argument("--only", type=int, help="do this number alone")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
@@ -149,7 +152,11 @@ def main():
             victim.write_bytes(flipped(rng, victim.read_bytes()))
             print(f"{number} {kind}", file=sys.stderr, flush=True)
             faulthandler.dump_traceback_later(_LONGEST_S, exit=True)
-            counts[attempt(kind, folder, kinds[kind], guard)] += 1
+            outcome = attempt(kind, folder, kinds[kind], guard)
+            if options.keep and "for" in outcome:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(victim, options.keep / f"{number} {kind} {outcome}.h5")
+            counts[outcome] += 1
             faulthandler.cancel_dump_traceback_later()
             shutil.rmtree(folder)
             done += 1

@@ -1,6 +1,7 @@
 """Damaged files of a run: put aside by a telling name; what is whole is kept, the rest redone."""
 
 import errno
+import functools
 import os
 import shutil
 
@@ -8,11 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.archive import joining
+from pychip_stream.archive import joining, probe
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
+from pychip_stream.guard import Guard, Limits
 from tests.support.archive_samples import fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
 from tests.support.run_samples import add_second_scoring
@@ -335,3 +337,36 @@ def test_a_scoring_beside_a_run_that_is_damaged_costs_itself(tmp_path):
     assert len(damaged(tmp_path)) == 1
     with open_run(path) as run:
         assert (run.scorings, len(run)) == (("acquired",), COUNT)
+
+
+def stored_size_0(path, name):
+    """Let the tree of a dataset's chunks say that the first takes no bytes: HDF5 2.0.0 crashes."""
+    with h5py.File(path) as file:
+        dataset = file[name]
+        chunk = dataset.id.get_chunk_info(0)
+        place = bytes(4 + 8 * (dataset.ndim + 1)) + chunk.byte_offset.to_bytes(8, "little")
+    data = path.read_bytes()
+    assert data.count(chunk.size.to_bytes(4, "little") + place) == 1
+    path.write_bytes(data.replace(chunk.size.to_bytes(4, "little") + place, bytes(4) + place))
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_a_file_over_which_hdf5_crashes_is_put_aside_and_its_frames_done_again(tmp_path, close):
+    begin(tmp_path, close=close)
+    harmed = tmp_path / "run.h5" if close else segments(tmp_path)[0]
+    stored_size_0(harmed, "entry/embeddings/encoder_0/values")
+    with Guard((probe.__name__,)) as guard:
+        made = start(tmp_path, destroys=functools.partial(probe.destroys, guard=guard))
+    assert harmed.with_name(f"{harmed.name}.damaged").exists()
+    assert len(made.keys) == (0 if close else COUNT - 4)
+    made.release()
+    done_again(tmp_path)
+
+
+def test_a_file_that_takes_long_today_is_not_put_aside(tmp_path, monkeypatch):
+    begin(tmp_path, close=True)
+    monkeypatch.setattr(probe, "_LIMITS", Limits(0.0, 1 << 30))
+    monkeypatch.setattr(probe, "_SLOWEST", 1 << 40)
+    with Guard((probe.__name__,)) as guard, pytest.raises(ArchiveError, match="took more than"):
+        start(tmp_path, destroys=functools.partial(probe.destroys, guard=guard))
+    whole(start(tmp_path).close())
