@@ -252,5 +252,6 @@ def plotted(classes: Iterable[str] = (), optional: Container[str] = ()) -> dict[
 
 def measured(run: Run) -> dict[str, Float]:
     """(count,) values of every quantity of a run that may be drawn and that some frame has."""
-    columns = run.columns(*plotted(run.names, OF_FRAMES.names))
+    there = (*OF_FRAMES.names, *run.stimulus.quantities)
+    columns = run.columns(*plotted(run.names, there))
     return {name: values for name, values in columns.items() if np.isfinite(values).any()}

@@ -6,7 +6,6 @@ appended to; a line that was cut short is ignored.
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pandas as pd
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import read_rows
 
 logger = logging.getLogger(__name__)
@@ -54,19 +54,8 @@ class AlertJournal:
         """Write an alert; False if it was known."""
         if row.id in self._ids:
             return False
-        line = json.dumps(asdict(row), ensure_ascii=False) + "\n"
-        new = not self._path.exists()
-        # A line break first ends a line that an earlier attempt left unfinished.
-        data = memoryview((line if new else "\n" + line).encode())
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            while data:
-                data = data[self._disk.write_some(descriptor, data) :]
-            self._disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        if new:
-            self._disk.sync_folder(self._path.parent)
+        line = json.dumps(asdict(row), ensure_ascii=False).encode()
+        append_line(self._path, line, self._disk)
         self._ids.add(row.id)
         return True
 

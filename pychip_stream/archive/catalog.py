@@ -11,8 +11,10 @@ import numpy as np
 from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.blocks import Rows
+from pychip_stream.archive.changes import Changes
+from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.disk import reason
-from pychip_stream.archive.exclusions import Exclusion, Exclusions, FrameKey, in_force
+from pychip_stream.archive.exclusions import EXCLUSIONS, Exclusion, FrameKey, in_force
 from pychip_stream.archive.files import (
     KINDS,
     Part,
@@ -25,6 +27,7 @@ from pychip_stream.archive.files import (
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.selection import Selection
+from pychip_stream.archive.stimulus import Stimulus, StimulusFiles
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, SupportSet
@@ -49,7 +52,8 @@ class FileCatalog:
         self._places = places
         self._known: dict[Path, tuple[tuple[int, int, int], Part]] = {}
         self._newest: Catalog | None = None
-        self._exclusions = Exclusions(places)
+        self._exclusions = Changes(places, EXCLUSIONS)
+        self._stimulus = StimulusFiles(places)
         self.damaged: dict[Path, str] = {}
 
     def read(self, action: "Callable[[Catalog], _T]") -> _T:
@@ -107,11 +111,14 @@ class FileCatalog:
                 scorings[version] = part
         used = {p.path for p in (*parts, *scorings.values())}
         self._known = {path: v for path, v in self._known.items() if path in used}
-        excluded = self._exclusions.read(parts[-1].header.run_id) if parts else []
+        run_id = parts[-1].header.run_id if parts else ""
+        excluded = self._exclusions.read(run_id) if parts else []
+        stimulus = self._stimulus.read(run_id)
         known = self._newest
-        if known and (known.parts, known.scorings, known.exclusions) == (parts, scorings, excluded):
+        found = (parts, scorings, excluded, stimulus)
+        if known and (known.parts, known.scorings, known.exclusions, known.stimulus) == found:
             return known
-        return Catalog(places, parts, scorings, excluded, one_clock=True)
+        return Catalog(places, parts, scorings, excluded, stimulus, one_clock=True)
 
     def _read_base(self) -> Part | None:
         path = self._places.closed
@@ -160,6 +167,8 @@ class Catalog:
         Files of scorings that are not merged yet.
     exclusions
         Every frame that was left out or taken back, in order.
+    stimulus
+        Readings of what was done to the specimen.
     one_clock
         The parts are the whole run, whose frames stand on one clock (`domain.clock`).
     """
@@ -170,6 +179,7 @@ class Catalog:
         parts: list[Part],
         scorings: dict[str, Part] | None = None,
         exclusions: Sequence[Exclusion] = (),
+        stimulus: Stimulus | None = None,
         *,
         one_clock: bool = False,
     ) -> None:
@@ -177,6 +187,7 @@ class Catalog:
         self.parts = parts
         self.scorings = scorings or {}
         self.exclusions = exclusions
+        self.stimulus = stimulus or Stimulus()
         self._one_clock = one_clock
 
     @cached_property
@@ -198,7 +209,14 @@ class Catalog:
         if names is not None:
             names = tuple(dict.fromkeys((*layout.CORE, *names)))
         table = layout.join_tables([read_full_table(p, names) for p in self.parts], names)
-        return table | {"time": self.table["time"]}
+        joined = self._joined if names is None or not set(names) <= set(layout.ALL) else {}
+        wanted = {n: v for n, v in joined.items() if names is None or n in names}
+        return table | {"time": self.table["time"]} | wanted
+
+    @cached_property
+    def _joined(self) -> Table:
+        """Columns of the stimulus, derived from its readings and the clocks of their sources."""
+        return self.stimulus.columns(self.table["time"])
 
     @cached_property
     def displaced(self) -> Array:
@@ -228,6 +246,20 @@ class Catalog:
     def classified(self) -> Array:
         """Rows of the table with a result, in order of time, numbered from 0."""
         return np.asarray(self.order[self.table["status"][self.order] == b"ok"])
+
+    @property
+    def told(self) -> tuple[object, ...]:
+        """What is other where there is something new."""
+        last, scorings = [p.header.last for p in self.parts], list(self.scorings.values())
+        return last, scorings, self.scoring_names, self.exclusions, self.stimulus
+
+    @property
+    def beside(self) -> list[Path]:
+        """Files of changes and readings beside the frames that this holds, as they come."""
+        held = {row.change for row in self.exclusions}
+        held |= {row.change for row in self.stimulus.changes}
+        files = (*EXCLUSIONS.files(self.places), *OFFSETS.files(self.places))
+        return [*(path for path in files if path.stem in held), *self.stimulus.files]
 
     @cached_property
     def excluded(self) -> dict[FrameKey, Exclusion]:

@@ -11,6 +11,7 @@ import numpy as np
 from pychip_stream.archive import alert_journal, exclusions, hdf, layout
 from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.clock_offsets import OFFSETS, ClockOffset
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
@@ -18,6 +19,8 @@ from pychip_stream.archive.probe import files_of_run
 from pychip_stream.archive.row_group import whole_rows
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
 from pychip_stream.archive.selection import Selection
+from pychip_stream.archive.stimulus import GROUP as STIMULUS
+from pychip_stream.archive.stimulus import whole_stimulus
 from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,
@@ -29,7 +32,11 @@ from pychip_stream.errors import ArchiveError, SupportError
 logger = logging.getLogger(__name__)
 
 _CHIPS = 1 << 17
-_ROW_GROUPS = {alert_journal.GROUP: alert_journal.AlertRow, exclusions.GROUP: exclusions.Exclusion}
+_ROW_GROUPS = {
+    alert_journal.GROUP: alert_journal.AlertRow,
+    exclusions.GROUP: exclusions.Exclusion,
+    OFFSETS.group: ClockOffset,
+}
 
 
 def aside_name(path: Path) -> Path:
@@ -114,13 +121,17 @@ def examined(part: Part, *, redo: bool) -> Part:
 
 
 def lost_rows(path: Path) -> list[str]:
-    """Names of the small tables of a closed archive, alerts and exclusions, that are damaged."""
+    """Names of what a closed archive holds beside frames (alerts, readings, …) that is damaged."""
     lost = []
     for name, kind in _ROW_GROUPS.items():
         try:
             whole_rows(path, name, kind)
         except UnusableFileError:
             lost.append(name)
+    try:
+        whole_stimulus(path)
+    except UnusableFileError:
+        lost.append(STIMULUS)
     return lost
 
 

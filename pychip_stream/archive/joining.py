@@ -35,6 +35,7 @@ from pychip_stream.archive.row_group import write_rows
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
 from pychip_stream.archive.selection import Selection
+from pychip_stream.archive.stimulus import write_stimulus
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.errors import ArchiveError, PychipError
 
@@ -94,6 +95,7 @@ def merge(
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
         write_rows(entry, alert_journal.GROUP, alerts)
         write_rows(entry, exclusions.GROUP, catalog.exclusions)
+        write_stimulus(entry, catalog.stimulus)
         file.flush()
     _verify(target, ordered, written)
     return header
@@ -321,13 +323,13 @@ def merge_run(places: RunPlaces, files: FileCatalog, disk: Disk, fate: str = AGA
 def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
     default = default_scoring(catalog)
     sidelong = {version: places.scoring(version).stat() for version in catalog.scorings}
-    merged = {row.change for row in catalog.exclusions}
-    excluded = [path for path in exclusions.changes(places) if path.stem in merged]
-    added = bool(sidelong or excluded) or alert_journal.has_journal(places)
+    added = bool(sidelong or catalog.beside) or alert_journal.has_journal(places)
     hurt = any(map(is_hurt, catalog.parts))
     if any(p.kind == "segment" for p in catalog.parts) or (catalog.parts and (added or hurt)):
         write_merged(places, catalog, default, disk)
         alert_journal.remove_journal(places, disk)
+        for path in catalog.beside:
+            disk.remove(path)
     for span in places.spans():
         disk.remove(places.segment(span))
     for version in places.support_versions():
@@ -339,8 +341,6 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
         # One that came meanwhile is not in the archive yet and stays.
         if places.scoring(version).stat() == before:
             disk.remove(places.scoring(version))
-    for path in excluded:
-        disk.remove(path)
     forget_default(places, default, disk)
     with suppress(OSError):
         places.scorings.rmdir()

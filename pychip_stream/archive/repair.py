@@ -8,14 +8,16 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.damage import examined, lost_rows, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
-from pychip_stream.archive.exclusions import Exclusions
+from pychip_stream.archive.exclusions import EXCLUSIONS
 from pychip_stream.archive.files import Part, RunPlaces, changed_tables
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.joining import set_aside, write_merged
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.stimulus import StimulusFiles
 from pychip_stream.errors import ArchiveError, PychipError
 
 logger = logging.getLogger(__name__)
@@ -162,8 +164,10 @@ def _put_in_place(places: RunPlaces, kept: Part, disk: Disk) -> None:
     elif kept.kind == "scoring":
         put_aside(kept.path, "is damaged", "score the run again", disk)
     else:
-        exclusions = Exclusions(places).read(kept.header.run_id)
-        catalog = Catalog(places, [kept], exclusions=exclusions, one_clock=True)
+        run_id = kept.header.run_id
+        excluded = Changes(places, EXCLUSIONS).read(run_id)
+        stimulus = StimulusFiles(places).read(run_id)
+        catalog = Catalog(places, [kept], {}, excluded, stimulus, one_clock=True)
         write_merged(places, catalog, default_scoring(catalog), disk, aside=True)
 
 

@@ -19,6 +19,7 @@ from pychip_stream.archive.exclusions import Exclusion, FrameKey
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.scorings import default_scoring
+from pychip_stream.archive.stimulus import Stimulus
 from pychip_stream.domain.colors import UNKNOWN_COLOR, color_of, shown_color
 from pychip_stream.domain.quantities import find
 from pychip_stream.domain.records import FrameResult
@@ -70,13 +71,7 @@ class Run(AbstractContextManager["Run"]):
         before, shown = self._catalog, self._scoring
         self._take()
         now = self._catalog
-        return (
-            [p.header.last for p in before.parts] != [p.header.last for p in now.parts]
-            or list(before.scorings.values()) != list(now.scorings.values())
-            or before.scoring_names != now.scoring_names
-            or before.exclusions != now.exclusions
-            or shown != self._scoring
-        )
+        return before.told != now.told or shown != self._scoring
 
     def _take(self) -> None:
         """Give numbers to the frames that there are now."""
@@ -386,6 +381,11 @@ class Run(AbstractContextManager["Run"]):
     def exclusions(self) -> pd.DataFrame:
         """A row per frame that is left out: frame, path, index, who, when (s since 1970)."""
         return convert.exclusion_table(self._catalog)
+
+    @property
+    def stimulus(self) -> Stimulus:
+        """Readings of what was done to the specimen; they are columns by `Stimulus.quantities`."""
+        return self._catalog.stimulus
 
     @property
     def displaced(self) -> pd.DataFrame:

@@ -182,6 +182,19 @@ OF_FRAMES = Registry[Quantity](
 )  # fmt: skip
 """Quantities of one frame, or of each class in it, in the order in which tables hold them."""
 
+_STIMULI: dict[str, Quantity] = {}
+_MOST_STIMULI = 1000
+
+
+def declare_stimulus(name: str, unit: str, meaning: str) -> None:
+    """Make known a quantity that readings of a holder, a furnace, … are joined to frames as.
+
+    What is done to a specimen is known only once somebody tells it; a declared name stays.
+    """
+    if name not in OF_FRAMES and len(_STIMULI) < _MOST_STIMULI:
+        _STIMULI.setdefault(name, Quantity(name, unit, meaning, optional=True))
+
+
 OF_RUNS = (
     Quantity("backlog", "", "frames seen and not archived"),
     Quantity("latency", "s", "from the sight of the newest frame to its result"),
@@ -225,6 +238,8 @@ def _say_once(name: str, error: str) -> None:
 
 def find(name: str) -> Quantity | None:
     """Return the quantity of frames, or of a class in them, that stands under a name."""
+    if name in _STIMULI:
+        return _STIMULI[name]
     last, of = split(name)
     if last not in OF_FRAMES or OF_FRAMES[last].per_class != bool(of):
         return None
@@ -248,7 +263,7 @@ def of_frames(classes: Iterable[str] = (), optional: Container[str] = ()) -> tup
     names = tuple(classes)
     return tuple(
         one
-        for quantity in OF_FRAMES
+        for quantity in (*OF_FRAMES, *_STIMULI.values())
         if not quantity.optional or quantity.name in optional
         for one in (map(quantity.of_class, names) if quantity.per_class else (quantity,))
     )
@@ -269,5 +284,6 @@ def tell(name: str, value: float) -> str:
     """Write a value of what rules watch, with its unit."""
     if name in FRACTIONS:
         return f"{value:.1%}"
-    quantity: Quantity = next(q for q in (*OF_FRAMES, *OF_RUNS) if q.name == name)
+    known = (*OF_FRAMES, *_STIMULI.values(), *OF_RUNS)
+    quantity = next((q for q in known if q.name == name), Quantity(name, "", name))
     return quantity.tell(value)
