@@ -229,7 +229,7 @@ def measure_scrub(browser, run):
     page.wait_for_function(f"() => ({CURVE_POINTS})() > 10")
     page.wait_for_timeout(2000)
     page.evaluate(WATCH)
-    box = page.locator(".bk-Figure").bounding_box()
+    box = page.locator(".bk-Figure:visible").bounding_box()
     times = []
     for share in np.linspace(0.2, 0.9, 12):
         count = page.evaluate("() => window.painted.length")

@@ -15,7 +15,7 @@ from pychip_stream.wire.messages import Live
 from ..accounts import Viewer
 from ..page import Desk, View
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import CurvePlot, offer_quantities, quantity_select
+from ..parts.curve_plot import Axes, CurvePlot
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..parts.leaving_out import LeavingOut
@@ -67,14 +67,14 @@ class LivePage(View):
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         self._curve = pn.pane.Bokeh(
-            self._plot.figure, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
+            self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
         self._window = pmui.RadioButtonGroup(
             options=list(WINDOWS), value="whole run", label="", size="small", margin=(4, 0),
             sx=SMALL_BUTTONS,
         )  # fmt: skip
         self._window.param.watch(lambda _event: self._plot.follow(), "value")
-        self._quantity = quantity_select(lambda: None)
+        self._axes = Axes(lambda: None)
         self._bands = pmui.Checkbox(label="intervals", value=True, margin=(4, 0))
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
         self._back = small_button(
@@ -93,7 +93,7 @@ class LivePage(View):
             self._choose,
             pn.Row(
                 self._window,
-                self._quantity,
+                *self._axes.widgets,
                 self._bands,
                 self._back,
                 self._leaving.button,
@@ -205,8 +205,8 @@ class LivePage(View):
 
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
-        quantity = str(self._quantity.value)
-        asked = (run.changes, minutes, quantity)
+        below, along = self._axes.below, self._axes.along
+        asked = (run.changes, minutes, below, along)
         if asked == self._curve_of:
             return
         self._curve_of = asked
@@ -214,8 +214,8 @@ class LivePage(View):
         self._curve.visible = len(measured) > 0
         self._plot.update(measured, true, run.colors, run.marks[1:])
         classes = [name for name in measured.columns if name != UNKNOWN]
-        offer_quantities(self._quantity, classes, quantities.columns)
-        self._plot.add_quantity(quantity, quantities)
+        self._axes.offer(classes, quantities.columns)
+        self._plot.add_quantities(measured, quantities, below=below, along=along)
 
     def _status(self) -> dict[str, Any]:
         run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support

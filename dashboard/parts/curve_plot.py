@@ -1,4 +1,4 @@
-"""Curve plot: fractions over time with their interval bands, and a quantity on a second axis."""
+"""Curve plot: fractions over time with their bands, a quantity below them, or both in one."""
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset, Tap
+from bokeh.layouts import column
 from bokeh.models import (
     ColumnDataSource,
     DataRange1d,
@@ -17,7 +18,6 @@ from bokeh.models import (
     HoverTool,
     LabelSet,
     Line,
-    LinearAxis,
     NumeralTickFormatter,
     Scatter,
     VArea,
@@ -25,13 +25,14 @@ from bokeh.models import (
 from bokeh.plotting import figure
 from panel.io import unlocked
 
-from pychip_stream.domain.quantities import Quantity, find
+from pychip_stream.domain.quantities import find
 from pychip_stream.export.curves import pauses_of
 
 from ..work.history import Curves, plotted
+from .against_plot import AgainstPlot
 from .components import CurveNames
 
-NO_QUANTITY = "none"
+NO_QUANTITY, TIME = "none", "time"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
 _FEW, _DOT = 3, 6
 """Fewer points than this are drawn as dots, of this size."""
@@ -42,38 +43,59 @@ _FINE = ("microseconds", "milliseconds")
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
 
-def quantity_select(changed: Callable[[], None]) -> Any:
-    """Make the chooser of the second axis; its value is the name of a quantity or `NO_QUANTITY`."""
+class Axes:
+    """Choosers of the quantity that is drawn below the fractions, and of the one along x.
+
+    Parameters
+    ----------
+    changed
+        Called when another is chosen.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._below = _select("below", NO_QUANTITY, changed)
+        self._along = _select("along x", TIME, changed)
+        self.widgets = (self._below, self._along)
+
+    @property
+    def below(self) -> str | None:
+        """Quantity that is drawn below the fractions; None: none."""
+        chosen = str(self._below.value)
+        return None if chosen == NO_QUANTITY else chosen
+
+    @property
+    def along(self) -> str | None:
+        """Quantity that the fractions are drawn against; None: time."""
+        chosen = str(self._along.value)
+        return None if chosen == TIME else chosen
+
+    def offer(self, classes: Sequence[str], known: Container[str]) -> None:
+        """Offer what these classes have; a choice stays while it is there.
+
+        Parameters
+        ----------
+        known
+            Quantities that have values; those that need not be there are offered only then.
+        """
+        for select, usual in ((self._below, NO_QUANTITY), (self._along, TIME)):
+            choices = _choices(usual, classes, known)
+            if choices != select.options:
+                chosen = select.value
+                select.options = choices
+                select.value = chosen if chosen in choices.values() else usual
+
+
+def _select(label: str, usual: str, changed: Callable[[], None]) -> Any:
     select = pmui.Select(
-        label="second axis",
-        options=_choices(()),
-        value=NO_QUANTITY,
-        size="small",
-        width=170,
-        margin=(8, 0),
+        label=label, options=_choices(usual), value=usual, size="small", width=150, margin=(8, 0)
     )
     select.param.watch(lambda _event: changed(), "value")
     return select
 
 
-def offer_quantities(select: Any, classes: Sequence[str], known: Container[str]) -> None:
-    """Let the chooser offer what these classes have; a choice stays while it is there.
-
-    Parameters
-    ----------
-    known
-        Quantities that have values; those that need not be there are offered only then.
-    """
-    choices = _choices(classes, known)
-    if choices != select.options:
-        chosen = select.value
-        select.options = choices
-        select.value = chosen if chosen in choices.values() else NO_QUANTITY
-
-
-def _choices(classes: Sequence[str], known: Container[str] = ()) -> dict[str, str]:
+def _choices(usual: str, classes: Sequence[str] = (), known: Container[str] = ()) -> dict[str, str]:
     told = {f"{q.name}: {q.meaning}": name for name, q in plotted(classes, known).items()}
-    return {NO_QUANTITY: NO_QUANTITY} | told
+    return {usual: usual} | told
 
 
 class CurvePlot:
@@ -85,17 +107,25 @@ class CurvePlot:
         Called with the time (seconds since 1970) that was clicked.
     other
         What the second curves are, for the legend.
+    height
+        In pixels; None: what there is.
 
     Attributes
     ----------
-    figure, legend
+    layout, legend
         What is shown, the legend above.
+    figure
+        The fractions over time.
     zoomed
         Whether the viewer looks at a part that does not follow the run.
     """
 
     def __init__(
-        self, on_pick: Callable[[float], None], name: str = "phase", other: str = "true"
+        self,
+        on_pick: Callable[[float], None],
+        name: str = "phase",
+        other: str = "true",
+        height: int | None = None,
     ) -> None:
         self._other = other
         self._hidden: set[str] = set()
@@ -112,6 +142,16 @@ class CurvePlot:
         self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
         self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
         self.figure = self._make()
+        self._below = self._make_below(name)
+        self._against = AgainstPlot(on_pick, f"{name}-against")
+        size: dict[str, Any] = {"sizing_mode": "stretch_both"}
+        if height is not None:
+            size = {"sizing_mode": "stretch_width", "height": height}
+        for part in (self.figure, self._against.figure):
+            part.update(**size)
+        whole = "stretch_both" if height is None else "stretch_width"
+        parts = (self.figure, self._below, self._against.figure)
+        self.layout = column(*parts, sizing_mode=whole, spacing=0)
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
         self.figure.on_event(RangesUpdate, lambda _event: self._note_zoom(True))
         self.figure.on_event(Reset, lambda _event: self._note_zoom(False))
@@ -151,7 +191,7 @@ class CurvePlot:
         """Show the whole of the curves again, and follow them."""
         self.zoomed = False
         with unlocked():
-            self.figure.x_range = DataRange1d()
+            self.figure.x_range = self._below.x_range = DataRange1d()
 
     def show_bands(self, shown: bool) -> None:
         """Draw the intervals, or the values alone."""
@@ -167,6 +207,7 @@ class CurvePlot:
             for band in self._bands:
                 band.visible = band.visible and self._banded
         colors: dict[str, str] = dict(self._drawn[0])
+        self._against.hide(self._hidden, bands=self._banded)
         items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
         self.legend.send(names=items)
 
@@ -178,15 +219,30 @@ class CurvePlot:
     def _note_zoom(self, zoomed: bool) -> None:
         self.zoomed = zoomed
 
-    def add_quantity(self, chosen: str, curves: Curves) -> None:
-        """Draw a quantity by its name, or none, on the second axis."""
-        quantity = find(chosen)
+    def add_quantities(
+        self, measured: Curves, quantities: Curves, *, below: str | None, along: str | None
+    ) -> None:
+        """Draw a quantity below the fractions, and another along x instead of time.
+
+        Parameters
+        ----------
+        measured, quantities
+            Fractions as they were shown last, and quantities at the same moments.
+        below, along
+            Names of quantities; None: none, and time.
+        """
+        known = find(below) if below in quantities.columns and below is not None else None
+        other = find(along) if along in quantities.columns and along is not None else None
         with unlocked():
-            known = quantity is not None and chosen in curves.columns
-            self._second.data = _columns(curves, [chosen]) if known else dict(_EMPTY)
-            self._axis.visible = known
-            if quantity is not None:
-                self._axis.axis_label = _label(quantity)
+            self._second.data = _columns(quantities, [known.name]) if known else dict(_EMPTY)
+            if known is not None:
+                self._below.yaxis.axis_label = known.label
+            if other is not None:
+                self._against.update(measured, quantities, other, self._drawn[0])
+                self._against.hide(self._hidden, bands=self._banded)
+            self.figure.visible = other is None
+            self._below.visible = other is None and known is not None
+            self._against.figure.visible = other is not None
 
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
@@ -201,7 +257,6 @@ class CurvePlot:
     def _make(self) -> Any:
         plot = figure(
             x_axis_type="datetime",
-            sizing_mode="stretch_both",
             tools="xpan,xwheel_zoom,xbox_zoom,reset,tap",
             active_drag="xbox_zoom",
             active_scroll="xwheel_zoom",
@@ -217,15 +272,6 @@ class CurvePlot:
         plot.yaxis.axis_label = "fraction of the frame, estimated"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
-        range_ = DataRange1d(range_padding=0.1)
-        plot.extra_y_ranges = {"quantity": range_}
-        second: dict[str, Any] = {"x": "t", "source": self._second, "y_range_name": "quantity"}
-        band = plot.varea(y1="l0", y2="h0", fill_color=_QUANTITY, fill_alpha=0.15, **second)
-        line = plot.line(y="v0", line_color=_QUANTITY, line_width=2, line_dash="dashdot", **second)
-        range_.renderers = [band, line]
-        self._axis = LinearAxis(y_range_name="quantity", visible=False)
-        self._axis.axis_label_text_color = self._axis.axis_line_color = _QUANTITY
-        plot.add_layout(self._axis, "right")
         plot.add_layout(
             LabelSet(
                 x="t", y=1.0, text="version", source=self._marks, angle=math.pi / 2, y_offset=-4,
@@ -233,6 +279,24 @@ class CurvePlot:
             )
         )  # fmt: skip
         self._fixed = len(plot.renderers)
+        return plot
+
+    def _make_below(self, name: str) -> Any:
+        """Make the plot of a quantity, whose time is always that of the fractions."""
+        plot = figure(
+            x_axis_type="datetime", x_range=self.figure.x_range, height=130, visible=False,
+            sizing_mode="stretch_width", tools="xpan,xwheel_zoom,reset",
+            active_scroll="xwheel_zoom", output_backend="canvas", name=f"{name}-below",
+        )  # fmt: skip
+        plot.toolbar_location = None
+        plot.xaxis.visible = False
+        plot.yaxis.axis_label_text_color = _QUANTITY
+        plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
+        plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
+        second: dict[str, Any] = {"x": "t", "source": self._second}
+        plot.varea(y1="l0", y2="h0", fill_color=_QUANTITY, fill_alpha=0.15, **second)
+        plot.line(y="v0", line_color=_QUANTITY, line_width=2, **second)
+        plot.scatter(y="v0", size=3, color=_QUANTITY, **second)
         return plot
 
     def _draw(
@@ -278,10 +342,6 @@ class CurvePlot:
         plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
 
 
-def _label(quantity: Quantity) -> str:
-    return quantity.name + f" ({quantity.unit})" * bool(quantity.unit)
-
-
 def _band_alpha(column: npt.NDArray[np.float64]) -> float:
     """Say how strongly a band is filled."""
     widths = (column[:, 2] - column[:, 1])[np.isfinite(column[:, 0])]
@@ -293,7 +353,7 @@ def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
     times = curves.times
     pauses = pauses_of(times)
     times = np.insert(times, pauses, times[pauses - 1])
-    columns: dict[str, Any] = {"t": np.array([_offset_s()]) * 1000.0 + times * 1000.0}
+    columns: dict[str, Any] = {"t": _offset_s() * 1000.0 + times * 1000.0}
     for number, name in enumerate(names):
         rows = np.insert(curves.columns[name], pauses, np.nan, axis=0)
         value, low, high = np.ascontiguousarray(rows.T, np.float32)

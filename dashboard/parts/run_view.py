@@ -27,7 +27,7 @@ from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import CurvePlot, offer_quantities, quantity_select
+from .curve_plot import Axes, CurvePlot
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .leaving_out import LeavingOut
@@ -81,7 +81,7 @@ class RunView:
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
         self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
-        self._quantity = quantity_select(self._draw_curves)
+        self._axes = Axes(self._draw_curves)
         self._sections = RunSections(
             self._background, list(others), self._reopen, self._source, self._on_compared
         )
@@ -113,7 +113,10 @@ class RunView:
         )
         left.styles = {"--canvas-height": _CANVAS_HEIGHT}
         right = pn.Column(
-            self._quantity, self._curve, self._sections.panel(), sizing_mode="stretch_width"
+            pn.Row(*self._axes.widgets),
+            self._curve,
+            self._sections.panel(),
+            sizing_mode="stretch_width",
         )
         return side_by_side(left, right)
 
@@ -263,13 +266,12 @@ class RunView:
 
     def _make_plot(self) -> None:
         """Make the plot anew: other curves begin whole, not as the last ones were zoomed."""
-        plot = self._plot = CurvePlot(self._on_pick, "review", other="B")
-        plot.figure.update(sizing_mode="stretch_width", height=300)
+        plot = self._plot = CurvePlot(self._on_pick, "review", other="B", height=300)
         plot.figure.on_event(RangesUpdate, self._on_range)
         plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
         plot.point_at(self._picture.time if self._picture else None)
-        figure = pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", margin=0)
+        figure = pn.pane.Bokeh(plot.layout, sizing_mode="stretch_width", margin=0)
         self._curve[:] = [plot.legend, figure]
 
     def _on_range(self, event: Any) -> None:
@@ -289,8 +291,9 @@ class RunView:
         plot.update(curves, second, opened.colors)
 
         def done(found: Curves) -> None:
-            offer_quantities(self._quantity, opened.run.names, found.columns)
-            plot.add_quantity(str(self._quantity.value), found)
+            axes = self._axes
+            axes.offer(opened.run.names, found.columns)
+            plot.add_quantities(curves, found, below=axes.below, along=axes.along)
 
         self._background.do(lambda: opened.quantities(since, until), done)
 
@@ -303,7 +306,9 @@ class RunView:
         if opened is None or opened.count == 0:
             return None
         shown = self._picture.number if self._picture else 0
-        return ExportSource(opened.exported(), opened.pixel_reader(), shown)
+        return ExportSource(
+            opened.exported(), opened.pixel_reader(), shown, against=self._axes.along
+        )
 
 
 def _beside(first: OpenedRun, other: OpenedRun) -> Curves:

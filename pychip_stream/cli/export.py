@@ -40,6 +40,13 @@ def export(
     excluded: Annotated[
         bool, typer.Option("--excluded", help="with the frames that are left out, and say which")
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUANTITY",
+            help="csv, svg and chart: the fractions against this, rising and falling told apart",
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="print one JSON document; alone, it holds the fractions"),
@@ -55,9 +62,14 @@ def export(
             raise UsageError(
                 f"{_option(kind)} {file}: the name of the file must end in {kind.suffix}"
             )
+    if against is not None and not any(kind.against for kind, _ in wanted):
+        offered = ", ".join(_option(kind) for kind in KINDS if kind.against)
+        raise UsageError(f"--against {against}: nothing shows it; give {offered}")
     run = choose_scoring(open_run(path, everything=excluded), scoring)
     pixels = frame_source(run, frames) if any(kind.pixels for kind, _ in wanted) else _no_pixels
-    source = ExportSource(run, pixels, fps=fps, max_frames=max_frames, iso_times=iso_times)
+    source = ExportSource(
+        run, pixels, fps=fps, max_frames=max_frames, iso_times=iso_times, against=against
+    )
     for kind, file in wanted:
         try:
             with progress(f"writing {file}") as told:

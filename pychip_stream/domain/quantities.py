@@ -74,6 +74,11 @@ class Quantity:
         meaning = f"{self.meaning}, {name}"
         return replace(self, name=f"{name}.{self.name}", meaning=meaning, per_class=False)
 
+    @property
+    def label(self) -> str:
+        """Name and unit, as an axis tells them."""
+        return self.name + f" ({self.unit})" * bool(self.unit)
+
     def tell(self, value: float) -> str:
         """Write a value with its unit."""
         return f"{value:.4g} {self.unit}".rstrip()

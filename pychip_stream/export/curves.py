@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from pychip_stream.archive.nexus import Curve
     from pychip_stream.archive.run import Run
+    from pychip_stream.export.against import Against
 
 _MAX_POINTS = 2000
 _PAUSE, _PAUSE_S = 10.0, 5.0
+_MARKERS = {1: "^", -1: "v", 0: "o"}
+"""Of the branches of `export.against`."""
 
 
 def pauses_of(times: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
@@ -51,14 +54,19 @@ def curve_of(run: Run) -> Curve:
     return Curve(table["time_s"].to_numpy(float), values, (*run.names, UNKNOWN), run.colors)
 
 
-def chart(run: Run) -> Figure:
+def chart(run: Run, quantity: str | None = None) -> Figure:
     """Draw the fractions over time with their bands, and the newest frame as bars.
 
-    A single frame is bars alone, with the number of its chips in each class.
+    A single frame is bars alone, with the number of its chips in each class. With a quantity they
+    are drawn against that.
     """
     table = run.fractions
     if not len(table):
         raise ArchiveError(f"{run.path}: has no classified frame to draw")
+    if quantity is not None:
+        from pychip_stream.export.against import against
+
+        return curves_against(curve_of(run), against(run, quantity))
     if len(table) > 1:
         return curves(curve_of(run))
     labels = run.label_map(int(table["frame"].iloc[0]))
@@ -66,30 +74,31 @@ def chart(run: Run) -> Figure:
     return bars(curve_of(run), counts)
 
 
-def export_svg(run: Run, path: str | Path) -> None:
+def export_svg(run: Run, path: str | Path, quantity: str | None = None) -> None:
     """Draw the `chart` as vector graphics."""
-    figure = chart(run)
+    figure = chart(run, quantity)
     with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
 
 
-def export_chart(run: Run, path: str | Path) -> None:
+def export_chart(run: Run, path: str | Path, quantity: str | None = None) -> None:
     """Draw the `chart` as pixels."""
-    figure = chart(run)
+    figure = chart(run, quantity)
     with writing(Path(path)) as temporary:
         figure.savefig(temporary, format="png", dpi=200)
 
 
 SVG = ExportKind(
     "svg", "curves and bar chart", ".svg", "image/svg+xml",
-    lambda source, path, _: export_svg(source.run, path), label="svg", strict=True, place=6,
+    lambda source, path, _: export_svg(source.run, path, source.against),
+    label="svg", strict=True, against=True, place=6,
 )  # fmt: skip
 
 
 CHART = ExportKind(
-    "chart", "curves and bar chart", "-chart.png", "image/png",
-    lambda source, path, _: export_chart(source.run, path), label="chart png", option=False,
-    place=7,
+    "chart", "curves and bar chart, as png", "-chart.png", "image/png",
+    lambda source, path, _: export_chart(source.run, path, source.against),
+    label="chart png", against=True, place=7,
 )  # fmt: skip
 
 
@@ -120,6 +129,48 @@ def curves(curve: Curve) -> Figure:
     _draw_curves(left, curve)
     left.legend(loc="best", frameon=False)
     _bars(right, curve)
+    return figure
+
+
+def curves_against(curve: Curve, other: Against) -> Figure:
+    """Draw the fractions against a quantity: rising and falling by marker, time by colour."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from pychip_stream.export.against import BRANCHES
+
+    rows = thinned_rows(curve)
+    time, x, branches = curve.time[rows], other.values[rows], other.branches[rows]
+    unit, divisor = _time_unit(time)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    pauses = pauses_of(time)
+    shown = None
+    for code, name in enumerate(curve.class_names):
+        value, low, high = curve.intervals[rows, code].T
+        color = curve.colors[name]
+        axes.vlines(x, low, high, color=color, alpha=0.25, linewidth=1)
+        path = np.insert(x, pauses, np.nan), np.insert(value, pauses, np.nan)
+        axes.plot(*path, color=color, linewidth=0.6, alpha=0.6)
+        for branch, marker in _MARKERS.items():
+            here = branches == branch
+            shown = axes.scatter(
+                x[here], value[here], c=time[here] / divisor, marker=marker, edgecolors=color, s=22,
+                cmap="viridis", vmin=time[0] / divisor, vmax=time[-1] / divisor, linewidths=1.2,
+            )  # fmt: skip
+    names = [Line2D([], [], color=curve.colors[n], label=_literal(n)) for n in curve.class_names]
+    plain = {"color": "none", "markeredgecolor": "black"}
+    kinds = [
+        Line2D([], [], marker=_MARKERS[branch], label=word, **plain)  # type: ignore[arg-type]
+        for branch, word in BRANCHES.items()
+        if (branches == branch).any()
+    ]
+    figure.legend(handles=[*names, *kinds], loc="outside upper center", ncols=4, frameon=False)
+    assert shown is not None  # there is always unknown
+    figure.colorbar(shown, label=f"time ({unit})")
+    axes.set(xlabel=_literal(other.quantity.label), ylabel="phase fraction", ylim=(0, 1))
     return figure
 
 
@@ -178,9 +229,15 @@ def svg_bytes(figure: Figure) -> bytes:
 
 def thinned(curve: Curve) -> Curve:
     """At most some 2,000 frames, extremes of every class kept."""
+    few = thinned_rows(curve)
+    return curve._replace(time=curve.time[few], intervals=curve.intervals[few])
+
+
+def thinned_rows(curve: Curve) -> list[int]:
+    """Numbers of the frames that `thinned` keeps."""
     count = len(curve.time)
     if count <= _MAX_POINTS:
-        return curve
+        return list(range(count))
     buckets = max(_MAX_POINTS // (2 * len(curve.class_names)), 1)
     edges = np.linspace(0, count, buckets + 1).astype(int)
     chosen = {0, count - 1}
@@ -189,8 +246,7 @@ def thinned(curve: Curve) -> Curve:
             piece = values[start:stop]
             if np.isfinite(piece).any():
                 chosen |= {start + int(np.nanargmin(piece)), start + int(np.nanargmax(piece))}
-    few = sorted(chosen)
-    return curve._replace(time=curve.time[few], intervals=curve.intervals[few])
+    return sorted(chosen)
 
 
 def _draw_curves(axes: Axes, curve: Curve) -> float:

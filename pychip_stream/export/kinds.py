@@ -36,6 +36,7 @@ _TAKEN = (
     "max_frames",
     "iso_times",
     "excluded",
+    "against",
     "as_json",
     "json",
     "help",
@@ -55,6 +56,8 @@ class ExportSource:
         Of films; None: as is usual for their kind.
     iso_times
         Tables of frames tell the moment, too, as ISO 8601 with the zone of this computer.
+    against
+        Quantity that fractions are drawn against; None: time.
     """
 
     run: Run
@@ -63,6 +66,7 @@ class ExportSource:
     fps: float | None = None
     max_frames: int | None = None
     iso_times: bool = False
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class ExportKind:
         Whether a file of another suffix would be one of another kind.
     film
         Whether it shows frame after frame; not offered for single ones.
+    against
+        Whether it can show the fractions against a quantity.
     place
         Among all kinds, in the order in which they are offered.
     """
@@ -104,6 +110,7 @@ class ExportKind:
     pixels: bool = False
     strict: bool = False
     film: bool = False
+    against: bool = False
     place: int = 100
 
     def __post_init__(self) -> None:

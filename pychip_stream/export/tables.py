@@ -30,7 +30,9 @@ _OF_CHIPS = ("frame", "row", "column", "label", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def export_csv(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
+def export_csv(
+    run: Run, path: str | Path, *, iso_times: bool = False, quantity: str | None = None
+) -> None:
     """Write a row per frame of `Run.fractions`: frame, index, path, time_s, then the fractions.
 
     With `everything`, `excluded` (0 or 1) stands before them. Fractions come as NAME, NAME_low,
@@ -41,8 +43,20 @@ def export_csv(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
     ----------
     iso_times
         Put a column `time` after `time_s`: the moment as ISO 8601, with this computer's zone.
+    quantity
+        Put a quantity under its name and a column `branch` (rising, falling or held) before the
+        fractions; a class of such a name makes it "quantity NAME".
     """
-    _write_frames(path, run.fractions, _number, run.start if iso_times else None)
+    table = run.fractions
+    if quantity is not None:
+        from pychip_stream.export.against import BRANCHES, against
+
+        other = against(run, quantity)
+        words = [BRANCHES[branch] for branch in other.branches.tolist()]
+        table = table.copy()
+        for name, texts in (("branch", words), (quantity, list(map(_quantity, other.values)))):
+            table.insert(4, f"quantity {name}" if name in table else name, texts)
+    _write_frames(path, table, _number, run.start if iso_times else None)
 
 
 def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) -> None:
@@ -79,7 +93,8 @@ def _write_frames(
             if start is not None:
                 moment = datetime.fromtimestamp(start + seconds, UTC).astimezone()
                 times.append(moment.isoformat(timespec="microseconds"))
-            writer.writerow([frame, index, harmless(name), *times, *map(tell, values)])
+            told = (value if isinstance(value, str) else tell(value) for value in values)
+            writer.writerow([frame, index, harmless(name), *times, *told])
 
 
 def export_chips_csv(run: Run, path: str | Path, progress: Progress = no_progress) -> None:
@@ -233,8 +248,10 @@ def write_summary(run: Run, path: str | Path) -> None:
 
 FRACTIONS = ExportKind(
     "csv", "fractions, a row per frame", ".csv", "text/csv",
-    lambda source, path, _: export_csv(source.run, path, iso_times=source.iso_times),
-    label="csv", place=0,
+    lambda source, path, _: export_csv(
+        source.run, path, iso_times=source.iso_times, quantity=source.against
+    ),
+    label="csv", against=True, place=0,
 )  # fmt: skip
 CHIPS = ExportKind(
     "chips_csv", "a row per chip", "-chips.csv", "text/csv",

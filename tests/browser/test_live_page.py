@@ -9,9 +9,10 @@ from playwright.sync_api import expect
 
 from pychip_stream.wire.messages import Alert
 from tests.support.looks import (
+    AGAINST,
+    BELOW,
     CURVE_POINTS,
     FIND,
-    SECOND_AXIS,
     TRUE_POINTS,
     colours,
     data,
@@ -90,7 +91,7 @@ def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(tmp_pat
     """S5: they stayed blank after a class was renamed. M13: a band stayed without its line."""
     one = Rehearsal(tmp_path / "e").start()
     visible = """() => [...window.Bokeh.documents[0]._all_models.values()]
-      .filter((m) => m.type === "Figure").at(-1).renderers
+      .filter((m) => m.type === "Figure").flatMap((m) => m.renderers)
       .filter((r) => r.visible && r.data_source?.name === "phase").length"""
     try:
         page = visit(one.address)
@@ -154,7 +155,7 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     run.frame(0.875, after=40)
     newest = f"frame_{run.sent - 1:05d}.tif"
     expect(page.locator(".caption")).to_have_text(newest)
-    box = page.locator(".bk-Figure").bounding_box()
+    box = page.locator(".bk-Figure:visible").bounding_box()
     page.wait_for_timeout(1500)  # the plot settles its range
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     expect(page.locator(".badge")).to_contain_text("a past frame")
@@ -164,20 +165,38 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     expect(page.locator(".caption")).to_have_text(newest)
 
 
-def test_a_quantity_is_drawn_on_the_second_axis(run, visit):
+def test_a_quantity_is_drawn_below_the_fractions(run, visit):
     page = visit(run.address)
-    drawn = SECOND_AXIS.replace("NAME", "phase")
+    drawn = BELOW.replace("NAME", "phase")
     for drift in (0.25, 0.5):
         run.frame(0.5, after=1, drift=drift)
     wait_shown(page, 1)
     assert page.evaluate(drawn) is None
-    page.get_by_role("combobox", name="second axis").click()
+    page.get_by_role("combobox", name="below").click()
     page.locator("li", has_text="drift").click()
     page.wait_for_function(f"() => ({drawn})()?.at(-1) === 0.5")
     assert page.evaluate(drawn) == ["drift", 0.25, 0.5]
-    page.get_by_role("combobox", name="second axis").click()
+    page.get_by_role("combobox", name="below").click()
     page.locator("li", has_text="none").click()
     page.wait_for_function(f"() => ({drawn})() === null")
+
+
+def test_the_fractions_are_drawn_against_a_quantity(run, visit):
+    page = visit(run.address)
+    for drift in (0.125, 0.25, 0.5, 0.75, 0.25):
+        run.frame(drift, after=1, drift=drift)
+    wait_shown(page, 1)
+    page.get_by_role("combobox", name="along x").click()
+    page.locator("li", has_text="drift").click()
+    drawn = AGAINST.replace("NAME", "phase")
+    page.wait_for_function(f"() => ({drawn})()?.[1].at(-2) === 0.75")
+    label, x, fractions, branches = page.evaluate(drawn)
+    assert (label, x[-5:]) == ("drift", [0.125, 0.25, 0.5, 0.75, 0.25])
+    assert fractions[-5:] == x[-5:] and set(branches) <= {"rising", "falling", "held"}
+    plot = page.locator(".bk-Figure:visible")
+    expect(plot).to_have_count(1)
+    plot.click()
+    expect(page.locator(".badge")).to_contain_text("a past frame")
 
 
 def test_alerts_stand_on_the_page_until_they_end(run, visit):
@@ -276,7 +295,7 @@ def test_a_zoomed_curve_leads_back(run, visit):
     page.wait_for_timeout(1000)
     whole = page.evaluate(RANGE)
     for press in ("Back to live", "10 min"):
-        box = page.locator(".bk-Figure").bounding_box()
+        box = page.locator(".bk-Figure:visible").bounding_box()
         page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
         page.mouse.down()
         page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.6, steps=8)

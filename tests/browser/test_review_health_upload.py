@@ -12,7 +12,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.messages import Live, Status, TroubledFile
 from tests.support.archive_samples import failed, record, result
-from tests.support.looks import CURVE_POINTS, SECOND_AXIS, Chips, wait_data
+from tests.support.looks import BELOW, CURVE_POINTS, Chips, wait_data
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import add_second_scoring, make_run
 
@@ -67,12 +67,12 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(scrubber).to_have_attribute("data-at", "3")
 
     page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', 'review')})() === n", arg=FRAMES)
-    expect(page.locator(".bk-Figure")).to_have_count(2)  # the curve and the histogram
-    assert page.locator(".bk-Figure").first.bounding_box()["height"] > 200
+    expect(page.locator(".bk-Figure:visible")).to_have_count(2)  # the curve and the histogram
+    assert page.locator(".bk-Figure:visible").first.bounding_box()["height"] > 200
 
-    page.get_by_role("combobox", name="second axis").last.click()
+    page.get_by_role("combobox", name="below").last.click()
     page.locator("li", has_text="intensity_mean").click()
-    drawn = SECOND_AXIS.replace("NAME", "review")
+    drawn = BELOW.replace("NAME", "review")
     page.wait_for_function(f"() => ({drawn})()?.length === {FRAMES + 1}")
     assert page.evaluate(drawn) == ["intensity_mean (count)", *[2000.0] * FRAMES]
 

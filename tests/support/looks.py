@@ -15,13 +15,19 @@ CURVE_POINTS = """() => {
   const source = window.Bokeh?.documents?.[0]?.get_model_by_name("phase");
   return source ? source.get_column("t").length : 0;
 }"""
-SECOND_AXIS = """() => {
+BELOW = """() => {
   const document = window.Bokeh?.documents?.[0];
   const source = document?.get_model_by_name("NAME-quantity");
-  const shown = [...(document?._all_models?.values() ?? [])].filter(
-    (m) => m.type === "LinearAxis" && m.y_range_name === "quantity" && m.visible,
-  );
-  return source && shown.length ? [shown[0].axis_label, ...source.get_column("v0")] : null;
+  const plot = document?.get_model_by_name("NAME-below");
+  return source && plot?.visible ? [plot.left[0].axis_label, ...source.get_column("v0")] : null;
+}"""
+AGAINST = """() => {
+  const document = window.Bokeh?.documents?.[0];
+  const source = document?.get_model_by_name("NAME-against");
+  const plot = document?.get_model_by_name("NAME-against-plot");
+  if (!source || !plot?.visible) return null;
+  const rows = ["x", "v0", "branch"].map((name) => [...source.get_column(name)]);
+  return [plot.below[0].axis_label, ...rows];
 }"""
 TRUE_POINTS = CURVE_POINTS.replace('"phase"', '"phase-true"')
 
