@@ -287,10 +287,8 @@ class Archiver:
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         if result is not None:
             arrays = {
-                "label_map": result.label_map,
-                "confidence": np.rint(_share(result.confidence) * 255).astype(np.uint8),
-                "intervals": result.intervals,
-            }
+                "label_map": result.label_map, "intervals": result.intervals, **result.levels
+            }  # fmt: skip
         self._beacon.show(live, arrays)
 
     def _say(self) -> None:
@@ -310,11 +308,6 @@ def _key(known: KnownFrames, number: int) -> ArchivedKey:
         frame.path, frame.index, frame.size, frame.mtime_ns, frame in known.failed,
         known.digests[number], number in known.moved,
     )  # fmt: skip
-
-
-def _share(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Values within 0…1; what is unknown is 0."""
-    return np.clip(np.nan_to_num(values), 0, 1)
 
 
 def main(argv: list[str] | None = None) -> int:

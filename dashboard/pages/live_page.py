@@ -60,7 +60,7 @@ class LivePage(View):
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
-        self._frame = FrameView(self._background, desk.bench.crop)
+        self._frame = FrameView(self._background, desk.bench.crop, repaint=desk.bench.repaint)
         self._leaving = LeavingOut(viewer, self._leave_out)
         self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")

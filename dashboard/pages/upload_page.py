@@ -1,6 +1,7 @@
 """Upload page: the original way of working: one image, grid, examples, result, export."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -258,6 +259,8 @@ class UploadPage(View):
 
         def done(found: tuple[FramePicture, str]) -> None:
             picture, drawn = found
+            if self._upload.uploaded is not None:  # parts of it are cut from the file that came
+                picture = replace(picture, key=self._upload.uploaded.key)
             self._chart.object = _PICTURE.format(drawn)
             self._editor.lock()
             self._editor.view.show(picture)

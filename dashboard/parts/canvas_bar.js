@@ -1,29 +1,25 @@
-// Bar above a frame: how strongly labels tint it, contrast, colour map, grid, zoom.
+// Bar above a frame: what its chips are coloured by, and how strongly; contrast, grid, zoom.
 
+import { Levels } from "./levels.js";
 import { button, element } from "./part.js";
-import { MAPS } from "./tint.js";
+
+const SHOWN = { classes: "classes", confidence: "confidence", novelty: "unknown score" };
 
 export function buildBar(view) {
-  const slider = (label, key, min, max, step) => {
-    const box = element("label", "control");
-    const input = element("input");
-    Object.assign(input, { type: "range", min, max, step, value: view.settings[key] });
-    input.addEventListener("input", () => view.set(key, Number(input.value)));
-    input.dataset.key = key;
-    box.append(element("span", "", label), input);
-    view.bar.append(box);
-    return input;
-  };
-  slider("labels", "opacity", 0, 1, 0.05);
-  slider("dark", "low", 0, 0.95, 0.01);
-  slider("bright", "high", 0.05, 1, 0.01);
-  const box = element("label", "control");
-  const select = element("select");
-  select.dataset.key = "map";
-  select.setAttribute("aria-label", "colour map");
-  for (const name of Object.keys(MAPS)) select.append(new Option(name, name));
-  select.addEventListener("change", () => view.set("map", select.value));
-  box.append(select);
+  const shown = element("select");
+  shown.setAttribute("aria-label", "chips show");
+  for (const [name, text] of Object.entries(SHOWN)) shown.append(new Option(text, name));
+  shown.addEventListener("change", () => view.showLayer(shown.value));
+  const strength = element("input");
+  Object.assign(strength, { type: "range", min: 0, max: 1, step: 0.05, value: view.settings.opacity });
+  strength.dataset.key = "opacity";
+  strength.title = "how strongly chips are coloured";
+  strength.setAttribute("aria-label", "strength of the colours of chips");
+  strength.addEventListener("input", () => view.set("opacity", Number(strength.value)));
+  const box = element("div", "control");
+  box.append(shown, strength);
+
+  view.levels = new Levels(view);
   const lines = element("label", "control");
   const check = element("input");
   check.type = "checkbox";
@@ -33,13 +29,7 @@ export function buildBar(view) {
     view.set("grid", check.checked);
   });
   lines.append(check, element("span", "", "grid"));
-  view.contrast = element("select");
-  view.contrast.setAttribute("aria-label", "contrast");
-  view.contrast.append(new Option("contrast: auto", ""), new Option("as analysed", "1"));
-  view.contrast.addEventListener("change", () => view.set("analysed", Boolean(view.contrast.value)));
-  const contrast = element("label", "control");
-  contrast.append(view.contrast);
-  view.bar.append(box, contrast, lines);
+  view.bar.append(box, view.levels.opener, lines);
   for (const [text, title, act] of [
     ["−", "zoom out", () => view.zoomBy(1 / 1.5)],
     ["+", "zoom in", () => view.zoomBy(1.5)],

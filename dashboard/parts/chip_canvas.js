@@ -5,9 +5,9 @@ import { buildBar } from "./canvas_bar.js";
 import { Legend } from "./chip_legend.js";
 import { HANDS, Picker } from "./chip_picker.js";
 import { Gestures } from "./gestures.js";
-import { paintChips, paintScale } from "./paint.js";
+import { LAYERS, paintChips, paintKey, paintScale } from "./paint.js";
 import { button, element, listen } from "./part.js";
-import { colour, table } from "./tint.js";
+import { colour, drawn, table, tinted } from "./tint.js";
 
 const ZOOM_MOST = 40;
 
@@ -20,7 +20,8 @@ class ChipCanvas {
     this.labels = null;
     this.palette = [];
     this.view = { zoom: 1, x: 0.5, y: 0.5 };
-    this.settings = { opacity: 0.45, low: 0, high: 1, map: "grey", grid: false, analysed: false };
+    this.settings = { opacity: 0.45, limits: null, gamma: 1, map: "grey", grid: false, layer: "classes" };
+    this.layers = {};
     this.moving = false;
     this.picture = null;
     this.crop = null;
@@ -50,9 +51,9 @@ class ChipCanvas {
       this.paintLabels();
       this.draw();
     });
-    this.stage.append(this.canvas, this.note, this.warning, this.readout);
-    this.wrap.append(this.bar, this.stage, this.hands, this.caption, this.legend.root);
     buildBar(this);
+    this.stage.append(this.canvas, this.note, this.warning, this.readout, this.levels.panel);
+    this.wrap.append(this.bar, this.stage, this.hands, this.caption, this.legend.root);
     this.gestures = new Gestures(this);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(this.stage);
@@ -62,6 +63,18 @@ class ChipCanvas {
     this.settings[key] = value;
     if (key !== "opacity" && key !== "grid") this.tint();
     this.draw();
+  }
+
+  // Chips are coloured by their class, or by how sure that is, or by how unlike the examples they are.
+  showLayer(name) {
+    this.settings.layer = name;
+    this.wrap.dataset.layer = name;
+    this.paintLabels();
+    this.draw();
+  }
+
+  takeLayers(layers) {
+    this.layers = Object.fromEntries(Object.entries(layers || {}).map(([name, v]) => [name, new Uint8Array(v)]));
   }
 
   // -- what Python sends
@@ -81,8 +94,8 @@ class ChipCanvas {
     this.labels = m.labels ? new Uint8Array(m.labels) : null;
     this.picture = bitmap;
     this.crop = null;
-    this.analysed = m.contrast || null;
-    this.contrast.parentElement.hidden = !this.analysed;
+    this.takeLayers(m.layers);
+    this.levels.show(bitmap && m.grey);
     this.warning.textContent = m.warning || "";
     this.highlights = [];
     this.wrap.dataset.highlights = 0;
@@ -100,6 +113,17 @@ class ChipCanvas {
     this.askCrop();
   }
 
+  // The same frame in another contrast.
+  async on_picture(m) {
+    if (m.seq !== Number(this.wrap.dataset.seq) || !m.jpeg?.byteLength) return;
+    this.picture = await this.decode(m.jpeg);
+    this.crop = null;
+    this.levels.show(m.grey);
+    this.tint();
+    this.draw();
+    this.askCrop();
+  }
+
   async on_crop(m) {
     if (m.seq !== Number(this.wrap.dataset.seq)) return;
     this.crop = { source: this.tinted(await this.decode(m.jpeg)), rect: m.rect };
@@ -109,6 +133,7 @@ class ChipCanvas {
 
   on_labels(m) {
     this.labels = m.labels ? new Uint8Array(m.labels) : null;
+    this.takeLayers(m.layers);
     this.palette = m.palette || this.palette;
     if (m.grid) this.grid = m.grid;
     if (m.chip) this.chip = m.chip;
@@ -155,6 +180,7 @@ class ChipCanvas {
     this.grid = m.grid;
     this.chip = m.chip;
     this.labels = null;
+    this.layers = {};
     this.overlay = null;
     if (!this.gridChosen) this.settings.grid = this.bar.querySelector('[data-key="grid"]').checked = true;
     this.wrap.dataset.grid = this.grid.join("x");
@@ -208,31 +234,13 @@ class ChipCanvas {
   }
 
   tinted(bitmap) {
-    const s = this.settings;
-    // The picture's grey levels that are black and white.
-    const [black, white] = (s.analysed && this.analysed) || [0, 1];
-    const low = black + s.low * (white - black);
-    const high = black + s.high * (white - black);
-    const source = element("canvas");
-    source.width = bitmap.width;
-    source.height = bitmap.height;
-    const pen = source.getContext("2d", { willReadFrequently: true });
-    pen.drawImage(bitmap, 0, 0);
-    if (s.map === "grey" && low === 0 && high === 1) return source;
-    const data = pen.getImageData(0, 0, source.width, source.height);
-    const lut = table(s.map, low, high);
-    for (let i = 0; i < data.data.length; i += 4) {
-      const k = 3 * data.data[i];
-      data.data[i] = lut[k];
-      data.data[i + 1] = lut[k + 1];
-      data.data[i + 2] = lut[k + 2];
-    }
-    pen.putImageData(data, 0, 0);
-    return source;
+    const { map, gamma } = this.settings;
+    return tinted(bitmap, map, ...this.levels.limits(), gamma);
   }
 
   tint() {
     this.base = this.picture ? this.tinted(this.picture) : null;
+    this.pen = this.picture && drawn(this.picture);
     if (this.crop) {
       this.crop = null;
       this.askCrop();
@@ -249,10 +257,12 @@ class ChipCanvas {
     const pen = overlay.getContext("2d");
     const data = pen.createImageData(columns, rows);
     const colours = this.palette.map((c) => colour(c.color));
+    const levels = this.layers[this.settings.layer];
+    const scale = levels && table(LAYERS[this.settings.layer].map, 0, 1);
     for (let i = 0; i < rows * columns; i++) {
       const k = this.labels[i];
-      const c = colours[k];
-      if (!c || this.legend.hidden.has(this.palette[k].name)) continue;
+      const c = levels ? scale.subarray(3 * levels[i], 3 * levels[i] + 3) : colours[k];
+      if (!c || !this.palette[k] || this.legend.hidden.has(this.palette[k].name)) continue;
       data.data.set([c[0], c[1], c[2], 255], 4 * i);
     }
     pen.putImageData(data, 0, 0);
@@ -313,8 +323,14 @@ class ChipCanvas {
         const [x, y] = [column * this.chip[0], row * this.chip[1]].map((v) => Number((v * this.pixel[0]).toPrecision(4)));
         parts.push(`at ${x}, ${y} ${this.pixel[1]}`);
       }
-      const label = this.labels && this.palette[this.labels[row * this.grid[1] + column]];
+      const at = row * this.grid[1] + column;
+      const label = this.labels && this.palette[this.labels[at]];
       if (label) parts.push(label.name);
+      for (const [name, { words }] of Object.entries(LAYERS)) {
+        if (label && this.layers[name]) parts.push(words(this.layers[name][at] / 255));
+      }
+      const counts = this.countsAt(row, column);
+      if (counts !== null) parts.push(`≈ ${Number(counts.toPrecision(3))} counts`);
       const picked = this.picks.get(chip.join(","));
       if (picked) parts.push(`example of ${picked}`);
       const why = this.highlights.find((h) => h[0] === row && h[1] === column);
@@ -322,6 +338,18 @@ class ChipCanvas {
     }
     this.readout.textContent = parts.join(" · ");
     this.draw();
+  }
+
+  // Mean counts of a chip, as fine as the picture's grey levels tell; null where they do not.
+  countsAt(row, column) {
+    const { low, high } = this.levels.grey || {};
+    if (!this.pen || !(high > low)) return null;
+    const scale = this.picture.width / this.shape[1];
+    const [x, y, w, h] = [column * this.chip[0], row * this.chip[1], ...this.chip].map((v) => Math.floor(v * scale));
+    const { data } = this.pen.getImageData(x, y, Math.max(w, 1), Math.max(h, 1));
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) sum += data[i];
+    return low + ((high - low) * sum * 4) / data.length / 255;
   }
 
   // Brings the chip that the keys point at into sight.
@@ -388,6 +416,8 @@ class ChipCanvas {
     }
     paintChips(this, pen, scale);
     paintScale(this, pen, dots, w, h, scale);
+    const layer = LAYERS[this.settings.layer];
+    if (layer && this.layers[this.settings.layer]) paintKey(pen, dots, w, layer);
   }
 }
 

@@ -89,7 +89,7 @@ class ExampleEditor:
         self.opened = opened
         self.picture: FramePicture | None = None
         self.hints = True
-        self.view = FrameView(background, bench.crop, self._on_canvas)
+        self.view = FrameView(background, bench.crop, self._on_canvas, bench.repaint)
         self.shelf = ClassShelf(self._on_shelf, sizing_mode="stretch_width")
         self.grid = GridControls(
             opened.draft.state.chip_size, self._on_grid, least=least, enabled=enabled

@@ -70,6 +70,7 @@ def labels_message(state: DraftState, preview: Preview | None) -> dict[str, Any]
             "labels": labels.tobytes(),
             "grid": list(labels.shape),
             "chip": [size.width, size.height],
+            "layers": {name: v.tobytes() for name, v in trial.result.levels.items()},
             "palette": [
                 {"name": n, "color": colors.get(n, UNKNOWN_COLOR)}
                 for n in (*trial.result.names, UNKNOWN)

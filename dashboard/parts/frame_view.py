@@ -8,6 +8,7 @@ from typing import Any
 from pychip_stream.export.pictures import Rect
 
 from ..work.background import Background
+from ..work.display import Contrast
 from ..work.frame_pictures import FramePicture, checked_rect
 from .components import ChipCanvas, Handler
 
@@ -23,6 +24,8 @@ class FrameView:
         Makes the JPEG of a part of a picture's frame, on a thread; empty where it cannot.
     on_message
         Told what the browser says besides: ready, painted, picks.
+    repaint
+        Makes a picture in another contrast, on a thread.
 
     Attributes
     ----------
@@ -37,9 +40,14 @@ class FrameView:
         background: Background,
         crop: Callable[[FramePicture, Rect], bytes],
         on_message: Handler = lambda _message: None,
+        repaint: Callable[[FramePicture, Contrast], FramePicture] = lambda picture, _contrast: (
+            picture
+        ),
     ) -> None:
         self._background = background
         self._crop = crop
+        self._repaint = repaint
+        self._contrast = Contrast()
         self._tell = on_message
         self._seq = 0
         self._sent_at = 0.0
@@ -48,6 +56,7 @@ class FrameView:
         self._wanted: object = None
         self._blank = ""
         self.picture: FramePicture | None = None
+        self._sent: FramePicture | None = None
         self.painted: tuple[FramePicture, float] | None = None
         self.canvas = ChipCanvas(self._on_message, sizing_mode="stretch_width")
 
@@ -63,11 +72,24 @@ class FrameView:
         self._wanted = None
         self._seq += 1
         self._sent_at, self._in_flight = time.monotonic(), True
-        self.canvas.send(**picture.message(self._seq, **self._options))
+        seq, contrast = self._seq, self._contrast
+        if contrast == Contrast() or not picture.jpeg:
+            self._send(seq, picture)
+            return
+        self._background.do(
+            lambda: self._repaint(picture, contrast),
+            lambda painted: self._send(seq, painted),
+            failed=lambda _text: self._send(seq, picture),
+        )
+
+    def _send(self, seq: int, picture: FramePicture) -> None:
+        if seq == self._seq and self.picture is not None:
+            self._sent = picture
+            self.canvas.send(**picture.message(seq, **self._options))
 
     def blank(self, text: str) -> None:
         """Show a text in place of a picture."""
-        self.picture, self._blank = None, text
+        self.picture, self._sent, self._blank = None, None, text
         empty = FramePicture(key=("", 0), shape=(1, 1), title=text).message(self._seq)
         self.canvas.send(**empty | {"note": text, "caption": "", "labels": b"", "grid": [1, 1]})
 
@@ -82,10 +104,27 @@ class FrameView:
             self._in_flight = False
             self.painted = (picture, time.time())
         elif kind == "crop":
-            if current and picture is not None:
-                self._send_crop(picture, message.get("rect"))
+            if current and self._sent is not None:
+                self._send_crop(self._sent, message.get("rect"))
+            return
+        elif kind == "contrast":
+            self._contrast = Contrast.asked(message)
+            if picture is not None:
+                self._send_grey(picture)
             return
         self._tell(message)
+
+    def _send_grey(self, picture: FramePicture) -> None:
+        """Send the picture in the contrast that is wanted now; what lies over it stays."""
+        seq, contrast = self._seq, self._contrast
+
+        def send(painted: FramePicture) -> None:
+            if seq == self._seq and contrast == self._contrast and self.picture is not None:
+                self._sent = painted
+                grey = None if painted.grey is None else painted.grey._asdict()
+                self.canvas.send(type="picture", seq=seq, jpeg=painted.jpeg, grey=grey)
+
+        self._background.do(lambda: self._repaint(picture, contrast), send)
 
     def _send_crop(self, picture: FramePicture, asked: object) -> None:
         rect, seq = checked_rect(asked, picture.shape), self._seq
@@ -100,8 +139,8 @@ class FrameView:
         def go_on(_text: str = "") -> None:
             """Send what was asked for last meanwhile; what cannot be cut stays coarse."""
             wanted, self._wanted = self._wanted, None
-            if wanted is not None and self.picture is not None:
-                self._send_crop(self.picture, wanted)
+            if wanted is not None and self._sent is not None:
+                self._send_crop(self._sent, wanted)
 
         work = partial(self._crop, picture, rect)
         if not self._background.do(work, send, failed=go_on, slot="crop"):

@@ -1,5 +1,13 @@
 // Paint: what lies over a frame: labels, grid, chosen chips, scale bar.
 
+import { table } from "./tint.js";
+
+// What chips may be coloured by instead of their class; values are 0…1.
+export const LAYERS = {
+  confidence: { map: "viridis", ends: ["0 %", "100 % sure"], words: (v) => `${(100 * v).toFixed(0)} % sure` },
+  novelty: { map: "inferno", ends: ["0", "2, unknown from 1"], words: (v) => `unknown score ${(2 * v).toFixed(2)}` },
+};
+
 function niceLength(most) {
   const power = 10 ** Math.floor(Math.log10(most));
   for (const step of [5, 2, 1]) if (step * power <= most) return step * power;
@@ -52,6 +60,28 @@ export function paintScale(view, pen, dots, w, h, scale) {
   pen.fillRect(16, h - 15, px, 3);
   pen.fillText(text, 16, h - 20);
   view.wrap.dataset.scale = text;
+}
+
+// What the colours of a layer mean.
+export function paintKey(pen, dots, w, { map, ends }) {
+  const colours = table(map, 0, 1);
+  const wide = 128;
+  pen.setTransform(dots, 0, 0, dots, 0, 0);
+  pen.font = "13px sans-serif";
+  const [low, high] = ends;
+  const room = wide + pen.measureText(low + high).width + 24;
+  const left = w - room - 8;
+  pen.fillStyle = "rgba(0,0,0,0.6)";
+  pen.fillRect(left, 8, room, 24);
+  pen.fillStyle = "#fff";
+  pen.fillText(low, left + 8, 25);
+  const x = left + 12 + pen.measureText(low).width;
+  pen.fillText(high, x + wide + 4, 25);
+  for (let i = 0; i < wide; i++) {
+    const k = 3 * Math.round((255 * i) / (wide - 1));
+    pen.fillStyle = `rgb(${colours.subarray(k, k + 3).join()})`;
+    pen.fillRect(x + i, 14, 1, 12);
+  }
 }
 
 function paintPicks(view, pen, scale) {

@@ -20,6 +20,7 @@ from pychip_stream.export.pictures import Rect
 
 from ..accounts import Viewer
 from ..work.background import Background
+from ..work.display import Contrast
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.opened_run import POINTS, OpenedRun
@@ -76,7 +77,7 @@ class RunView:
         self._marked: Exclusion | None = None
         self._end = 0
         self._refresh = Every(_REFRESH_S)
-        self._view = FrameView(self._background, self._crop, self._on_canvas)
+        self._view = FrameView(self._background, self._crop, self._on_canvas, self._repaint)
         self._leaving = LeavingOut(viewer, self._leave_out)
         self._scrubber = Scrubber(self._on_scrub, sizing_mode="stretch_width")
         self._plot: CurvePlot | None = None
@@ -218,7 +219,9 @@ class RunView:
         swapped = other is not None and self._sections.swapped
         self._marked = self._opened.left_out.get(picture.key) if self._opened else None
         self._view.show(
-            replace(other, jpeg=picture.jpeg) if other and swapped else picture,
+            replace(other, jpeg=picture.jpeg, grey=picture.grey, key=picture.key)
+            if other and swapped
+            else picture,
             self._leaving.about(self._marked),
         )
         if self._plot is not None:
@@ -233,9 +236,11 @@ class RunView:
         if message["type"] == "painted" and self._picture is not None:
             self._tell_scrubber(self._picture)
 
-    def _crop(self, _shown: FramePicture, rect: Rect) -> bytes:
-        opened, picture = self._opened, self._picture
-        return opened.crop(picture, rect) if opened and picture else b""
+    def _crop(self, shown: FramePicture, rect: Rect) -> bytes:
+        return self._opened.crop(shown, rect) if self._opened else b""
+
+    def _repaint(self, shown: FramePicture, contrast: Contrast) -> FramePicture:
+        return self._opened.repaint(shown, contrast) if self._opened else shown
 
     def _on_scrub(self, message: dict[str, Any]) -> None:
         if message["type"] == "seek":

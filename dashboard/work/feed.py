@@ -150,7 +150,8 @@ class Feed:
             return
         if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
-        picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"])
+        layers = {name: arrays[name] for name in ("confidence", "novelty") if name in arrays}
+        picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"], layers)
         self._state.record(live, picture)
         newest = self._newest[0] if self._newest else None
         if newest is None and self._state.shot is not None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,26 @@ from pychip_stream.wire.messages import Live
 Key = tuple[str, int]
 """Path and index of a frame of the run."""
 Counts = npt.NDArray[np.int64]
+
+
+class Grey(NamedTuple):
+    """What the grey levels of a picture mean.
+
+    Attributes
+    ----------
+    low, high
+        Counts that are black and white; NaN where they differ within the frame.
+    least, most
+        Range of the frame's counts.
+    histogram
+        Share of the pixels in equal steps from `least` to `most`, relative to the largest.
+    """
+
+    low: float
+    high: float
+    least: float
+    most: float
+    histogram: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,9 +68,10 @@ class FramePicture:
         What people read instead of its path.
     by_hand
         Whether a person gave the pixel size.
-    contrast
-        Grey levels of the picture (0 black, 1 white) that the analysis takes for black and white,
-        where it is shown otherwise.
+    layers
+        (rows, columns) uint8 by name, as `FrameResult.levels`.
+    grey
+        What the grey levels of the picture mean in counts; None without a picture.
     warning
         What is to be said on it.
     """
@@ -71,12 +92,17 @@ class FramePicture:
     confidence: Counts | None = field(default=None, repr=False)
     title: str = ""
     by_hand: bool = False
-    contrast: tuple[float, float] | None = None
+    layers: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    grey: Grey | None = None
     warning: str = ""
 
     @classmethod
     def of_live(
-        cls, live: Live, label_map: npt.NDArray[np.generic], intervals: npt.NDArray[np.generic]
+        cls,
+        live: Live,
+        label_map: npt.NDArray[np.generic],
+        intervals: npt.NDArray[np.generic],
+        layers: Mapping[str, npt.NDArray[np.generic]] | None = None,
     ) -> "FramePicture":
         """Take what the archiver said of a frame; its pixels are not with it.
 
@@ -106,6 +132,7 @@ class FramePicture:
             intervals=triples,
             version=live.support_version,
             by_hand=live.texts.get("pixel_size_from") == "hand",
+            layers={name: np.asarray(v, np.uint8) for name, v in (layers or {}).items()},
         )
 
     @property
@@ -158,7 +185,8 @@ class FramePicture:
             "palette": [{"name": n, "color": c} for n, c in colors.items()],
             "pixel_size": self.pixel_size,
             "unit": f"{self.unit} (by hand)" if self.by_hand else self.unit,
-            "contrast": self.contrast,
+            "layers": {name: levels.tobytes() for name, levels in self.layers.items()},
+            "grey": None if self.grey is None else self.grey._asdict(),
             "warning": self.warning,
             "bars": bars,
             "caption": note + where,

@@ -167,7 +167,8 @@ class OpenedRun:
 
     def _make(self, number: int) -> FramePicture:
         known = {name: values[number] for name, values in self._geometry.items()}
-        labels = self.run.label_map(number)
+        result = self.run.result(number)
+        labels = result.label_map
         pixels = self._read_pixels(*self.keys[number])
         version = self.run.support_version(number)
         chip = (int(known["chip_width"]), int(known["chip_height"]))
@@ -188,12 +189,20 @@ class OpenedRun:
             intervals=self.intervals[number],
             version=version,
             number=number,
-            confidence=histogram(self.run.confidence(number)),
+            confidence=histogram(result.confidence),
+            layers=result.levels,
             by_hand=known["pixel_size_from"] == b"hand",
         )
         if pixels is None:
             return picture
         return display.with_pixels(picture, pixels, self._scale(version))
+
+    def repaint(self, picture: FramePicture, contrast: display.Contrast) -> FramePicture:
+        """Return a picture in another contrast; the same where its file is out of reach."""
+        pixels = self._read_pixels(*picture.key)
+        if pixels is None:
+            return picture
+        return display.with_pixels(picture, pixels, self._scale(picture.version), contrast)
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; empty where its file is out of reach."""

@@ -94,6 +94,11 @@ class Workbench:
         )  # fmt: skip
         return display.with_pixels(picture, frame.pixels, self.scale_of(version))
 
+    def repaint(self, picture: FramePicture, contrast: display.Contrast) -> FramePicture:
+        """Return a picture in another contrast; raises as `read`."""
+        pixels, scale = self.frame(picture.key).pixels, self.scale_of(picture.version)
+        return display.with_pixels(picture, pixels, scale, contrast)
+
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; raises as `read`."""
         scale = self.scale_of(picture.version)

@@ -66,7 +66,12 @@ class FrameResult:
     @property
     def confidence(self) -> npt.NDArray[np.float32]:
         """(rows, columns) probability of the most probable class."""
-        return np.asarray(self.probabilities.max(axis=-1), dtype=np.float32)
+        return np.asarray(np.fmax.reduce(self.probabilities, axis=-1), dtype=np.float32)
+
+    @property
+    def levels(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """For the eye, (rows, columns) uint8: "confidence" 0…1 and "novelty" 0…2, each as 0…255."""
+        return {"confidence": _level(self.confidence), "novelty": _level(self.novelty / 2)}
 
     @property
     def counted(self) -> npt.NDArray[np.float64]:
@@ -81,6 +86,12 @@ class FrameResult:
             name: Fraction(*(float(v) for v in row))
             for name, row in zip((*self.names, UNKNOWN), self.intervals, strict=True)
         }
+
+
+def _level(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
+    """0…1 as 0…255; what is unknown is 0."""
+    shares = np.clip(np.where(np.isnan(values), 0, values), 0, 1)
+    return np.asarray(np.rint(shares * 255), np.uint8)
 
 
 Status = Literal["ok", "failed", "moved"]

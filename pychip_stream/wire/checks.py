@@ -127,9 +127,11 @@ def _check_live(message: Live, arrays: dict[str, Array]) -> None:
     _need(all(map(math.isfinite, bounds)), f"grey between {bounds}")
     if "label_map" in arrays or "intervals" in arrays or "confidence" in arrays:
         _check_grid(message, arrays)
-        confidence, grid = arrays.get("confidence"), arrays["label_map"].shape
-        fits = confidence is not None and confidence.shape == grid and confidence.dtype == np.uint8
-        _need(fits, f"{message.frame}: confidence does not fit the label map")
+        _need("confidence" in arrays, f"{message.frame}: confidence is missing")
+        for name in {"confidence", "novelty"} & arrays.keys():
+            levels, grid = arrays[name], arrays["label_map"].shape
+            fits = levels.shape == grid and levels.dtype == np.uint8
+            _need(fits, f"{message.frame}: {name} does not fit the label map")
 
 
 def _check_grid(message: Result | Live, arrays: dict[str, Array]) -> None:

@@ -214,7 +214,7 @@ class Seen(Message, frozen=True, kw_only=True):
 class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
-    Arrays: label_map (rows, columns) uint8, confidence (rows, columns) uint8 0…255,
+    Arrays: label_map (rows, columns) uint8, confidence and novelty as `FrameResult.levels`,
     intervals (K + 1, 3) float64. `measured` holds the quantities of the frame
     by name, `drift` and `intensity` (mean, 1st and 99th percentile in counts) some of them.
     """

@@ -4,6 +4,7 @@ import re
 import signal
 import time
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -14,12 +15,14 @@ from tests.support.looks import (
     CURVE_POINTS,
     FIND,
     TRUE_POINTS,
+    Chips,
     colours,
     data,
     wait_data,
     wait_shown,
 )
 from tests.support.rehearsal import Rehearsal
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +150,23 @@ def test_a_class_is_hidden_and_shown_again(run, visit):
     page.wait_for_timeout(100)
     assert full < shown
     assert colours(page) > full
+
+
+def test_how_sure_each_chip_is_can_be_seen_and_read(run, visit):
+    """Point 4: the confidence map was in the archive and never drawn."""
+    page = visit(run.address)
+    run.frame(0.5, sure=np.repeat(np.arange(0, 256, 8), 32).reshape(32, 32))
+    wait_shown(page, 1)
+    page.locator('input[data-key="opacity"]').fill("1")
+    wait_for(lambda: colours(page) < 50)
+    few = colours(page)
+    page.locator(".chipwrap canvas").hover(position=Chips(page, (2048, 2048), (64, 64)).place(2, 3))
+    readout = page.locator(".readout")
+    expect(readout).to_contain_text("row 2, column 3 · at 9.6, 6.4 nm · alpha · 6 % sure")
+    expect(readout).to_contain_text("unknown score 0.50")
+    expect(readout).to_contain_text(re.compile("≈ 9[0-9]{2}|1[0-9]{3} counts"))
+    page.get_by_label("chips show").select_option("confidence")
+    wait_for(lambda: colours(page) > few + 20)
 
 
 def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):

@@ -11,6 +11,7 @@ MESSAGES = {
     "ready": [{}],
     "painted": [{"seq": 1}],
     "crop": [{"seq": 1, "rect": [0, 0, 30, 30]}],
+    "contrast": [{"mode": "full"}, {"mode": "hand", "low": 5, "high": 900}],
     "pick": [{"label": FIRST, "chips": [[0, 0]], "add": True, "click": 1}],
     "undo": [{"click": 2}],
     "add": [{}],

@@ -83,7 +83,9 @@ class Rehearsal:
     def log(self, name):
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
-    def frame(self, share=0.5, behind=0, labels=None, after=0.01, names=NAMES, **measured):
+    def frame(
+        self, share=0.5, behind=0, labels=None, after=0.01, names=NAMES, sure=230, **measured
+    ):
         """Write a frame and say what a worker and the archiver would say of it.
 
         It is exposed `after` seconds after now or the newest frame, so that it is the newest.
@@ -101,8 +103,10 @@ class Rehearsal:
             pixel_size=0.05, unit="nm", read=now, classified=now, received=now,
             measured=measured,
         )  # fmt: skip
-        sure = np.full(labels.shape, 230, np.uint8)
-        arrays = {"label_map": labels, "confidence": sure, "intervals": intervals}
+        sure, unlike = (np.full(labels.shape, levels, np.uint8) for levels in (sure, 64))
+        arrays = {
+            "label_map": labels, "confidence": sure, "novelty": unlike, "intervals": intervals
+        }  # fmt: skip
         self.channel.send(live, arrays)
         self.watcher(behind)
         return ref

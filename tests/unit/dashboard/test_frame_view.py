@@ -1,5 +1,7 @@
 """A canvas and what its browser says to it."""
 
+from dataclasses import replace
+
 import pytest
 
 from dashboard.parts.frame_view import FrameView
@@ -25,7 +27,10 @@ def view(cut, told, monkeypatch):
         cut.append((picture, rect))
         return b"crop"
 
-    one = FrameView(AtOnce(), crop, told.append)
+    def repaint(picture, contrast):
+        return replace(picture, jpeg=f"{contrast.low:g} to {contrast.high:g}".encode())
+
+    one = FrameView(AtOnce(), crop, told.append, repaint)
     one.sent = []
     monkeypatch.setattr(one.canvas, "_send_msg", one.sent.append)
     return one
@@ -102,3 +107,19 @@ def test_of_the_parts_that_are_asked_for_meanwhile_the_newest_is_cut(view, cut, 
         waiting.clear()
         work()
     assert [rect[2] for _, rect in cut] == [10, 30]
+
+
+def test_a_contrast_is_that_of_every_frame_and_crop_from_then_on(view, cut):
+    say(view, "ready")
+    view.show(PICTURE)
+    say(view, "contrast", mode="hand", low=5, high=9)
+    sent = view.sent[-1]
+    assert (sent["type"], sent["seq"], sent["jpeg"]) == ("picture", view.sent[0]["seq"], b"5 to 9")
+    say(view, "crop", seq=sent["seq"], rect=[0, 0, 10, 10])
+    assert cut[-1][0].jpeg == b"5 to 9"
+    view.show(replace(PICTURE, key=("b.tif", 0)))
+    assert (view.sent[-1]["caption"], view.sent[-1]["jpeg"]) == ("b.tif", b"5 to 9")
+    assert view.picture.jpeg == PICTURE.jpeg
+    say(view, "contrast", mode="auto")
+    view.show(PICTURE)
+    assert view.sent[-1]["jpeg"] == b"jpeg"
