@@ -144,6 +144,9 @@ class ClassifyConfig(Section):
     )
     reject: bool = Field(True, description='label chips unlike every example "unknown"')
     sensitivity: float = Field(1.0, gt=0, le=10, description="larger rejects more chips as unknown")
+    match_pixel_size: bool = Field(
+        True, description="in frames of another pixel size, cut chips as large as the examples are"
+    )
 
 
 _TAKEN_ENDINGS = (".live", ".segments", ".scorings", ".lock", ".resolved", ".h5", ".tmp")

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
+from pychip_stream.analysis.magnification import matched_size, ratio_of, scale_warning
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
-from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
@@ -22,10 +23,10 @@ from pychip_stream.model.scoring import Monitor
 
 logger = logging.getLogger(__name__)
 
-_SAME_SCALE = 1.05
-"""Pixel sizes closer than this factor are the same magnification."""
 _SAME_SHAPE = 0.005
 """Pixels whose edges differ by less than this share are square."""
+_UNUSUAL = 0.3
+"""Share of strange chips from which on a frame is looked at with its contrast inverted."""
 _OTHER_DEPTH = 8.0
 """A range of counts so many times as wide as that of the examples comes from other settings."""
 
@@ -44,6 +45,8 @@ class Analyst:
         Whether chips unlike every example become "unknown".
     embeddings
         Whether records carry the embeddings.
+    match
+        Whether chips of frames of another magnification are cut as large as the examples are.
     monitor
         Follows drift and exposure over the frames.
     """
@@ -53,8 +56,10 @@ class Analyst:
     classifier: Classifier
     reject: bool = True
     embeddings: bool = True
+    match: bool = True
     monitor: Monitor = field(default_factory=Monitor)
     _said: set[str] = field(default_factory=set, repr=False)
+    _unusual: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
 
     @classmethod
     def of(
@@ -77,7 +82,7 @@ class Analyst:
         )
         for warning in classifier.warnings:
             logger.warning("support set %s: %s", support.version[:8], warning)
-        return cls(encoder, support, classifier, config.reject, embeddings)
+        return cls(encoder, support, classifier, config.reject, embeddings, config.match_pixel_size)
 
     def analyse(self, root: Path, ref: FrameRef, read: ReadChecked = read_checked) -> FrameRecord:
         """Read and classify one frame; what is wrong with it becomes a failed record.
@@ -122,17 +127,42 @@ class Analyst:
         found = (
             *frame.notes,
             shape_warning(frame),
-            scale_warning(self.support, frame),
+            None if "pixel_size_ratio" in record.measured else scale_warning(self.support, frame),
             range_warning(self.support, record.measured),
+            self._inversion(record, frame),
         )
         new = {line for line in found if line is not None} - self._said
         self._said.update(new)
         for line in (*self.monitor.observe(record.frame.path, record.measured), *sorted(new)):
             logger.warning("%s: %s", record.frame.path, line, extra={"frame": record.frame.path})
 
+    def _inversion(self, record: FrameRecord, frame: Frame) -> str | None:
+        """Say that a frame has the examples' contrast inverted: so turned, it is like them.
+
+        Of the unusual frames only the first, second, fourth, eighth … are looked at, since that
+        costs as much as classifying them.
+        """
+        strange = record.measured.get("strange", 0.0)
+        if strange <= _UNUSUAL or next(self._unusual).bit_count() != 1:
+            return None
+        norm = self.support.normalization
+        turned = sum(norm.limits(frame.pixels)) - frame.pixels.astype(np.float64)
+        again = self.encoder.embed(replace(frame, pixels=turned), record.chip_size, norm)
+        if self.classifier.score(again).strange >= strange / 2:
+            return None
+        return (
+            "the contrast is inverted against that of the examples (bright is dark), so the labels "
+            "mean nothing; set the detector as it was, or make a support set on such a frame"
+        )
+
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
-        embeddings = self.encoder.embed(frame, self.support.chip_size, self.support.normalization)
-        return self.classifier.score(embeddings, reject=self.reject), embeddings
+        ratio = ratio_of(self.support, frame) if self.match else None
+        matched = matched_size(self.support, ratio, frame.shape)
+        size = matched or self.support.chip_size
+        embeddings = self.encoder.embed(frame, size, self.support.normalization)
+        result = self.classifier.score(embeddings, reject=self.reject)
+        known = ratio if ratio is not None and matched is not None else float("nan")
+        return replace(result, chip_size=size, pixel_size_ratio=known), embeddings
 
     def _record(
         self,
@@ -143,7 +173,7 @@ class Analyst:
         embeddings: "np.typing.NDArray[np.float32]",
         read: float,
     ) -> FrameRecord:
-        size = self.support.chip_size
+        size = result.chip_size or self.support.chip_size
         return FrameRecord(
             frame=replace(ref, time=time_of(frame, ref)),
             content_hash=content_hash,
@@ -188,28 +218,3 @@ def range_warning(support: SupportSet, measured: Mapping[str, float]) -> str | N
         "the frames have other counts than the examples (another bit depth, exposure or gain); "
         "make a support set on a frame of this run"
     )
-
-
-def scale_warning(support: SupportSet, frame: Frame) -> str | None:
-    """Say by which factor the chips of a frame differ in physical size from the examples.
-
-    None where the pixel sizes agree, or one of them is not known or in a unit of another kind.
-    """
-    here = _in_nanometres(frame.pixel_size, frame.unit)
-    shown = {_in_nanometres(c.source.pixel_size, c.source.unit) for c in support.chips}
-    known = sorted(size for size in shown if size is not None)
-    if here is None or not known:
-        return None
-    factor = here / known[len(known) // 2]
-    if max(factor, 1 / factor) < _SAME_SCALE:
-        return None
-    return (
-        f"the physical size of a chip differs by a factor of {factor:.3g} from that of the "
-        "examples (another magnification); make a support set at this one"
-    )
-
-
-def _in_nanometres(size: float | None, unit: str | None) -> float | None:
-    """Pixel size in nanometres; None where it is not a known length."""
-    number, common = pixel_size(size, unit)
-    return number if common == "nm" else None

@@ -334,8 +334,9 @@ def _paint(run: Run, chip: AuditChip, pixels: npt.NDArray[np.generic] | None, ta
     if pixels is None:
         return False
     support = run.support_set(run.support_version(chip.frame))
-    size: ChipSize = support.chip_size
+    sizes = run.columns("chip_width", "chip_height").values()
     try:
+        size = ChipSize(*(int(values[chip.frame]) for values in sizes))
         grid = Grid.of((pixels.shape[0], pixels.shape[1]), size)
         grid.check(chip.row, chip.column)
     except (FrameError, UsageError):

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
+from pychip_stream.analysis.magnification import matched_size, pixel_ratio
+from pychip_stream.archive import hdf
 from pychip_stream.archive.blocks import OF_RESULTS, VALUES, Rows
 from pychip_stream.archive.files import installed_versions
 from pychip_stream.archive.layout import ACQUIRED
@@ -258,6 +260,22 @@ def rescore(
     return Rescored(name, covered, plan.left_out, tuple(notes), seconds)
 
 
+def _fitting(run: Run, support: SupportSet) -> npt.NDArray[np.bool_]:
+    """(count,) which frames have chips as large as the examples, in pixels or on the specimen."""
+    columns = run.columns(
+        "chip_width", "chip_height", "width", "height", "pixel_size", "unit", "pixel_size_of_file"
+    )
+    kinds, kind = np.unique(np.rec.fromarrays(list(columns.values())), return_inverse=True)
+    fits = []
+    for width, height, *shape, size, unit, of_file in kinds.tolist():
+        known = size if np.isfinite(size) else None
+        ratio = pixel_ratio(support, known, hdf.decode(unit), hdf.decode(of_file))
+        matched = matched_size(support, ratio, shape[::-1])
+        sizes = (support.chip_size, matched or support.chip_size)
+        fits.append((width, height) in [(one.width, one.height) for one in sizes])
+    return np.asarray(fits, bool)[kind]
+
+
 def uncovered(path: str | Path, support: SupportSet) -> int:
     """Frames of a run that could be but are not labelled under a support set yet."""
     plan = _Plan.of(open_run(path, everything=True), support, keep=True)
@@ -299,8 +317,7 @@ class _Plan:
             raise ArchiveError(f"{run.path}: holds no classified frame yet; nothing to re-score")
         columns = run.columns("support_version", "chip_width", "chip_height")
         own = columns["support_version"] == support.version.encode()
-        fits = columns["chip_width"] == support.chip_size.width
-        fits &= columns["chip_height"] == support.chip_size.height
+        fits = _fitting(run, support)
         if not (fits | own).any():
             width, height = (int(columns[f"chip_{n}"][-1]) for n in ("width", "height"))
             raise ArchiveUsageError(

@@ -137,6 +137,8 @@ class _Checker:
             "support_version",
             "encoder_hash",
             "session",
+            "chip_width",
+            "chip_height",
         )
         self._fitted: dict[tuple[Any, ...], Classifier] = {}
 
@@ -162,9 +164,9 @@ class _Checker:
         condition = self._condition(number, encoder_hash)
         settings = self._settings(int(row["session"]))
         classifier = self._classifier(number, condition, settings)
-        support = classifier.support
+        size = (int(row["chip_width"]), int(row["chip_height"]))
         embeddings = self._find(encoder_hash).embed(
-            frame, support.chip_size, condition.normalization or support.normalization
+            frame, size, condition.normalization or classifier.support.normalization
         )
         labels = self._run.label_map(number)
         found = classifier.score(embeddings, reject=settings.reject).label_map

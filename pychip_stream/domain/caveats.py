@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from statistics import median
+from statistics import median_low
 
 STRANGE = 0.8
 """Share of a frame's chips that must be less like the examples than nine in ten of the support
@@ -20,28 +20,45 @@ DOUBTS = {
 }
 """What an interval is made of, and why it is wide then."""
 
-TRUST = ("strange", "interval_width", *(f"interval_{name}" for name in DOUBTS))
+TRUST = (
+    "pixel_size_ratio",
+    "strange",
+    "interval_width",
+    *(f"interval_{name}" for name in DOUBTS),
+)
 """Quantities that caveats are told from."""
 
 
 def middle(frames: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Median of each of these quantities over the frames that have it."""
+    """Median of each of these quantities, as one of the frames that have it does."""
     known = list(frames)
     found = {name: [one[name] for one in known if name in one] for name in TRUST}
-    return {name: median(values) for name, values in found.items() if values}
+    return {name: median_low(values) for name, values in found.items() if values}
 
 
 def caveats(measured: Mapping[str, float]) -> list[str]:
     """Say what holds for these quantities of a frame, or of several, one line each."""
+    found = []
+    if "pixel_size_ratio" in measured:
+        ratio = measured["pixel_size_ratio"]
+        found.append(
+            f"another magnification than that of the examples (pixels {ratio:.3g} times as large): "
+            "chips were cut as large on the specimen as the examples are; a support set at this "
+            "magnification is surer (classify.match_pixel_size: false cuts them as large in pixels)"
+        )
     if measured.get("strange", 0.0) > STRANGE:
         return [
+            *found,
             "unlike the support set: nearly every chip is stranger than most of the frame that "
             "its examples came from. Another material, or taken under other conditions; the "
-            "fractions mean nothing, make a support set on a frame of this kind"
+            "fractions mean nothing, make a support set on a frame of this kind",
         ]
     parts = {name: measured.get(f"interval_{name}", math.nan) for name in DOUBTS}
     known = [name for name, width in parts.items() if math.isfinite(width)]
     if not (known and measured.get("interval_width", 0.0) > WIDE):
-        return []
+        return found
     why = max(known, key=parts.__getitem__)
-    return [f"intervals are wider than {100 * WIDE:.0f} % mostly since {DOUBTS[why]} ({why})"]
+    return [
+        *found,
+        f"intervals are wider than {100 * WIDE:.0f} % mostly since {DOUBTS[why]} ({why})",
+    ]

@@ -137,6 +137,7 @@ TEXTS = {
     "detector": "detector or camera",
     "holder": "specimen holder",
     "pixel_size_from": '"hand" where a person gave the pixel size; empty: the file did',
+    "pixel_size_of_file": "what the file says where a person gave the pixel size",
 }
 """Texts that frames may have, with their meanings."""
 

@@ -16,6 +16,7 @@ import scipy  # its parts load when they are used
 
 from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.plugins import Registry
 
@@ -117,6 +118,19 @@ def _counted(_frame: Frame, result: FrameResult) -> dict[str, float]:
     return dict(zip(result.names, result.counted.tolist(), strict=False))
 
 
+def _areas(frame: Frame, result: FrameResult) -> dict[str, float]:
+    """Tell how much of the specimen each class covers; NaN without pixel sizes in nm."""
+    edge, unit = pixel_size(frame.pixel_size, frame.unit)
+    if edge is None or unit != "nm" or result.chip_size is None:
+        return dict.fromkeys(result.names, math.nan)
+    chip = result.chip_size.width * result.chip_size.height
+    analysed = result.label_map.size * chip * edge**2 * frame.pixel_ratio
+    return {
+        n: float(share) * analysed
+        for n, share in zip(result.names, result.intervals[:, 0], strict=False)
+    }
+
+
 def _doubted(name: str) -> Measure:
     """Make the measure of a part of the widest interval."""
     return lambda _, result: 2 * result.doubts.get(name, math.nan)
@@ -171,6 +185,14 @@ OF_FRAMES = Registry[Quantity](
         ),
         Quantity(
             "domains", "", "connected areas of chips", measure=_domains, per_class=True,
+        ),
+        Quantity(
+            "area_nm2", "nm^2", "area of the specimen, of the chips together",
+            measure=_areas, per_class=True, optional=True,
+        ),
+        Quantity(
+            "pixel_size_ratio", "", "pixel size over that of the examples, if chips were matched",
+            plotted=False, measure=lambda _, result: result.pixel_size_ratio, optional=True,
         ),
         _of_file("stage_temperature_C", "degC", "temperature of stage or holder"),
         _of_file("stage_alpha_deg", "deg", "tilt of the stage about the holder's axis"),

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError
@@ -42,6 +43,11 @@ class FrameResult:
         an estimated prevalence, not the share of the labels; see `counted`.
     support_version
         Version of the support set.
+    chip_size
+        Of its chips, in pixels of the frame.
+    pixel_size_ratio
+        Pixel size of the frame over that of the examples, where its chips were therefore cut
+        smaller or larger than these; else NaN.
     drift
         How far the class that moved most has gone from where the support frame showed it: at
         1 its typical chip stands on the border to another class; NaN where it was not measured.
@@ -57,6 +63,8 @@ class FrameResult:
     drift: float = float("nan")
     strange: float = float("nan")
     doubts: Mapping[str, float] = field(default_factory=dict)
+    chip_size: ChipSize | None = None
+    pixel_size_ratio: float = float("nan")
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:

@@ -92,6 +92,8 @@ class GuardedReader:
             return frame
         size, unit = by_hand(self.pixel_size)
         told = {**frame.metadata, "pixel_size_from": "hand"}
+        if frame.pixel_size is not None:
+            told["pixel_size_of_file"] = f"{frame.pixel_size:.12g} {frame.unit}"
         return replace(frame, pixel_size=size, unit=unit, pixel_ratio=1.0, metadata=told)
 
     def frame_hashes(

@@ -78,7 +78,7 @@ def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):
     support = a_support(a_frame())
     chips = tuple(replace(c, source=replace(c.source, pixel_size=0.2)) for c in support.chips)
     support = replace(support, chips=chips)
-    analyst = Analyst.of(support, encoder, ClassifyConfig())
+    analyst = Analyst.of(support, encoder, ClassifyConfig(match_pixel_size=False))
     for number in range(3):
         path = tmp_path / f"{number}.tif"
         tifffile.imwrite(
