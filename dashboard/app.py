@@ -13,6 +13,7 @@ from panel.io.resources import LOCAL_DIST
 
 from pychip_stream import process
 from pychip_stream.config import Config
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.operation.running import expected
 
 from . import accounts, login, server
@@ -52,13 +53,14 @@ class Dashboard:
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         places = archives or [config.archive.folder]
         shelf = RunShelf(places, config.watch.root, bench.readers)
-        self._desk = Desk(config, run, bench, past, drafts, shelf)
+        rules = EditedRules(config)
+        self._desk = Desk(config, run, bench, past, drafts, shelf, rules)
         names = PAGES.names if archives is None else _WITHOUT_RUN
         self._pages = tuple(PAGES[name] for name in names)
         self._sessions = 0
         self._server = server.make(self._page, config.dashboard)
         self._server.start()
-        self._feed = Feed(config, run, bench, past) if archives is None else None
+        self._feed = Feed(config, run, bench, past, rules) if archives is None else None
         if self._feed is not None:
             self._feed.start()
         logger.info("dashboard: http://%s:%d/", config.dashboard.address, self._server.port)

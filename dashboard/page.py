@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.config import Config
+from pychip_stream.operation.edited_rules import EditedRules
 
 from .accounts import Viewer
 from .parts.components import Heartbeat, StatusBar, Theme
@@ -38,6 +39,7 @@ class Desk:
     past: PastFrames
     drafts: OpenDrafts
     shelf: RunShelf
+    rules: EditedRules
     go: Callable[[str], None] = lambda _name: None
 
 

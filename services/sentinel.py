@@ -14,6 +14,7 @@ from pychip_stream import process
 from pychip_stream.config import Config
 from pychip_stream.operation.actions import Actions
 from pychip_stream.operation.alerts import Alerting
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.metrics import Exporter
 from pychip_stream.operation.running import expected
@@ -45,6 +46,7 @@ class Sentinel:
         self._archive = self._endpoints.reach("results", zmq.DEALER, 100)
         self._beacon = Beacon(self._endpoints, "sentinel", "sentinel")
         self._health = RunHealth(expected(config))
+        self._rules, self._in_force = EditedRules(config), config.alerts
         self._alerting = Alerting(config)
         self._actions = Actions(config.alerts)
         port = config.health.prometheus
@@ -90,6 +92,7 @@ class Sentinel:
         self._endpoints.close()
 
     def _look(self) -> None:
+        self._use_rules()
         if not self._restored:
             self._restored = True
             self._last.update(self._health.alerts)
@@ -97,13 +100,26 @@ class Sentinel:
         newest = self._health.newest
         path = newest.frame.path if newest is not None else ""
         for alert in self._alerting.look(self._health.values(), path):
-            if len(self._waiting) >= _MOST_WAITING:
-                lost = self._waiting.pop(next(iter(self._waiting)))
-                logger.error("alert %s of %s is not archived: too many wait", lost.rule, lost.id)
-            self._waiting[alert.id] = self._last[alert.rule] = alert
-            self._archive.send(alert)
-            self._beacon.show(alert)
-            self._actions.take(alert)
+            self._tell(alert)
+
+    def _use_rules(self) -> None:
+        """Take up what was edited on the page."""
+        rules = self._rules.current()
+        if rules is not self._in_force:
+            self._in_force = rules
+            for alert in self._alerting.use(rules.rules):
+                self._tell(alert)
+            self._actions.use(rules)
+            logger.info("alert rules: %s", ", ".join(r.name for r in rules.rules) or "none")
+
+    def _tell(self, alert: Alert) -> None:
+        if len(self._waiting) >= _MOST_WAITING:
+            lost = self._waiting.pop(next(iter(self._waiting)))
+            logger.error("alert %s of %s is not archived: too many wait", lost.rule, lost.id)
+        self._waiting[alert.id] = self._last[alert.rule] = alert
+        self._archive.send(alert)
+        self._beacon.show(alert)
+        self._actions.take(alert)
 
     def _take_receipts(self) -> None:
         for received in self._archive.drain(100):

@@ -15,6 +15,7 @@ from pychip_stream.wire.messages import Alert
 from ..accounts import Viewer
 from ..page import Desk, View
 from ..parts.components import Tables, table
+from ..parts.rule_editor import RuleEditor
 from ..work.background import Background
 from ..work.machine import Machine, look
 from ..work.recent import Every
@@ -83,19 +84,20 @@ class HealthPage(View):
     place: ClassVar = 3
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        del viewer  # everybody may look
         archive = desk.config.archive
         self._folder = archive.folder
         self._log = archive.folder / f"{archive.name}.log"
+        self._run = desk.run
         self._board = HealthBoard(desk.run)
         self._background = Background(lambda _text: None, threads=1)
+        self._rules = RuleEditor(desk.rules, self._background, viewer, list(desk.run.colors))
         self._machine: Machine | None = None
         self._look, self._show = Every(_LOOK_S), Every(_SHOW_S)
         self._tables = Tables(self._on_message, sizing_mode="stretch_width", margin=(12, 16))
 
     def panel(self) -> Any:
-        """One column of tables that flow beside each other."""
-        return pn.Column(self._tables, sizing_mode="stretch_width")
+        """Tables that flow beside each other, and the rules of alerts below."""
+        return pn.Column(self._tables, self._rules.panel(), sizing_mode="stretch_width")
 
     def pull(self, now: float) -> None:
         """Refresh once a second."""
@@ -103,6 +105,7 @@ class HealthPage(View):
             self._board.sample(now)
             self._send()
         if self._look.due(now):
+            self._rules.offer(list(self._run.colors))
             look_now = partial(look, self._folder, self._log)
             self._background.do(look_now, self._on_look, slot="look")
 

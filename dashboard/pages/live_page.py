@@ -19,6 +19,7 @@ from ..parts.curve_plot import Axes, CurvePlot
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..parts.leaving_out import LeavingOut
+from ..parts.thresholds import Thresholds
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.recent import Every
@@ -66,6 +67,7 @@ class LivePage(View):
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
+        self._thresholds = Thresholds(self._plot.figure)
         self._curve = pn.pane.Bokeh(
             self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
@@ -124,6 +126,7 @@ class LivePage(View):
             self._update_curves()
         self._back.visible = self._pinned or self._plot.zoomed
         if self._strip_time.due(now):
+            self._thresholds.show(self._desk.rules.known.rules, self._desk.run.colors)
             self._strip.send(**self._status())
 
     def close(self) -> None:

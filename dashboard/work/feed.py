@@ -21,6 +21,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.clock import newness
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
@@ -54,11 +55,19 @@ class Feed:
     taken from the archive later.
     """
 
-    def __init__(self, config: Config, state: RunState, bench: Workbench, past: PastFrames) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: RunState,
+        bench: Workbench,
+        past: PastFrames,
+        rules: EditedRules,
+    ) -> None:
         self._config = config
         self._state = state
         self._bench = bench
         self._past = past
+        self._rules = rules
         self._stop = threading.Event()
         self._served = True
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -108,6 +117,7 @@ class Feed:
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
                 self._follow_exclusions()
+                self._rules.current()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             if self._served:
                 self._served = False

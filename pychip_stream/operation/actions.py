@@ -34,13 +34,17 @@ class Actions:
     """
 
     def __init__(self, config: AlertConfig) -> None:
-        self._chosen = {rule.name: tuple(chosen(rule)) for rule in config.rules}
+        self.use(config)
         self._waiting: queue.Queue[tuple[Alert, Action, BaseModel] | None] = queue.Queue(_QUEUE)
         self._stopping = threading.Event()
         self.done = 0
         self.failed = 0
         self._thread = threading.Thread(target=self._work, name="actions", daemon=True)
         self._thread.start()
+
+    def use(self, config: AlertConfig) -> None:
+        """Act as these rules say from now on."""
+        self._chosen = {rule.name: tuple(chosen(rule)) for rule in config.rules}
 
     def take(self, alert: Alert) -> None:
         """Set off what the rule of an alert says; on trial, only what tells of it."""

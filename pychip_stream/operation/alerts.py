@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pychip_stream.alert_rules import AlertRule
@@ -31,6 +31,28 @@ class Alerting:
         self._states = [(rule, _State()) for rule in config.alerts.rules]
         self._began = f"{time.time_ns():x}"
         self._number = 0
+
+    def use(self, rules: Sequence[AlertRule]) -> list[Alert]:
+        """Judge by these rules from now on.
+
+        A rule that was changed keeps what it has raised until it clears under its new limit.
+
+        Returns
+        -------
+        The end of what rules had raised that are gone.
+        """
+        before = {rule.name: (rule, state) for rule, state in self._states}
+        self._states = []
+        for rule in rules:
+            earlier, state = before.pop(rule.name, (rule, _State()))
+            if earlier != rule:
+                state.since = None
+            self._states.append((rule, state))
+        return [
+            self._alert(rule, f"the rule {rule.name} was removed", math.nan, "", on=False)
+            for rule, state in before.values()
+            if state.on
+        ]
 
     def restore(self, alerts: Mapping[str, Alert]) -> None:
         """Take up where an earlier process stopped: what was on is on."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.wire.messages import Alert
 from tests.support.looks import (
     AGAINST,
@@ -246,6 +247,34 @@ def test_alerts_stand_on_the_page_until_they_end(run, visit):
     expect(page).to_have_title(re.compile("⚠ disk"))  # it calls anew
     run.channel.send(Alert(id="4", state="off", time=time.time(), **alert))
     expect(banner).to_have_count(0)
+
+
+LIMITS = """() => {
+  const models = [...window.Bokeh.documents[0]._all_models.values()];
+  const lines = models.filter((m) => m.type === "Span" && m.name?.startsWith("rule "));
+  const shown = models.filter((m) => m.type === "Figure").flatMap((m) => m.center);
+  return lines.filter((m) => shown.includes(m)).map((m) => `${m.name} ${m.location}`).join();
+}"""
+
+
+def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run, visit):
+    """S10: rules were in YAML only."""
+    page = visit(run.address)
+    run.frame(0.5, after=1)
+    wait_shown(page, 1)
+    page.get_by_role("tab", name="Health").click()
+    page.get_by_label("name", exact=True).fill("beta appears")
+    page.get_by_role("combobox", name="of class").click()
+    page.locator(".MuiMenuItem-root", has_text="beta").click()
+    page.get_by_label("limit, such as").fill("30 %")
+    page.get_by_role("button", name="Save rule").click()
+    expect(page.get_by_text("✓ beta appears is in force")).to_be_visible()
+    rules = EditedRules(run.config)
+    assert [(r.class_, r.above) for r in rules.current().rules] == [("beta", 0.3)]
+    page.get_by_role("tab", name="Live").click()
+    page.wait_for_function(f"() => ({LIMITS})() === 'rule beta appears 0.3'")
+    rules.remove("beta appears")
+    page.wait_for_function(f"() => ({LIMITS})() === ''")
 
 
 def test_a_fraction_is_written_as_finely_as_its_interval(run, visit):

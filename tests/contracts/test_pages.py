@@ -18,6 +18,7 @@ from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream import plugins
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.plugins import Registry
 
 
@@ -49,7 +50,7 @@ def desk(tmp_path):
     with set_curdoc(Document()):
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         shelf = RunShelf([config.archive.folder], config.watch.root)
-        yield Desk(config, run, bench, past, drafts, shelf)
+        yield Desk(config, run, bench, past, drafts, shelf, EditedRules(config))
     bench.close()
 
 

@@ -5,6 +5,7 @@ from dashboard.work import opened_run, workbench
 from dashboard.work.drafts import Draft
 from dashboard.work.uploads import UploadBench
 from dashboard.work.workbench import Workbench
+from pychip_stream.operation.edited_rules import EditedRules
 
 FIRST = "feature 1"
 MESSAGES = {
@@ -38,6 +39,7 @@ DOORS = {
     (Draft, "change"), (Draft, "undo"),
     (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
     (workbench, "request"), (opened_run, "exclude"),
+    (EditedRules, "put"), (EditedRules, "remove"),
 }  # fmt: skip
 """What only an operator may cause."""
 

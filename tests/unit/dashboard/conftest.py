@@ -14,6 +14,7 @@ from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.support_sets import SupportFolder, support_to_bytes
 from pychip_stream.errors import PychipError
+from pychip_stream.operation.edited_rules import EditedRules
 from tests.support.archive_samples import support
 from tests.support.live_frames import live, shot
 from tests.support.page_walk import DOORS
@@ -46,7 +47,7 @@ def desk(tmp_path, monkeypatch):
     with set_curdoc(Document()):
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         shelf = RunShelf([config.archive.folder], config.watch.root)
-        yield Desk(config, run, bench, past, drafts, shelf)
+        yield Desk(config, run, bench, past, drafts, shelf, EditedRules(config))
     bench.close()
 
 

@@ -13,6 +13,7 @@ from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Seen, Status, SupportChanged
@@ -64,7 +65,7 @@ def feed(tmp_path):
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     bench = Workbench(config)
     state = RunState()
-    yield Feed(config, state, bench, PastFrames(config, state, bench))
+    yield Feed(config, state, bench, PastFrames(config, state, bench), EditedRules(config))
     bench.close()
 
 

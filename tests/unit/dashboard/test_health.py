@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from dashboard.accounts import MAY_LOOK, Viewer
 from dashboard.pages.health_page import (
     HealthBoard,
     alerts_table,
@@ -13,7 +14,9 @@ from dashboard.pages.health_page import (
     rate,
     services_table,
 )
+from dashboard.parts.rule_editor import RuleEditor
 from dashboard.work import machine
+from dashboard.work.background import Background
 from dashboard.work.machine import Machine, parse_gpus, tail
 from dashboard.work.state import Failure, RunState
 from pychip_stream.domain.frames import FrameRef
@@ -192,3 +195,43 @@ def test_look_reports_the_folder_and_the_log(tmp_path, monkeypatch):
     assert found.archive_bytes == 100 + 14
     assert found.log == ("hub        up",)
     assert found.disk_free and found.disk_total
+
+
+def editor(desk, viewer):
+    one = RuleEditor(desk.rules, Background(lambda _text: None), viewer, ["alpha", "beta"])
+    one._name.value, one._class.value, one._limit.value = "beta appears", "beta", "20 %"
+    one._for_s.value, one._level.value = "3", "critical"
+    return one
+
+
+def test_an_operator_makes_changes_and_removes_a_rule(desk):
+    one = editor(desk, Viewer("ann"))
+    one._save.clicks += 1
+    (rule,) = desk.rules.current().rules
+    assert (rule.class_, rule.above, rule.for_s, rule.level) == ("beta", 0.2, 3.0, "critical")
+    assert desk.rules.edited()["beta appears"].who == "ann"
+    again = editor(desk, Viewer("ann"))
+    again._name.value = ""
+    again._chosen.value = "beta appears"
+    assert (again._name.value, again._limit.value) == ("beta appears", "0.2")
+    again._side.value = "below"
+    again._save.clicks += 1
+    (rule,) = desk.rules.current().rules
+    assert (rule.above, rule.below) == (None, 0.2)
+    again._limit.value = "much"
+    again._save.clicks += 1
+    assert "is no number" in again._state.object
+    again._limit.value, again._name.value = "0,3", ""
+    again._save.clicks += 1
+    assert again._state.object.startswith("✕ name")
+    again._name.value = "beta appears"
+    again._remove.clicks += 1
+    assert desk.rules.current().rules == ()
+
+
+def test_a_viewer_makes_no_rule(desk):
+    one = editor(desk, Viewer("bob", operator=False))
+    one._save.clicks += 1
+    one._remove.clicks += 1
+    assert MAY_LOOK in one._state.object
+    assert not desk.rules.path.exists()

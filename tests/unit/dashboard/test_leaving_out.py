@@ -128,7 +128,7 @@ def test_the_same_in_review_for_every_viewer_of_the_run(desk):
 
 
 def test_what_is_left_out_elsewhere_is_noticed(desk):
-    feed = Feed(desk.config, desk.run, desk.bench, desk.past)
+    feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     feed._follow_exclusions()
     leave_out(desk, 0)
     feed._follow_exclusions()
@@ -140,7 +140,7 @@ def test_what_is_left_out_elsewhere_is_noticed(desk):
 
 def test_a_page_that_starts_later_knows_of_it(desk):
     leave_out(desk, 1)
-    feed = Feed(desk.config, desk.run, desk.bench, desk.past)
+    feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     feed._recall(open_run(desk.config.run_path, everything=True))
     assert len(drawn(desk)) == 5
     assert desk.run.frames == 6
@@ -188,7 +188,7 @@ def test_the_page_names_what_does_not_stand_at_its_own_time(desk):
 
 
 def test_a_frame_of_the_future_does_not_stop_the_picture(desk):
-    feed = Feed(desk.config, desk.run, desk.bench, desk.past)
+    feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     desk.run.shot = None
     arrays = {"label_map": LABELS, "intervals": HALF}
     for path, moment, seen in (("a", 0.0, 0.1), ("2099", 2e9, 1.0), ("b", 2.0, 2.1)):
