@@ -68,6 +68,7 @@ def test_review(run, visit):
         page.get_by_role("tab", name="Review").click()
         page.locator(".card[data-name=heating]").click()
         points(page, FRAMES, "review")
+        expect(page.locator(".caption")).to_contain_text("frame_000.tif")
         page.get_by_label("frame of the run").fill("3")
         expect(page.locator(".caption")).to_contain_text("frame_003.tif")
     expect(bob.get_by_role("button", name=OUT)).to_have_count(0)

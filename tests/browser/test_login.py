@@ -56,7 +56,7 @@ def test_a_viewer_who_enables_a_button_is_told_no(run, visit):
     page.evaluate(ENABLE, "Save version")
     expect(button).to_be_enabled()
     button.click()
-    expect(page.get_by_text("this login may look and download")).to_be_visible()
+    expect(page.get_by_text("this login may look and download").first).to_be_visible()
     assert not list(run.config.support.folder.glob("*.h5"))
     page.get_by_role("tab", name="Upload").click()
     expect(page.get_by_text("this login may look and download").last).to_be_visible()

@@ -19,19 +19,22 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT"),
 ]
 
-COUNT = 400
+SMALL, LARGE = 64, 12  # a segment of small frames, then those that give the time to interrupt
+COUNT = SMALL + LARGE
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """Many frames, and two support sets with the same class names."""
+    """Frames, and two support sets with the same class names."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 4000, (256, 256)).astype(np.uint16)
     pixels[:, :128] //= 8
     (tmp_path / "frames").mkdir()
     tifffile.imwrite(tmp_path / "frames" / "000.tif", pixels)
+    tifffile.imwrite(tmp_path / "large.tif", np.tile(pixels, (8, 8)))
     for n in range(1, COUNT):
-        shutil.copy(tmp_path / "frames" / "000.tif", tmp_path / "frames" / f"{n:03}.tif")
+        source = tmp_path / "frames" / "000.tif" if n < SMALL else tmp_path / "large.tif"
+        shutil.copy(source, tmp_path / "frames" / f"{n:03}.tif")
     for name, row in (("old", 0), ("new", 3)):
         call_json(
             "support", "make", tmp_path / "frames" / "000.tif", "--chip-size", 32,

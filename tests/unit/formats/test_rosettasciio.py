@@ -4,9 +4,11 @@
 docs/ingest.md gives. One that is not listed is wrong, and so is one that has gone.
 """
 
+import gc
 import importlib
 import logging
 import re
+import warnings
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +39,8 @@ def quiet():
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()  # the other reader leaves files open that it cannot read
 
 
 def ours(path):
