@@ -1,10 +1,16 @@
 """What all tests share."""
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Several processes of several tests share the cores: one that spins waits for none of them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 # No test judges how fast a machine is.
 settings.register_profile("patient", deadline=None)
