@@ -288,7 +288,8 @@ def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]
     for _ in range(3):
         begun = time.perf_counter()
         frame_shares(
-            scorer.ensemble, chips, logits, scores.labels, scores.novelty, scores.shifts,
+            scorer.ensemble, chips, logits, scores.labels, scores.probabilities,
+            scores.novelty, scores.shifts,
             reject=True, strange=False,
         )  # fmt: skip
         best = min(best, time.perf_counter() - begun)

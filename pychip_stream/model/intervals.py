@@ -42,7 +42,11 @@ the share of a chip beyond which it is named after a class is never exactly a ha
 DRIFTED = 0.3
 """The same for a class that has moved as far as its border."""
 CORRECTED = 12
-"""Replicates that say how far a correction of the counts can be believed."""
+"""Replicates that say how far a correction of the counts can be believed, and which chips the
+others could name otherwise."""
+_SURE = 5.0
+"""A chip whose margin over the next class is so many times its scatter over these replicates is
+named alike by all others, which need not look at it."""
 _EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 1.1, 2.5, 1.0, 1.5
 """Half widths per unit of what was measured. Narrowest, by the interval score (Gneiting & Raftery
 2007), that hold in 95 % of the cases on labelled micrographs, their rare phases, procedural sets
@@ -101,10 +105,13 @@ def moderated(logits: Float32, vagueness: Float32) -> Float32:
     framework applied to classification networks", Neural Computation 4, 1992); the order of the
     classes stays.
     """
-    best = np.argpartition(logits, -2, axis=1)[:, -2:]
-    variance = np.square(vagueness)[best].sum(axis=1, keepdims=True)
-    top = logits.max(axis=1, keepdims=True)
-    return np.asarray((logits - top) / np.sqrt(1.0 + np.pi / 8.0 * variance), np.float32)
+    each, best = np.arange(len(logits)), logits.argmax(axis=1)
+    away = logits - logits[each, best, None]
+    others = away.copy()
+    others[each, best] = -np.inf
+    square = np.square(vagueness)
+    variance = (square[best] + square[others.argmax(axis=1)])[:, None]
+    return np.asarray(away / np.sqrt(1.0 + np.pi / 8.0 * variance), np.float32)
 
 
 def probable(logits: Float32) -> Float32:
@@ -189,6 +196,7 @@ def frame_shares(
     chips: Float32,
     logits: Float32,
     labels: npt.NDArray[np.integer],
+    probabilities: Float32,
     novelty: Float32,
     shifts: Float,
     *,
@@ -205,6 +213,8 @@ def frame_shares(
         (n, K), divided by the temperature.
     labels
         (n,) class indices; K means unknown.
+    probabilities
+        (n, K) of these logits, moderated by vague borders and drift.
     novelty
         (n,) above 1 means unknown.
     shifts
@@ -219,6 +229,7 @@ def frame_shares(
     looked_at = max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128)
     step = -(-len(chips) // looked_at)
     chips, logits, novelty = chips[::step], logits[::step], novelty[::step]
+    probabilities = probabilities[::step]
     accepted = novelty <= 1.0 if reject else np.ones(len(chips), np.bool_)
     parts = np.zeros((len(DOUBTS), classes + 1))
     if strange:
@@ -226,18 +237,18 @@ def frame_shares(
     elif reject:
         parts[-1] = _REJECTION * _rejection(ensemble, logits, novelty)
     if accepted.any():
-        found = _resampled_logits(ensemble, chips[accepted])
+        chips, logits = chips[accepted], logits[accepted]
+        found = _resampled_logits(ensemble, chips, 0, CORRECTED)
         vagueness = ensemble.vagueness(np.stack([0 * shifts, shifts]))
         # As the rule alone sees the chips, then with vague borders, then with their drift as well.
-        sharp, mixed, drifted = (
-            probable(moderated(logits[accepted], vague)) for vague in (0 * vagueness[0], *vagueness)
-        )
-        moved = found[:CORRECTED] + (ensemble.borders * vagueness[1])[:CORRECTED, :, None]
+        sharp, mixed = probable(logits), probable(moderated(logits, vagueness[0]))
+        drifted = probabilities[accepted]
+        moved = found + (ensemble.borders * vagueness[1])[:CORRECTED, :, None]
         value[:-1] += (1 - value[-1]) * correction(sharp.T, probable(moved))
         value[:-1] *= (1 - value[-1]) / np.maximum(value[:-1], 0, out=value[:-1]).sum()
         confused = np.square([(p * (1 - p)).mean(axis=0) for p in (sharp, mixed, drifted)])
         grown = _CONFUSED * np.sqrt(np.maximum(np.diff(confused, axis=0), 0))
-        named = counted(found)
+        named = _named(ensemble, chips, found)
         parts[:-1, :-1] = accepted.mean() * np.stack([
             _EXAMPLES * np.sqrt(np.square(named[1:] - named[0]).mean(axis=0)),
             _CONFUSED * np.sqrt(confused[0]),
@@ -252,11 +263,33 @@ def frame_shares(
     return Shares(np.stack([value, low, high], axis=1), dict(zip(DOUBTS, widest, strict=True)))
 
 
-def _resampled_logits(ensemble: Ensemble, chips: Float32) -> Float32:
-    """(B, K, n) logits of (n, D) chips by every replicate."""
-    logits = ensemble.weights @ chips.T + ensemble.offsets
-    shape = (len(ensemble.thresholds), len(ensemble.owners), -1)
-    return largest_per_class(logits.reshape(shape), ensemble.owners, axis=1)
+def _resampled_logits(ensemble: Ensemble, chips: Float32, first: int, stop: int) -> Float32:
+    """(stop - first, K, n) logits of (n, D) chips by some of the replicates."""
+    count = len(ensemble.owners)
+    rows = slice(first * count, stop * count)
+    logits = ensemble.weights[rows] @ chips.T
+    logits += ensemble.offsets[rows]
+    return largest_per_class(logits.reshape(-1, count, len(chips)), ensemble.owners, axis=1)
+
+
+def _named(ensemble: Ensemble, chips: Float32, found: Float32) -> Float32:
+    """(B, K) share of the chips that each replicate gives to each class.
+
+    `found` are the logits of the first replicates. Of the other ones only chips are looked at that
+    these do not agree on by far (`_SURE`).
+    """
+    best = found[0].argmax(axis=0)
+    others = np.where(best == np.arange(found.shape[1])[:, None], -np.inf, found).max(axis=1)
+    margin = np.take_along_axis(found, best[None, None], axis=1)[:, 0] - others
+    margin /= np.abs(margin).mean(axis=1, keepdims=True) + np.float32(1e-30)  # temperatures differ
+    open_ = np.flatnonzero(margin.mean(axis=0) <= _SURE * margin.std(axis=0))
+    sure = np.bincount(np.delete(best, open_), minlength=found.shape[1])
+    first, stop = len(found), len(ensemble.thresholds)
+    rest = np.tile(sure.astype(np.float32), (stop - first, 1))
+    if len(open_):
+        logits = _resampled_logits(ensemble, chips[open_], first, stop)
+        rest += len(open_) * counted(logits)
+    return np.concatenate([counted(found), rest / np.float32(len(best))])
 
 
 def _rejection(ensemble: Ensemble, logits: Float32, novelty: Float32) -> Float:

@@ -104,9 +104,9 @@ class Discriminant:
 
 def largest_per_class(values: npt.NDArray[Any], owners: Index, axis: int = -1) -> npt.NDArray[Any]:
     """Reduce P prototypes to their K classes along an axis; nothing to do where P = K."""
-    starts = np.flatnonzero(np.diff(owners, prepend=-1))
-    if len(starts) == len(owners):
+    if owners[-1] + 1 == len(owners):
         return values
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
     return np.asarray(np.maximum.reduceat(values, starts, axis=axis))
 
 

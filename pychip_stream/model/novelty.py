@@ -99,7 +99,11 @@ class Novelty:
 
     def apart(self, flat: Floating) -> Floating:
         """(n,) distance of (n, D) whitened chips from the nearest that was shown."""
-        return np.asarray(np.sqrt(_squared(flat, self.reference).min(axis=1)))
+        found = flat @ (-2 * self.reference).T
+        found += np.einsum("nd,nd->n", self.reference, self.reference)
+        # What is the same for all of them is added to the least one alone.
+        least = found.min(axis=1) + np.einsum("nd,nd->n", flat, flat)
+        return np.asarray(np.sqrt(np.maximum(least, 0.0)))
 
 
 def fit_novelty(examples: Examples, background: Float) -> Novelty:
@@ -137,7 +141,7 @@ def _borders(chips: Float, whitening: Whitening, rng: np.random.Generator) -> Fl
 
 def _squared(chips: Floating, others: Floating) -> Floating:
     """(n, m) squared distances of (n, D) chips and (m, D) others."""
-    found = chips @ (-2 * others.T)
+    found = chips @ (-2 * others).T
     found += np.einsum("nd,nd->n", chips, chips)[:, None]
     found += np.einsum("nd,nd->n", others, others)
     return np.asarray(np.maximum(found, 0.0, out=found))

@@ -33,10 +33,13 @@ def likeliest(odds: npt.NDArray[_F], rounds: int = _ROUNDS) -> npt.NDArray[_F]:
 
 def counted(odds: npt.NDArray[_F]) -> npt.NDArray[_F]:
     """Share (…, K) of the chips whose most probable class it is, given (…, K, n) probabilities."""
-    best = odds.argmax(axis=-2)
-    return np.stack(
-        [(best == k).mean(axis=-1, dtype=odds.dtype) for k in range(odds.shape[-2])], -1
-    )
+    best = np.zeros((*odds.shape[:-2], odds.shape[-1]), np.intp)
+    top = odds[..., 0, :]
+    for k in range(1, odds.shape[-2]):  # argmax over an axis that is not the last is slow
+        best[odds[..., k, :] > top] = k
+        top = np.maximum(top, odds[..., k, :])
+    counts = [np.count_nonzero(best == k, axis=-1) for k in range(odds.shape[-2])]
+    return np.asarray(np.stack(counts, -1) / odds.dtype.type(odds.shape[-1]), odds.dtype)
 
 
 def correction(odds: npt.NDArray[_F], resampled: npt.NDArray[_F]) -> npt.NDArray[_F]:
@@ -49,7 +52,8 @@ def correction(odds: npt.NDArray[_F], resampled: npt.NDArray[_F]) -> npt.NDArray
     resampled
         (R, K, n) the same by rules of resampled examples; the first is the rule itself.
     """
-    found = likeliest(resampled) - counted(resampled)
-    variance = float(np.square(found[1:] - found[0]).mean())
+    every = np.concatenate([odds[None], resampled])
+    sought, *found = likeliest(every) - counted(every)
+    variance = float(np.square(np.subtract(found[1:], found[0])).mean())
     believed = _CORRECTION**2 / (_CORRECTION**2 + variance)
-    return np.asarray(believed * (likeliest(odds) - counted(odds)), odds.dtype)
+    return np.asarray(believed * sought, odds.dtype)

@@ -169,13 +169,14 @@ class Scorer:
         shifts = self.origin.shifts(flat, labels.astype(np.intp), usual)
         if reject:
             labels[~usual] = logits.shape[1]
+        probabilities = probable(moderated(logits, self.ensemble.vagueness(shifts)))
         return Scores(
             labels=labels,
-            probabilities=probable(moderated(logits, self.ensemble.vagueness(shifts))),
+            probabilities=probabilities,
             distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
             shares=frame_shares(
-                self.ensemble, chips, logits, labels, novelty, shifts,
+                self.ensemble, chips, logits, labels, probabilities, novelty, shifts,
                 reject=reject, strange=strange > STRANGE,
             ),
             shifts=shifts,
