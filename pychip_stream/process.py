@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+import psutil
+
 from pychip_stream import config as configuration
 from pychip_stream import logs
 from pychip_stream.config import Config
@@ -25,6 +27,8 @@ LIFELINE_VARIABLE = "PYCHIP_STREAM_LIFELINE"
 input open: writing to it, closing it, or dying, stops the service. It needs neither signals nor a
 console."""
 UNEXPECTED = "stopped by an unexpected error"
+_LISTENING = ("hub", "watcher", "archiver")
+"""Whoever sends them a message that never ends swells them: libzmq collects it whole."""
 _LOOK_S = 0.2
 
 if sys.platform == "win32":
@@ -142,7 +146,15 @@ def main(
     logs.configure(name, style=said.pop("log_format"))
     use_all_handles()
     path = said.pop("config")
-    return run(lambda: make(load(path), **said), stop or stop_event())
+
+    def begin() -> Service:
+        config = load(path)
+        if name in _LISTENING:
+            _limit_memory(config.supervision.memory_mb)
+        service: Service = make(config, **said)
+        return service
+
+    return run(begin, stop or stop_event())
 
 
 def use_all_handles() -> None:
@@ -153,6 +165,24 @@ def use_all_handles() -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.suppress(OSError, ValueError):  # macOS says more than it allows
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _limit_memory(most_mb: float) -> None:
+    """End this process when it takes more, before the machine would be next.
+
+    At once, since closing takes time in which it goes on growing: what was acknowledged is on disk.
+    """
+
+    def watch() -> None:
+        this, taken = psutil.Process(), 0
+        while taken <= most_mb * 2**20:
+            time.sleep(_LOOK_S)
+            with contextlib.suppress(psutil.Error, OSError):  # without handles for a moment, say
+                taken = this.memory_info().rss
+        logger.error("takes more than %g MB (supervision.memory_mb); ending", most_mb)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="memory", daemon=True).start()
 
 
 def _watch_lifeline(stop: threading.Event) -> None:

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import RunHealth
@@ -67,8 +65,6 @@ logger = logging.getLogger(__name__)
 STOP_ORDER = ("microscope", "watcher", "inference", "archiver", "dashboard", "sentinel", "hub")
 _SPARED = ("dashboard", "sentinel")
 """Frames are archived without them, so they never end a run."""
-_LISTENING = ("hub", "watcher", "archiver")
-"""Whoever sends them a message that never ends swells them: libzmq collects it whole."""
 _BUSY = ("starting", "stopping")
 """States that may last for as long as they take."""
 _LOOK_S = 1.0
@@ -175,7 +171,7 @@ class Supervisor:
             self._start(child)
 
     def step(self, progress: float = 0.0, health: RunHealth | None = None) -> None:
-        """Restart what has died and is due, what hangs, and what swells.
+        """Restart what has died and is due, and what hangs.
 
         Parameters
         ----------
@@ -199,7 +195,6 @@ class Supervisor:
                 self._bury(child, now)
             if child.process is None and child.keep_alive and now >= child.start_at:
                 self._start(child)
-        self._end_swollen()
         if health is not None:
             self._end_hanging(health, now)
 
@@ -265,17 +260,6 @@ class Supervisor:
                 self._log.write(child.name, text)
                 with contextlib.suppress(OSError):  # a console that is gone, or on a full disk
                     self._say(child.name, text)
-
-    def _end_swollen(self) -> None:
-        """Kill what takes so much memory that the machine would be next."""
-        most_mb = self._supervision.memory_mb
-        for child in self.children:
-            if child.process is None or child.name not in _LISTENING:
-                continue
-            with contextlib.suppress(psutil.Error):
-                if psutil.Process(child.process.pid).memory_info().rss > most_mb * 2**20:
-                    self._tell(f"{child.name} takes more than {most_mb:g} MB; killing it")
-                    child.process.kill()
 
     def _end_hanging(self, health: RunHealth, now: float) -> None:
         """Kill what hangs or is silent beyond the patience, so that it is started again."""

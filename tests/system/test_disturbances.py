@@ -249,9 +249,11 @@ def test_a_message_that_never_ends_costs_the_service_that_collects_it(stack, tmp
     plant.feed(3)
     archiver = plant.run.service("services.archiver")
     with Endless(plant.run.resolved.wire, "results") as peer:
-        plant.run.listen_for(lambda: not archiver.is_running(), "it is killed")
+        plant.run.listen_for(lambda: not archiver.is_running(), "it has ended itself")
         assert peer.sent_mb < 3000
-    assert any("archiver takes more than 300 MB; killing it" in line for line in plant.run.log)
+    assert any(
+        "takes more than 300 MB (supervision.memory_mb); ending" in line for line in plant.run.log
+    )
     plant.feed(3)
     plant.finish()
 

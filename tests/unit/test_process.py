@@ -7,6 +7,7 @@ import pytest
 
 from pychip_stream import process
 from pychip_stream.errors import ConfigError, PychipError
+from tests.support.ports import free_wire
 
 
 class Steps:
@@ -98,6 +99,31 @@ def test_a_service_that_is_started_by_hand_has_no_lifeline():
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(1)
         child.kill()
+
+
+SWELLING = """
+import sys, time
+from pychip_stream import process
+class Swelling:
+    def __init__(self, config):
+        self.taken = []
+    def step(self):
+        self.taken.append(b"x" * (20 << 20))
+        time.sleep(0.02)
+        assert len(self.taken) < 200
+    def close(self):
+        print("closed", flush=True)
+sys.exit(process.main(sys.argv[1], Swelling, [sys.argv[2]]))
+"""
+
+
+def test_a_service_ends_before_a_message_without_an_end_fills_the_machine(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text(f"watch: {{root: .}}\nsupervision: {{memory_mb: 400}}\nwire: {free_wire()}\n")
+    command = [sys.executable, "-c", SWELLING, "archiver", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "takes more than 400 MB (supervision.memory_mb); ending" in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM between processes")
