@@ -45,7 +45,9 @@ class RuleEditor:
         )
         self._class = pmui.Select(label="of class", options=[_NO_CLASS], width=150, **small)
         self._side = pmui.Select(label="fires", options=["above", "below"], width=110, **small)
-        self._limit = pmui.TextInput(label="limit, such as 0.05 or 5 %", width=190, **small)
+        self._limit = pmui.TextInput(
+            label="limit, such as 0.05 or 5 %", value="0.05", width=190, **small
+        )
         self._for_s = pmui.TextInput(label="for seconds", value="0", width=110, **small)
         self._level = pmui.Select(
             label="level", options=["info", "warning", "critical"], value="warning", width=120,
