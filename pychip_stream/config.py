@@ -13,6 +13,7 @@ from pychip_stream.alert_rules import AlertConfig
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.errors import ConfigError
 from pychip_stream.section import Section, problems, resolve
+from pychip_stream.stimulus_settings import StimulusConfig
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -281,6 +282,14 @@ class Config(Section):
     supervision: SupervisionConfig = SupervisionConfig()
     health: HealthConfig = HealthConfig()
     alerts: AlertConfig = AlertConfig()
+    stimulus: tuple[StimulusConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _sources_are_told_apart(self) -> Self:
+        names = [one.source for one in self.stimulus]
+        if len(set(names)) < len(names):
+            raise ValueError("stimulus: two sources have the same name; give each a name")
+        return self
 
     @property
     def sees_frames(self) -> bool:

@@ -43,6 +43,12 @@ def classify(
         float, typer.Option(min=0.01, max=10, help="larger rejects more chips as unknown")
     ] = 1.0,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
+    stimulus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="log of a holder, or .yaml with a list `stimulus:`; repeatable"
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the archive RUN")] = False,
     as_json: Json = False,
 ) -> None:
@@ -58,14 +64,18 @@ def classify(
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; choose another name, or add --force")
     from pychip_stream.analysis import classification
+    from pychip_stream.analysis import stimulus as stimuli
     from pychip_stream.analysis.analyst import Analyst
+    from pychip_stream.archive.files import RunPlaces
     from pychip_stream.archive.joining import remove_run
     from pychip_stream.archive.run import open_run
+    from pychip_stream.archive.stimulus import ReadingJournal
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
     from pychip_stream.model.encoders import open_encoder
 
     batch = classification.Batch.of(paths, detector, pixel_size)
+    logs = stimuli.settings_of(stimulus or [])
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}
@@ -82,6 +92,7 @@ def classify(
     if writer.keys:
         done = classification.count_done(batch, writer.keys)
         say(f"{target}: resuming, {done} of {len(batch.paths)} done")
+    stimuli.keep(ReadingJournal(RunPlaces.of(target)), logs)
     try:
         with progress("classifying") as told:
             path = classification.classify(
@@ -94,6 +105,8 @@ def classify(
     with open_run(path) as run:
         document = {**run_document(run, path), "device": opened.device}
         empty = run.count == 0
+        if logs:
+            document["stimulus"] = stimuli.describe(run)
     if empty:
         remove_run(path)
         document["run"] = None
@@ -121,4 +134,5 @@ def _table(document: dict[str, Any]) -> str:
         lines.append(f"{row['path']}: {told}")
     lines += [f"{row['path']}: failed, {row['reason']}" for row in document["failed"]]
     lines += [f"careful, {line}" for line in document["caveats"]]
+    lines += [one["told"] for one in document.get("stimulus", [])]
     return "\n".join(lines)

@@ -14,9 +14,11 @@ from pychip_stream.cli.output import report, say
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.errors import UsageError
 from pychip_stream.sim.faults import FAULTS, JOURNAL_NAME, FaultPlan, FaultyStorage, parse_faults
+from pychip_stream.sim.furnace import DIALECTS as HOLDERS
+from pychip_stream.sim.furnace import HeatingProgram, HolderLog
 from pychip_stream.sim.scenes import SCENARIOS
 from pychip_stream.sim.specimen import Experiment, Furnace
-from pychip_stream.sim.storage import Delivery, MakeStorage, Source, Storage
+from pychip_stream.sim.storage import Delivery, MakeStorage, Source, Storage, check_rate
 from pychip_stream.sim.truth import NAME as TRUTH
 from pychip_stream.sim.truth import TruthLog
 
@@ -58,6 +60,20 @@ def simulate(
         Path | None,
         typer.Option(help='file that sets the temperature while it runs: {"temperature_c": 300}'),
     ] = None,
+    holder_log: Annotated[
+        Path | None,
+        typer.Option(help="log of a holder whose heat drives the change; outside of OUT"),
+    ] = None,
+    holder: Annotated[str, typer.Option(help=f"which holder's log: {', '.join(HOLDERS)}")] = "csv",
+    holder_offset: Annotated[
+        float, typer.Option(help="seconds by which the holder's clock is behind")
+    ] = 0.0,
+    holder_pause: Annotated[
+        float | None, typer.Option(help="the log pauses after so many seconds, for 3")
+    ] = None,
+    holder_restart: Annotated[
+        float | None, typer.Option(help="the log begins anew after so many seconds")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write frames at a rate as a microscope does, with the truth beside them."""
@@ -76,6 +92,17 @@ def simulate(
         source: Source = played
     else:
         count = _FRAMES if frames is None else frames
+        program = log = None
+        if holder_log is not None:
+            program = HeatingProgram(count / check_rate(rate))
+            log = HolderLog(
+                holder_log,
+                program,
+                holder,
+                offset_s=holder_offset,
+                pause_at_s=holder_pause,
+                restart_at_s=holder_restart,
+            )
         experiment = Experiment(
             scenario,
             seed,
@@ -83,7 +110,7 @@ def simulate(
             _size(size),
             interval_s=1 / rate if rate > 0 else 1,
             dose=dose,
-            furnace=None if control is None else Furnace(control),
+            furnace=program if control is None else Furnace(control),
         )
         source = microscope = Microscope(
             out,
@@ -95,6 +122,7 @@ def simulate(
             chip_size=ChipSize.parse(chip_size),
             truth_maps=truth_maps,
             storage=recorder.storage,
+            holder=log,
         )
         document |= {"scenario": scenario, "seed": seed, "name": microscope.name}
         document |= {"classes": list(experiment.names), "truth": str(out / TRUTH)}

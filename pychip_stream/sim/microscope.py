@@ -15,6 +15,7 @@ from pychip_stream.domain.frames import natural
 from pychip_stream.errors import UsageError
 from pychip_stream.formats import reading
 from pychip_stream.sim.frame_files import FORMATS, Exposure, encode, insitu_path
+from pychip_stream.sim.furnace import HolderLog
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.sim.storage import Delivery, MakeStorage, Source, Storage, check_rate
 from pychip_stream.sim.truth import NAME, TruthLog, TruthRow
@@ -44,6 +45,8 @@ class Microscope(Source):
         Also write the class of every pixel, as `.truth/NAME/frame_000000.png`.
     storage
         How files are put into the acquisition folder; default: without faults.
+    holder
+        Keeps a log of what it does to the specimen as long as frames are taken.
 
     Raises
     ------
@@ -63,7 +66,9 @@ class Microscope(Source):
         chip_size: ChipSize = ChipSize(32, 32),  # noqa: B008  (frozen)
         truth_maps: bool = False,
         storage: MakeStorage = Storage,
+        holder: HolderLog | None = None,
     ) -> None:
+        self._holder = holder
         self.name = name or _free_name(out, experiment.scenario)
         _check_formats(formats, stack)
         self._rate = check_rate(rate_hz)
@@ -88,7 +93,10 @@ class Microscope(Source):
             second = moment
             kind = self._formats[number % len(self._formats)]
             path = insitu_path(self.name, second, within, kind)
-            yield self._delivery(number, first, path, started)
+            delivery = self._delivery(number, first, path, started)
+            if self._holder is not None:
+                self._holder.write_until(started, delivery.due_s)
+            yield delivery
 
     def _delivery(self, number: int, first: int, path: str, started: float) -> Delivery:
         numbers = range(first, min(first + self._stack, len(self._experiment)))

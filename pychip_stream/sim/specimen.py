@@ -93,13 +93,16 @@ class Furnace:
             self._temperature_c = value
         return self._temperature_c
 
-    @property
-    def speed(self) -> float:
-        """How fast the specimen changes, 1 at `NORMAL_C`; doubles every 25 degrees."""
-        temperature_c = self.temperature_c
-        if temperature_c <= FROZEN_C:
-            return 0.0
-        return float(min(2.0 ** ((temperature_c - NORMAL_C) / _DOUBLING_C), 64.0))
+    def speed_at(self, _time_s: float) -> float:
+        """How fast the specimen changes now, as `pace` tells."""
+        return pace(self.temperature_c)
+
+
+def pace(temperature_c: float) -> float:
+    """How fast the specimen changes, 1 at `NORMAL_C`; doubles every 25 degrees."""
+    if temperature_c <= FROZEN_C:
+        return 0.0
+    return float(min(2.0 ** ((temperature_c - NORMAL_C) / _DOUBLING_C), 64.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +221,8 @@ class Experiment:
         if self._furnace is None:
             return i / last
         while len(self._passed) <= i:
-            self._passed.append(min(self._passed[-1] + self._furnace.speed / last, 1.0))
+            speed = self._furnace.speed_at(len(self._passed) * self.interval_s)
+            self._passed.append(min(self._passed[-1] + speed / last, 1.0))
         return self._passed[i]
 
     def true_shares(self, i: int, chip_size: ChipSize) -> npt.NDArray[np.float64]:

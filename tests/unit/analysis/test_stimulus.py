@@ -1,0 +1,66 @@
+"""Offsets of clocks, suggested from what a source and the frames both saw."""
+
+import numpy as np
+import pytest
+
+from pychip_stream.analysis.stimulus import suggest_offset
+from pychip_stream.domain.stimulus import series_of
+from pychip_stream.sim.furnace import HeatingProgram
+
+START = 1.7e9
+
+
+def series(time, values):
+    return series_of("holder", "temperature", "degC", "number", 10.0, time, values)
+
+
+def program_seen(offset, *, frames=300, rate=2.0, noise=0.0, seed=0):
+    """A furnace's log on a clock that is off, and what frames saw of it."""
+    random = np.random.default_rng(seed)
+    times = START + np.arange(frames) / rate
+    program = HeatingProgram(frames / rate)
+    log = np.arange(-20.0, frames / rate + 20, 0.2)
+    log = log[(log < 30) | (log > 33)]
+    temperature = np.array([program.temperature_at(t) for t in log])
+    speed = np.array([program.speed_at(t) for t in times - START])
+    fraction = np.cumsum(speed) / speed.sum() + random.normal(0, noise, frames)
+    return series(log + START - offset, temperature), times, fraction
+
+
+@pytest.mark.parametrize("offset", [37.0, -12.5, 0.0])
+def test_the_offset_of_a_furnace_is_found_within_a_frame(offset):
+    log, times, fraction = program_seen(offset, noise=5e-4)
+    found = suggest_offset(log, times, {"beta": fraction})
+    assert found.offset_s == pytest.approx(offset, abs=0.5)
+    assert found.sure
+    assert "beta" in found.how
+
+
+def test_a_step_that_mean_counts_saw_either_way_with_outliers():
+    random = np.random.default_rng(1)
+    times = START + np.arange(400.0)
+    state = np.where((times > START + 100) & (times < START + 180), 1.0, 0.0)
+    state += (times > START + 300) * 0.5
+    counts = 1000 - 40 * state + random.normal(0, 2, 400)
+    counts[[50, 220]] = [5000, -3000]
+    found = suggest_offset(series(times - 37.0, state), times, {"counts": counts})
+    assert found.offset_s == pytest.approx(37.0, abs=1.0)
+    assert found.sure
+
+
+def test_noise_is_never_sure():
+    random = np.random.default_rng(2)
+    times = START + np.arange(300.0)
+    found = suggest_offset(
+        series(times, random.normal(0, 1, 300)), times, {"counts": random.normal(0, 1, 300)}
+    )
+    assert found is None or not found.sure
+
+
+def test_nothing_that_changed_suggests_nothing():
+    times = START + np.arange(300.0)
+    flat = series(times, np.ones(300))
+    assert (
+        suggest_offset(flat, times, {"counts": np.random.default_rng(0).normal(size=300)}) is None
+    )
+    assert suggest_offset(flat, times[:3], {}) is None
