@@ -7,135 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
-import zmq
 
-from pychip_stream.acquisition import ledger as ledger_module
-from pychip_stream.config import Config
 from pychip_stream.formats.reading import read_checked
-from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
-    Archived,
     ArchivedKey,
-    ArchiverBeat,
-    FrameFailed,
-    FrameMoved,
     Job,
-    KeysWanted,
-    Ready,
     Release,
-    Status,
 )
-from services import watcher as module
 from services.watcher import Watcher
 from tests.support.material import FRAME, put
-from tests.support.ports import free_wire
-from tests.support.waiting import wait_for
+from tests.support.watcher_table import Table
 
 PAGE = np.arange(8 * 12, dtype=np.uint16).reshape(8, 12)
-
-
-class Table:
-    """A watcher, stepped by hand, and its peers."""
-
-    def __init__(self, folder):
-        self.root = folder / "acquisition"
-        self.root.mkdir()
-        self.config = Config(
-            watch={"root": self.root, "quiet_s": 0.2, "scan_s": 0.05, "reconcile_s": 0.3,
-                   "incomplete_s": 0.4},
-            wire=free_wire(),
-        )  # fmt: skip
-        self.context = zmq.Context()
-        self.hub = Channel(self.context, zmq.ROUTER, 1000)
-        self.hub.bind(self.config.wire.endpoint("requests"))
-        self.keys, self.run = [], "run-1"
-        self.failures, self.wanted, self.statuses, self.moved = [], [], [], []
-        self.archiver = self.connect("")
-        self.worker = self.connect("worker-1")
-        self.jobs = []
-        self.watcher = Watcher(self.config)
-
-    def connect(self, identity):
-        channel = Channel(self.context, zmq.DEALER, 1000)
-        options = {"identity": identity} if identity else {}
-        channel.connect(self.config.wire.endpoint("tasks"), **options)
-        return channel
-
-    def step(self):
-        self.watcher.step()
-        for received in self.archiver.drain(100):
-            message = received.packet.message
-            if isinstance(message, KeysWanted):
-                self.wanted.append(message.start)
-                self.acknowledge(message.start)
-            elif isinstance(message, FrameFailed):
-                self.failures.append(message)
-            elif isinstance(message, FrameMoved):
-                self.moved.append(message)
-        for received in self.worker.drain(100):
-            self.jobs.append(received.packet.message)
-        for received in self.hub.drain(100):
-            if isinstance(received.packet.message, Status):
-                self.statuses.append(received.packet.message)
-
-    def beat(self):
-        self.archiver.send(ArchiverBeat(run=self.run, count=len(self.keys)))
-
-    def acknowledge(self, start=0):
-        self.archiver.send(Archived(run=self.run, start=start, keys=tuple(self.keys[start:])))
-
-    def archive(self, frame, failed=False, **more):
-        self.keys.append(
-            ArchivedKey(frame.path, frame.index, frame.size, frame.mtime_ns, failed, **more)
-        )
-        self.acknowledge(len(self.keys) - 1)
-
-    def ready(self, credit, held=(), life="worker-1:1"):
-        self.worker.send(Ready(worker=life, credit=credit, held=tuple(held)))
-
-    def wait(self, condition, what="", timeout_s=60.0):
-        wait_for(
-            condition,
-            lambda: f"{what} {self.statuses[-1:]} {self.jobs}",
-            step=self.step,
-            timeout_s=timeout_s,
-            pause_s=0.0,
-        )
-
-    def wait_synced(self):
-        self.wait(lambda: self.watcher._synced or self.beat())
-
-    def take(self, count=1, life="worker-1:1"):
-        """Ask for jobs, as often as workers do, until there are so many."""
-        before, asked = len(self.jobs), 0.0
-
-        def there():
-            nonlocal asked
-            left = before + count - len(self.jobs)
-            if left > 0 and time.monotonic() - asked > 0.5:
-                asked = time.monotonic()
-                self.ready(left, [job.lease for job in self.jobs[before:]], life=life)
-            return left <= 0
-
-        self.wait(there, "jobs")
-        return self.jobs[before:]
-
-    @property
-    def ledger(self):
-        return self.watcher._ledger
-
-    def close(self):
-        self.watcher.close()
-        for channel in (self.archiver, self.worker, self.hub):
-            channel.close()
-        self.context.term()
-
-
-@pytest.fixture
-def table(tmp_path):
-    one = Table(tmp_path)
-    yield one
-    one.close()
 
 
 def test_frames_are_handed_out_against_credit_until_they_are_archived(table):
@@ -346,74 +229,6 @@ def test_a_root_that_is_away_is_said_and_loses_nothing(table, tmp_path):
     table.wait(lambda: table.statuses[-1].state == "running")
     table.wait(lambda: table.jobs)
     assert table.ledger.counts["behind"] == 1
-
-
-class Selfish:
-    """Another worker at the table, who asks for all there is and finishes nothing."""
-
-    def __init__(self, table, *, holds):
-        self.table, self.holds, self.leases = table, holds, []
-        self.channel = table.connect("selfish")
-        self.asked = 0.0
-
-    def step(self):
-        self.leases += [one.packet.message.lease for one in self.channel.drain(1000)]
-        if time.monotonic() - self.asked > 0.05:
-            self.asked = time.monotonic()
-            held = tuple(self.leases) if self.holds else ()
-            self.channel.send(Ready(worker="selfish:1", credit=1000, held=held))
-        self.table.step()
-
-
-@pytest.fixture
-def selfish(table, request):
-    one = Selfish(table, holds=request.param)
-    yield one
-    one.channel.close()
-
-
-@pytest.mark.parametrize("selfish", [True], indirect=True)
-def test_nobody_gets_more_frames_than_a_worker_may_ask_for(table, selfish):
-    for number in range(70):
-        put(table.root / f"{number}.dm4")
-    table.wait_synced()
-    wait_for(lambda: table.ledger.counts["behind"] == 70 and selfish.leases, step=selfish.step)
-    for _ in range(30):
-        selfish.step()
-    assert len(selfish.leases) == 64
-
-
-@pytest.mark.parametrize("selfish", [True, False], indirect=True)
-def test_frames_come_back_from_who_finishes_none(table, selfish, monkeypatch):
-    monkeypatch.setattr(module, "_STUCK_S", 0.5)
-    monkeypatch.setattr(ledger_module, "_TRAVEL_S", 0.2)
-    for number in range(3):
-        put(table.root / f"{number}.dm4")
-    table.wait_synced()
-    wait_for(lambda: len(selfish.leases) >= 3, step=selfish.step)
-    held = []
-
-    def honest():
-        held.extend(job.lease for job in table.jobs if job.lease not in held)
-        table.ready(3 - len(held), held)
-        selfish.step()
-
-    wait_for(lambda: len({job.frame.path for job in table.jobs}) == 3, step=honest, timeout_s=20)
-    assert table.ledger.counts["failed"] == 0
-
-
-@pytest.mark.parametrize("selfish", [True], indirect=True)
-def test_who_finishes_a_frame_after_all_gets_others_again(table, selfish, monkeypatch):
-    monkeypatch.setattr(module, "_STUCK_S", 0.3)
-    put(table.root / "first.dm4")
-    table.wait_synced()
-    wait_for(lambda: selfish.leases, step=selfish.step)
-    wait_for(lambda: table.ledger.counts["leased"] == 0, step=selfish.step)
-    first = selfish.leases.pop()
-    table.archive(next(iter(table.ledger._tasks)))
-    put(table.root / "second.dm4")
-    wait_for(lambda: selfish.leases, step=selfish.step)
-    assert first not in selfish.leases
 
 
 def test_a_file_of_the_future_does_not_stay_the_newest(table, monkeypatch):
