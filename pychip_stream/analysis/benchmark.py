@@ -25,7 +25,7 @@ from pychip_stream.domain.frames import Frame, FrameRef, mtime_of
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import UsageError
-from pychip_stream.formats.reading import read_frame
+from pychip_stream.formats.reading import ReadChecked, read_checked, read_frame
 from pychip_stream.model.encoders import Encoder, resnet
 from pychip_stream.model.encoders.dense import CHIP, DenseEncoder
 from pychip_stream.sim.frame_files import Exposure, encode
@@ -136,10 +136,15 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
         )
     found = measure_speed(encoder, quick, clock)
     with tempfile.TemporaryDirectory(prefix="pychip-bench-") as folder:
-        worker, bare = (_block(one) for one in _worker(encoder, Path(folder)))
-        take_turns([worker, bare], 4.0 if quick else 15.0, clock=clock)
-    found["worker_chips_per_s"] = worker.rate()
-    found["worker_share"] = worker.rate() / bare.rate()
+        here = Path(folder)
+        analyst, refs = worker(encoder, here, _EDGE)
+        step, bare = (
+            _block(worker_step(analyst, here, refs)),
+            _block(bare_step(analyst, here, refs)),
+        )
+        take_turns([step, bare], 4.0 if quick else 15.0, clock=clock)
+    found["worker_chips_per_s"] = step.rate()
+    found["worker_share"] = step.rate() / bare.rate()
     found["clock"] = "cpu" if busy else "wall"
     return found
 
@@ -197,7 +202,7 @@ def _network_call(encoder: DenseEncoder) -> Contender:
 
     @torch.inference_mode()
     def call() -> None:
-        _finish(encoder.network(window).float())
+        finish(encoder.network(window).float())
 
     with FlopCounterMode(display=False) as counter:
         call()
@@ -207,7 +212,7 @@ def _network_call(encoder: DenseEncoder) -> Contender:
 def _product(device: torch.device, dtype: torch.dtype) -> Contender:
     edge = 2048
     a = torch.randn((edge, edge), device=device).to(dtype)
-    return Contender(lambda: _finish(a @ a), 2.0 * edge**3)
+    return Contender(lambda: finish(a @ a), 2.0 * edge**3)
 
 
 def _resnet18() -> nn.Module:
@@ -225,7 +230,7 @@ def _paper(frame: npt.NDArray[np.uint16], device: torch.device) -> Contender:
         for column in range(4):
             chip = plane[None, None, :, column * CHIP : (column + 1) * CHIP]
             large = F.interpolate(chip, size=(_PAPER, _PAPER), mode="bilinear")
-            _finish(network(large.expand(-1, 3, -1, -1)))
+            finish(network(large.expand(-1, 3, -1, -1)))
 
     return Contender(call, 4.0)
 
@@ -243,12 +248,12 @@ def _rivals(device: torch.device) -> Iterator[Contender]:
 
             @torch.inference_mode()
             def call(network: nn.Module = network, chips: torch.Tensor = chips) -> None:
-                _finish(network(chips))
+                finish(network(chips))
 
             yield Contender(call, batch)
 
 
-def _finish(result: torch.Tensor) -> None:
+def finish(result: torch.Tensor) -> None:
     """Wait until a result is there (devices work behind our back)."""
     if result.device.type != "cpu":
         result.flatten()[:1].cpu()
@@ -267,31 +272,44 @@ def _block(contender: Contender) -> Contender:
     return Contender(calls, _CALLS * contender.work)
 
 
-def _worker(encoder: Encoder, folder: Path) -> tuple[Contender, Contender]:
-    """Return a worker's step on the next of a few files, and the bare encoder on their pixels."""
-    refs = _write_files(folder)
-    frames = [read_frame(folder / ref.path) for ref in refs]
-    support = _support(frames[-1])
-    analyst = Analyst.of(support, encoder, ClassifyConfig())
-    chips = (_EDGE // CHIP) ** 2
-    ways, turns = itertools.cycle(refs), itertools.cycle(frames)
+def worker(encoder: Encoder, folder: Path, edge: int) -> tuple[Analyst, list[FrameRef]]:
+    """Make a worker's analyst, and a few DM4 files of edge² for it."""
+    refs = _write_files(folder, edge)
+    support = _support(read_frame(folder / refs[-1].path))
+    return Analyst.of(support, encoder, ClassifyConfig()), refs
+
+
+def worker_step(
+    analyst: Analyst, folder: Path, refs: list[FrameRef], read: ReadChecked = read_checked
+) -> Contender:
+    """Return a worker's step on the next of a few files; the work is its chips."""
+    turns = itertools.cycle(refs)
 
     def step() -> None:
-        record = analyst.analyse(folder, next(ways))
+        record = analyst.analyse(folder, next(turns), read)
         codec.encode(*to_message(record, "bench"))
 
-    def bare() -> npt.NDArray[np.float32]:
-        return encoder.embed(next(turns), CHIP, support.normalization)
-
-    return Contender(step, chips), Contender(bare, chips)
+    return Contender(step, _chips(folder, refs))
 
 
-def _write_files(folder: Path) -> list[FrameRef]:
-    experiment = Experiment(frames=_FILES, size=(_EDGE, _EDGE))
+def bare_step(analyst: Analyst, folder: Path, refs: list[FrameRef]) -> Contender:
+    """Return the bare encoder on the pixels of these files."""
+    turns = itertools.cycle([read_frame(folder / ref.path) for ref in refs])
+    encoder, norm = analyst.encoder, analyst.support.normalization
+    return Contender(lambda: encoder.embed(next(turns), CHIP, norm), _chips(folder, refs))
+
+
+def _chips(folder: Path, refs: list[FrameRef]) -> int:
+    height, width = read_frame(folder / refs[0].path).shape
+    return (height // CHIP) * (width // CHIP)
+
+
+def _write_files(folder: Path, edge: int) -> list[FrameRef]:
+    experiment = Experiment(frames=_FILES, size=(edge, edge))
     exposure = Exposure(pixel_size_nm=0.04, time=0.0, exposure_s=0.1, interval_s=1.0)
     refs = []
     for number in range(_FILES):
-        path = folder / f"{number}.dm4"
+        path = folder / f"{edge}-{number}.dm4"
         path.write_bytes(encode("dm4", experiment.frame(number).pixels, exposure, path.stem))
         status = path.stat()
         refs.append(FrameRef(path=path.name, size=status.st_size, mtime_ns=mtime_of(status)))
@@ -300,7 +318,7 @@ def _write_files(folder: Path) -> list[FrameRef]:
 
 def _support(frame: Frame) -> SupportSet:
     """Two classes, from the left and the right of a frame: what they show does not matter."""
-    last = _EDGE // CHIP - 1
+    last = frame.shape[1] // CHIP - 1
     picks = {
         name: [(row, column) for row in range(1, 2 * _PICKS, 2)]
         for name, column in (("left", 1), ("right", last - 1))

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from benchmarks import gpu
 from pychip_stream.analysis import benchmark as module
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.cli import bench as command
@@ -11,15 +12,16 @@ from pychip_stream.model.encoders import load_encoder
 
 
 def test_the_step_of_a_worker_reads_real_files_and_labels_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_EDGE", 768)
     seen = []
     monkeypatch.setattr(module, "to_message", lambda record, _: seen.append(record) or ())
     monkeypatch.setattr(module.codec, "encode", lambda: None)
     encoder = load_encoder("bundled", device="cpu/float32")
-    worker, bare = module._worker(encoder, tmp_path)
+    analyst, refs = module.worker(encoder, tmp_path, 768)
+    worker = module.worker_step(analyst, tmp_path, refs)
+    bare = module.bare_step(analyst, tmp_path, refs)
     worker.call()
     worker.call()
-    assert [r.frame.path for r in seen] == ["0.dm4", "1.dm4"]
+    assert [r.frame.path for r in seen] == ["768-0.dm4", "768-1.dm4"]
     assert all(r.status == "ok" and r.result.label_map.shape == (12, 12) for r in seen)
     assert bare.call().shape == (12, 12, encoder.dim)
     assert worker.work == bare.work == 144
@@ -33,10 +35,10 @@ def test_the_share_of_the_worker_is_its_rate_over_that_of_the_bare_encoder(monke
     read, now = [], [0.0]
     analyse = Analyst.analyse
 
-    def slow(analyst, root, ref):
+    def slow(analyst, root, ref, reader):
         now[0] += 3.0  # beside what the encoder takes
         read.append(ref.path)
-        return analyse(analyst, root, ref)
+        return analyse(analyst, root, ref, reader)
 
     def embed(*args):
         now[0] += 1.0
@@ -79,3 +81,29 @@ def test_cpu_time_says_nothing_of_other_devices():
 
     with pytest.raises(UsageError, match="cuda/bfloat16"):
         module.benchmark(Elsewhere(), quick=True, busy=True)
+
+
+def test_the_figures_of_a_gpu_need_nothing_but_the_gpu(capsys):
+    assert gpu.main(["--dry-run"]) == 0
+    _, what, *rows = (line for line in capsys.readouterr().out.splitlines() if line)
+    assert what == "| what | found | goal |"
+    found = {name: value for name, value, _ in (row[2:-2].split(" | ") for row in rows[1:])}
+    same = found["cpu/float32 against cpu/float32"]
+    assert same.startswith("100.00% of the labels alike, embeddings moved by 0.0000")
+    rates = [name for name, value in found.items() if value.endswith("chips/s")]
+    assert len(rates) == len(gpu.DRY.precisions) * len(gpu.DRY.batches) + 1
+    assert found["cpu/bfloat16, batch 2 as a graph"] == "no: cpu records no graphs"
+    for name in ("worker, 704²", "worker that reads ahead, 704²"):
+        assert float(found[name].split()[0]) > 0
+        assert 0 < float(found[name].split()[2]) < 2
+
+
+def test_a_worker_that_reads_ahead_gets_the_frames_that_it_asks_for(tmp_path):
+    analyst, refs = module.worker(load_encoder("bundled", device="cpu/float32"), tmp_path, 704)
+    ahead = gpu.Ahead(tmp_path, refs)
+    try:
+        for ref in (*refs, refs[0]):
+            known = analyst.analyse(tmp_path, ref)
+            assert analyst.analyse(tmp_path, ref, ahead.read).content_hash == known.content_hash
+    finally:
+        ahead.close()
