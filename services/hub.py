@@ -9,16 +9,19 @@ import logging
 import sys
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from pychip_stream import process
 from pychip_stream.archive import probe
+from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.support_sets import SupportFolder, read_file
 from pychip_stream.config import Config
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import SupportError
+from pychip_stream.errors import SupportError, WireError
 from pychip_stream.guard import Guard
-from pychip_stream.wire import messages
+from pychip_stream.wire import checks, messages
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet, bytes_array
 from pychip_stream.wire.endpoints import Endpoints
@@ -26,9 +29,11 @@ from pychip_stream.wire.heartbeat import Beacon
 from pychip_stream.wire.messages import (
     Alert,
     Live,
+    PixelSizeChanged,
     PublishSupport,
     Reply,
     Seen,
+    SetPixelSize,
     Status,
     SupportChanged,
 )
@@ -55,7 +60,9 @@ class Hub:
         self._requests = self._endpoints.listen("requests", zmq.ROUTER, 200)
         self._events = self._endpoints.listen("events", zmq.XPUB, 200)
         self._beacon = Beacon(self._endpoints, "hub", "hub")
+        self._pixel_size = config.run_path.with_suffix(".pixel_size.json")
         self._load_current(config)
+        self._load_pixel_size()
 
     def step(self) -> None:
         """Serve requests and new subscribers."""
@@ -74,6 +81,8 @@ class Hub:
         message = packet.message
         if isinstance(message, PublishSupport):
             self._requests.send(self._publish_support(message, packet.arrays), to=sender)
+        elif isinstance(message, SetPixelSize):
+            self._requests.send(self._set_pixel_size(message), to=sender)
         elif isinstance(message, Status):
             self._events.send(message, to=messages.STATUS)
         elif isinstance(message, Seen):
@@ -98,6 +107,37 @@ class Hub:
         who, names = message.author or "somebody", ", ".join(support.names)
         logger.info("support set %s published by %s: %s", support.version[:8], who, names)
         return Reply(ok=True, detail=support.version)
+
+    def _set_pixel_size(self, message: SetPixelSize) -> Reply:
+        """Keep a pixel size beside the archive of its run, so that a restart goes on with it."""
+        try:
+            changed = PixelSizeChanged(size=message.size and str(by_hand(message.size)))
+            if changed.size:
+                Disk().save(self._pixel_size, msgspec.json.encode(changed))
+            else:
+                self._pixel_size.unlink(missing_ok=True)
+        except ValueError as error:
+            return Reply(ok=False, detail=str(error))
+        except OSError as error:
+            return Reply(
+                ok=False, detail=f"{self._pixel_size}: cannot be written ({reason(error)})"
+            )
+        self._retain(messages.PIXEL_SIZE, Packet(changed, {}))
+        who, size = message.author or "somebody", changed.size or "as the files say"
+        logger.info("pixel size set by %s: %s", who, size)
+        return Reply(ok=True, detail=changed.size)
+
+    def _load_pixel_size(self) -> None:
+        try:
+            known = msgspec.json.decode(self._pixel_size.read_bytes(), type=PixelSizeChanged)
+            packet = Packet(known, {})
+            checks.check(packet)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.MsgspecError, UnicodeError, WireError) as error:
+            logger.error("%s: cannot be read (%s); set the size again", self._pixel_size, error)
+            return
+        self._retain(messages.PIXEL_SIZE, packet)
 
     def _announce(self, support: SupportSet, data: bytes) -> None:
         message = SupportChanged(version=support.version, names=support.names)

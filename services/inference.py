@@ -24,7 +24,14 @@ from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Job, Ready, Release, Result, SupportChanged
+from pychip_stream.wire.messages import (
+    Job,
+    PixelSizeChanged,
+    Ready,
+    Release,
+    Result,
+    SupportChanged,
+)
 from pychip_stream.wire.result import to_message
 
 logger = logging.getLogger(__name__)
@@ -54,7 +61,9 @@ class Worker:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.reach("tasks", zmq.DEALER, 100, identity=self.name)
         self._results = self._endpoints.reach("results", zmq.DEALER, 4, identity=self.name)
-        self._events = self._endpoints.reach("events", zmq.SUB, 100, topics=[messages.SUPPORT])
+        self._events = self._endpoints.reach(
+            "events", zmq.SUB, 100, topics=[messages.PIXEL_SIZE, messages.SUPPORT]
+        )
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._reader = GuardedReader.of(config.watch)
@@ -74,8 +83,8 @@ class Worker:
         self._chips_per_s = 0.0
 
     def step(self) -> None:
-        """Follow the support set, take jobs, classify one frame."""
-        self._follow_support()
+        """Follow support set and pixel size, take jobs, classify one frame."""
+        self._follow_hub()
         self._take_jobs(0.0 if self._jobs else 0.02)
         if self._outbox is not None:
             self._deliver(*self._outbox)
@@ -104,10 +113,13 @@ class Worker:
         self._beacon.close()
         self._endpoints.close()
 
-    def _follow_support(self) -> None:
+    def _follow_hub(self) -> None:
         newest: SupportSet | None = None
         for received in self._events.drain(50):
-            if not isinstance(received.packet.message, SupportChanged):
+            message = received.packet.message
+            if isinstance(message, PixelSizeChanged):
+                self._reader.pixel_size = message.size or self._config.watch.pixel_size
+            if not isinstance(message, SupportChanged):
                 continue
             try:
                 newest = support_from_bytes(
@@ -186,7 +198,7 @@ class Worker:
             frame = delivered(job.frame, image, arrays)
         except FrameError as error:
             return FrameRecord.failed(job.frame, str(error), read=time.time())
-        return analyst.analyse_frame(frame, image.content_hash, job.frame)
+        return analyst.analyse_frame(self._reader.sized(frame), image.content_hash, job.frame)
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
         """Send the result of the first job, or keep it for the next step."""

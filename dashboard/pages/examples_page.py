@@ -12,7 +12,14 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from ..accounts import MAY_LOOK, Viewer
 from ..page import Desk, View
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import FULL_HEIGHT, plain_text, side_by_side, small_button, wrapped
+from ..parts.layouts import (
+    FULL_HEIGHT,
+    pixel_size_field,
+    plain_text,
+    side_by_side,
+    small_button,
+    wrapped,
+)
 from ..parts.versions import VersionsPanel
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
@@ -30,7 +37,7 @@ class ExamplesPage(View):
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._run = desk.run
         self._bench = desk.bench
-        self._operator = viewer.operator
+        self._operator, self._user = viewer.operator, viewer.user
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         opened = desk.drafts.of(viewer.user, desk.run.support)
         self._draft = opened.draft
@@ -49,6 +56,10 @@ class ExamplesPage(View):
         )
         self._number.param.watch(lambda event: self._on_number(str(event.new)), "value")
         self._of = plain_text(margin=(12, 4), sizing_mode=None, width=160)
+        self._size = pixel_size_field(
+            self._on_size, width=220, size="small", margin=(4, 4), disabled=not viewer.operator
+        )
+        self._measured = ""
         self._advice = plain_text(sizing_mode="stretch_width")
         self._use = small_button(
             "Use the recommended size", self._use_recommended,
@@ -63,7 +74,7 @@ class ExamplesPage(View):
         advice = pn.Column(self._advice, self._use, sizing_mode="stretch_width")
         right = pn.Column(
             *([] if self._operator else [plain_text(MAY_LOOK)]),
-            choose, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
+            choose, self._size, self._editor.grid.panel(), advice, self._editor.shelf, self._hints,
             self._versions.panel(),
             sizing_mode="stretch_width",
             # The room above is for labels that stand on the border of their field.
@@ -75,6 +86,9 @@ class ExamplesPage(View):
         """Show what has been read, fitted or changed elsewhere."""
         if self._editor.picture is None:
             self._take(self._run.newest_key())
+        if self._measured != self._run.pixel_size:
+            self._measured = self._size.value = self._run.pixel_size
+            self._take(self._editor.key)
         of = f"of {self._run.frames} in the run"
         if self._of.object != of:
             self._of.object = of
@@ -102,6 +116,16 @@ class ExamplesPage(View):
             self._number.error_state = True
             self._editor.remark("error", f"the run has the frames 1 to {self._run.frames}")
         self._take(key)
+
+    def _on_size(self, size: str) -> None:
+        """Set the pixel size of the run; what it is then comes back from the hub."""
+        if size == self._measured:
+            return
+        if not self._operator:
+            self._on_trouble(MAY_LOOK)
+            return
+        bench, user = self._bench, self._user
+        self._background.do(lambda: bench.set_pixel_size(size, user), lambda _size: None)
 
     def _show(self, picture: FramePicture) -> None:
         self._editor.show(picture)

@@ -20,7 +20,7 @@ from ..page import Desk, View
 from ..parts.components import DropZone
 from ..parts.download_bar import KINDS, DownloadBar
 from ..parts.editor import ExampleEditor
-from ..parts.layouts import SMALL_BUTTONS, note, plain_text, side_by_side
+from ..parts.layouts import SMALL_BUTTONS, note, pixel_size_field, plain_text, side_by_side
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, grid_shape
 from ..work.opened_run import OpenedRun
@@ -75,14 +75,7 @@ class UploadPage(View):
         use.on_click(lambda _event: self._use_grid())
         classify = pmui.Button(label="Classify", **small)
         classify.on_click(lambda _event: setattr(self._step, "value", RESULT))
-        self._size = pmui.TextInput(
-            label="pixel size",
-            value="",
-            placeholder="as in the file, or 0.5 nm",
-            width=220,
-            **small,
-        )
-        self._size.param.watch(self._on_size, "value")
+        self._size = pixel_size_field(self._on_size, width=220, **small)
         hint = plain_text("One feature per square; smaller squares show more and take longer.")
         self._fractions = plain_text()
         self._chart = pn.pane.HTML("", visible=False, sizing_mode="stretch_width")
@@ -213,7 +206,7 @@ class UploadPage(View):
             rows, columns = grid_shape(uploaded.shape, size)
             note(self._say, f"{rows} rows × {columns} columns = {rows * columns} chips")
 
-    def _on_size(self, event: Any) -> None:
+    def _on_size(self, size: str) -> None:
         """Measure the image anew; what was classified with another size is not the result."""
 
         def done(picture: FramePicture | None) -> None:
@@ -221,7 +214,7 @@ class UploadPage(View):
             if picture is not None:
                 self._editor.show(picture)
 
-        upload, size = self._upload, str(event.new or "").strip()
+        upload = self._upload
         self._say.object = ""
         self._background.do(lambda: upload.measure(size), done)
 

@@ -21,6 +21,15 @@ def small_button(label: str, act: Callable[[], object], **options: Any) -> Any:
     return button
 
 
+def pixel_size_field(act: Callable[[str], object], **options: Any) -> Any:
+    """Make a field for the size of a pixel; calls `act` with what is written there."""
+    field = pmui.TextInput(
+        label="pixel size", value="", placeholder="as in the file, or 0.5 nm", **options
+    )
+    field.param.watch(lambda event: act(str(event.new or "").strip()), "value")
+    return field
+
+
 def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
     """Columns of equal width; under each other where one would be narrower than `narrowest` px."""
     columns = f"repeat(auto-fit, minmax(min({narrowest}px, 100%), 1fr))"

@@ -27,7 +27,7 @@ from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Channel, Received
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Live, Seen, Status, SupportChanged
+from pychip_stream.wire.messages import Live, PixelSizeChanged, Seen, Status, SupportChanged
 
 from .display import with_pixels
 from .frame_pictures import FramePicture, Key
@@ -44,7 +44,14 @@ _HOUSEKEEPING_S = 1.0
 _GAP_S = 5.0
 _JOIN_S = 5.0
 
-_TOPICS = (messages.STATUS, messages.SEEN, messages.LIVE, messages.SUPPORT, messages.ALERT)
+_TOPICS = (
+    messages.STATUS,
+    messages.SEEN,
+    messages.LIVE,
+    messages.SUPPORT,
+    messages.ALERT,
+    messages.PIXEL_SIZE,
+)
 
 
 class Feed:
@@ -143,6 +150,9 @@ class Feed:
             self._raw = (message.frame.path, message.frame.index)
         elif isinstance(message, Status) and message.device:
             self._bench.fitting.worker_device = message.device
+        elif isinstance(message, PixelSizeChanged):
+            self._bench.measure(message.size)
+            self._state.pixel_size = message.size
         elif isinstance(message, SupportChanged):
             try:
                 support = support_from_bytes(arrays["data"].tobytes(), "published support set")

@@ -106,6 +106,8 @@ class RunState:
         labelled again.
     changes
         Grows whenever a curve may have changed.
+    pixel_size
+        Given by hand while the run goes on; empty: none was.
     ended
         Where the run is now that it is over; empty while it goes on.
     left_out
@@ -130,7 +132,7 @@ class RunState:
         self.scoring = ACQUIRED
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
-        self.ended = ""
+        self.pixel_size = self.ended = ""
         self._acknowledged: dict[str, tuple[str, str]] = {}
         self.left_out: Mapping[Key, Exclusion] = {}
         self.displaced: Mapping[Key, tuple[float, float]] = {}

@@ -149,7 +149,7 @@ class UploadBench:
     def measure(self, pixel_size: str) -> FramePicture | None:
         """Give the image a pixel size by hand, empty: its file's; return it, where there is one."""
         try:
-            self._pixel_size = pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+            self._pixel_size = pixel_size and str(by_hand(pixel_size))
         except ValueError as error:
             raise PychipError(str(error)) from error
         self.bench.measure(self._pixel_size)

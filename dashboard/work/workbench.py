@@ -19,12 +19,13 @@ from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect, reduced, to_jpeg
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
-from pychip_stream.wire.messages import PublishSupport
+from pychip_stream.wire.messages import PublishSupport, SetPixelSize
 
 from . import display
 from .background import Progress
@@ -81,8 +82,8 @@ class Workbench:
         return self._read.get(key) or self._read.put(key, self.read(key))
 
     def measure(self, pixel_size: str) -> None:
-        """Give frames a pixel size by hand from now on; empty: the one of their files."""
-        self.readers.frames.pixel_size = pixel_size
+        """Give frames a pixel size by hand from now on; empty: as configuration and files say."""
+        self.readers.frames.pixel_size = pixel_size or self._config.watch.pixel_size
         self._read.clear()
 
     def picture(self, key: Key, version: str = "", title: str = "") -> FramePicture:
@@ -199,6 +200,14 @@ class Workbench:
         """Make a saved version the current one of the running worker; returns it."""
         data = bytes_array(read_file(self.folder.path(version)))
         return request(self._config.wire, PublishSupport(author=author), data).detail
+
+    def set_pixel_size(self, text: str, author: str) -> str:
+        """Give the frames of the run a pixel size from now on; returns it as it is written."""
+        try:
+            size = text and str(by_hand(text))
+        except ValueError as error:
+            raise PychipError(str(error)) from error
+        return request(self._config.wire, SetPixelSize(size=size, author=author)).detail
 
     def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
         """Label the run's frames so far with a version, from their embeddings; tells how it went.

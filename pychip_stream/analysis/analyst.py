@@ -13,6 +13,7 @@ from pychip_stream.analysis.magnification import matched_size, ratio_of, scale_w
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
+from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
@@ -140,20 +141,31 @@ class Analyst:
         """Say that a frame has the examples' contrast inverted: so turned, it is like them.
 
         Of the unusual frames only the first, second, fourth, eighth … are looked at, since that
-        costs as much as classifying them.
+        costs twice as much as classifying them.
         """
         strange = record.measured.get("strange", 0.0)
         if strange <= _UNUSUAL or next(self._unusual).bit_count() != 1:
             return None
         norm = self.support.normalization
-        turned = sum(norm.limits(frame.pixels)) - frame.pixels.astype(np.float64)
-        again = self.encoder.embed(replace(frame, pixels=turned), record.chip_size, norm)
-        if self.classifier.score(again).strange >= strange / 2:
+        low, high = norm.limits(frame.pixels)
+        own = Normalization.from_percentiles(frame.pixels)
+        straight = (frame.pixels.astype(np.float64) - own.low) / (own.high - own.low)
+        # An inverted detector has an offset and a gain of its own, so the ends of both ranges meet.
+        turned, kept = (
+            self._strangeness(replace(frame, pixels=low + shown * (high - low)), record.chip_size)
+            for shown in (1 - straight, straight)
+        )
+        if turned >= min(strange, kept) / 2:
             return None
         return (
             "the contrast is inverted against that of the examples (bright is dark), so the labels "
             "mean nothing; set the detector as it was, or make a support set on such a frame"
         )
+
+    def _strangeness(self, frame: Frame, size: tuple[int, int]) -> float:
+        """Share of strange chips, as the quantity `strange` counts them."""
+        embeddings = self.encoder.embed(frame, size, self.support.normalization)
+        return self.classifier.score(embeddings).strange
 
     def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
         ratio = ratio_of(self.support, frame) if self.match else None

@@ -24,7 +24,7 @@ Frames = Annotated[Path | None, typer.Option(metavar="ROOT", help="where the fra
 
 def _checked(pixel_size: str) -> str:
     try:
-        return pixel_size and "{:.12g} {}".format(*by_hand(pixel_size))
+        return pixel_size and str(by_hand(pixel_size))
     except ValueError as error:
         raise UsageError(f"--pixel-size: {error}") from error
 

@@ -23,6 +23,9 @@ class PixelSize(NamedTuple):
     size: float
     unit: str
 
+    def __str__(self) -> str:
+        return f"{self.size:.12g} {self.unit}"
+
 
 def pixel_size(size: Any, unit: Any) -> tuple[float | None, str | None]:
     """Bring a pixel size to nm (or 1/nm), where the unit is a length (or a reciprocal one).

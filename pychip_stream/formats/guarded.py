@@ -75,7 +75,7 @@ class GuardedReader:
         frame = self._call(
             path, reading.read_frame, path, index, max_bytes=limit, detector=detector
         )
-        return self._sized(frame)
+        return self.sized(frame)
 
     def read_checked(
         self, path: str | Path, index: int, size: int, mtime_ns: int
@@ -85,14 +85,15 @@ class GuardedReader:
             path, reading.read_checked, path, index, size, mtime_ns,
             max_bytes=self._max_bytes, detector=self._detector,
         )  # fmt: skip
-        return self._sized(frame), digest
+        return self.sized(frame), digest
 
-    def _sized(self, frame: Frame) -> Frame:
+    def sized(self, frame: Frame) -> Frame:
+        """Give a frame, read by whomever, the pixel size that was given by hand."""
         if not self.pixel_size:
             return frame
         size, unit = by_hand(self.pixel_size)
         told = {**frame.metadata, "pixel_size_from": "hand"}
-        if frame.pixel_size is not None:
+        if frame.pixel_size is not None and "pixel_size_from" not in frame.metadata:
             told["pixel_size_of_file"] = f"{frame.pixel_size:.12g} {frame.unit}"
         return replace(frame, pixel_size=size, unit=unit, pixel_ratio=1.0, metadata=told)
 

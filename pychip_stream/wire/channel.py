@@ -11,10 +11,11 @@ import zmq
 
 from pychip_stream.errors import PychipError, WireError
 from pychip_stream.wire import checks, codec
-from pychip_stream.wire.messages import Message, PublishSupport, Reply
+from pychip_stream.wire.messages import Message, PublishSupport, Reply, SetPixelSize
 
 logger = logging.getLogger(__name__)
 
+_ASKED = (PublishSupport, SetPixelSize)
 _DROP_LOG_S = 10.0
 _FLOOD_S = 0.02
 _HANDSHAKE_MS = 3000
@@ -159,7 +160,7 @@ class Channel:
                 continue
             if why := self._refuses(packet.message, frames):
                 self._drop(WireError(why))
-                if isinstance(packet.message, PublishSupport):  # somebody waits for the answer
+                if isinstance(packet.message, _ASKED):  # somebody waits for the answer
                     self.send(Reply(ok=False, detail=why), to=lead)
                 continue
             sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)

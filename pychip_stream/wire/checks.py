@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.frames import FrameRef, check_inside
+from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import MAX_CLASSES, UNKNOWN
 from pychip_stream.errors import FrameError, WireError
 from pychip_stream.wire.codec import Packet
@@ -19,6 +20,7 @@ from pychip_stream.wire.messages import (
     Archived,
     Job,
     Live,
+    PixelSizeChanged,
     PublishSupport,
     Result,
     Status,
@@ -96,6 +98,14 @@ def _check_data(_message: PublishSupport | SupportChanged, arrays: dict[str, Arr
     _need(data is None or (data.ndim == 1 and data.dtype == np.uint8), "data that are no bytes")
 
 
+def _check_pixel_size(message: PixelSizeChanged, _arrays: dict[str, Array]) -> None:
+    try:
+        if message.size:
+            by_hand(message.size)
+    except ValueError as error:
+        raise WireError(str(error)) from error
+
+
 def _check_result(message: Result, arrays: dict[str, Array]) -> None:
     if message.status == "failed":
         return
@@ -160,6 +170,7 @@ def _check_files(status: Status, _arrays: dict[str, Array]) -> None:
 _FURTHER: dict[type, Callable[..., None]] = {
     Job: _check_job,
     Live: _check_live,
+    PixelSizeChanged: _check_pixel_size,
     PublishSupport: _check_data,
     Result: _check_result,
     Status: _check_files,

@@ -19,7 +19,15 @@ from zmq.auth import load_certificate
 
 from pychip_stream.config import PORTS
 from pychip_stream.errors import PychipError, UsageError
-from pychip_stream.wire.messages import Message, PublishSupport, Ready, Release, Result, Status
+from pychip_stream.wire.messages import (
+    Message,
+    PublishSupport,
+    Ready,
+    Release,
+    Result,
+    SetPixelSize,
+    Status,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +61,9 @@ ROLES: dict[str, Rights | None] = {
     ANY: None,
     "worker": Rights(frozenset(PORTS), frozenset({Ready, Release, Result, Status}), "inference"),
     "operator": Rights(
-        frozenset({"requests", "events"}), frozenset({PublishSupport, Status}), "dashboard"
+        frozenset({"requests", "events"}),
+        frozenset({PublishSupport, SetPixelSize, Status}),
+        "dashboard",
     ),
     "viewer": Rights(frozenset({"events"}), frozenset()),
 }

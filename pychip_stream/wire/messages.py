@@ -13,6 +13,7 @@ from msgspec import Meta
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import FrameRef
 
+PIXEL_SIZE = b"pixel_size"
 SUPPORT = b"support"
 STATUS = b"status"
 SEEN = b"seen"
@@ -332,6 +333,25 @@ class PublishSupport(Message, frozen=True, kw_only=True):
     author: Text = ""
 
 
+class SetPixelSize(Message, frozen=True, kw_only=True):
+    """Client → hub: pixels of every frame are this large from now on, whatever the files say.
+
+    Attributes
+    ----------
+    size
+        Such as "0.5 nm"; empty: as the configuration and the files say.
+    """
+
+    size: Name = ""
+    author: Text = ""
+
+
+class PixelSizeChanged(Message, frozen=True, kw_only=True):
+    """Hub → everybody, and to each late joiner: the newest `SetPixelSize` of the run."""
+
+    size: Name = ""
+
+
 class Reply(Message, frozen=True, kw_only=True):
     """Hub → client: whether the request was carried out."""
 
@@ -364,6 +384,8 @@ AnyMessage: TypeAlias = (
     | Status
     | Alert
     | PublishSupport
+    | SetPixelSize
+    | PixelSizeChanged
     | Reply
     | SupportChanged
 )

@@ -61,6 +61,8 @@ def samples():
             {},
         ),
         (messages.PublishSupport(author="ada"), data),
+        (messages.SetPixelSize(size="0.5 nm", author="ada"), {}),
+        (messages.PixelSizeChanged(size="0.5 nm"), {}),
         (messages.Reply(ok=True, detail="1"), {}),
         (messages.SupportChanged(version="v", names=NAMES), data),
     ]  # fmt: skip

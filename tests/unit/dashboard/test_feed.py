@@ -16,7 +16,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Seen, Status, SupportChanged
+from pychip_stream.wire.messages import PixelSizeChanged, Seen, Status, SupportChanged
 from tests.support import run_samples
 from tests.support.archive_samples import failed, make_run, pieces, result, support
 from tests.support.failing_disks import QuickDisk
@@ -166,3 +166,14 @@ def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
 def picture_can_be_shown(state, path):
     picture = state.recent((path, 0))
     return picture is None or picture.message(1)["type"] == "frame"
+
+
+def test_a_pixel_size_that_was_set_is_that_of_the_frames_that_are_read(feed, tmp_path):
+    tifffile.imwrite(tmp_path / "acquisition" / "a.tif", np.zeros((64, 64), np.uint16))
+    bench = feed._bench
+    assert bench.picture(("a.tif", 0)).pixel_size is None
+    for size, known in (("0.5 nm", 0.5), ("", None)):
+        feed._step(Channel([(PixelSizeChanged(size=size), {})]), Beacon())
+        assert feed._state.pixel_size == size
+        picture = bench.picture(("a.tif", 0))
+        assert (picture.pixel_size, picture.by_hand) == (known, known is not None)

@@ -17,8 +17,9 @@ from pychip_stream.archive.support_sets import (
 )
 from pychip_stream.cli import main
 from pychip_stream.domain import support as domain
+from pychip_stream.wire import messages
 from pychip_stream.wire.codec import bytes_array
-from pychip_stream.wire.messages import PublishSupport
+from pychip_stream.wire.messages import PixelSizeChanged, PublishSupport, SetPixelSize
 from services.archiver import Archiver
 from services.hub import Hub
 from tests.conftest import ROOT
@@ -146,3 +147,45 @@ def test_another_initial_support_set_than_the_one_in_force_is_said(tmp_path, cap
     current, said = begin("gone.h5")
     assert current == second
     assert "gone.h5" in said
+
+
+def sizes(hub):
+    """Pixel sizes that a late joiner is told of."""
+    return [p.message for (topic, _), p in hub._retained.items() if topic == messages.PIXEL_SIZE]
+
+
+def test_a_pixel_size_by_hand_outlives_the_hub(hub, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    assert sizes(hub) == []
+    reply = hub._set_pixel_size(SetPixelSize(size=" 0.5nm", author="ada"))
+    assert (reply.ok, reply.detail) == (True, "0.5 nm")
+    assert "pixel size set by ada: 0.5 nm" in caplog.text
+    again = configuration.parse({"watch": {"root": "."}, "wire": free_wire()}, "test", tmp_path)
+    other = configuration.parse(
+        {"watch": {"root": "."}, "archive": {"name": "b"}, "wire": free_wire()}, "test", tmp_path
+    )
+    for config, known in ((again, [PixelSizeChanged(size="0.5 nm")]), (other, [])):
+        next_one = Hub(config)
+        assert sizes(next_one) == known
+        next_one.close()
+    assert hub._set_pixel_size(SetPixelSize()).ok
+    assert sizes(hub) == [PixelSizeChanged()]
+    assert not list(tmp_path.rglob("*.pixel_size.json"))
+
+
+@pytest.mark.parametrize("size", ["0.5", "5 km", "1e9 nm", "x"])
+def test_an_impossible_pixel_size_is_answered_and_changes_nothing(hub, size):
+    assert not hub._set_pixel_size(SetPixelSize(size=size)).ok
+    assert sizes(hub) == []
+
+
+@pytest.mark.parametrize("text", ["", "{}x", '{"type": 1}', '{"size": "5 km"}'])
+def test_a_damaged_note_of_the_pixel_size_is_said(tmp_path, caplog, text):
+    config = configuration.parse({"watch": {"root": "."}, "wire": free_wire()}, "test", tmp_path)
+    note = config.run_path.with_suffix(".pixel_size.json")
+    note.parent.mkdir()
+    note.write_text(text)
+    one = Hub(config)
+    assert sizes(one) == []
+    assert "cannot be read" in caplog.text
+    one.close()

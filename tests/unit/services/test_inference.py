@@ -6,10 +6,13 @@ import numpy as np
 import zmq
 
 from pychip_stream import config as configuration
+from pychip_stream.domain.frames import Frame
+from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import Ready, Status
+from pychip_stream.wire.messages import PixelSizeChanged, Ready, Status
 from services import inference
 from tests.support.ports import free_wire
+from tests.support.waiting import wait_for
 
 
 def test_a_frame_that_takes_long_costs_neither_its_lease_nor_its_worker(tmp_path, monkeypatch):
@@ -36,3 +39,30 @@ def test_a_frame_that_takes_long_costs_neither_its_lease_nor_its_worker(tmp_path
         worker.close()
         watcher.close()
         hub.close()
+
+
+def test_frames_have_the_pixel_size_that_was_set_from_then_on(tmp_path):
+    tree = {
+        "watch": {"root": ".", "pixel_size": "2 nm"}, "wire": free_wire(),
+        "inference": {"frames": "pixels"}, "encoder": {"device": "cpu/float32"},
+    }  # fmt: skip
+    config = configuration.parse(tree, "test", tmp_path)
+    frame = Frame(np.zeros((64, 64), np.uint16), pixel_size=3.0, unit="nm")
+    with zmq.Context() as context:
+        hub = Channel(context, zmq.XPUB, 100)
+        hub.bind(config.wire.endpoint("events"))
+        worker = inference.Worker(config, "1")
+        hub.raw.recv()  # it listens; first of all to this
+        assert worker._reader.sized(frame).pixel_size == 2.0
+        for size, known in (("0.5 nm", 0.5), ("", 2.0)):
+            hub.send(PixelSizeChanged(size=size), to=messages.PIXEL_SIZE)
+            wait_for(lambda known=known: shown(worker, frame) == known, step=worker._follow_hub)
+        sized = worker._reader.sized(worker._reader.sized(frame))  # by the watcher, too
+        assert sized.metadata["pixel_size_from"] == "hand"
+        assert sized.metadata["pixel_size_of_file"] == "3 nm"
+        worker.close()
+        hub.close()
+
+
+def shown(worker, frame):
+    return worker._reader.sized(frame).pixel_size
