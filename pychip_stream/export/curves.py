@@ -157,8 +157,8 @@ def curves_against(curve: Curve, other: Against) -> Figure:
         for branch, marker in _MARKERS.items():
             here = branches == branch
             shown = axes.scatter(
-                x[here], value[here], c=time[here] / divisor, marker=marker, edgecolors=color, s=22,
-                cmap="viridis", vmin=time[0] / divisor, vmax=time[-1] / divisor, linewidths=1.2,
+                x[here], value[here], c=time[here] / divisor, marker=marker, edgecolors=color, s=28,
+                cmap="viridis", vmin=time[0] / divisor, vmax=time[-1] / divisor, linewidths=0.8,
             )  # fmt: skip
     names = [Line2D([], [], color=curve.colors[n], label=_literal(n)) for n in curve.class_names]
     plain = {"color": "none", "markeredgecolor": "black"}
