@@ -3,10 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy  # its parts load when they are used
+
+from pychip_stream.domain.quantities import OF_FRAMES, of_frames
+from pychip_stream.domain.support import UNKNOWN
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
 
 Float = npt.NDArray[np.float64]
 
@@ -39,6 +46,12 @@ class ChangePoint:
     step: float
     before: float
     after: float
+
+    @property
+    def text(self) -> str:
+        """What changes, for people."""
+        slopes = f"slope {self.before:.2g} to {self.after:.2g} per s"
+        return f"{self.name}: step {self.step:+.2g}, {slopes}"
 
 
 def change_points(name: str, times: Float, values: Float) -> list[ChangePoint]:
@@ -81,6 +94,18 @@ def change_points(name: str, times: Float, values: Float) -> list[ChangePoint]:
         step = float(right[1] - left[1])
         found.append(ChangePoint(name, float(moment), step, float(left[0]), float(right[0])))
     return found
+
+
+def change_points_of(run: "Run") -> list[ChangePoint]:
+    """Propose where the fractions of a run and the quantities of its frames change.
+
+    Those of single classes beside their fractions are left aside. Times are seconds since 1970.
+    """
+    rows = run.fractions["frame"].to_numpy()
+    columns = run.columns("time", *(q.name for q in of_frames((), OF_FRAMES.names) if q.plotted))
+    curves = {n: run.intervals[rows, i, 0] for i, n in enumerate((*run.names, UNKNOWN))}
+    curves |= {n: values[rows] for n, values in columns.items() if n != "time"}
+    return all_change_points(columns["time"][rows].astype(np.float64), curves)
 
 
 def all_change_points(times: Float, curves: Mapping[str, Float]) -> list[ChangePoint]:

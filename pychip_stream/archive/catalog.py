@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.disk import reason
+from pychip_stream.archive.events import EVENTS, EventRow
 from pychip_stream.archive.exclusions import EXCLUSIONS, Exclusion, FrameKey, in_force
 from pychip_stream.archive.files import (
     KINDS,
@@ -54,6 +55,7 @@ class FileCatalog:
         self._newest: Catalog | None = None
         self._exclusions = Changes(places, EXCLUSIONS)
         self._stimulus = StimulusFiles(places)
+        self._events = Changes(places, EVENTS)
         self.damaged: dict[Path, str] = {}
 
     def read(self, action: "Callable[[Catalog], _T]") -> _T:
@@ -114,11 +116,10 @@ class FileCatalog:
         run_id = parts[-1].header.run_id if parts else ""
         excluded = self._exclusions.read(run_id) if parts else []
         stimulus = self._stimulus.read(run_id)
+        events = self._events.read(run_id) if parts else []
+        found = Catalog(places, parts, scorings, excluded, stimulus, events, one_clock=True)
         known = self._newest
-        found = (parts, scorings, excluded, stimulus)
-        if known and (known.parts, known.scorings, known.exclusions, known.stimulus) == found:
-            return known
-        return Catalog(places, parts, scorings, excluded, stimulus, one_clock=True)
+        return known if known and known.same(found) else found
 
     def _read_base(self) -> Part | None:
         path = self._places.closed
@@ -169,6 +170,8 @@ class Catalog:
         Every frame that was left out or taken back, in order.
     stimulus
         Readings of what was done to the specimen.
+    events
+        Every mark that was made, changed or removed, in order.
     one_clock
         The parts are the whole run, whose frames stand on one clock (`domain.clock`).
     """
@@ -180,6 +183,7 @@ class Catalog:
         scorings: dict[str, Part] | None = None,
         exclusions: Sequence[Exclusion] = (),
         stimulus: Stimulus | None = None,
+        events: Sequence[EventRow] = (),
         *,
         one_clock: bool = False,
     ) -> None:
@@ -188,7 +192,15 @@ class Catalog:
         self.scorings = scorings or {}
         self.exclusions = exclusions
         self.stimulus = stimulus or Stimulus()
+        self.events = events
         self._one_clock = one_clock
+
+    def same(self, other: "Catalog") -> bool:
+        """Whether another holds the same."""
+        mine = (self.parts, self.scorings, self.exclusions, self.stimulus, self.events)
+        return mine == (
+            other.parts, other.scorings, other.exclusions, other.stimulus, other.events,
+        )  # fmt: skip
 
     @cached_property
     def table(self) -> Table:
@@ -251,14 +263,21 @@ class Catalog:
     def told(self) -> tuple[object, ...]:
         """What is other where there is something new."""
         last, scorings = [p.header.last for p in self.parts], list(self.scorings.values())
-        return last, scorings, self.scoring_names, self.exclusions, self.stimulus
+        changed = self.exclusions, self.stimulus, self.events
+        return last, scorings, self.scoring_names, changed
+
+    @property
+    def changes(self) -> dict[str, Sequence[Any]]:
+        """What people changed, by the name of its table."""
+        return {EXCLUSIONS.group: self.exclusions, EVENTS.group: self.events}
 
     @property
     def beside(self) -> list[Path]:
         """Files of changes and readings beside the frames that this holds, as they come."""
-        held = {row.change for row in self.exclusions}
+        held = {row.change for rows in self.changes.values() for row in rows}
         held |= {row.change for row in self.stimulus.changes}
-        files = (*EXCLUSIONS.files(self.places), *OFFSETS.files(self.places))
+        files = [*EXCLUSIONS.files(self.places), *OFFSETS.files(self.places)]
+        files += EVENTS.files(self.places)
         return [*(path for path in files if path.stem in held), *self.stimulus.files]
 
     @cached_property

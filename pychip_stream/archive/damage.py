@@ -13,6 +13,7 @@ from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.clock_offsets import OFFSETS, ClockOffset
 from pychip_stream.archive.disk import Disk
+from pychip_stream.archive.events import EVENTS, EventRow
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
 from pychip_stream.archive.probe import files_of_run
@@ -36,6 +37,7 @@ _ROW_GROUPS = {
     alert_journal.GROUP: alert_journal.AlertRow,
     exclusions.GROUP: exclusions.Exclusion,
     OFFSETS.group: ClockOffset,
+    EVENTS.group: EventRow,
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pychip_stream import foreign
-from pychip_stream.archive import alert_journal, exclusions, hdf, layout, nexus
+from pychip_stream.archive import alert_journal, hdf, layout, nexus
 from pychip_stream.archive.blocks import RowsWriter, stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.damage import harmed, is_hurt, keep_beside, mend_segment, put_aside
@@ -31,7 +31,7 @@ from pychip_stream.archive.files import (
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
-from pychip_stream.archive.row_group import write_rows
+from pychip_stream.archive.row_group import write_row_groups
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
 from pychip_stream.archive.selection import Selection
@@ -93,8 +93,7 @@ def merge(
             group = entry.create_group(layout.SUPERSEDED)
             _write_rows(group, selection, catalog.class_names(ACQUIRED), written)
         _write_embeddings(entry, catalog, np.concatenate([current, replaced]), written)
-        write_rows(entry, alert_journal.GROUP, alerts)
-        write_rows(entry, exclusions.GROUP, catalog.exclusions)
+        write_row_groups(entry, {alert_journal.GROUP: alerts} | catalog.changes)
         write_stimulus(entry, catalog.stimulus)
         file.flush()
     _verify(target, ordered, written)

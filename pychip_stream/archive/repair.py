@@ -11,6 +11,7 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.damage import examined, lost_rows, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.events import EVENTS
 from pychip_stream.archive.exclusions import EXCLUSIONS
 from pychip_stream.archive.files import Part, RunPlaces, changed_tables
 from pychip_stream.archive.hdf import Array, UnusableFileError
@@ -167,7 +168,8 @@ def _put_in_place(places: RunPlaces, kept: Part, disk: Disk) -> None:
         run_id = kept.header.run_id
         excluded = Changes(places, EXCLUSIONS).read(run_id)
         stimulus = StimulusFiles(places).read(run_id)
-        catalog = Catalog(places, [kept], {}, excluded, stimulus, one_clock=True)
+        events = Changes(places, EVENTS).read(run_id)
+        catalog = Catalog(places, [kept], {}, excluded, stimulus, events, one_clock=True)
         write_merged(places, catalog, default_scoring(catalog), disk, aside=True)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,12 @@ def write_rows(entry: h5py.Group, name: str, rows: Sequence[Any]) -> None:
             group.create_dataset(field.name, data=column)
         digests[field.name] = layout.column_digest(column)
     group.attrs[layout.DIGEST] = np.bytes_(json.dumps(digests))
+
+
+def write_row_groups(entry: h5py.Group, groups: Mapping[str, Sequence[Any]]) -> None:
+    """Write several by their names, as `write_rows` does."""
+    for name, rows in groups.items():
+        write_rows(entry, name, rows)
 
 
 def read_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:

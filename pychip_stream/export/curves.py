@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_POINTS = 2000
 _PAUSE, _PAUSE_S = 10.0, 5.0
+_MOST_EVENTS, _EVENT_TEXT, _EVENT = 30, 40, "#a3487f"
 _MARKERS = {1: "^", -1: "v", 0: "o"}
 """Of the branches of `export.against`."""
 
@@ -68,7 +70,9 @@ def chart(run: Run, quantity: str | None = None) -> Figure:
 
         return curves_against(curve_of(run), against(run, quantity))
     if len(table) > 1:
-        return curves(curve_of(run))
+        from pychip_stream.archive.events import events_of
+
+        return curves(curve_of(run), [(one.time - run.start, one.text) for one in events_of(run)])
     labels = run.label_map(int(table["frame"].iloc[0]))
     counts = np.bincount(labels.ravel(), minlength=len(run.names) + 1)
     return bars(curve_of(run), counts)
@@ -118,15 +122,24 @@ def bars(curve: Curve, counts: npt.NDArray[np.integer]) -> Figure:
     return figure
 
 
-def curves(curve: Curve) -> Figure:
-    """Draw the fractions over time with their bands, and the newest frame as bars."""
+def curves(curve: Curve, events: Sequence[tuple[float, str]] = ()) -> Figure:
+    """Draw the fractions over time with their bands, and the newest frame as bars.
+
+    `events` are moments, as those of the curve, and texts; the first 30 are drawn.
+    """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
-    _draw_curves(left, curve)
+    divisor = _draw_curves(left, curve)
+    for moment, text in events[:_MOST_EVENTS]:
+        left.axvline(moment / divisor, color=_EVENT, linestyle=":", linewidth=1.2)
+        left.annotate(
+            _literal(text[:_EVENT_TEXT]), (moment / divisor, 0.98), rotation=90, color=_EVENT,
+            fontsize="x-small", va="top", ha="right", xycoords=("data", "axes fraction"),
+        )  # fmt: skip
     left.legend(loc="best", frameon=False)
     _bars(right, curve)
     return figure

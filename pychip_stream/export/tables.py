@@ -76,6 +76,23 @@ def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) ->
     _write_frames(path, table, _quantity, run.start if iso_times else None)
 
 
+def export_events(run: Run, path: str | Path) -> None:
+    """Write a row per event: time_s, time (as ISO 8601), kind, text, who, event."""
+    from pychip_stream.archive.events import events_of
+
+    with _writing(path) as (_, writer):
+        writer.writerow(["time_s", "time", "kind", "text", "who", "event"])
+        for one in events_of(run):
+            texts = [one.kind, one.text, one.who, one.event]
+            seconds = _number(one.time - run.start, 6)
+            writer.writerow([seconds, iso_time(one.time), *map(harmless, texts)])
+
+
+def iso_time(seconds: float) -> str:
+    """Write a moment, in seconds since 1970, as ISO 8601 with the zone of this computer."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="microseconds")
+
+
 def _write_frames(
     path: str | Path, table: pd.DataFrame, tell: Callable[[float], str], start: float | None
 ) -> None:
@@ -91,8 +108,7 @@ def _write_frames(
         for frame, index, name, seconds, *values in table.itertuples(index=False, name=None):
             times = [_number(seconds, 6)]
             if start is not None:
-                moment = datetime.fromtimestamp(start + seconds, UTC).astimezone()
-                times.append(moment.isoformat(timespec="microseconds"))
+                times.append(iso_time(start + seconds))
             told = (value if isinstance(value, str) else tell(value) for value in values)
             writer.writerow([frame, index, harmless(name), *times, *told])
 
@@ -266,6 +282,10 @@ PYCHIP = ExportKind(
 SUMMARY = ExportKind(
     "summary", "mean fraction of each class, as csv", "-summary.csv", "text/csv",
     lambda source, path, _: write_summary(source.run, path), place=9,
+)  # fmt: skip
+EVENTS = ExportKind(
+    "events", "marks, change points, support sets and alerts, as csv", "-events.csv", "text/csv",
+    lambda source, path, _: export_events(source.run, path), label="events csv", place=11,
 )  # fmt: skip
 QUANTITIES = ExportKind(
     "quantities", "measured quantities, a row per frame, as csv", "-quantities.csv", "text/csv",

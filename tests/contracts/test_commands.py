@@ -134,6 +134,11 @@ class World:
         excluded = ("--excluded", "--csv", self.tables["excluded"])
         self.do("export with what is left out", "export", self.run, *excluded)
         self.do("exclude --undo", "exclude", self.run, "1", "--undo")
+        self.do("events", "events", self.run, "--mark", "gas on", "--at", "0.5", "--propose")
+        self.tables["events"] = self.folder / "events.csv"
+        self.tables["against"] = self.folder / "against.csv"
+        against = ("--csv", self.tables["against"], "--against", "intensity_mean")
+        self.do("export of events", "export", self.run, "--events", self.tables["events"], *against)
 
     def _others(self):
         experiment = self.folder / "experiment"
@@ -222,6 +227,10 @@ exclude DIR/run.h5 99
 exclude DIR/run.h5 0-99
 exclude DIR/run.h5 nothing.tif
 exclude DIR/run.h5 --undo
+events DIR/nothing.h5
+events DIR/run.h5 --mark x --at soon
+events DIR/run.h5 --remove nothing
+export DIR/run.h5 --csv DIR/a.csv --against magnification
 status DIR/experiment/config.yaml
 keys DIR/keys --services
 keys DIR/keys --client ../x

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from pychip_stream import Classifier, Frame, load_encoder, load_support, open_run
+from pychip_stream.archive.events import EVENTS, mark
 from pychip_stream.archive.exclusions import changes, exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
@@ -102,6 +103,19 @@ def test_what_is_left_out(snapshot, tmp_path):
     lines = [one for one in Outline(path).lines if one.startswith("/entry/exclusions")]
     found = {"change.txt": f"{name}\n{json.dumps(kinds)}", "merged.txt": "\n".join(lines)}
     snapshot("exclusions", found)
+
+
+def test_marks(snapshot, tmp_path):
+    path = make_run(tmp_path, 3, disk=QuickDisk())
+    run = open_run(path)
+    mark(run, run.start + 1, "gas on", who="ann")
+    (file,) = EVENTS.files(RunPlaces.of(path))
+    name = re.sub("[0-9a-f]{8,}", "N", file.relative_to(tmp_path).as_posix())
+    kinds = {name: type(value).__name__ for name, value in json.loads(file.read_text()).items()}
+    merge_scorings(path)
+    lines = [one for one in Outline(path).lines if one.startswith("/entry/events")]
+    found = {"change.txt": f"{name}\n{json.dumps(kinds)}", "merged.txt": "\n".join(lines)}
+    snapshot("events", found)
 
 
 def test_an_archive_of_before_with_two_scorings_and_alerts_is_read():

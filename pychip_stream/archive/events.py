@@ -1,0 +1,183 @@
+"""Events: marks with a text at a moment of a run, made by people; and what the run itself tells.
+
+Those who made a mark can change it afterwards; every change is kept, with who and when.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from pychip_stream.archive import hdf
+from pychip_stream.archive.alert_journal import read_alerts
+from pychip_stream.archive.changes import ChangeKind, Changes
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.errors import ArchiveError, UsageError
+
+if TYPE_CHECKING:
+    from pychip_stream.archive.run import Run
+
+MARK, CHANGE, SUPPORT, ALERT = "mark", "change", "support", "alert"
+"""Kinds: of people, a change point that somebody took over, and what the run tells."""
+MOST_TEXT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A mark as it was made, changed or removed.
+
+    Attributes
+    ----------
+    change
+        Sorts in the order of the changes.
+    event
+        Identifies the mark.
+    time, when
+        Of the mark, and of the change, in seconds since 1970.
+    kind
+        "mark" or "change".
+    who
+        Changed it.
+    """
+
+    change: str
+    event: str
+    time: float
+    text: str
+    kind: str
+    removed: bool
+    who: str
+    when: float
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    run: str
+    event: str
+    time: float
+    text: str
+    kind: str
+    removed: bool
+    who: str
+    when: float
+
+
+EVENTS = ChangeKind(
+    "event", "events", _Mark, EventRow,
+    lambda name, one: [
+        EventRow(name, one.event, one.time, one.text, one.kind, one.removed, one.who, one.when)
+    ],
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened at a moment.
+
+    Attributes
+    ----------
+    event
+        Identifies it; the version of a support set, the id of an alert.
+    time
+        Seconds since 1970.
+    kind
+        "mark", "change", "support" or "alert".
+    who, when
+        Made or changed it last; empty and `time` for what the run tells.
+    """
+
+    event: str
+    time: float
+    kind: str
+    text: str
+    who: str
+    when: float
+
+
+def mark(run: "Run", moment: float, text: str, *, who: str, kind: str = MARK) -> str:
+    """Mark a moment of a run, live or closed; returns what identifies the mark.
+
+    Raises
+    ------
+    UsageError
+        If the text is empty or too long, or the moment is none.
+    ArchiveError
+        If the run holds nothing yet, or that cannot be written.
+    """
+    event = secrets.token_hex(4)
+    _save(run, event, moment, text, kind, who)
+    return event
+
+
+def change_mark(
+    run: "Run", event: str, *, who: str, text: str | None = None, removed: bool = False
+) -> None:
+    """Write another text to a mark, or remove it; only who made it can.
+
+    Raises
+    ------
+    UsageError
+        If there is no such mark, somebody else made it, or the text is none.
+    ArchiveError
+        If that cannot be written.
+    """
+    rows = _rows(run)
+    known = next((one for one in in_force(rows) if one.event == event), None)
+    if known is None:
+        raise UsageError(f"{run.path}: has no mark {event}; `pychip-stream events` lists them")
+    author = next(row.who for row in rows if row.event == event)
+    if author != who:
+        raise UsageError(f"{run.path}: mark {event} is by {author}, who alone can change it")
+    words = known.text if text is None else text
+    _save(run, event, known.time, words, known.kind, who, removed=removed)
+
+
+def _save(
+    run: "Run", event: str, moment: float, text: str, kind: str, who: str, *, removed: bool = False
+) -> None:
+    words = " ".join(text.split())
+    if not 0 < len(words) <= MOST_TEXT:
+        raise UsageError(f"a mark has a text of 1 to {MOST_TEXT} characters, not {len(words)}")
+    if not np.isfinite(moment):
+        raise UsageError("a mark has a moment")
+    if not run.run_id:
+        raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
+    change = _Mark(run.run_id, event, float(moment), words, kind, removed, who, time.time())
+    EVENTS.save(RunPlaces.of(run.path), change)
+
+
+def in_force(rows: Iterable[EventRow]) -> list[Event]:
+    """Return the marks after these changes, in order of time; those by others do not count."""
+    authors: dict[str, str] = {}
+    last: dict[str, EventRow] = {}
+    for row in rows:
+        if authors.setdefault(row.event, row.who) == row.who:
+            last[row.event] = row
+    marks = [
+        Event(row.event, row.time, row.kind, row.text, row.who, row.when)
+        for row in last.values()
+        if not row.removed
+    ]
+    return sorted(marks, key=lambda one: one.time)
+
+
+def _rows(run: "Run") -> list[EventRow]:
+    return Changes(RunPlaces.of(run.path), EVENTS).read(run.run_id)
+
+
+def events_of(run: "Run") -> list[Event]:
+    """Return every event of a run in order of time: marks, support sets that came, alerts."""
+    found = in_force(_rows(run))
+    columns = run.columns("support_version", "time")
+    versions, times = columns["support_version"], columns["time"]
+    for row in (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist():
+        version, moment = hdf.decode(versions[row]), float(times[row])
+        found.append(Event(version, moment, SUPPORT, f"support set {version[:8]}", "", moment))
+    for alert in read_alerts(RunPlaces.of(run.path)):
+        if alert.state == "on":
+            text = f"{alert.rule}: {alert.reason}"
+            found.append(Event(alert.id, alert.time, ALERT, text, "", alert.time))
+    return sorted(found, key=lambda one: one.time)
