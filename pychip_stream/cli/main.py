@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     "demo", "init", "run", "review", "simulate", "support", "classify", "export", "exclude",
-    "events", "rescore", "stimulus", "verify", "grid", "suggest", "audit", "status", "keys", "doctor",
-    "bench",
+    "events", "rescore", "stimulus", "verify", "grid", "suggest", "audit", "status", "keys",
+    "doctor", "bench",
 )  # fmt: skip
 """Each in a module of its name: a function of that name, or a group `app`.
 
