@@ -29,6 +29,8 @@ _SLACK = 1.15
 """Room for frames that differ a little from the one the examples came from; set for the bundled
 weights with benchmarks/trust.py on seeds that its documented figures do not use."""
 _ROUNDS = 3
+_AT_ONCE = 2048
+"""Chips that are compared at once; bounds the memory for frames of very many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +101,15 @@ class Novelty:
 
     def apart(self, flat: Floating) -> Floating:
         """(n,) distance of (n, D) whitened chips from the nearest that was shown."""
-        found = flat @ (-2 * self.reference).T
-        found += np.einsum("nd,nd->n", self.reference, self.reference)
-        # What is the same for all of them is added to the least one alone.
-        least = found.min(axis=1) + np.einsum("nd,nd->n", flat, flat)
-        return np.asarray(np.sqrt(np.maximum(least, 0.0)))
+        others = (-2 * self.reference).T
+        square = np.einsum("nd,nd->n", self.reference, self.reference)
+        least = np.einsum("nd,nd->n", flat, flat)
+        for start in range(0, len(flat), _AT_ONCE):
+            mine = slice(start, start + _AT_ONCE)
+            found = flat[mine] @ others
+            found += square
+            least[mine] += found.min(axis=1)
+        return np.asarray(np.sqrt(np.maximum(least, 0.0, out=least)))
 
 
 def fit_novelty(examples: Examples, background: Float) -> Novelty:
