@@ -1,6 +1,7 @@
 """Which files a batch holds; and that an unfinished archive goes on only as it was begun."""
 
 import csv
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
@@ -223,6 +224,21 @@ def test_files_that_were_renamed_before_a_batch_goes_on_count_once(begun, tmp_pa
     done = classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
     with open_run(done) as run:
         assert sorted(run.frames["path"]) == [f"{n}.tif" for n in (0, 2, 3, 4, 9)]
+
+
+def test_a_file_rewritten_with_its_size_and_time_is_found_by_verify_alone(begun, tmp_path):
+    path = tmp_path / "frames" / "1.tif"
+    before = path.stat()
+    tifffile.imwrite(path, pixels(1)[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    batch = Batch.of([tmp_path / "frames"])
+    analyst = Analyst.of(FIRST, ENCODER, ClassifyConfig())
+    done = classify(batch, analyst, RunWriter(begun.parent, begun.stem))
+    with open_run(done) as run:
+        assert sorted(run.frames["path"]) == [f"{n}.tif" for n in range(5)]
+        found = verify(run, tmp_path / "frames", lambda _hash: ENCODER)
+    assert [check.path for check in found.with_problem("changed")] == ["1.tif"]
 
 
 def test_a_stack_may_grow_after_it_was_classified_its_frames_may_not_change(tmp_path):
