@@ -1,6 +1,6 @@
 """Pictures of the pages, each after a step of the demo, to be looked at and for the documentation.
 
-    python -m benchmarks.pictures OUT            the pages step by step, in both themes
+    python -m benchmarks.pictures OUT         the pages step by step, in two themes and three sizes
     python -m benchmarks.pictures OUT --docs     and those of docs/images anew
 
 Needs Chromium. It starts `pychip-stream demo`, does what a newcomer does, and ends it.
@@ -30,6 +30,8 @@ DOCS = {
     "health": ("health-light.png", "health-dark.png"),
     "upload": ("upload-light.png", "upload-dark.png"),
 }
+PLAIN = {"width": 1280, "height": 800}
+SIZES = ((1280, 800), (1920, 1080), (3840, 2160))
 _SECONDS = 25
 """How long the run goes on before the first picture."""
 
@@ -92,17 +94,21 @@ def walk(out: Path, *, docs: bool) -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             for number, theme in enumerate(("light", "dark")):
-                page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+                page = browser.new_page(viewport=PLAIN, color_scheme=theme)
                 page.set_default_timeout(60_000)
                 page.goto(address)
                 expect(page.locator(".badge")).to_be_visible(timeout=60_000)
                 for step in STEPS:
                     step(page, folder)
-                    path = out / f"{step.__name__}-{theme}.png"
-                    page.screenshot(path=path)
-                    print(path, flush=True)
                     if docs:
                         page.screenshot(path=IMAGES / DOCS[step.__name__][number])
+                    for width, height in SIZES:
+                        page.set_viewport_size({"width": width, "height": height})
+                        page.wait_for_timeout(1000)  # plots follow their room a moment later
+                        path = out / f"{step.__name__}-{theme}-{width}.png"
+                        page.screenshot(path=path)
+                        print(path, flush=True)
+                    page.set_viewport_size(PLAIN)
                 page.close()
             browser.close()
     finally:

@@ -85,8 +85,14 @@ _COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
 _PARTS = {
     # The title is the page's heading; an empty heading and a bar without a name are none.
     "MuiTypography": {"defaultProps": {"variantMapping": {"h3": "h1", "h5": "div"}}},
+    "MuiToolbar": {"styleOverrides": {"root": {"minHeight": "3rem !important", "height": "3rem"}}},
     "MuiLinearProgress": {"defaultProps": {"aria-label": "busy"}},
 }
+_TABS = {
+    "& .MuiTab-root": {"minWidth": 0, "minHeight": "2.5rem", "padding": "0 16px"},
+    "& .MuiTabs-root": {"minHeight": "2.5rem"},
+}
+_TEXT = {"fontSize": 13, "button": {"textTransform": "none"}, "h3": {"fontSize": "1.25rem"}}
 _NARROW_TABS = {"@media (max-width: 600px)": {"& .MuiTab-root": {"padding": "12px 8px"}}}
 _DARK_BAR = {"backgroundColor": "#12262d", "color": "#ffffff"}
 
@@ -108,7 +114,7 @@ class Page:
         self._tabs = pmui.Tabs(
             *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
             sizing_mode="stretch_width",
-            sx={"& .MuiTab-root": {"minWidth": 0}, **_NARROW_TABS},
+            sx={**_TABS, **_NARROW_TABS},
         )
 
     def panel(self) -> Any:
@@ -122,8 +128,13 @@ class Page:
             header=[self._bar, self._beat, theme],
             busy_indicator=None,
             theme_config={
-                "light": {"palette": {"primary": {"main": _COLOR}}, "components": _PARTS},
+                "light": {
+                    "palette": {"primary": {"main": _COLOR}},
+                    "components": _PARTS,
+                    "typography": _TEXT,
+                },
                 "dark": {
+                    "typography": _TEXT,
                     "palette": {"primary": {"main": _COLOR_DARK}},
                     "components": _PARTS | {"MuiAppBar": {"styleOverrides": {"root": _DARK_BAR}}},
                 },

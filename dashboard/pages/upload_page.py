@@ -23,20 +23,22 @@ from ..parts.editor import ExampleEditor
 from ..parts.layouts import SMALL_BUTTONS, note, pixel_size_field, plain_text, side_by_side
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, grid_shape
+from ..work.kept_uploads import Kept
 from ..work.opened_run import OpenedRun
 from ..work.uploads import NO_FILE, SUPPORT_SUFFIX, UploadBench
-from ..work.words import share
+from ..work.words import moment, share
 
 FILE, GRID, EXAMPLES, RESULT = STEPS = ("1 File", "2 Grid", "3 Examples", "4 Result")
+_NOTHING = "–"
 _PICTURE = (
     '<img alt="bar chart of the fractions" src="data:image/svg+xml;base64,{}" '
     'style="width: 100%; max-width: 460px; border-radius: 4px">'
 )
-_CANVAS_HEIGHT = "max(calc(100vh - 210px), 440px)"
+_CANVAS_HEIGHT = "max(calc(100vh - 5.5rem - 36px), 440px)"
 
 
 class UploadPage(View):
-    """Four steps with one image; nothing of it is kept on the server."""
+    """Four steps with one image; what was classified can be recalled by its user."""
 
     name: ClassVar = "upload"
     title: ClassVar = "Upload"
@@ -45,7 +47,7 @@ class UploadPage(View):
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._desk = desk
         self._viewer = viewer
-        self._upload = UploadBench(desk.config)
+        self._upload = UploadBench(desk.config, viewer.user)
         self._background = Background(self._on_trouble)
         self._editor = ExampleEditor(
             self._upload.bench, self._background, self._upload.open,
@@ -84,8 +86,14 @@ class UploadPage(View):
         )
         self._publish.on_click(lambda _event: self._hand_over())
         self._published = plain_text()
+        self._recall = pmui.Select(
+            label="or go on with one of before", options={_NOTHING: ""}, value="",
+            sizing_mode="stretch_width", **small,
+        )  # fmt: skip
+        self._recall.param.watch(self._on_recall, "value")
+        self._offer()
         self._pages = {
-            FILE: pn.Column(self._drop, sizing_mode="stretch_width"),
+            FILE: pn.Column(self._drop, self._recall, sizing_mode="stretch_width"),
             GRID: pn.Column(
                 self._editor.grid.panel(), hint, self._advice, use, self._size,
                 sizing_mode="stretch_width",
@@ -179,6 +187,33 @@ class UploadPage(View):
         except PychipError as error:
             self._on_trouble(str(error))
 
+    def _offer(self) -> None:
+        """Offer what this user has classified before."""
+        if not self._viewer.operator:
+            self._recall.visible = False
+            return
+
+        def done(found: list[Kept]) -> None:
+            names = {f"{one.name}: {one.about}, {moment(one.time)}": one.folder for one in found}
+            self._recall.options = {_NOTHING: ""} | names
+            self._recall.visible = bool(found)
+
+        self._background.do(self._upload.kept, done, slot="kept")
+
+    def _on_recall(self, event: Any) -> None:
+        folder = str(event.new or "")
+        if not folder or not self._viewer.operator:
+            return
+
+        def done(picture: FramePicture | None) -> None:
+            self._recall.value = ""
+            self._on_read(picture)
+            self._step.value = EXAMPLES
+
+        self._result = None
+        self._drop.send(type="say", text="reading…", level="")
+        self._background.do(lambda: self._upload.recall(folder), done, slot="recall")
+
     def _on_read(self, picture: FramePicture | None) -> None:
         support = self._upload.start
         words = []
@@ -236,6 +271,7 @@ class UploadPage(View):
 
         def done(result: OpenedRun) -> None:
             self._result, self._classified = result, number
+            self._offer()
             if self._step.value == RESULT:
                 self._show_result(result)
 

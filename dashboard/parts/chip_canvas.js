@@ -10,6 +10,7 @@ import { button, element, listen } from "./part.js";
 import { colour, drawn, table, tinted } from "./tint.js";
 
 const ZOOM_MOST = 40;
+const TAIL = 28; // letters of a caption that are never cut
 
 class ChipCanvas {
   constructor(model) {
@@ -102,7 +103,9 @@ class ChipCanvas {
     this.pixel = m.pixel_size ? [m.pixel_size, m.unit || ""] : null;
     this.note.textContent = m.note || (bitmap ? "" : "the file of this frame cannot be read any more");
     this.canvas.setAttribute("aria-label", m.alt || "frame with its chips");
-    this.caption.textContent = m.caption || "";
+    const text = m.caption || "";
+    this.caption.replaceChildren(element("span", "", text.slice(0, -TAIL)), element("span", "", text.slice(-TAIL)));
+    this.caption.title = text;
     this.tint();
     this.paintLabels();
     this.legend.fill(m.bars || []);
@@ -417,7 +420,7 @@ class ChipCanvas {
     paintChips(this, pen, scale);
     paintScale(this, pen, dots, w, h, scale);
     const layer = LAYERS[this.settings.layer];
-    if (layer && this.layers[this.settings.layer]) paintKey(pen, dots, w, layer);
+    if (layer && this.layers[this.settings.layer]) paintKey(this, pen, dots, w, layer);
   }
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-FULL_HEIGHT = "max(calc(100vh - 150px), 460px)"
+FULL_HEIGHT = "max(calc(100vh - 5.5rem - 24px), 460px)"
 """What the title bar and the tabs leave of the window."""
 
 SMALL_BUTTONS = {
@@ -72,6 +72,8 @@ def note(pane: Any, text: str, level: str = "") -> None:
 
 def plain_text(text: str = "", **options: Any) -> Any:
     """Text that is shown as it is, never as markup, and wrapped; `object` changes it."""
-    sheet = "pre { white-space: pre-wrap; font: 14px/1.45 Roboto, sans-serif; margin: 0; }"
+    sheet = (
+        "pre { white-space: pre-wrap; font: var(--text, 13px)/1.45 Roboto, sans-serif; margin: 0; }"
+    )
     layout = {"margin": (4, 0), "sizing_mode": "stretch_width", **options}
     return pn.pane.Str(text, stylesheets=[sheet], **layout)

@@ -14,6 +14,13 @@ function niceLength(most) {
   return power;
 }
 
+// Letters as large as the page's; their height in pixels.
+function letters(view, pen) {
+  const size = parseFloat(getComputedStyle(view.wrap).fontSize);
+  pen.font = `${size}px sans-serif`;
+  return size;
+}
+
 export function paintChips(view, pen, scale) {
   if (!view.grid) return;
   const [rows, columns] = view.grid;
@@ -51,36 +58,37 @@ export function paintScale(view, pen, dots, w, h, scale) {
   const length = niceLength(most);
   const px = (length / view.pixel[0]) * scale;
   pen.setTransform(dots, 0, 0, dots, 0, 0);
-  pen.font = "13px sans-serif";
+  const size = letters(view, pen);
   const text = `${Number(length.toPrecision(3))} ${view.pixel[1]}`;
   const room = Math.max(px, pen.measureText(text).width);
+  const x = Math.max(view.layout().left, 0) + 8; // on the frame, where it has room beside it
   pen.fillStyle = "rgba(0,0,0,0.6)";
-  pen.fillRect(8, h - 36, room + 16, 28);
+  pen.fillRect(x, h - size - 23, room + 16, size + 15);
   pen.fillStyle = "#fff";
-  pen.fillRect(16, h - 15, px, 3);
-  pen.fillText(text, 16, h - 20);
+  pen.fillRect(x + 8, h - 15, px, 3);
+  pen.fillText(text, x + 8, h - 20);
   view.wrap.dataset.scale = text;
 }
 
 // What the colours of a layer mean.
-export function paintKey(pen, dots, w, { map, ends }) {
+export function paintKey(view, pen, dots, w, { map, ends }) {
   const colours = table(map, 0, 1);
   const wide = 128;
   pen.setTransform(dots, 0, 0, dots, 0, 0);
-  pen.font = "13px sans-serif";
+  const size = letters(view, pen);
   const [low, high] = ends;
   const room = wide + pen.measureText(low + high).width + 24;
   const left = w - room - 8;
   pen.fillStyle = "rgba(0,0,0,0.6)";
-  pen.fillRect(left, 8, room, 24);
+  pen.fillRect(left, 8, room, size + 11);
   pen.fillStyle = "#fff";
-  pen.fillText(low, left + 8, 25);
+  pen.fillText(low, left + 8, size + 12);
   const x = left + 12 + pen.measureText(low).width;
-  pen.fillText(high, x + wide + 4, 25);
+  pen.fillText(high, x + wide + 4, size + 12);
   for (let i = 0; i < wide; i++) {
     const k = 3 * Math.round((255 * i) / (wide - 1));
     pen.fillStyle = `rgb(${colours.subarray(k, k + 3).join()})`;
-    pen.fillRect(x + i, 14, 1, 12);
+    pen.fillRect(x + i, 14, 1, size - 1);
   }
 }
 

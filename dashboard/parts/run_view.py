@@ -36,7 +36,7 @@ from .review_tables import same_frame, scoring_label
 from .run_sections import RunSections
 
 _REFRESH_S = 2.0
-_CANVAS_HEIGHT = "max(calc(100vh - 250px), 440px)"
+_CANVAS_HEIGHT = "max(calc(100vh - 5.5rem - 150px), 440px)"
 _NOTHING = Curves(np.empty(0), {})
 
 

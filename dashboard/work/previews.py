@@ -162,5 +162,9 @@ class OpenDrafts:
 
 def draft_path(folder: Path, user: str) -> Path:
     """File that keeps the draft of a user."""
-    safe = "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in user)
-    return folder / "drafts" / f"{safe or 'everybody'}.json"
+    return folder / "drafts" / f"{folder_name(user)}.json"
+
+
+def folder_name(user: str) -> str:
+    """Name of a user among files."""
+    return "".join(c if c.isalnum() else f"-{ord(c):x}-" for c in user) or "everybody"

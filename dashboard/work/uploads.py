@@ -1,9 +1,11 @@
 """Upload: one image on its way from the viewer's machine to a result; no watched folder.
 
-Everything lies in a temporary folder that goes when the viewer goes. No Panel here.
+What is worked on lies in a temporary folder that goes when the viewer goes; what was classified is
+kept for its user. No Panel here.
 """
 
 import shutil
+import time
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -22,8 +24,9 @@ from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 from . import scratch
 from .drafts import Draft, DraftState
 from .frame_pictures import FramePicture, Key
+from .kept_uploads import Kept, KeptUploads
 from .opened_run import OpenedRun
-from .previews import OpenDraft
+from .previews import OpenDraft, folder_name
 from .words import published
 from .workbench import Workbench
 
@@ -46,7 +49,10 @@ class UploadBench:
         Support set to begin with, of the viewer's own; None: an empty draft.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, user: str = "") -> None:
+        self._kept: KeptUploads | None = None
+        if config.support.folder.is_dir():  # pages on archives of others write nothing
+            self._kept = KeptUploads(config.support.folder / "uploads" / folder_name(user))
         self._folder = scratch.folder("upload")
         self._root = self._folder / "images"
         self._root.mkdir()
@@ -59,7 +65,7 @@ class UploadBench:
             }
         )
         self.bench = Workbench(self._config)
-        self._results = self._uploads = 0
+        self._results = 0
         self._most_bytes = config.watch.max_frame_bytes
         self._file: BinaryIO | None = None
         self._name = self._pixel_size = ""
@@ -89,8 +95,7 @@ class UploadBench:
             what = "is empty" if size <= 0 else f"is larger than {self._most_bytes >> 20} MiB"
             raise PychipError(f"{NO_FILE}: {plain} {what}")
         # A folder for each, so that nothing remembered of one file is taken for another.
-        self._uploads += 1
-        self._name, self._expected = f"{self._uploads}/{safe[-120:]}", size
+        self._name, self._expected = f"{time.time_ns():x}/{safe[-120:]}", size
         path = self._root / self._name
         path.parent.mkdir()
         self._file = path.open("wb")
@@ -120,7 +125,7 @@ class UploadBench:
             raise PychipError(f"{NO_FILE}: it did not arrive whole")
         try:
             if self._name.lower().endswith(SUPPORT_SUFFIX):
-                self._take_support(self._root / self._name)
+                self.start = self._known(self._root / self._name)
             else:
                 self._take_image((self._name, 0))
         except PychipError as error:
@@ -157,11 +162,12 @@ class UploadBench:
             self.uploaded = self.bench.picture(self.uploaded.key, title=self.uploaded.title)
         return self.uploaded
 
-    def _take_support(self, path: Path) -> None:
+    def _known(self, path: Path) -> SupportSet:
+        """Load a support set, and let drafts find its chips."""
         self.bench.readers.check(path)
         support = load_support(path)
         self.bench.folder.add(support.version, path.read_bytes())
-        self.start = support
+        return support
 
     def _abandon(self, *, image: bool = True) -> None:
         """Forget what was on its way; with a new `image` also the one before."""
@@ -200,7 +206,40 @@ class UploadBench:
         if not opened.count:
             reasons = opened.run.failed["reason"].tolist()
             raise PychipError(str(reasons[0]) if reasons else "nothing could be classified")
+        if self._kept is not None:
+            about = f"{', '.join(support.names)}, chips of {support.chip_size} px"
+            self._kept.keep(image, self.support_file(), self._pixel_size, about)
         return opened
+
+    def kept(self) -> list[Kept]:
+        """List what this user has classified before, the newest first."""
+        return [] if self._kept is None else self._kept.list()
+
+    def recall(self, folder: str) -> FramePicture | None:
+        """Go on with an image, its parameters and its examples.
+
+        Raises
+        ------
+        PychipError
+            If it is not there any more, or cannot be read.
+        """
+        kept = self._kept
+        one = next((one for one in self.kept() if one.folder == folder), None)
+        if kept is None or one is None:
+            raise PychipError("that image is not kept any more; upload it again")
+        self._abandon()
+        self._name = f"{one.folder}/{Path(one.name).name}"
+        image = self._root / self._name
+        image.parent.mkdir()
+        try:
+            shutil.copyfile(kept.image(one), image)
+        except OSError as error:
+            raise PychipError(f"{one.name}: cannot be copied ({error.strerror})") from error
+        support = self._known(kept.support(one))
+        self.measure(one.pixel_size)
+        self._take_image((self._name, 0))
+        self._begin_draft(DraftState.of(support))
+        return self.uploaded
 
     def support_file(self) -> Path:
         """Support set file of the newest result."""

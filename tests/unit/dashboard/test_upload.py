@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.work import scratch, workbench
+from dashboard.work import kept_uploads, scratch, workbench
 from dashboard.work.drafts import DraftState
+from dashboard.work.kept_uploads import KeptUploads
 from dashboard.work.uploads import NO_FILE, UploadBench
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
@@ -125,7 +126,8 @@ def test_a_support_set_is_what_one_begins_with_and_what_goes_to_the_run(
     again = send(bench, "b.png", picture())
     assert bench.open.draft.state.chip_size == ChipSize(32, 32)
     result = bench.classify(bench.open.draft.state, "").picture(0)
-    assert (again.key, result.names[0]) == (("3/b.png", 0), "fine")
+    assert again.key[0].endswith("/b.png")
+    assert result.names[0] == "fine"
 
     asked = []
     monkeypatch.setattr(
@@ -147,7 +149,7 @@ def test_a_refusal_tells_the_file_and_not_where_it_lies_here(bench, name, data):
         send(bench, name, data)
     assert name in str(caught.value)
     assert str(bench._folder) not in str(caught.value)
-    assert "1/a" not in str(caught.value)
+    assert "/a" not in str(caught.value)
 
 
 def test_nothing_is_left_behind(bench):
@@ -181,3 +183,45 @@ def test_a_page_that_is_stopped_takes_everything_with_it(bench):
     send(bench, "a.png", picture())
     scratch.clear()
     assert not bench._folder.exists()
+
+
+def test_what_was_classified_is_recalled_by_its_user(tmp_path):
+    """The paper's wish: images, parameters and sets saved for recall."""
+    config = configuration.parse({"watch": {"root": "frames"}}, "test", tmp_path)
+    config.support.folder.mkdir()
+    first, other, again = (UploadBench(config, user) for user in ("ann", "bob", "ann"))
+    try:
+        uploaded = send(first, "two.png", picture())
+        first.measure("0.5 nm")
+        state = picks(first.open.draft.state.resize(ChipSize(32, 32)), uploaded.key)
+        result = first.classify(state, "ann")
+        assert other.kept() == []
+        (one,) = again.kept()
+        assert (one.name, one.about) == ("two.png", "feature 1, feature 2, chips of 32 px")
+        recalled = again.recall(one.folder)
+        assert (recalled.title, recalled.pixel_size, recalled.unit) == ("two.png", 0.5, "nm")
+        draft = again.open.draft.state
+        assert (draft.chip_size, draft.counts) == (state.chip_size, state.counts)
+        assert {p.place for p in draft.picks} == {p.place for p in state.picks}
+        labels = again.classify(draft, "ann").picture(0).label_map
+        assert np.array_equal(labels, result.picture(0).label_map)
+        assert len(again.kept()) == 1
+        with pytest.raises(PychipError, match="not kept any more"):
+            other.recall(one.folder)
+    finally:
+        for bench in (first, other, again):
+            bench.close()
+
+
+def test_of_kept_uploads_the_oldest_make_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_uploads, "_MOST", 2)
+    kept = KeptUploads(tmp_path / "ann")
+    for name in ("a", "b", "c"):
+        image = tmp_path / name / "image.png"
+        image.parent.mkdir()
+        image.write_bytes(b"x")
+        kept.keep(image, image, "", name)
+    assert [one.about for one in kept.list()] == ["c", "b"]
+    (tmp_path / "ann" / "b" / "upload.json").write_text("{")
+    assert [one.about for one in kept.list()] == ["c"]
+    assert not (tmp_path / "ann" / "a").exists()
