@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from scipy import stats
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.run import Run
@@ -162,11 +162,11 @@ def _interval(
     """
     share = hits / sampled
     tails = np.array([[0.5 - LEVEL / 2], [0.5 + LEVEL / 2]])
-    low, high = stats.beta.ppf(tails, hits + 0.5, sampled - hits + 0.5)
+    low, high = betaincinv(hits + 0.5, sampled - hits + 0.5, tails)
     reach = np.stack(
         [np.where(hits == 0, 0, share - low), np.where(hits == sampled, 0, high - share)]
     )
-    tail = stats.t.ppf(tails[1, 0], max(int((sampled - 1).sum()), 1)) / stats.norm.ppf(tails[1, 0])
+    tail = stdtrit(max(int((sampled - 1).sum()), 1), tails[1, 0]) / ndtri(tails[1, 0])
     open_part = tail * weight * np.sqrt(1 - sampled / population)
     below, above = np.sqrt(np.square(open_part * reach).sum(axis=1))
     value = float(weight @ share)

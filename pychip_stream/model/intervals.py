@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.records import Fraction
@@ -335,7 +335,7 @@ def _moved_prototypes(
 def widening(count: int) -> float:
     """Factor from the scatter of a bootstrap mean of `count` values to a t-interval's."""
     degrees = max(count - 1, 1)
-    tail = float(stats.t.ppf(0.5 + LEVEL / 2, degrees) / stats.norm.ppf(0.5 + LEVEL / 2))
+    tail = float(stdtrit(degrees, 0.5 + LEVEL / 2) / ndtri(0.5 + LEVEL / 2))
     return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
 
 
@@ -349,7 +349,7 @@ def field_interval(fractions: npt.ArrayLike) -> Fraction:
     mean = float(values.mean())
     if len(values) < 2:
         return Fraction(mean, 0.0, 1.0)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * float(
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(
         values.std(ddof=1) / np.sqrt(len(values))
     )
     return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))

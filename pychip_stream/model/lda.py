@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -138,8 +137,22 @@ def analytic_shrinkage(examples: Examples) -> float:
     flat = residual.reshape(-1, residual.shape[-1])
     if not np.abs(flat).max(initial=0.0) > 0.0:
         return 1.0
-    value = float(ledoit_wolf_shrinkage(flat, assume_centered=True))
-    return min(max(value, _FLOOR), 1.0)
+    return min(max(ledoit_wolf(flat), _FLOOR), 1.0)
+
+
+def ledoit_wolf(rows: Float) -> float:
+    """Shrinkage of the covariance of (n, D) rows about zero (Ledoit & Wolf 2004, section 3).
+
+    That of scikit-learn, which takes a second to import.
+    """
+    count, dim = rows.shape
+    square = np.square(rows).sum(axis=1)
+    table = rows @ rows.T if count < dim else rows.T @ rows  # either has the same norm
+    norm = float(np.square(table).sum()) / count**2
+    scatter = (float(np.square(square).sum()) / count - norm) / (dim * count)
+    distance = (norm - (float(square.sum()) / count) ** 2 / dim) / dim
+    scatter = min(scatter, distance)
+    return scatter / distance if scatter > 0.0 else 0.0
 
 
 def shrunken(covariance: Float, shrinkage: float) -> Float:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
-from sklearn.covariance import ledoit_wolf_shrinkage
 
-from pychip_stream.model.lda import Examples, Float, prototypes, shrunken
+from pychip_stream.model.lda import Examples, Float, ledoit_wolf, prototypes, shrunken
 
 Floating = npt.NDArray[np.floating]
 
@@ -178,10 +177,7 @@ def _residuals(chips: Float, whitening: Whitening, centre: Float) -> Float:
 def _whiten(centre: Float, residual: Float) -> Whitening:
     dim = centre.shape[1]
     covariance = residual.T @ residual / max(len(residual), 1)
-    if np.trace(covariance) > 0:
-        shrinkage = float(ledoit_wolf_shrinkage(residual, assume_centered=True))
-    else:
-        shrinkage = 1.0
+    shrinkage = ledoit_wolf(residual) if np.trace(covariance) > 0 else 1.0
     lower = cholesky(shrunken(covariance, max(shrinkage, 0.01)), lower=True)
     matrix = solve_triangular(lower, np.eye(dim), lower=True).T
     return Whitening(matrix, centre @ matrix)

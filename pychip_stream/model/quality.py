@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, silhouette_samples
 
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.classifier import Classifier
@@ -182,6 +181,8 @@ def assess(support: SupportSet, classifier: Classifier) -> Quality:
 
 def _confusion_table(classifier: Classifier) -> Float:
     """(K, K) share of each class's held-out examples that goes to each class."""
+    from sklearn.metrics import confusion_matrix  # takes a second
+
     held, classes = classifier.held_out, len(classifier.names)
     if not len(held.labels):
         return np.zeros((classes, classes))
@@ -217,6 +218,8 @@ def _chips(classifier: Classifier) -> tuple[ChipQuality, ...]:
 
 def _silhouettes(classifier: Classifier) -> list[float | None]:
     """Silhouette of every example where the scatter of a class is a unit sphere."""
+    from sklearn.metrics import silhouette_samples  # takes a second
+
     examples = classifier.examples
     labels, counts = examples.labels, examples.counts
     if len(labels) <= len(counts):

@@ -8,16 +8,17 @@ its own.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.neighbors import NearestNeighbors
 
 from pychip_stream.errors import UsageError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.scoring import Scores
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans  # takes a second to import
 
 _NEIGHBOURS = 10
 _MOST_GROUPS = 20
@@ -158,6 +159,8 @@ class _Groups:
 
     @classmethod
     def of(cls, chips: Float, shown: Float, blocked: list[int], seed: int) -> "_Groups":
+        from sklearn.cluster import KMeans
+
         numbers = np.arange(len(chips))
         if len(numbers) > _LOOKED_AT:
             drawn = np.random.default_rng(seed).choice(len(chips), _LOOKED_AT, replace=False)
@@ -168,8 +171,7 @@ class _Groups:
         means = KMeans(wanted, n_init=2, random_state=seed).fit(looked_at)
         named = _named(means, looked_at, shown)
         centres = np.concatenate([means.cluster_centers_, shown])
-        finder = NearestNeighbors(n_neighbors=1).fit(centres)
-        distance = finder.kneighbors(chips)[0][:, 0]
+        distance = _nearest(centres, chips, 1)[:, 0]
         return cls(looked_at, numbers, means.labels_, frozenset(named), distance)
 
     def typical(self) -> list[int]:
@@ -184,11 +186,18 @@ class _Groups:
         members = np.flatnonzero(self.group == group)
         inside = self.chips[members]
         near = min(_NEIGHBOURS, len(members))
-        finder = NearestNeighbors(n_neighbors=near).fit(inside)
-        return int(self.numbers[members[finder.kneighbors(inside)[0].mean(axis=1).argmin()]])
+        return int(self.numbers[members[_nearest(inside, inside, near).mean(axis=1).argmin()]])
 
 
-def _named(means: KMeans, chips: Float, shown: Float) -> list[int]:
+def _nearest(among: Float, chips: Float, count: int) -> Float:
+    """(n, count) distances of chips from those among others that are nearest to each."""
+    from sklearn.neighbors import NearestNeighbors
+
+    finder = NearestNeighbors(n_neighbors=count).fit(among)
+    return np.asarray(finder.kneighbors(chips)[0])
+
+
+def _named(means: "KMeans", chips: Float, shown: Float) -> list[int]:
     """Find groups whose centre is no farther from an example than twice their own radius.
 
     A phase that falls into two groups needs no second set of examples.
@@ -199,8 +208,7 @@ def _named(means: KMeans, chips: Float, shown: Float) -> list[int]:
     spread = np.linalg.norm(chips - centres[means.labels_], axis=1)
     sizes = np.maximum(np.bincount(means.labels_, minlength=len(centres)), 1)
     radius = np.bincount(means.labels_, spread, len(centres)) / sizes
-    finder = NearestNeighbors(n_neighbors=1).fit(shown)
-    near = finder.kneighbors(centres)[0][:, 0] <= 2.0 * radius
+    near = _nearest(shown, centres, 1)[:, 0] <= 2.0 * radius
     return sorted({*np.flatnonzero(near).tolist(), *means.predict(shown).tolist()})
 
 
