@@ -29,6 +29,7 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveError, PychipError, StorageError, SupportError
 from pychip_stream.guard import Guard
 from pychip_stream.operation.latency import LatencySplit, stretches
+from pychip_stream.operation.stimulus_keeper import StimulusKeeper
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -41,6 +42,7 @@ from pychip_stream.wire.messages import (
     FrameMoved,
     KeysWanted,
     Live,
+    Measurement,
     Reply,
     SupportChanged,
 )
@@ -97,6 +99,7 @@ class Archiver:
         self._latency = LatencySplit()
         self._latency_counters: dict[str, float] = {}
         self._waiting: list[FrameRecord] = []
+        self._stimulus = StimulusKeeper(config, self._writer.path, self._writer.run_id)
 
     def step(self) -> None:
         """Take what has come, publish what is due."""
@@ -117,6 +120,7 @@ class Archiver:
         if now - self._beat_at > _BEAT_S:
             self._beat_at = now
             self._tasks.send(ArchiverBeat(run=self._writer.run_id, count=len(self._writer.keys)))
+        self._keep_readings()
         self._say()
 
     def close(self) -> None:
@@ -126,6 +130,8 @@ class Archiver:
         """
         try:
             self._take_results()
+            self._stimulus.close()
+            self._keep_readings()
             path = self._merge()
             logger.info("%s: %d frames", path, len(self._writer.keys))
         finally:
@@ -181,6 +187,9 @@ class Archiver:
             if isinstance(received.packet.message, Alert):
                 self._keep_alert(received.packet.message, received.sender)
                 continue
+            if isinstance(received.packet.message, Measurement):
+                self._stimulus.add(received.packet.message, received.sender)
+                continue
             try:
                 record = to_record(received.packet)
             except PychipError as error:
@@ -201,6 +210,16 @@ class Archiver:
             logger.error("alert %s: %s", alert.rule, error)
             return
         self._results.send(Reply(ok=True, detail=alert.id), to=sender)
+
+    def _keep_readings(self) -> None:
+        """Acknowledge readings once they are on disk; show them."""
+        try:
+            for reply, sender in self._stimulus.keep():
+                self._results.send(reply, to=sender)
+        except ArchiveError as error:
+            self._pause(error, time.monotonic())
+        for message, arrays in self._stimulus.shown():
+            self._beacon.show(message, arrays)
 
     def _append(self, record: FrameRecord) -> None:
         if not self._writer.append(record):
@@ -281,7 +300,7 @@ class Archiver:
             high=norm.high if norm else 1.0,
             drift=record.measured.get("drift", float("nan")),
             intensity=intensity(record.measured),
-            measured=dict(record.measured),
+            measured={**record.measured, **self._stimulus.at(record.frame.time)},
             texts=dict(record.texts),
         )
         arrays: dict[str, npt.NDArray[np.generic]] = {}
@@ -298,8 +317,10 @@ class Archiver:
             "duplicates": float(self._duplicates),
             "dropped": float(self._results.dropped + self._tasks.dropped + self._writer.refused),
             **self._latency_counters,
+            **self._stimulus.counters(),
         }
-        self._beacon.status("paused" if self._trouble else "running", counters, self._trouble)
+        detail = self._trouble or self._stimulus.detail
+        self._beacon.status("paused" if self._trouble else "running", counters, detail)
 
 
 def _key(known: KnownFrames, number: int) -> ArchivedKey:

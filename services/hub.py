@@ -35,6 +35,7 @@ from pychip_stream.wire.messages import (
     Seen,
     SetPixelSize,
     Status,
+    Stimulus,
     SupportChanged,
 )
 
@@ -91,6 +92,8 @@ class Hub:
             self._retain(messages.LIVE, packet)
         elif isinstance(message, Alert):
             self._retain(messages.ALERT, packet, message.rule)
+        elif isinstance(message, Stimulus):
+            self._retain(messages.STIMULUS, packet, message.source)
         else:
             self._requests.drop(f"{type(message).__name__} is not for the hub")
 

@@ -30,7 +30,7 @@ _RESEND_S = 1.0
 _REPEAT_S = 10.0
 _SETTLE_S = 1.5
 _MOST_WAITING = 1000
-_TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT)
+_TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT, messages.STIMULUS)
 
 
 class Sentinel:

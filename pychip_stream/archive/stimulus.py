@@ -160,6 +160,11 @@ class ReadingJournal:
         self._disk = disk or Disk()
         self._positions = dict(StimulusFiles(places).read("").positions)
 
+    @property
+    def positions(self) -> Mapping[str, int]:
+        """By log: up to which byte its readings are here."""
+        return self._positions
+
     def position(self, origin: str) -> int:
         """Up to which byte of a log its readings are here."""
         return self._positions.get(origin, 0)

@@ -95,6 +95,7 @@ def prepare(folder: Path, frames: int, seed: int) -> Config:
             "watch": {"root": "acquisition"},
             "support": {"initial": str(support_path)},
             "archive": {"name": "demo", "segment_s": 1.0},
+            "stimulus": [{"name": "furnace", "log": "furnace.csv"}],
         },
         where="demo",
         base=folder,
@@ -142,6 +143,8 @@ class _Director:
         command = [*module("cli.main"), "simulate", str(root)]
         command += ["--frames", str(self._frames), "--rate", str(self._rate)]
         command += ["--seed", str(self._seed)]
+        log = self._session.config.stimulus[0].log
+        command += ["--holder-log", str(log)]
         self._session.supervisor.add("microscope", command)
         if self.browser:
             webbrowser.open(self._session.address)

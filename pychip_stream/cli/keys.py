@@ -21,7 +21,7 @@ def keys(
         bool, typer.Option("--services", help="that machine runs a watcher, an archiver or a hub")
     ] = False,
     role: Annotated[
-        Literal["any", "worker", "operator", "viewer"],
+        Literal["any", "worker", "operator", "instrument", "viewer"],
         typer.Option(help="what that machine may do; any: everything, as the services themselves"),
     ] = "any",
     as_json: Json = False,

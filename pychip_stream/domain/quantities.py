@@ -228,6 +228,7 @@ OF_RUNS = (
     Quantity("silence", "s", "since the last new frame"),
     Quantity("failed", "", "frames that could not be analysed"),
     Quantity("missing", "", "frames missing in in-situ series"),
+    Quantity("stimulus_silence", "s", "since the source that is silent for longest told something"),
     Quantity("troubled", "", "services that are not well"),
 )
 """Quantities of a run as it goes on."""

@@ -22,7 +22,8 @@ from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
-from pychip_stream.wire.messages import Alert, Live, Seen, Status
+from pychip_stream.wire.messages import Alert, Live, Seen, Status, Stimulus
+from pychip_stream.wire.result import newest_readings
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,8 @@ class RunHealth:
             for rule in list(others)[: max(len(others) + 1 - _MOST_ALERTS, 0)]:
                 del others[rule]
             self.alerts = {**others, message.rule: message}
+        elif isinstance(message, Stimulus):
+            self._measured |= newest_readings(message, received.packet.arrays)
         elif isinstance(message, Live):
             return self._take_live(message, received.packet.arrays, now)
         return True
@@ -172,8 +175,7 @@ class RunHealth:
         if self.newest is None or newness(live.frame) >= newness(self.newest.frame):
             self.newest = live
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
-            names = (*live.names, UNKNOWN)
-            self.fractions = {n: float(v) for n, v in zip(names, values, strict=False)}
+            self.fractions = dict(zip((*live.names, UNKNOWN), values.tolist(), strict=False))
             for name, value in live.measured.items():
                 quantity = find(name)
                 if quantity is not None and np.isfinite(value):
@@ -356,6 +358,7 @@ class RunHealth:
         found = {
             **{split(name): value for name, value in self.measured.items()},
             ("silence", ""): self.silence_s,
+            ("stimulus_silence", ""): self.counters("archiver").get("stimulus_silence", math.nan),
             ("troubled", ""): float(sum(self.state(i) in TROUBLED for i in self.instances)),
         }
         if "watcher" in self.statuses:

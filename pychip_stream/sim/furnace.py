@@ -88,7 +88,7 @@ class HolderLog:
         lines: list[str] = []
         if self._done < 0:
             self._begin(started)
-        while (self._done + 1) * _STEP_S <= time_s:
+        while self._done * _STEP_S < time_s:
             self._done += 1
             now = self._done * _STEP_S
             if self._restart_at_s is not None and now >= self._restart_at_s:

@@ -91,7 +91,7 @@ class LogFollower:
         assert source.log is not None
         paths = _matching(source.log)
         for path in paths:
-            log = self._logs.setdefault(path, LogFile(path, source))
+            log = self._logs.setdefault(path, LogFile(path, source, self._positions))
             before = log.understood
             for block in log.blocks():
                 if log.understood != before:

@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class LogFile:
     ----------
     settings
         Of the source; `settings.log` may be a pattern, `path` is this log.
+    positions
+        By origin: bytes at which a block ends, since what is before them is known.
 
     Attributes
     ----------
@@ -79,8 +81,11 @@ class LogFile:
         How it is read, in words; empty before the first block.
     """
 
-    def __init__(self, path: Path, settings: StimulusConfig) -> None:
+    def __init__(
+        self, path: Path, settings: StimulusConfig, positions: Mapping[str, int] | None = None
+    ) -> None:
         self.path = path
+        self._positions = positions or {}
         self.understood = ""
         self._settings = settings
         self._layout: Layout | None = None
@@ -146,7 +151,8 @@ class LogFile:
         with path.open("rb") as file:
             while True:
                 file.seek(self._end)
-                data = file.read(_BLOCK)
+                known = self._positions.get(self._origin, 0) - self._end
+                data = file.read(min(known, _BLOCK) if known > 0 else _BLOCK)
                 whole = data.rfind(b"\n") + 1
                 if not whole:
                     if not data or not (final or len(data) == _BLOCK):

@@ -20,18 +20,21 @@ from pychip_stream.wire.messages import (
     Archived,
     Job,
     Live,
+    Measurement,
     PixelSizeChanged,
     PublishSupport,
     Result,
     Status,
+    Stimulus,
     SupportChanged,
 )
 
 _NAMES = (
     "worker", "run", "service", "instance", "state", "status", "id", "rule", "quantity", "version",
-    "content_hash", "frame_hash", "support_version", "encoder_hash", "device", "unit",
+    "content_hash", "frame_hash", "support_version", "encoder_hash", "device", "unit", "source",
+    "name",
 )  # fmt: skip
-_LISTS = ("names", "colors", "measured", "counters")
+_LISTS = ("names", "colors", "measured", "counters", "quantities", "units")
 _MOMENTS = ("started", "read", "classified")
 """Moments that may be unknown (NaN), but not infinite."""
 _RESULT = {"probabilities": 3, "distances": 3, "novelty": 2}
@@ -161,6 +164,18 @@ def _check_grid(message: Result | Live, arrays: dict[str, Array]) -> None:
     _need(not np.isinf(intervals.astype(np.float64)).any(), f"{frame}: infinite fractions")
 
 
+def _check_measurement(message: Measurement, _arrays: dict[str, Array]) -> None:
+    _need(bool(message.source.strip() and message.name.strip()), "a reading without a name")
+    _need(not math.isinf(message.value), f"its value {message.value} is infinite")
+
+
+def _check_stimulus(message: Stimulus, arrays: dict[str, Array]) -> None:
+    time, values, count = arrays.get("time"), arrays.get("values"), len(message.quantities)
+    fits = time is not None and values is not None and len(message.units) == count
+    fits = fits and time.ndim == 1 and time.dtype == values.dtype == np.float64  # type: ignore[union-attr]
+    _need(fits and values.shape == (len(time), count), "readings that do not fit")  # type: ignore[arg-type, union-attr]
+
+
 def _check_files(status: Status, _arrays: dict[str, Array]) -> None:
     for file in status.files:
         for text in (file.path, file.state, file.reason):
@@ -171,8 +186,10 @@ _FURTHER: dict[type, Callable[..., None]] = {
     Job: _check_job,
     Live: _check_live,
     PixelSizeChanged: _check_pixel_size,
+    Measurement: _check_measurement,
     PublishSupport: _check_data,
     Result: _check_result,
     Status: _check_files,
+    Stimulus: _check_stimulus,
     SupportChanged: _check_data,
 }

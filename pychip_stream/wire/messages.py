@@ -19,6 +19,7 @@ STATUS = b"status"
 SEEN = b"seen"
 LIVE = b"live"
 ALERT = b"alert"
+STIMULUS = b"stimulus"
 
 
 VERSION = 1
@@ -327,6 +328,46 @@ class Alert(Message, frozen=True, kw_only=True):
     banner: bool = True
 
 
+class Measurement(Message, frozen=True, kw_only=True):
+    """Client → archiver, until `reply` acknowledges it: one reading, such as of a furnace.
+
+    Attributes
+    ----------
+    source
+        Who tells it; offsets of clocks are those of sources.
+    name, unit
+        What was measured, and in which unit; together they name the quantity.
+    time
+        Seconds since 1970, when it was measured.
+    kind
+        "state" for what is on or off, or a set point, and stays until the next.
+    """
+
+    source: Name
+    name: Name
+    value: float
+    time: Moment
+    unit: Name = ""
+    kind: Literal["number", "state"] = "number"
+
+
+class Stimulus(Message, frozen=True, kw_only=True):
+    """Archiver → hub → everybody: the newest readings of a source, which are archived.
+
+    Arrays: time (n,) float64, seconds since 1970 on the clock of the frames, values
+    (n, signals) float64.
+
+    Attributes
+    ----------
+    quantities, units
+        One of each for every signal.
+    """
+
+    source: Name
+    quantities: Annotated[tuple[QuantityName, ...], Meta(max_length=64)]
+    units: Annotated[tuple[Name, ...], Meta(max_length=64)]
+
+
 class PublishSupport(Message, frozen=True, kw_only=True):
     """Client → hub: make this the current support set. Array: data (bytes of the file)."""
 
@@ -383,6 +424,8 @@ AnyMessage: TypeAlias = (
     | Live
     | Status
     | Alert
+    | Measurement
+    | Stimulus
     | PublishSupport
     | SetPixelSize
     | PixelSizeChanged

@@ -1,14 +1,16 @@
 """Records on the wire: a frame record as a message with arrays, checked where it arrives."""
 
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
 
+from pychip_stream.domain.quantities import declare_stimulus
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.errors import WireError
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import Result
+from pychip_stream.wire.messages import Result, Stimulus
 
 _SAME = (
     "frame", "status", "reason", "content_hash", "frame_hash", "shape", "pixel_size", "unit",
@@ -72,3 +74,15 @@ def to_record(packet: Packet) -> FrameRecord:
         result=result,
         **{name: getattr(message, name) for name in _SAME},
     )
+
+
+def newest_readings(message: Stimulus, arrays: Arrays) -> dict[str, deque[float]]:
+    """Newest value of each quantity that a source tells, which is declared then."""
+    found = {}
+    columns = np.asarray(arrays["values"], np.float64).T
+    for name, unit, values in zip(message.quantities, message.units, columns, strict=True):
+        declare_stimulus(name, unit, f"as {message.source} tells it")
+        known = values[np.isfinite(values)]
+        if len(known):
+            found[name] = deque(known[-1:].tolist(), maxlen=1)
+    return found

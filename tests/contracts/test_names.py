@@ -93,7 +93,8 @@ def test_keys_of_the_configuration(snapshot):
     defaults = Config(watch={"root": "frames"}).model_dump(mode="json")
     found = {}
     for name, section in sections.items():
-        section = {"properties": section["properties"], "now": defaults[name]}
+        keys = section.get("items", section)["properties"]
+        section = {"properties": keys, "now": defaults[name]}
         found[f"{name}.json"] = json.dumps(section, indent=1, ensure_ascii=False)
     snapshot("configuration", found)
 

@@ -16,7 +16,16 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import StorageError
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import Archived, ArchiverBeat, FrameMoved, KeysWanted, Status
+from pychip_stream.wire.messages import (
+    Archived,
+    ArchiverBeat,
+    FrameMoved,
+    KeysWanted,
+    Live,
+    Measurement,
+    Status,
+    Stimulus,
+)
 from pychip_stream.wire.result import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
@@ -48,7 +57,7 @@ class Bench:
         self.worker = Channel(self.context, zmq.DEALER, 4)
         self.worker.connect(self.config.wire.endpoint("results"))
         self.state, self.detail, self.keys, self.peer = "", "", [], None
-        self.acknowledged = []
+        self.acknowledged, self.live, self.stimulus = [], [], []
 
     def send(self, number, **changes):
         made = record(number, result=result(number, version=support().version), **changes)
@@ -66,6 +75,10 @@ class Bench:
             if isinstance(received.packet.message, Status):
                 self.state = received.packet.message.state
                 self.detail = received.packet.message.detail
+            elif isinstance(received.packet.message, Live):
+                self.live.append(received.packet.message)
+            elif isinstance(received.packet.message, Stimulus):
+                self.stimulus.append(received.packet.message)
         for received in self.watcher.drain(50):
             self.peer = received.sender
             if isinstance(received.packet.message, Archived):
@@ -273,3 +286,24 @@ def test_a_frame_that_was_moved_is_acknowledged_as_that(bench):
     assert sorted(key.moved for key in bench.acknowledged) == [False, False, False, True]
     paths = open_run(bench.config.run_path).frames["path"].tolist()
     assert paths == ["b.dm4", record(1).frame.path]
+
+
+def test_a_reading_is_acknowledged_once_it_is_on_disk_and_joined_to_frames(bench):
+    start = record(0).frame.time
+    for n in range(3):
+        reading = Measurement(
+            source="oven", name="heat", value=20.0 + n, unit="degC", time=start - 1 + n
+        )
+        assert bench.worker.send_waiting(reading, None, 10)
+    replies = []
+    bench.until(
+        lambda: replies.extend(bench.worker.drain(10)) or len(replies) == 3, "it is acknowledged"
+    )
+    assert all(one.packet.message.ok for one in replies)
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "the frames are archived")
+    found = open_run(bench.config.run_path).frames["heat_C"].tolist()
+    assert found == [21.0, 22.0]
+    assert bench.live[-1].measured["heat_C"] == 22.0
+    assert {one.quantities for one in bench.stimulus} == {("heat_C",)}
