@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
+from pychip_stream.formats.cut_hdf5 import announced_end, is_cut, missing_frames, open_cut
 from pychip_stream.formats.metadata import collect, courtesy
 from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
 
@@ -59,13 +61,13 @@ def examine(source: Source) -> Structure:
             images.insert(0, images.pop(wanted(source, [image.detector for image in images])))
             data = images[0].data
             chosen = _Emd("velox", data.name, _left_out(images))
-            return Structure(data.shape[2] if data.ndim == 3 else 1, chosen)
+            return _structure(source, data, 2, chosen)
         found = _berkeley(source.name, file)
         found.insert(0, found.pop(wanted(source, [image.detector for image in found])))
         data = found[0].data
         flavour: Flavour = "x first" if _is_x_first(data) else "berkeley"
-        frames = data.shape[0 if flavour == "berkeley" else 2] if data.ndim == 3 else 1
-        return Structure(frames, _Emd(flavour, data.name, _left_out(found)))
+        axis = 0 if flavour == "berkeley" else 2
+        return _structure(source, data, axis, _Emd(flavour, data.name, _left_out(found)))
 
 
 Flavour = Literal["velox", "berkeley", "x first"]
@@ -79,6 +81,17 @@ class _Emd:
     flavour: Flavour
     path: str
     notes: tuple[str, ...] = ()
+
+
+def _structure(source: Source, data: h5py.Dataset, axis: int, chosen: _Emd) -> Structure:
+    """Frames of an image or a stack; of a file that was cut off those that are missing, too."""
+    frames = data.shape[axis] if data.ndim == 3 else 1
+    missing: dict[int, FrameError] = {}
+    if is_cut(data.file):
+        why = f"{source.name}: ends at byte {source.size}, before all of the frame; it was cut off"
+        lost = missing_frames(data, axis, source.size) if frames > 1 else [0]
+        missing = dict.fromkeys(lost, FrameIncompleteError(why))
+    return Structure(frames, chosen, missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +171,11 @@ def _berkeley(name: str, file: h5py.File) -> list[_Image]:
                 called = path.rpartition("/")[2]
                 found.append(_Image(data, called, int(not called.startswith(_SIMULATED))))
 
-    file.visititems(visit)  # follows no link elsewhere
+    try:
+        file.visititems(visit)  # follows no link elsewhere
+    except RuntimeError:
+        if not (found and is_cut(file)):  # there the list of chunks may end in nothing
+            raise
     if not found:
         raise FrameError(f"{name}: is HDF5, but no EMD file with an image or a stack")
     return sorted(found, key=lambda image: image.rank)
@@ -305,16 +322,33 @@ def _found(file: h5py.File, path: str) -> h5py.Dataset:
 
 
 @contextlib.contextmanager
+def _costs(cut: FrameIncompleteError | None) -> Iterator[None]:
+    """Say of a file that was cut off just that, whatever HDF5 does not find in it."""
+    try:
+        yield
+    except Exception as error:
+        if cut is None or isinstance(error, FrameIncompleteError):
+            raise
+        raise cut from error
+
+
+@contextlib.contextmanager
 def _hdf5(source: Source) -> Any:
     """Open with h5py without a lock, which would stop the program that writes the file."""
+    cut = None
     try:
         file = h5py.File(source.name, "r", locking=False)
     except OSError as error:
         text = " ".join(str(error).split())
-        if "truncated" in text or "eof" in text.lower():
-            raise FrameIncompleteError(f"{source.name}: is still being written ({text})") from error
-        raise FrameError(f"{source.name}: is no readable HDF5 file ({text})") from error
-    with file:
+        if "truncated" not in text and "eof" not in text.lower():
+            raise FrameError(f"{source.name}: is no readable HDF5 file ({text})") from error
+        cut = FrameIncompleteError(f"{source.name}: is still being written or was cut off ({text})")
+        end = announced_end(error)
+        if end is None or not source.final:
+            raise cut from error
+        with _costs(cut):
+            file = open_cut(source, end)
+    with file, _costs(cut):
         try:
             yield file
         except foreign.UnusableFileError as error:

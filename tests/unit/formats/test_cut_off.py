@@ -2,6 +2,7 @@
 
 import struct
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
@@ -183,3 +184,79 @@ def test_no_more_than_some_thousand_missing_frames_are_named(tmp_path):
     (tmp_path / "a.mrc").write_bytes(data)
     found = contents(tmp_path / "a.mrc", final=True)
     assert (found.frames, len(found.missing)) == (10_006, 10_000)
+
+
+LARGE = np.random.default_rng(0).integers(0, 1 << 16, (200, 40, 48), np.uint16)
+
+
+def stack_emd(path, flavour, libver, chunks):
+    """An EMD file that holds a stack, written frame by frame after what describes it."""
+    count, height, width = LARGE.shape
+    with h5py.File(path, "w", libver=libver) as file:
+        if flavour == "velox":
+            group = file.create_group("Data/Image/abc")
+            group["Metadata"] = np.frombuffer(b"{}\0", np.uint8)[:, None]
+            data = group.create_dataset("Data", (height, width, count), "u2", chunks=chunks)
+        else:
+            group = file.create_group("data/stack")
+            group.attrs["emd_group_type"] = 1
+            for axis, length in enumerate(LARGE.shape, start=1):
+                group[f"dim{axis}"] = 0.5 * np.arange(length)
+                group[f"dim{axis}"].attrs["units"] = "nm"
+            data = group.create_dataset("data", LARGE.shape, "u2", chunks=chunks)
+        file.flush()
+        for number, frame in enumerate(LARGE):
+            data[(..., number) if flavour == "velox" else number] = frame
+
+
+KINDS = [("velox", (40, 48, 1)), ("berkeley", (1, 40, 24)), ("berkeley", None)]
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize(("flavour", "chunks"), KINDS)
+def test_an_emd_stack_that_was_cut_off(tmp_path, flavour, libver, chunks):
+    path = tmp_path / "a.emd"
+    stack_emd(path, flavour, libver, chunks)
+    data = path.read_bytes()
+    part = LARGE[150][:, : chunks[2]] if flavour == "berkeley" and chunks else LARGE[150]
+    path.write_bytes(data[: data.index(part.tobytes()) + 40])
+    with pytest.raises(FrameIncompleteError):
+        contents(path)  # it might grow
+    found = contents(path, final=True)
+    assert (found.frames, sorted(found.missing)) == (200, list(range(150, 200)))
+    for index in (0, 77, 149):
+        frame = read_frame(path, index)
+        assert np.array_equal(frame.pixels, LARGE[index])
+        assert frame.pixel_size == (0.5 if flavour == "berkeley" else None)
+    for index in (150, 199):
+        with pytest.raises(FrameIncompleteError, match="before all of the frame; it was cut off"):
+            read_frame(path, index)
+
+
+def test_frames_of_a_cut_emd_that_lie_among_each_other_are_all_missing(tmp_path):
+    path = tmp_path / "a.emd"
+    stack_emd(path, "velox", "latest", None)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FrameIncompleteError, match="was cut off"):
+        contents(path, final=True)
+
+
+def test_an_emd_of_which_nothing_is_whole_is_one_failed_file(tmp_path):
+    path = tmp_path / "a.emd"
+    stack_emd(path, "berkeley", "earliest", None)
+    data = path.read_bytes()
+    for length in (data.index(LARGE[0].tobytes()) + 30, 600, 200):
+        path.write_bytes(data[:length])
+        with pytest.raises(FrameIncompleteError, match="was cut off"):
+            contents(path, final=True)
+
+
+def test_an_emd_that_was_cut_within_its_texts_is_refused(tmp_path):
+    path = tmp_path / "a.emd"
+    stack_emd(path, "berkeley", "earliest", None)
+    data = path.read_bytes()
+    heap = b"GCOL\1\0\0\0" + struct.pack("<Q", 1 << 20)
+    path.write_bytes(data[: data.index(LARGE[150].tobytes())] + heap)
+    with pytest.raises(FrameIncompleteError, match="was cut off") as error:
+        contents(path, final=True)
+    assert "a heap of texts leads nowhere" in str(error.value.__cause__)
