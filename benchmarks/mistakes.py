@@ -168,7 +168,7 @@ def runs(_b: Bench) -> Iterator[Mistake]:
     yield Mistake("classify: a run as set", a_run, USAGE | FAILED, "run.h5")
     yield Mistake("classify over a run", (*classify, "run.h5"), says="run.h5")
     yield Mistake("classify into a file", (*classify, "afile/n.h5"), USAGE | FAILED)
-    yield Mistake("classify on a cluster", (*classify, "n.h5", "--cluster", "tcp://a:1"))
+    yield Mistake("classify on a cluster", (*classify, "n.h5", "--cluster", "a:1"), says="a:1")
     yield Mistake("rescore: not there", ("rescore", "x.h5", "--support", "set.h5"), says="x.h5")
     yield Mistake(
         "rescore: a set as run", ("rescore", "set.h5", "--support", "set.h5"), USAGE | FAILED

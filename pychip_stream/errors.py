@@ -120,5 +120,9 @@ class EncoderUsageError(EncoderError, UsageError):
     """There is no encoder of this name."""
 
 
+class ClusterError(PychipError):
+    """The Dask cluster cannot be reached, has no workers that fit, or was lost."""
+
+
 class WireError(PychipError):
     """A message is malformed, too large or of another protocol version; it is dropped."""

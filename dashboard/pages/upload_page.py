@@ -9,10 +9,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
+from pychip_stream.domain.progress import Progress
 from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
 from pychip_stream.export.curves import chart, svg_bytes
-from pychip_stream.export.kinds import ExportKind, ExportSource, Progress
+from pychip_stream.export.kinds import ExportKind, ExportSource
 from pychip_stream.formats.reading import suffixes
 
 from ..accounts import MAY_LOOK, Viewer

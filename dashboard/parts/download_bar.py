@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pychip_stream.errors import PychipError
-from pychip_stream.export import EXPORTS, kinds
+from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
 from ..work import scratch
@@ -143,9 +143,7 @@ class DownloadBar:
         self._sending = self._made = None
 
 
-def write_export(
-    kind: ExportKind, source: ExportSource, folder: Path, progress: kinds.Progress
-) -> Path:
+def write_export(kind: ExportKind, source: ExportSource, folder: Path, progress: Progress) -> Path:
     """Make a file in a folder.
 
     Raises

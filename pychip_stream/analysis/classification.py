@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+import torch
 import yaml
 
 from pychip_stream.acquisition.identity import Identity, answer
@@ -16,13 +18,23 @@ from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import FrameRef, mtime_of
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, UsageError
+from pychip_stream.errors import (
+    ClusterError,
+    FrameError,
+    FrameIncompleteError,
+    FrameLostError,
+    UsageError,
+)
 from pychip_stream.formats.guarded import GuardedReader
-from pychip_stream.formats.reading import frames_below
+from pychip_stream.formats.reading import ReadChecked, frames_below
 
 _Folder = TypeVar("_Folder", bound=PurePath)
+
+Analyse = Callable[[Iterator[FrameRef], GuardedReader], Iterator[FrameRecord]]
+"""Frames to records, in the same order, taken no faster than they are done; here or elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +164,23 @@ def count_done(batch: Batch, keys: Collection[FrameRef]) -> int:
 
 
 def classify(
+    batch: Batch, analyst: Analyst, writer: RunWriter, progress: Progress = no_progress
+) -> Path:
+    """Classify every frame of a batch in this process, as `classify_by` does."""
+
+    def analyse(refs: Iterator[FrameRef], reader: GuardedReader) -> Iterator[FrameRecord]:
+        return map(partial(analysed, analyst, batch.root, read=reader.read_checked), refs)
+
+    settle_sums(torch.get_num_threads())
+    return classify_by(analyse, batch, analyst.support, writer, progress)
+
+
+def classify_by(
+    analyse: Analyse,
     batch: Batch,
-    analyst: Analyst,
+    support: SupportSet,
     writer: RunWriter,
-    progress: Callable[[str, int, int], None] = lambda _path, _done, _total: None,
+    progress: Progress = no_progress,
 ) -> Path:
     """Classify every frame of a batch and close the archive.
 
@@ -164,7 +189,8 @@ def classify(
     Parameters
     ----------
     progress
-        Called with a path, the number of files done, and their total.
+        Called with the frames that are done and their total, estimated until every file was
+        looked at.
 
     Returns
     -------
@@ -174,29 +200,61 @@ def classify(
     ------
     ArchiveError
         If the archive cannot be written.
+    ClusterError
+        If those who analyse are gone; what they have done is archived.
     """
-    writer.add_support(support_to_bytes(analyst.support), analyst.support.version)
+    writer.add_support(support_to_bytes(support), support.version)
     done = set(writer.keys)
     try:
         with GuardedReader(detector=batch.detector, pixel_size=batch.pixel_size) as reader:
-            book = SeriesBook(reader.own_time)
-            for path in batch.paths:
-                book.enter(path.as_posix())
-            for number, path in enumerate(batch.paths):
-                progress(path.name, number, len(batch.paths))
-                for ref in _refs(batch.root, path, book, reader):
-                    if ref not in done:
-                        writer.append(_analysed(analyst, batch.root, ref, reader))
-                    if writer.full:
-                        writer.publish()
-            progress("", len(batch.paths), len(batch.paths))
+            count = _Count(len(batch.paths))
+            for record in analyse(_wanted(batch, done, count, reader), reader):
+                writer.append(record)
+                if writer.full:
+                    writer.publish()
+                count.done += 1
+                progress(count.done, count.total)
+            progress(count.done, count.done)
             if done:
                 _note_renamed(writer, batch.root, reader)
         return writer.close()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ClusterError):
         writer.publish()
         writer.release()
         raise
+
+
+@dataclass
+class _Count:
+    """How many frames are done, of how many in the files that were looked at so far."""
+
+    files: int
+    looked: int = 0
+    found: int = 0
+    done: int = 0
+
+    @property
+    def total(self) -> int:
+        """Frames of all files, if the others hold as many as these."""
+        return round(self.found * self.files / max(self.looked, 1))
+
+
+def _wanted(
+    batch: Batch, done: Collection[FrameRef], count: _Count, reader: GuardedReader
+) -> Iterator[FrameRef]:
+    """Frames of a batch that are not done yet."""
+    book = SeriesBook(reader.own_time)
+    for path in batch.paths:
+        book.enter(path.as_posix())
+    for path in batch.paths:
+        refs = list(_refs(batch.root, path, book, reader))
+        count.looked += 1
+        count.found += len(refs)
+        for ref in refs:
+            if ref in done:
+                count.done += 1
+            else:
+                yield ref
 
 
 def _note_renamed(writer: RunWriter, root: Path, reader: GuardedReader) -> None:
@@ -213,9 +271,19 @@ def _note_renamed(writer: RunWriter, root: Path, reader: GuardedReader) -> None:
                 writer.append(FrameRecord.moved(frame, to))
 
 
-def _analysed(analyst: Analyst, root: Path, ref: FrameRef, reader: GuardedReader) -> FrameRecord:
+def settle_sums(threads: int) -> None:
+    """Let torch use so many threads, but two at the least.
+
+    One thread sums products of float32 in another order than two or more, which all agree: only
+    so are labels the same bit for bit, whoever shares the work.
+    """
+    torch.set_num_threads(max(2, threads))
+
+
+def analysed(analyst: Analyst, root: Path, ref: FrameRef, read: ReadChecked) -> FrameRecord:
+    """Read and classify one frame of a file that nobody writes any more."""
     try:
-        return analyst.analyse(root, ref, reader.read_checked)
+        return analyst.analyse(root, ref, read)
     except (FrameIncompleteError, FrameLostError) as error:
         return FrameRecord.failed(ref, str(error), read=ref.seen)
 

@@ -23,9 +23,9 @@ from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import add_scoring, set_default_scoring
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
-from pychip_stream.export.kinds import Progress, no_progress
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 from pychip_stream.model.encoders import Encoder, open_encoder

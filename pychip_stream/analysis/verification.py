@@ -11,8 +11,8 @@ from pychip_stream.archive import hdf
 from pychip_stream.archive.run import Run
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import inside, mtime_of
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.errors import ArchiveError, FrameError
-from pychip_stream.export.kinds import Progress, no_progress
 from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt

@@ -1,15 +1,36 @@
 """`classify`: frames that lie there already."""
 
+import contextlib
+import functools
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from pychip_stream.cli.opening import load_support
-from pychip_stream.cli.options import Encoder, Json, PixelSize
+from pychip_stream.cli.options import (
+    ClusterAddress,
+    Encoder,
+    Json,
+    PixelSize,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    matching,
+    open_cluster,
+)
 from pychip_stream.cli.output import progress, report, run_document, say
-from pychip_stream.errors import PychipError, StoppedError, UsageError
+from pychip_stream.errors import ClusterError, PychipError, StoppedError, UsageError
+
+if TYPE_CHECKING:
+    from pychip_stream.analysis.classification import Batch
+    from pychip_stream.archive.writer import RunWriter
+    from pychip_stream.batch.cluster import Cluster
+    from pychip_stream.config import ClassifyConfig, EncoderConfig
+    from pychip_stream.domain.progress import Progress
+    from pychip_stream.domain.support import SupportSet
 
 _MEASURED = (
     ", the fastest now; labels of chips at borders depend on the precision, which --device (of a "
@@ -19,11 +40,15 @@ _MEASURED = (
 
 def classify(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="frames, or folders of them")
+        list[Path],
+        typer.Argument(metavar="PATH…", help="frames, folders, patterns (*.dm4)"),
     ],
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="archive to write, for example run.h5")],
-    cluster: Annotated[str | None, typer.Option(metavar="ADDRESS", help="not there yet")] = None,
+    cluster: ClusterAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
     encoder: Encoder = "bundled",
     device: Annotated[
         str | None,
@@ -56,8 +81,6 @@ def classify(
 
     After Ctrl-C, or whatever else has ended it, the same command goes on where it was.
     """
-    if cluster is not None:
-        raise UsageError("`--cluster` is not there yet in this version")
     if method not in ("auto", "lda", "euclidean"):
         raise UsageError(f"--method {method!r}: choose auto, lda or euclidean")
     target = out if out.suffix == ".h5" else out.with_name(out.name + ".h5")
@@ -65,16 +88,14 @@ def classify(
         raise UsageError(f"{target}: exists already; choose another name, or add --force")
     from pychip_stream.analysis import classification
     from pychip_stream.analysis import stimulus as stimuli
-    from pychip_stream.analysis.analyst import Analyst
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.archive.joining import remove_run
     from pychip_stream.archive.run import open_run
     from pychip_stream.archive.stimulus import ReadingJournal
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
-    from pychip_stream.model.encoders import open_encoder
 
-    batch = classification.Batch.of(paths, detector, pixel_size)
+    batch = classification.Batch.of(matching(paths), detector, pixel_size)
     logs = stimuli.settings_of(stimulus or [])
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
@@ -83,27 +104,33 @@ def classify(
     chosen = EncoderConfig(name=encoder, device=device)
     metadata = classification.describe(batch, support, chosen, settings)
     begun = "" if force else classification.check_begun(target, support_set, metadata)
-    opened = open_encoder(chosen, begun.partition("/")[2] or None)
-    say(f"classifying on {opened.device}" + _where(opened.device, begun, device))
-    analyst = Analyst.of(support_set, opened, settings)
-    if force:
-        remove_run(target)
-    writer = RunWriter(target.parent, target.stem, metadata=metadata)
-    if writer.keys:
-        done = classification.count_done(batch, writer.keys)
-        say(f"{target}: resuming, {done} of {len(batch.paths)} done")
-    stimuli.keep(ReadingJournal(RunPlaces.of(target)), logs)
-    try:
-        with progress("classifying") as told:
-            path = classification.classify(
-                batch, analyst, writer, lambda _name, done, total: told(done, total)
-            )
-    except KeyboardInterrupt:
-        raise StoppedError(
-            f"{target}: {len(writer.keys)} frames are kept; the same command goes on with the rest"
-        ) from None
+    precision = begun.partition("/")[2] or None
+    work = _Work(batch, support_set, chosen, settings, precision)
+    with (
+        open_cluster(cluster, tls_ca, tls_cert, tls_key) as many,
+        _workers(work, many, target) as (where, classify_all),
+    ):
+        on = where if many is None else f"{where} by {many.slots} at once"
+        say(f"classifying on {on}" + _where(where, begun, device))
+        if force:
+            remove_run(target)
+        writer = RunWriter(target.parent, target.stem, metadata=metadata)
+        if writer.keys:
+            done = classification.count_done(batch, writer.keys)
+            say(f"{target}: resuming, {done} of {len(batch.paths)} done")
+        stimuli.keep(ReadingJournal(RunPlaces.of(target)), logs)
+        kept = "the same command goes on with the rest"
+        try:
+            with progress("classifying", "frames") as told:
+                path = classify_all(writer, told)
+        except KeyboardInterrupt:
+            raise StoppedError(f"{target}: {len(writer.keys)} frames are kept; {kept}") from None
+        except ClusterError as error:
+            raise ClusterError(
+                f"{error}; {target}: {len(writer.keys)} frames are kept; {kept}"
+            ) from error
     with open_run(path) as run:
-        document = {**run_document(run, path), "device": opened.device}
+        document = {**run_document(run, path), "device": where}
         empty = run.count == 0
         if logs:
             document["stimulus"] = stimuli.describe(run)
@@ -114,6 +141,41 @@ def classify(
     if empty:
         raise PychipError(
             f"{path}: not kept, since none of the frames could be analysed; the reasons stand above"
+        )
+
+
+class _Work(NamedTuple):
+    """What is to be done, and how."""
+
+    batch: "Batch"
+    support: "SupportSet"
+    encoder: "EncoderConfig"
+    settings: "ClassifyConfig"
+    precision: str | None
+
+
+@contextlib.contextmanager
+def _workers(
+    work: _Work, cluster: "Cluster | None", target: Path
+) -> "Iterator[tuple[str, Callable[[RunWriter, Progress], Path]]]":
+    """Load the encoder here, or on the workers of a cluster: where it runs, and what uses it."""
+    from pychip_stream.analysis import classification
+
+    batch, support, encoder, settings, precision = work
+    if cluster is None:
+        from pychip_stream.analysis.analyst import Analyst
+        from pychip_stream.model.encoders import open_encoder
+
+        opened = open_encoder(encoder, precision)
+        analyst = Analyst.of(support, opened, settings)
+        yield opened.device, functools.partial(classification.classify, batch, analyst)
+        return
+    from pychip_stream.batch.frames import crew
+
+    with crew(cluster, batch, support, encoder, settings, target, precision) as many:
+        yield (
+            many.device,
+            functools.partial(classification.classify_by, many.analyse, batch, support),
         )
 
 

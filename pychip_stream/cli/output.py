@@ -4,19 +4,29 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as ProgressBar
+from rich.text import Text
 
 from pychip_stream.errors import ArchiveError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
     from pychip_stream.config import Config
+    from pychip_stream.domain.progress import Progress
 
 
 def choose_scoring(run: "Run", name: str | None) -> "Run":
@@ -108,11 +118,31 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on a terminal; gives a function for what is done and the total."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+def progress(label: str, of: str = "") -> "Iterator[Progress]":
+    """Show a progress bar on a terminal; gives a function for what is done and the total.
+
+    Parameters
+    ----------
+    of
+        What is counted.
+    """
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(of),
+        _RateColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with ProgressBar(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+class _RateColumn(ProgressColumn):
+    """How much is done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Draw it."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
 
 
 def report(document: dict[str, Any], *, as_json: bool, text: str) -> None:

@@ -52,7 +52,7 @@ def rescore(
         settings = settings.model_copy(update={"reject": False})
 
     def score(*, keep: bool) -> "Rescored":
-        with progress("re-scoring") as told:
+        with progress("re-scoring", "frames") as told:
             return rescore_run(
                 path, chosen, encoder_finder(run, encoder), settings, keep=keep,
                 default=not no_default, progress=told,

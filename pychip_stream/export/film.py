@@ -14,14 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from pychip_stream.archive.disk import writing
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.curves import Panel, curve_of, curve_panel
 from pychip_stream.export.kinds import (
     ExportKind,
     ExportSource,
     PixelReader,
-    Progress,
-    no_progress,
 )
 from pychip_stream.export.pictures import Legend, Rgb, Studio, with_legend
 

@@ -13,15 +13,13 @@ import numpy.typing as npt
 
 from pychip_stream.config import WatchConfig
 from pychip_stream.domain.frames import inside
+from pychip_stream.domain.progress import Progress
 from pychip_stream.errors import PychipError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
     from pychip_stream.formats.guarded import GuardedReader
 
-
-Progress = Callable[[int, int], None]
-"""Called with how much is done, and the total."""
 
 PixelReader = Callable[[str, int], npt.NDArray[np.generic] | None]
 """(path, index) → (H, W) counts, or None where they are gone."""
@@ -116,10 +114,6 @@ class ExportKind:
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in _TAKEN:
             raise ValueError(f"{self.name!r} cannot be the name of an export")
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 def pixel_reader(

@@ -18,14 +18,13 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from pychip_stream.archive.disk import writing
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import (
     ExportKind,
     ExportSource,
     PixelReader,
-    Progress,
-    no_progress,
 )
 from pychip_stream.formats.raster import own_mark
 

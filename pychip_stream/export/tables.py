@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.archive.disk import writing
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.quantities import find
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.export.kinds import ExportKind, Progress, no_progress
+from pychip_stream.export.kinds import ExportKind
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -59,7 +59,7 @@ def refused(code, *words, cwd, says):
         (2, "classify empty --support s.h5 --out r.h5", "no frames"),
         (2, "classify good.tif --support text.png --out r.h5", "text.png"),
         (2, "classify good.tif --support missing.h5 --out r.h5", "missing.h5"),
-        (2, "classify good.tif --support s.h5 --out r.h5 --cluster tcp://x", "not there yet"),
+        (2, "classify good.tif --support s.h5 --out r.h5 --cluster x", "local:N"),
         (2, "classify good.tif", "--support"),
         (2, "export text.png --csv x.csv", "text.png"),
         (2, "export missing.h5 --csv x.csv", "missing.h5"),

@@ -45,7 +45,7 @@ class Stopping:
     def __init__(self, at):
         self.at = at
 
-    def __call__(self, _name, done, _total):
+    def __call__(self, done, _total):
         if done == self.at:
             raise KeyboardInterrupt
 

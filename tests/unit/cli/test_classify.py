@@ -54,16 +54,16 @@ def test_what_goes_on_keeps_the_precision_that_it_began_with(batch, tmp_path, mo
     for n in range(3):
         shutil.copy(tmp_path / "frame.png", frames / f"{n}.png")
     words = ("classify", frames, "--support", tmp_path / "set.h5", "--out", tmp_path / "run.h5")
-    real, fastest = classification._analysed, torch.bfloat16
+    real, fastest = classification.analysed, torch.bfloat16
     monkeypatch.setattr(placing, "_measure", lambda _net, where: placing.Placement(where, fastest))
 
-    def interrupted(analyst, root, ref, reader):
+    def interrupted(analyst, root, ref, read):
         if ref.path == "1.png":
             raise KeyboardInterrupt
-        return real(analyst, root, ref, reader)
+        return real(analyst, root, ref, read)
 
     with monkeypatch.context() as patch:
-        patch.setattr(classification, "_analysed", interrupted)
+        patch.setattr(classification, "analysed", interrupted)
         assert call_here(*words).code == 130
     fastest = torch.float32  # as on a machine that is busy with something else now
     called = call_here(*words, "--json")

@@ -1,0 +1,1 @@
+"""Batch: frames and runs that lie there already, shared out over a Dask cluster."""

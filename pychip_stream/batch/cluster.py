@@ -1,0 +1,218 @@
+"""Cluster: a scheduler of Dask with its workers, the user's own or started here.
+
+Dask is an extra of the package (`batch`); this package alone imports it.
+"""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dask
+from distributed import Client, Future, LocalCluster, Security
+from distributed.scheduler import KilledWorker
+
+from pychip_stream.errors import ClusterError, PychipError, UsageError
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_S = 10.0
+_LOOK_S = 5.0
+_PATIENCE_LOOKS = 24
+"""Dask starts a worker again within seconds; after two minutes without one nobody will come."""
+_LOCAL = re.compile(r"local:(\d{1,3})")
+GPU = "GPU"
+"""Resource that workers with a GPU announce (`dask worker --resources GPU=1`)."""
+
+
+class Certificates(NamedTuple):
+    """PEM files for a `tls://` address; without any, the configuration of Dask says which."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class Cluster:
+    """A client of a cluster.
+
+    Attributes
+    ----------
+    client
+        Of Dask.
+    here
+        Workers that were started for this, on this machine; 0 where the cluster is the user's.
+    attempts
+        A piece of work over which so many workers died has failed.
+    """
+
+    def __init__(self, client: Client, here: int, attempts: int) -> None:
+        self.client = client
+        self.here = here
+        self.attempts = attempts
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Workers by address, as the scheduler describes them.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is gone.
+        """
+        try:
+            return dict(self.client.scheduler_info()["workers"])
+        except Exception as error:
+            raise ClusterError(f"the scheduler of the cluster is gone ({_line(error)})") from error
+
+    @property
+    def resources(self) -> dict[str, float] | None:
+        """What a piece of work needs: a GPU where there is one."""
+        gpu = any(worker["resources"].get(GPU, 0) for worker in self.workers().values())
+        return {GPU: 1.0} if gpu else None
+
+    @property
+    def slots(self) -> int:
+        """Pieces of work that can be done at once."""
+        gpus, key = self.resources, "resources"
+        counts = (
+            int(worker[key].get(GPU, 0)) if gpus else int(worker["nthreads"])
+            for worker in self.workers().values()
+        )
+        return max(1, sum(counts))
+
+    def submit(self, work: Callable[..., Any], *words: Any, resources: Any = None) -> Future[Any]:
+        """Let a worker do something; what is asked first is done first."""
+        return self.client.submit(work, *words, pure=False, resources=resources)
+
+    def settle(self, futures: Sequence[Future[Any]]) -> None:
+        """Wait until these are done, well or not."""
+        for future in futures:
+            with contextlib.suppress(KilledWorker):
+                self.result(future)
+
+    def result(self, future: Future[Any]) -> Any:
+        """Wait for what a worker does.
+
+        Raises
+        ------
+        ClusterError
+            If no worker is left, or the scheduler is gone.
+        KilledWorker
+            If workers died over it.
+        Exception
+            What the work itself raised.
+        """
+        looks = 0
+        while True:
+            try:
+                return future.result(timeout=_LOOK_S)
+            except KilledWorker:
+                raise
+            except TimeoutError:
+                if future.done():
+                    raise
+                looks = 0 if self.workers() else looks + 1
+                if looks > _PATIENCE_LOOKS:
+                    raise ClusterError("no worker of the cluster is left") from None
+            except PychipError:
+                raise
+            except Exception as error:
+                if future.cancelled():
+                    raise ClusterError("the scheduler of the cluster was lost") from error
+                raise
+
+
+@contextlib.contextmanager
+def open_cluster(
+    address: str, certificates: Certificates | None = None, attempts: int = 3
+) -> Iterator[Cluster]:
+    """Reach the cluster of an address, or start one.
+
+    Parameters
+    ----------
+    address
+        "local:N" for N workers of this machine, else of a scheduler: "tcp://HOST:PORT",
+        "tls://HOST:PORT".
+
+    Raises
+    ------
+    UsageError
+        If it is no address.
+    ClusterError
+        If nobody answers, or there are no workers.
+    """
+    local = _LOCAL.fullmatch(address)
+    if local and int(local[1]):
+        with _started(int(local[1])) as scheduler, Client(scheduler) as client:
+            yield Cluster(client, int(local[1]), attempts)
+        return
+    if "://" not in address:
+        raise UsageError(
+            f"--cluster {address}: write local:N, or where a Dask scheduler listens, such as "
+            "tcp://HOST:8786"
+        )
+    with _reached(address, certificates or Certificates()) as client:
+        cluster = Cluster(client, 0, attempts)
+        if not cluster.workers():
+            raise ClusterError(f"{address}: has no workers; start some with `dask worker`")
+        yield cluster
+
+
+@contextlib.contextmanager
+def _started(count: int) -> Iterator[LocalCluster]:
+    """Start workers on this machine; a piece of work that one dies over comes back to us at once.
+
+    Each has two threads: one reads while the other classifies.
+    """
+    mine = {
+        "distributed.scheduler.allowed-failures": 0,
+        "distributed.worker.daemon": True,
+        # The threads of matrix libraries are those of `threads.settle`.
+        "distributed.nanny.pre-spawn-environ": dict(_THREADS),
+    }
+    with (
+        dask.config.set(mine),
+        LocalCluster(
+            n_workers=count, threads_per_worker=2, host="127.0.0.1", dashboard_address=None,
+            worker_dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):  # fmt: skip
+        yield cluster
+
+
+_THREADS = {"MALLOC_TRIM_THRESHOLD_": "65536"}
+
+
+@contextlib.contextmanager
+def _reached(address: str, certificates: Certificates) -> Iterator[Client]:
+    security = None
+    if any(certificates):
+        missing = [str(path) for path in certificates if path is not None and not path.is_file()]
+        if missing:
+            raise UsageError(f"{missing[0]}: no such file")
+        security = Security(
+            tls_ca_file=_text(certificates.ca),
+            tls_client_cert=_text(certificates.certificate),
+            tls_client_key=_text(certificates.key),
+            require_encryption=True,
+        )
+    try:
+        client = Client(address, timeout=_ANSWER_S, security=security, set_as_default=False)
+    except Exception as error:
+        raise ClusterError(
+            f"{address}: no Dask scheduler answers ({_line(error)}); check the address, and the "
+            "certificates where it begins with tls://"
+        ) from error
+    with client:
+        yield client
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,275 @@
+"""Frames on a cluster: each worker process holds an encoder and a support set, once."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import threadpoolctl
+import torch
+import xxhash
+from distributed import Future, Worker, get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.scheduler import KilledWorker
+
+from pychip_stream import __version__
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, analysed, settle_sums
+from pychip_stream.archive.support_sets import support_from_bytes, support_to_bytes
+from pychip_stream.batch.cluster import GPU, Cluster
+from pychip_stream.config import ClassifyConfig, EncoderConfig
+from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.records import FrameRecord
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.errors import ClusterError, PychipError
+from pychip_stream.formats.guarded import GuardedReader
+from pychip_stream.model.encoders import open_encoder
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_WAITING = 4
+"""Frames that are on the way or wait for one before them, for each that can be done at once."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker must know.
+
+    Attributes
+    ----------
+    name
+        Tells this batch from others on the same cluster.
+    root
+        The folder of the frames, which every worker must see.
+    support
+        Support set, as the bytes of its file.
+    encoder
+        With device and precision.
+    weights_hash
+        Of the encoder.
+    here
+        Workers that share this machine among them; 0: as many threads as Dask gives them.
+    gpu
+        Whether only workers with a GPU work on this.
+    """
+
+    name: str
+    root: Path
+    support: bytes
+    encoder: EncoderConfig
+    weights_hash: str
+    settings: ClassifyConfig
+    detector: str
+    pixel_size: str
+    here: int
+    gpu: bool
+    version: str = __version__
+
+
+class Station(WorkerPlugin):
+    """What a worker process keeps for a batch."""
+
+    def __init__(self, task: Task) -> None:
+        self.name = task.name
+        self._task = task
+
+    async def setup(self, worker: Worker) -> None:
+        """Load encoder and support set; what is wrong here comes back to who asked."""
+        if self._task.gpu and not worker.state.total_resources.get(GPU):
+            return
+        threads = worker.state.nthreads
+        if self._task.here:
+            threads = torch.get_num_threads() // self._task.here
+            # What there is to say is said by the process that asked.
+            logging.getLogger("pychip_stream").setLevel(logging.ERROR)
+        await asyncio.to_thread(self._prepare, threads)
+
+    def _prepare(self, threads: int) -> None:
+        task = self._task
+        if task.version != __version__:
+            raise ClusterError(
+                f"a worker has pychip-stream {__version__}, this machine {task.version}; install "
+                "the same"
+            )
+        if not task.root.is_dir():
+            raise ClusterError(
+                f"{task.root}: a worker does not see this folder; workers need the frames under "
+                "the same path"
+            )
+        settle_sums(threads)
+        threadpoolctl.threadpool_limits(1, "blas")  # as `threads.settle` does
+        encoder = open_encoder(task.encoder)
+        if encoder.weights_hash != task.weights_hash:
+            raise ClusterError(
+                f"encoder {encoder.name}: is {encoder.weights_hash[:8]} on one worker and "
+                f"{task.weights_hash[:8]} on another; give all the same weights"
+            )
+        support = support_from_bytes(task.support)
+        self._analyst = Analyst.of(support, encoder, task.settings)
+        self._reader = GuardedReader(detector=task.detector, pixel_size=task.pixel_size)
+        self._reader.start()
+        self._lock = threading.Lock()  # none before: the plugin travels
+
+    def analyse(self, ref: FrameRef) -> "Done":
+        """Read and classify a frame; others are read meanwhile."""
+        with contextlib.ExitStack() as stack:
+
+            def read(path: Path, index: int, size: int, mtime_ns: int) -> tuple[Frame, str]:
+                found = self._reader.read_checked(path, index, size, mtime_ns)
+                stack.enter_context(self._lock)
+                return found
+
+            record = analysed(self._analyst, self._task.root, ref, read)
+            return Done(record, self._analyst.notices)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002
+        """Let the reader's process go."""
+        if hasattr(self, "_reader"):
+            self._reader.close()
+
+
+class Done(NamedTuple):
+    """A frame that a worker has classified, and what makes its numbers less certain."""
+
+    record: FrameRecord
+    notices: tuple[str, ...]
+
+
+def _place(encoder: EncoderConfig, precision: str | None) -> tuple[str, str]:
+    """Choose device and precision on a worker; also says which weights these are."""
+    opened = open_encoder(encoder, precision)
+    return opened.device, opened.weights_hash
+
+
+def _analyse(name: str, ref: FrameRef) -> Done:
+    station = get_worker().plugins[name]
+    assert isinstance(station, Station)
+    return station.analyse(ref)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a cluster with what they need for a batch.
+
+    Attributes
+    ----------
+    device
+        Where the encoder runs and in which precision, on all of them.
+    """
+
+    cluster: Cluster
+    name: str
+    device: str
+    resources: dict[str, float] | None
+
+    def analyse(self, refs: Iterator[FrameRef], _reader: GuardedReader) -> Iterator[FrameRecord]:
+        """Classify frames, in their order; no more than some for each worker are on the way.
+
+        A frame over which a worker died is done alone, so that it is known whose fault it is.
+        """
+        most = _WAITING * self.cluster.slots
+        waiting: deque[tuple[FrameRef, Future[Done]]] = deque()
+        said: set[str] = set()
+        more = True
+        while more or waiting:
+            while more and len(waiting) < most:
+                ref = next(refs, None)
+                if more := ref is not None:
+                    waiting.append((ref, self._submit(ref)))
+            if waiting:
+                ref, future = waiting.popleft()
+                done = self._result(ref, future, [other for _, other in waiting])
+                for line in done.notices:
+                    if line not in said:
+                        logger.warning("%s: %s", ref.path, line)
+                said.update(done.notices)
+                yield done.record
+
+    def _submit(self, ref: FrameRef) -> Future[Done]:
+        return self.cluster.submit(_analyse, self.name, ref, resources=self.resources)
+
+    def _result(self, ref: FrameRef, future: Future[Any], others: Sequence[Future[Done]]) -> Done:
+        deaths, alone = 0, False
+        while True:
+            try:
+                done: Done = self.cluster.result(future)
+            except KilledWorker as error:
+                deaths += error.allowed_failures + 1
+            else:
+                return done
+            if alone and deaths >= self.cluster.attempts:
+                why = f"{deaths} workers died over it; it is damaged, or needs too much memory"
+                return Done(FrameRecord.failed(ref, why, read=ref.seen), ())
+            logger.warning("%s: a worker died; it is tried again, alone", ref)
+            self.cluster.settle(others)
+            alone = True
+            future = self._submit(ref)
+
+
+@contextlib.contextmanager
+def crew(
+    cluster: Cluster,
+    batch: Batch,
+    support: SupportSet,
+    encoder: EncoderConfig,
+    settings: ClassifyConfig,
+    target: Path,
+    precision: str | None = None,
+) -> Iterator[Crew]:
+    """Equip the workers of a cluster for a batch.
+
+    Parameters
+    ----------
+    target
+        Archive that is written, which nobody else writes.
+    precision
+        Where `encoder` names none; None: measured on one of the workers.
+
+    Raises
+    ------
+    ClusterError, EncoderError, SupportError
+        If a worker cannot do it.
+    """
+    resources = cluster.resources
+    if Path(encoder.name).is_file():
+        encoder = encoder.model_copy(update={"name": str(Path(encoder.name).resolve())})
+    if resources and encoder.device is None:
+        encoder = encoder.model_copy(update={"device": "cuda"})
+    asked = cluster.submit(_place, encoder, precision, resources=resources)
+    device, weights_hash = _told(lambda: cluster.result(asked))
+    place = f"{socket.gethostname()} {target.resolve()}".encode()
+    name = f"pychip-stream-{xxhash.xxh3_64_hexdigest(place)}"
+    task = Task(
+        name, batch.root, support_to_bytes(support),
+        encoder.model_copy(update={"device": device}), weights_hash, settings, batch.detector,
+        batch.pixel_size, cluster.here, gpu=bool(resources),
+    )  # fmt: skip
+    _told(lambda: cluster.client.register_plugin(Station(task)))
+    try:
+        yield Crew(cluster, name, device, resources)
+    finally:
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            cluster.client.unregister_worker_plugin(name)
+
+
+def _told(work: Callable[[], _T]) -> _T:
+    """Do something on a worker; one that lacks this package says so in one line."""
+    try:
+        return work()
+    except PychipError:
+        raise
+    except KilledWorker as error:
+        raise ClusterError("the workers die while they load the encoder") from error
+    except Exception as error:
+        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ClusterError(
+            f"the workers cannot begin ({detail}); they need the same pychip-stream as this machine"
+        ) from error
