@@ -17,7 +17,15 @@ from pychip_stream.errors import FrameError, FrameIncompleteError
 from pychip_stream.formats import units
 from pychip_stream.formats.cut_hdf5 import announced_end, is_cut, missing_frames, open_cut
 from pychip_stream.formats.metadata import collect, courtesy
-from pychip_stream.formats.source import Format, Source, Structure, check_memory, wanted
+from pychip_stream.formats.source import (
+    MOST_MISSING,
+    Format,
+    Source,
+    Structure,
+    check_frames,
+    check_memory,
+    wanted,
+)
 
 _MAX_JSON = 1 << 22
 _MAX_ATTRIBUTE = 1 << 12
@@ -87,10 +95,12 @@ def _structure(source: Source, data: h5py.Dataset, axis: int, chosen: _Emd) -> S
     """Frames of an image or a stack; of a file that was cut off those that are missing, too."""
     frames = data.shape[axis] if data.ndim == 3 else 1
     missing: dict[int, FrameError] = {}
+    check_frames(source.name, frames)
     if is_cut(data.file):
         why = f"{source.name}: ends at byte {source.size}, before all of the frame; it was cut off"
         lost = missing_frames(data, axis, source.size) if frames > 1 else [0]
-        missing = dict.fromkeys(lost, FrameIncompleteError(why))
+        missing = dict.fromkeys(lost[:MOST_MISSING], FrameIncompleteError(why))
+        frames = lost[MOST_MISSING] if len(lost) > MOST_MISSING else frames
     return Structure(frames, chosen, missing)
 
 

@@ -164,7 +164,7 @@ def _away(name: str, error: OSError) -> FrameUnreachableError:
     return FrameUnreachableError(f"{name}: cannot be read now ({reason}); check folder and rights")
 
 
-_MOST_MISSING = 10_000
+MOST_MISSING = 10_000
 """Frames of a file that are named one by one when they are missing."""
 
 
@@ -268,7 +268,7 @@ def one_frame(source: Source, missing: dict[int, FrameError], index: int) -> Ite
     except FrameError as error:
         if isinstance(error, FrameIncompleteError) and not source.final:
             raise
-        if len(missing) >= _MOST_MISSING:
+        if len(missing) >= MOST_MISSING:
             raise
         missing[index] = error.with_traceback(None)  # which would keep the file in memory
 
@@ -284,7 +284,7 @@ def cut_off(source: Source, there: int, announced: int, reason: str) -> dict[int
     error = FrameIncompleteError(f"{source.name}: {reason}")
     if not source.final or not there:
         raise error
-    return dict.fromkeys(range(there, min(announced, there + _MOST_MISSING)), error)
+    return dict.fromkeys(range(there, min(announced, there + MOST_MISSING)), error)
 
 
 def wanted(source: Source, names: Sequence[str]) -> int:

@@ -260,3 +260,25 @@ def test_an_emd_that_was_cut_within_its_texts_is_refused(tmp_path):
     with pytest.raises(FrameIncompleteError, match="was cut off") as error:
         contents(path, final=True)
     assert "a heap of texts leads nowhere" in str(error.value.__cause__)
+
+
+def test_very_many_frames_of_a_cut_emd_are_told_as_far_as_it_makes_sense(tmp_path):
+    path = tmp_path / "a.emd"
+    for count, announced in ((12_000, 10_000), (1 << 40, None)):
+        with h5py.File(path, "w", libver="earliest") as file:
+            group = file.create_group("data/stack")
+            group.attrs["emd_group_type"] = 1
+            data = group.create_dataset("data", (count, 8, 12), "u2", chunks=(1, 8, 12))
+            file.flush()
+            for number in range(20):
+                data[number] = RAMP + number
+        content = path.read_bytes()
+        path.write_bytes(content[: content.index((RAMP + 10).astype("u2").tobytes()) + 9])
+        if announced is None:
+            with pytest.raises(FrameIncompleteError) as error:
+                contents(path, final=True)
+            assert "announces 1,099,511,627,776 frames" in str(error.value.__cause__)
+        else:
+            found = contents(path, final=True)
+            assert sorted(found.missing) == list(range(10, 10 + announced))
+            assert found.frames == 10 + announced
