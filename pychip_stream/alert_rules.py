@@ -1,5 +1,7 @@
 """Alert rules: what an operator writes of when to be warned, and what is done then."""
 
+import re
+from difflib import get_close_matches
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -16,6 +18,55 @@ TELLING = ("banner", "log")
 """What every rule does unless it says otherwise."""
 
 
+class Condition(Section):
+    """What must hold besides for a rule to fire."""
+
+    quantity: str = Field(description="as that of a rule")
+    class_: str | None = Field(None, alias="class", description="as that of a rule")
+    above: float | None = Field(None, description="holds while the value is above this")
+    below: float | None = Field(None, description="holds while the value is below this")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Quantity and class, as `RunHealth.values` has them."""
+        return self.quantity, self.class_ or ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a value, which is no NaN, lies beyond the limit."""
+        if self.above is not None:
+            return value > self.above
+        return self.below is not None and value < self.below
+
+    def tell(self, value: float) -> str:
+        """Say what is so, with the value and the limit."""
+        subject = self.quantity if self.class_ is None else f"{self.quantity} of {self.class_}"
+        limit, side = (self.below, "below") if self.above is None else (self.above, "above")
+        told = [quantities.tell(self.quantity, one) for one in (value, limit or 0.0)]
+        return f"{subject} {told[0]} is {side} {told[1]}"
+
+    @model_validator(mode="after")
+    def _make_sense(self) -> Self:
+        _check_subject(self.quantity, self.class_)
+        if (self.above is None) == (self.below is None):
+            raise ValueError("give either above or below")
+        return self
+
+
+def _check_subject(quantity: str, class_: str | None) -> None:
+    """Refuse what nothing is called; names of readings are known only once somebody sends them."""
+    watched = quantities.watched()
+    if quantity not in watched:
+        known = quantity in quantities.OF_FRAMES or get_close_matches(quantity, watched, 1, 0.9)
+        if known or not re.fullmatch(r"[a-z][a-z0-9]*_\w+", quantity, re.ASCII):
+            raise ValueError(
+                f"quantity {quantity!r}: choose {', '.join(watched)}, or the name and unit of "
+                "readings, such as temperature_C"
+            )
+    if quantities.needs_class(quantity) != (class_ is not None):
+        takes = "needs a class" if class_ is None else "takes no class"
+        raise ValueError(f"the quantity {quantity!r} {takes}")
+
+
 class AlertRule(Section):
     """When to raise an alarm and what to do then."""
 
@@ -26,6 +77,9 @@ class AlertRule(Section):
     )
     above: float | None = Field(None, description="fires when the value is above this")
     below: float | None = Field(None, description="fires when the value is below this")
+    and_: tuple[Condition, ...] = Field(
+        (), alias="and", max_length=10, description="fires only while all of these hold, too"
+    )
     clear: float | None = Field(
         None, description="clears beyond this; none: a tenth of the limit inside it"
     )
@@ -90,14 +144,9 @@ class AlertRule(Section):
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
-        watched = quantities.watched()
-        if self.quantity not in watched:
-            raise ValueError(f"quantity {self.quantity!r}: choose {', '.join(watched)}")
+        _check_subject(self.quantity, self.class_)
         if (self.above is None) == (self.below is None):
             raise ValueError("give either above or below")
-        if quantities.needs_class(self.quantity) != (self.class_ is not None):
-            takes = "needs a class" if self.class_ is None else "takes no class"
-            raise ValueError(f"the quantity {self.quantity!r} {takes}")
         if self.clear is not None and self.beyond(self.clear, self.limit):
             raise ValueError("clear lies on the wrong side of the limit")
         return self

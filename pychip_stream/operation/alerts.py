@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pychip_stream.alert_rules import AlertRule
+from pychip_stream.alert_rules import AlertRule, Condition
 from pychip_stream.config import Config
 from pychip_stream.wire.messages import Alert
 
@@ -83,7 +83,8 @@ class Alerting:
         alerts = []
         for rule, state in self._states:
             value = values.get((rule.quantity, rule.class_ or ""), math.nan)
-            reason = _judge(rule, state, value, now)
+            besides = [(one, values.get(one.key, math.nan)) for one in rule.and_]
+            reason = _judge(rule, state, value, now, besides)
             if reason:
                 alerts.append(self._alert(rule, reason, value, path, on=state.on))
         return alerts
@@ -106,18 +107,26 @@ class Alerting:
         )
 
 
-def _judge(rule: AlertRule, state: _State, value: float, now: float) -> str:
+def _judge(
+    rule: AlertRule,
+    state: _State,
+    value: float,
+    now: float,
+    besides: Sequence[tuple[Condition, float]] = (),
+) -> str:
     """Say what was seen, the limit and for how long if a rule fires or clears, else nothing."""
-    if math.isnan(value):
+    if math.isnan(value) or any(math.isnan(one) for _, one in besides):
         state.since = None
         return ""
+    all_hold = all(condition.holds(one) for condition, one in besides)
     if state.on:
-        if rule.beyond(value, rule.clears_at):
+        if all_hold and rule.beyond(value, rule.clears_at):
             return ""
         lasted = now - state.began
         state.on, state.cleared, state.since = False, now, None
-        return f"{rule.subject} is back at {rule.tell(value)} after {lasted:.1f} s"
-    if not rule.beyond(value, rule.limit):
+        back = "is back at" if all_hold else "is, though its conditions hold no more,"
+        return f"{rule.subject} {back} {rule.tell(value)} after {lasted:.1f} s"
+    if not (all_hold and rule.beyond(value, rule.limit)):
         state.since = None
         return ""
     if state.since is None:
@@ -128,4 +137,5 @@ def _judge(rule: AlertRule, state: _State, value: float, now: float) -> str:
     state.on, state.began = True, now
     side = "below" if rule.above is None else "above"
     text = f"{rule.subject} {rule.tell(value)} is {side} {rule.tell(rule.limit)}"
+    text = " and ".join([text, *(condition.tell(one) for condition, one in besides)])
     return f"{text} for {lasted:.1f} s" if rule.for_s else text

@@ -13,7 +13,7 @@ from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.stimulus import ReadingJournal
 from pychip_stream.config import Config
-from pychip_stream.domain.stimulus import Readings, Series, Signal, Times, join, series_of
+from pychip_stream.domain.stimulus import Readings, Series, Signal, Times, series_of
 from pychip_stream.stimulus.follower import LogFollower
 from pychip_stream.stimulus.logs import Block
 from pychip_stream.wire.channel import Arrays
@@ -53,6 +53,7 @@ class StimulusKeeper:
         self._refused: list[tuple[Reply, bytes]] = []
         self._rates: dict[bytes, tuple[float, int]] = {}
         self._recent: dict[tuple[str, str, str], Series] = {}
+        self._held: list[tuple[str, Series]] = []
         self._shown: deque[tuple[Stimulus, Arrays]] = deque(maxlen=_MOST_SHOWN)
         self._heard = dict.fromkeys(self._settings, time.monotonic())
         self._counts = {"readings": 0, "readings_damaged": 0, "readings_refused": 0}
@@ -100,7 +101,7 @@ class StimulusKeeper:
             for readings in _gathered([message for message, _ in self._sent]):
                 gap = self._settings.get(readings.source)
                 one = replace(readings, max_gap_s=gap.max_gap_s) if gap else readings
-                self._journal.add(one, self._ranks.get(one.source, len(self._ranks)))
+                self._journal.add(one, self._rank(one.source))
                 self._note(one)
             sent, self._sent = self._sent, []
             for message, sender in sent:
@@ -118,12 +119,17 @@ class StimulusKeeper:
         The newest reading counts for as long as the gap of its source, until the next comes; the
         archive derives it anew.
         """
-        if not self._recent:
-            return {}
+        found: dict[str, float] = {}
+        if not self._held:
+            return found
         self._follow_offsets()
-        times = np.array([moment])
-        found = join([self._on_frames(one) for one in self._recent.values()], times)
-        return {name: float(value[0]) for name, value in found.items() if np.isfinite(value[0])}
+        for quantity, one in self._held:
+            if quantity not in found:
+                own = np.array([moment - self._offset_s.get(one.source, 0.0)])
+                value = float(one.at(own)[0])
+                if np.isfinite(value):
+                    found[quantity] = value
+        return found
 
     def counters(self) -> dict[str, float]:
         """Counters of these, for the status of the service."""
@@ -153,6 +159,8 @@ class StimulusKeeper:
             both = time_s if old is None else np.concatenate([old.time, time_s])
             one = series_of(*key, signal.kind, readings.max_gap_s, both, values)
             self._recent[key] = replace(one, time=one.time[-_RECENT:], values=one.values[-_RECENT:])
+        ranked = sorted(self._recent.values(), key=lambda one: self._rank(one.source))
+        self._held = [(one.quantity, _held(one)) for one in ranked if len(one.time)]
         message = Stimulus(
             source=readings.source,
             quantities=tuple(signal.quantity for signal in signals),
@@ -162,19 +170,20 @@ class StimulusKeeper:
         offset = self._offset_s.get(readings.source, 0.0)
         self._shown.append((message, {"time": time_s + offset, "values": values}))
 
-    def _on_frames(self, one: Series) -> Series:
-        """Put a series on the clock of the frames, its newest value held for its gap."""
-        offset = self._offset_s.get(one.source, 0.0)
-        if not len(one.time):
-            return one
-        time_s = np.append(one.time, one.time[-1] + one.max_gap_s) + offset
-        return replace(one, time=time_s, values=np.append(one.values, one.values[-1]))
+    def _rank(self, source: str) -> int:
+        return self._ranks.get(source, len(self._ranks))
 
     def _follow_offsets(self) -> None:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_S
             rows = self._offsets.read(self._run_id)
             self._offset_s = {row.source: row.offset_s for row in rows}
+
+
+def _held(one: Series) -> Series:
+    """Let the newest value of a series count for as long as its gap."""
+    time_s = np.append(one.time, one.time[-1] + one.max_gap_s)
+    return replace(one, time=time_s, values=np.append(one.values, one.values[-1]))
 
 
 def _gathered(messages: list[Measurement]) -> Iterator[Readings]:

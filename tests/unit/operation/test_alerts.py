@@ -3,6 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pychip_stream.alert_rules import AlertRule
 from pychip_stream.config import Config
@@ -118,3 +119,44 @@ def test_firings_alternate_and_are_always_justified(series, for_s, hold_off_s, a
     offs = [t for t, f in events if not on(f)]
     ons = [t for t, f in events if on(f)]
     assert all(b - a >= hold_off_s for a, b in zip(offs, ons[1:], strict=False))
+
+
+BOTH = {
+    "quantity": "fraction", "class": "beta", "above": 0.05, "hold_off_s": 0,
+    "and": [{"quantity": "temperature_C", "above": 400.0}],
+}  # fmt: skip
+
+
+def test_every_condition_must_hold_and_is_told():
+    one = alerting(rule(**BOTH))
+
+    def look(fraction, heat, now):
+        values = {("fraction", "beta"): fraction, ("temperature_C", ""): heat}
+        return [(alert.state, alert.reason) for alert in one.look(values, "", now)]
+
+    assert look(0.2, 300.0, 0.0) == []
+    assert look(0.01, 500.0, 1.0) == []
+    assert look(0.2, float("nan"), 2.0) == []
+    ((state, reason),) = look(0.2, 500.0, 3.0)
+    assert state == "on"
+    assert "20.0%" in reason
+    assert "temperature_C 500" in reason
+    assert look(0.2, float("nan"), 4.0) == []
+    ((state, reason),) = look(0.2, 390.0, 5.0)
+    assert state == "off"
+    assert "hold no more" in reason
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"quantity": "intensity_meen", "above": 1},
+        {"quantity": "Nonsense", "above": 1},
+        {"quantity": "temperature_C"},
+        {"quantity": "fraction", "above": 0.5},
+        {"quantity": "temperature_C", "class": "beta", "above": 1},
+    ],
+)
+def test_conditions_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        rule(**BOTH | {"and": [wrong]})
