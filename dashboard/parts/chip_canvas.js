@@ -109,7 +109,7 @@ class ChipCanvas {
     this.tint();
     this.paintLabels();
     this.legend.fill(m.bars || []);
-    this.draw();
+    this.point(this.cursor); // what is read there has changed
     this.wrap.dataset.seq = m.seq;
     this.wrap.dataset.grid = this.grid.join("x");
     this.model.send_msg({ type: "painted", seq: m.seq });
@@ -142,7 +142,7 @@ class ChipCanvas {
     if (m.chip) this.chip = m.chip;
     this.paintLabels();
     if (m.bars) this.legend.fill(m.bars);
-    this.draw();
+    this.point(this.cursor); // what is read there has changed
     this.wrap.dataset.labels = m.seq || 0;
   }
 
