@@ -60,6 +60,11 @@ def samples():
             ),
             {},
         ),
+        (messages.Measurement(source="oven", name="heat", value=1.5, unit="K", time=1.7e9), {}),
+        (
+            messages.Stimulus(source="oven", quantities=("heat_K",), units=("K",)),
+            {"time": np.array([1.7e9, 1.7e9 + 1]), "values": np.array([[1.5], [2.5]])},
+        ),
         (messages.PublishSupport(author="ada"), data),
         (messages.SetPixelSize(size="0.5 nm", author="ada"), {}),
         (messages.PixelSizeChanged(size="0.5 nm"), {}),

@@ -12,7 +12,8 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.support import MAX_CLASSES
 from pychip_stream.errors import WireError
 from pychip_stream.wire import codec
-from pychip_stream.wire.messages import Array, Job, Ready, Result
+from pychip_stream.wire.checks import check
+from pychip_stream.wire.messages import Array, Job, Measurement, Ready, Result, Stimulus
 from pychip_stream.wire.result import to_message, to_record
 from tests.support.archive_samples import record
 
@@ -113,3 +114,26 @@ def test_quantities_of_as_many_classes_as_a_run_may_have_are_told():
     sent = replace(record(0), measured=measured)
     got = to_record(codec.decode(codec.encode(*to_message(sent, "w"))))
     assert got.measured == measured
+
+
+@pytest.mark.parametrize(
+    ("changes", "arrays"),
+    [
+        ({"value": float("inf")}, None),
+        ({"name": " "}, None),
+        ({"source": "a\x00b"}, None),
+        ({"time": float("nan")}, None),
+        (None, {"time": np.zeros(2), "values": np.zeros((3, 1))}),
+        (None, {"time": np.zeros(2), "values": np.zeros((2, 2))}),
+        (None, {"time": np.zeros(2)}),
+        (None, {"time": np.zeros(2), "values": np.zeros((2, 1), np.float32)}),
+    ],
+)
+def test_readings_that_make_no_sense_are_refused(changes, arrays):
+    if changes is None:
+        message = Stimulus(source="oven", quantities=("heat_K",), units=("K",))
+    else:
+        told = {"source": "oven", "name": "heat", "value": 1.0, "time": 1.7e9}
+        message = Measurement(**told | changes)
+    with pytest.raises(WireError):
+        check(codec.decode(parts(message, arrays)))
