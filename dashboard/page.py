@@ -14,6 +14,7 @@ from pychip_stream.operation.edited_rules import EditedRules
 
 from .accounts import Viewer
 from .parts.components import Heartbeat, StatusBar, Theme
+from .work.links import NOTHING, Link
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
 from .work.recent import Every
@@ -31,6 +32,8 @@ class Desk:
     ----------
     go
         Opens the page of this name; each session has its own.
+    asked
+        What the address of this session asks for.
     """
 
     config: Config
@@ -41,12 +44,14 @@ class Desk:
     shelf: RunShelf
     rules: EditedRules
     go: Callable[[str], None] = lambda _name: None
+    asked: Link = NOTHING
 
 
 class View(Protocol):
     """One page of one session, in a file of its own in `pages`.
 
-    It is built when its tab is first opened.
+    It is built when its tab is first opened. It may have a method `link`, which returns a `Link`
+    to what it shows, and then follows `Desk.asked`.
 
     Attributes
     ----------
@@ -101,7 +106,8 @@ class Page:
     """One session. It holds the views and nothing refers to it but its own document."""
 
     def __init__(self, desk: Desk, viewer: Viewer, kinds: Sequence[type[View]]) -> None:
-        self._desk = replace(desk, go=self._go)
+        asked = Link.read(pn.state.session_args if pn.state.curdoc else {})
+        self._desk = replace(desk, go=self._go, asked=asked)
         self._viewer = viewer
         self._kinds = kinds
         self._views: dict[int, View] = {}
@@ -119,6 +125,7 @@ class Page:
 
     def panel(self) -> Any:
         """Build the page of the current session and start to pull."""
+        self._go(self._desk.asked.page)
         self._open(self._tabs.active)
         self._tabs.param.watch(lambda event: self._open(event.new), "active")
         theme = Theme(lambda _message: None, width=1, height=1)
@@ -158,7 +165,13 @@ class Page:
         return {
             "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,
             "run": name, "alarms": alarms, "operator": self._viewer.operator,
+            "link": self._link().query,
         }  # fmt: skip
+
+    def _link(self) -> Link:
+        """Say what is shown, so far as the open page tells."""
+        tell = getattr(self._views.get(self._tabs.active), "link", None)
+        return tell() if tell else Link(self._kinds[self._tabs.active].name)
 
     def _on_bar(self, message: dict[str, Any]) -> None:
         if message["type"] == "acknowledge" and self._viewer.operator:

@@ -21,7 +21,8 @@ from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_butt
 from ..parts.leaving_out import LeavingOut
 from ..parts.thresholds import Thresholds
 from ..work.background import Background
-from ..work.frame_pictures import FramePicture
+from ..work.frame_pictures import FramePicture, Key
+from ..work.links import Link
 from ..work.recent import Every
 from ..work.state import Shot
 from ..work.words import LIGHTS, STAGE_WORDS, clock, duration
@@ -56,6 +57,7 @@ class LivePage(View):
         self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = False
+        self._asked = desk.asked.frame if desk.asked.page == self.name else None
         self._note = ""
         self._trouble = ""
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
@@ -67,6 +69,8 @@ class LivePage(View):
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
+        if desk.asked.window is not None and desk.asked.page == self.name:
+            self._plot.look_at(*desk.asked.window)
         self._thresholds = Thresholds(self._plot.figure)
         self._curve = pn.pane.Bokeh(
             self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
@@ -120,6 +124,9 @@ class LivePage(View):
             if away:
                 self._painted = shot.number
                 self._steps = []
+        if self._asked is not None and self._desk.run.number_of(self._asked) is not None:
+            self._show_key(self._asked)
+            self._asked = None
         self._mark_anew()
         self._note_painted()
         if self._curve_time.due(now):
@@ -128,6 +135,11 @@ class LivePage(View):
         if self._strip_time.due(now):
             self._thresholds.show(self._desk.rules.known.rules, self._desk.run.colors)
             self._strip.send(**self._status())
+
+    def link(self) -> Link:
+        """Say what is shown; the newest frame has no place of its own."""
+        picture = self._frame.picture if self._pinned else None
+        return Link(self.name, frame=picture.key if picture else None, window=self._plot.window)
 
     def close(self) -> None:
         """Leave nothing behind; the session is over."""
@@ -179,8 +191,11 @@ class LivePage(View):
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""
         key = self._desk.run.nearest(moment)
-        if key is None:
-            return
+        if key is not None:
+            self._show_key(key)
+
+    def _show_key(self, key: Key) -> None:
+        """Show a frame of the run, and stay there."""
         self._picks += 1
         past, pick = self._desk.past, self._picks
         self._background.do(lambda: past.picture(key), lambda found: self._show_past(found, pick))

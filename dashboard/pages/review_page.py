@@ -11,6 +11,7 @@ from ..parts.components import RunList
 from ..parts.review_tables import card_message
 from ..parts.run_view import RunView
 from ..work.background import Background
+from ..work.links import NOTHING, Link
 from ..work.recent import Every
 from ..work.runs import RunCard
 from ..work.words import count
@@ -27,6 +28,8 @@ class ReviewPage(View):
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
         self._viewer = viewer
+        self._asked = desk.asked
+        self._name = ""
         self._root = desk.config.watch.root
         self._shelf = desk.shelf
         self._background = Background(self._on_trouble, threads=1)
@@ -52,6 +55,12 @@ class ReviewPage(View):
         elif self._look.due(now):
             self._background.do(self._shelf.look, self._on_look, slot="look")
 
+    def link(self) -> Link:
+        """Say which run is opened, and what of it is shown."""
+        if self._opened is None:
+            return Link(self.name)
+        return self._opened.link()._replace(page=self.name, run=self._name)
+
     def close(self) -> None:
         """Let go of everything."""
         self._background.close()
@@ -72,7 +81,8 @@ class ReviewPage(View):
         cards = self._cards or []
         places = ", ".join(map(str, self._shelf.places))
         note = self._trouble or f"{count(len(cards), 'run')} in {places}"
-        self._list.send(type="runs", note=note, runs=[card_message(card) for card in cards])
+        runs = [card_message(card) for card in cards]
+        self._list.send(type="runs", note=note, runs=runs, open=self._asked.run)
 
     def _on_list(self, message: dict[str, Any]) -> None:
         if message["type"] == "ready":
@@ -85,9 +95,17 @@ class ReviewPage(View):
         if name not in cards or self._opened is not None:
             return
         others = {n: c.path for n, c in cards.items() if n != name and not c.trouble and c.frames}
+        asked, self._asked = self._asked, NOTHING
         self._opened = RunView(
-            cards[name].path, self._root, others, self._leave, self._viewer, self._shelf.readers
+            cards[name].path,
+            self._root,
+            others,
+            self._leave,
+            self._viewer,
+            self._shelf.readers,
+            asked if asked.run == name else NOTHING,
         )
+        self._name = name
         self._place[:] = [self._opened.panel()]
 
     def _leave(self) -> None:

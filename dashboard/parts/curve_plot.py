@@ -19,6 +19,7 @@ from bokeh.models import (
     LabelSet,
     Line,
     NumeralTickFormatter,
+    Range1d,
     Scatter,
     VArea,
 )
@@ -118,6 +119,8 @@ class CurvePlot:
         The fractions over time.
     zoomed
         Whether the viewer looks at a part that does not follow the run.
+    window
+        Beginning and end of that part, in seconds since 1970; None: the whole.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class CurvePlot:
         self._bands: list[GlyphRenderer] = []
         self._dots: list[GlyphRenderer] = []
         self.zoomed = False
+        self.window: tuple[float, float] | None = None
         self.legend = CurveNames(self._on_legend, sizing_mode="stretch_width")
         self._measured = ColumnDataSource({"t": []}, name=name)
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
@@ -153,8 +157,10 @@ class CurvePlot:
         parts = (self.figure, self._below, self._against.figure)
         self.layout = column(*parts, sizing_mode=whole, spacing=0)
         self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
-        self.figure.on_event(RangesUpdate, lambda _event: self._note_zoom(True))
-        self.figure.on_event(Reset, lambda _event: self._note_zoom(False))
+        self.figure.on_event(
+            RangesUpdate, lambda e: self._note_zoom((_seconds(e.x0), _seconds(e.x1)))
+        )
+        self.figure.on_event(Reset, lambda _event: self._note_zoom(None))
 
     def update(
         self,
@@ -189,9 +195,15 @@ class CurvePlot:
 
     def follow(self) -> None:
         """Show the whole of the curves again, and follow them."""
-        self.zoomed = False
+        self._note_zoom(None)
         with unlocked():
             self.figure.x_range = self._below.x_range = DataRange1d()
+
+    def look_at(self, since: float, until: float) -> None:
+        """Show this part, in seconds since 1970, until the viewer chooses another."""
+        self._note_zoom((since, until))
+        with unlocked():
+            self.figure.x_range = self._below.x_range = Range1d(_ms(since), _ms(until))
 
     def show_bands(self, shown: bool) -> None:
         """Draw the intervals, or the values alone."""
@@ -216,8 +228,8 @@ class CurvePlot:
             self._hidden ^= {str(message.get("name"))} & self._parts.keys()
         self._hide()
 
-    def _note_zoom(self, zoomed: bool) -> None:
-        self.zoomed = zoomed
+    def _note_zoom(self, window: tuple[float, float] | None) -> None:
+        self.window, self.zoomed = window, window is not None
 
     def add_quantities(
         self, measured: Curves, quantities: Curves, *, below: str | None, along: str | None

@@ -1,4 +1,5 @@
-// Run list: a card per run of the folder, newest first.
+// Run list: a card per run of the folder, newest first. What the page's address asks for is opened as
+// if its card were clicked, once the page is built: before, a browser knows not what would be replaced.
 
 import { button, element, listen, picture } from "./part.js";
 
@@ -33,6 +34,7 @@ export function render({ model }) {
   const cards = element("div", "cards");
   root.append(note, cards);
   const known = new Map();
+  let asked = false;
   listen(model, (m) => {
     note.textContent = m.note;
     const open = (name) => model.send_msg({ type: "open", name });
@@ -45,6 +47,11 @@ export function render({ model }) {
     });
     cards.replaceChildren(...nodes);
     root.dataset.count = nodes.length;
+    if (m.open && !asked && known.has(m.open)) {
+      asked = true;
+      const ask = () => (window.Bokeh.documents[0].is_idle ? open(m.open) : setTimeout(ask, 100));
+      ask();
+    }
   });
   return root;
 }

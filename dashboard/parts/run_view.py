@@ -23,6 +23,7 @@ from ..work.background import Background
 from ..work.display import Contrast
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
+from ..work.links import NOTHING, Link
 from ..work.opened_run import POINTS, OpenedRun
 from ..work.readers import Readers
 from ..work.recent import Every
@@ -55,6 +56,8 @@ class RunView:
         Who looks.
     readers
         As for `OpenedRun`.
+    asked
+        Frame and part of the curve that are shown first.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class RunView:
         leave: Callable[[], None],
         viewer: Viewer,
         readers: Readers | None = None,
+        asked: Link = NOTHING,
     ) -> None:
+        self._asked = asked
         self._user = viewer.user or current_user()
         self._path = path
         self._readers = readers
@@ -160,7 +165,16 @@ class RunView:
         self._sections.about(opened)
         if len(self._place) == 1:
             self._place.append(self._body())
-        self._seek(before.number if before else 0)
+        asked, self._asked = self._asked, NOTHING
+        if asked.window is not None and self._plot is not None:
+            self._plot.look_at(*asked.window)
+        first = opened.keys.index(asked.frame) if asked.frame in opened.keys else 0
+        self._seek(before.number if before else first)
+
+    def link(self) -> Link:
+        """Say what is shown; which run, the page knows."""
+        frame = self._picture.key if self._picture else None
+        return Link(frame=frame, window=self._plot.window if self._plot else None)
 
     def _say_title(self, opened: OpenedRun) -> None:
         run = opened.run

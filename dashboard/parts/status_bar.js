@@ -18,9 +18,21 @@ export function render({ model }) {
     if (loud) beep(0.1); // heard at once, and allowed by the browser because of the click
     tell();
   });
-  root.append(badge, alarm, seen, sound);
+  const copy = button("sound", "copy link", async () => {
+    const address = location.origin + location.pathname + link;
+    try {
+      await navigator.clipboard.writeText(address);
+      copy.textContent = "copied";
+      setTimeout(() => (copy.textContent = "copy link"), 2000);
+    } catch {
+      window.prompt("The link to what you see:", address); // pages may not copy here
+    }
+  });
+  copy.title = "the address of this page with its run, frame and part of the curve";
+  root.append(badge, alarm, seen, copy, sound);
 
   let shown = "";
+  let link = "";
   let calling = false;
   let loud = localStorage.getItem(KEY) === "on";
   let audio = null;
@@ -45,6 +57,7 @@ export function render({ model }) {
   function show(m) {
     badge.textContent = `${m.symbol} ${m.text}`;
     badge.dataset.light = m.light;
+    root.dataset.link = link = m.link;
     const [first] = m.alarms;
     shown = first ? first.name : "";
     const more = m.alarms.length > 1 ? ` (and ${m.alarms.length - 1} more)` : "";

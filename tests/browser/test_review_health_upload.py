@@ -66,6 +66,14 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     page.get_by_label("one frame back").click()
     expect(scrubber).to_have_attribute("data-at", "3")
 
+    there = "?page=review&run=heating&frame=frame_003.tif%230"
+    expect(page.locator(".statusbar")).to_have_attribute("data-link", there)
+    colleague = visit(
+        run.address + there + "&from=1000&to=1e400&frame=nonsense&frame=frame_003.tif%230"
+    )
+    expect(colleague.locator(".scrubber[data-count]")).to_have_attribute("data-at", "3")
+    colleague.context.close()
+
     page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', 'review')})() === n", arg=FRAMES)
     expect(page.locator(".bk-Figure:visible")).to_have_count(2)  # the curve and the histogram
     assert page.locator(".bk-Figure:visible").first.bounding_box()["height"] > 200
