@@ -15,7 +15,8 @@ from pychip_stream.wire.messages import Live
 from ..accounts import Viewer
 from ..page import Desk, View
 from ..parts.components import StatusStrip
-from ..parts.curve_plot import Axes, CurvePlot
+from ..parts.curve_plot import MARK_TEXT, Axes, CurvePlot
+from ..parts.events_panel import mark_field
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
 from ..parts.leaving_out import LeavingOut
@@ -65,6 +66,7 @@ class LivePage(View):
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
         self._frame = FrameView(self._background, desk.bench.crop, repaint=desk.bench.repaint)
         self._leaving = LeavingOut(viewer, self._leave_out)
+        self._mark = mark_field(viewer, self._mark_frame, width=190)
         self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
@@ -103,6 +105,7 @@ class LivePage(View):
                 self._bands,
                 self._back,
                 self._leaving.button,
+                self._mark,
                 styles=controls,
             ),
             self._plot.legend,
@@ -178,6 +181,13 @@ class LivePage(View):
 
         self._background.do(work, lambda found: self._show_past(found, pick))
 
+    def _mark_frame(self, text: str) -> None:
+        """Mark the moment of the frame that is on the screen."""
+        picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
+        if picture is not None:
+            past, user, moment = self._desk.past, self._user, picture.time
+            self._background.do(lambda: past.mark(moment, text, user), lambda _done: None)
+
     def _note_painted(self) -> None:
         painted, shot = self._frame.painted, self._shot
         if painted is None or shot is None or painted[0] is not shot.picture:
@@ -230,7 +240,9 @@ class LivePage(View):
         self._curve_of = asked
         measured, true, quantities = run.curves(minutes)
         self._curve.visible = len(measured) > 0
-        self._plot.update(measured, true, run.colors, run.marks[1:])
+        marks = [(one.time, one.version[:8]) for one in run.marks[1:]]
+        marks += [(one.time, one.text[:MARK_TEXT]) for one in run.events]
+        self._plot.update(measured, true, run.colors, marks)
         classes = [name for name in measured.columns if name != UNKNOWN]
         self._axes.offer(classes, quantities.columns)
         self._plot.add_quantities(measured, quantities, below=below, along=along)

@@ -33,6 +33,8 @@ from ..work.history import Curves, plotted
 from .against_plot import AgainstPlot
 from .components import CurveNames
 
+MARK_TEXT = 30
+"""So much of the text of an event is shown on the curve."""
 NO_QUANTITY, TIME = "none", "time"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
 _FEW, _DOT = 3, 6
@@ -141,7 +143,7 @@ class CurvePlot:
         self.legend = CurveNames(self._on_legend, sizing_mode="stretch_width")
         self._measured = ColumnDataSource({"t": []}, name=name)
         self._true = ColumnDataSource({"t": []}, name=f"{name}-true")
-        self._marks = ColumnDataSource({"t": [], "version": []}, name=f"{name}-marks")
+        self._marks = ColumnDataSource({"t": [], "text": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
         self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
         self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
@@ -169,7 +171,7 @@ class CurvePlot:
         colors: Mapping[str, str],
         marks: Sequence[tuple[float, str]] = (),
     ) -> None:
-        """Show these curves."""
+        """Show these curves, and marks: moments in seconds since 1970, and their texts."""
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
         drawn = (names, tuple(true.columns))
         alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
@@ -185,11 +187,9 @@ class CurvePlot:
                 band.glyph.fill_alpha = alpha
             for dot in self._dots:
                 dot.glyph.size = size
-            if len(marks) != len(self._marks.data["t"]):
-                self._marks.data = {
-                    "t": [_ms(moment) for moment, _ in marks],
-                    "version": [version[:8] for _, version in marks],
-                }
+            told = {"t": [_ms(at) for at, _ in marks], "text": [text for _, text in marks]}
+            if told != self._marks.data:
+                self._marks.data = told
         if anew:
             self._hide()
 
@@ -286,7 +286,7 @@ class CurvePlot:
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         plot.add_layout(
             LabelSet(
-                x="t", y=1.0, text="version", source=self._marks, angle=math.pi / 2, y_offset=-4,
+                x="t", y=1.0, text="text", source=self._marks, angle=math.pi / 2, y_offset=-4,
                 text_align="right", text_font_size="11px", text_color=_MARK,
             )
         )  # fmt: skip

@@ -8,6 +8,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.export.kinds import ExportSource
 
+from ..accounts import Viewer
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.opened_run import OpenedRun
@@ -15,6 +16,7 @@ from ..work.words import percent
 from .components import Tables, table
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
+from .events_panel import EventsPanel
 from .layouts import SMALL_BUTTONS
 from .review_tables import (
     agreement,
@@ -24,7 +26,7 @@ from .review_tables import (
     scoring_label,
 )
 
-SECTIONS = ("Confidence", "Compare", "Failed", "Provenance", "Export")
+SECTIONS = ("Confidence", "Events", "Compare", "Failed", "Provenance", "Export")
 NOTHING = "nothing"
 
 Reopen = Callable[[str, str], OpenedRun]
@@ -44,6 +46,10 @@ class RunSections:
         What is exported.
     changed
         Called when what is compared with has changed.
+    edited
+        Called when a mark was made or changed.
+    viewer
+        Who looks.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class RunSections:
         reopen: Reopen,
         source: Callable[[], ExportSource | None],
         changed: Callable[[], None],
+        edited: Callable[[], None],
+        viewer: Viewer,
     ) -> None:
         self._background = background
         self._others = others
@@ -63,6 +71,7 @@ class RunSections:
         self._made: dict[str, list[dict[str, Any]]] = {}
         self._histogram = ConfidencePlot()
         self._tables = Tables(self._on_tables, sizing_mode="stretch_width")
+        self._events = EventsPanel(background, viewer, self._tell_events, edited)
         self.downloads = DownloadBar(background, source)
         self._section = pmui.RadioButtonGroup(
             options=list(SECTIONS), value=SECTIONS[0], size="small", label="", margin=(4, 0),
@@ -89,6 +98,7 @@ class RunSections:
             self._section,
             self._confidence,
             self._comparison,
+            self._events.widget,
             self._tables,
             self.downloads.widget,
             sizing_mode="stretch_width",
@@ -102,12 +112,14 @@ class RunSections:
         choices |= {f"run {name}": f"run:{name}" for name in self._others}
         self._compared.options = choices
         self._made.clear()
+        self._events.about(opened)
         self._show()
         if self.other is not None:
             self._compare(str(self._compared.value))
 
     def about_frame(self, picture: FramePicture, other: FramePicture | None) -> None:
         """Answer for this frame; `other` is the same one in what is compared with."""
+        self._events.about_time(picture.time)
         if picture.confidence is not None:
             self._histogram.show_frame(picture.confidence)
         if self.other is None:
@@ -130,8 +142,9 @@ class RunSections:
         section, opened = str(self._section.value), self._opened
         self._confidence.visible = section == "Confidence"
         self._comparison.visible = section == "Compare"
+        self._events.widget.visible = section == "Events"
         self.downloads.widget.visible = section == "Export"
-        self._tables.visible = section in ("Compare", "Failed", "Provenance")
+        self._tables.visible = section in ("Events", "Compare", "Failed", "Provenance")
         if opened is None:
             return
         if section == "Confidence":
@@ -142,6 +155,10 @@ class RunSections:
             self._fill(section, lambda: provenance_tables(opened.run))
         else:
             self._send(section)
+
+    def _tell_events(self, tables: list[dict[str, Any]]) -> None:
+        self._made["Events"] = tables
+        self._send("Events")
 
     def _fill(self, section: str, make: Callable[[], list[dict[str, Any]]]) -> None:
         """Show tables, which are made when they are first asked for."""

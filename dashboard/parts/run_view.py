@@ -29,7 +29,7 @@ from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
 from .components import Scrubber
-from .curve_plot import Axes, CurvePlot
+from .curve_plot import MARK_TEXT, Axes, CurvePlot
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .leaving_out import LeavingOut
@@ -89,8 +89,9 @@ class RunView:
         self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
         self._axes = Axes(self._draw_curves)
         self._sections = RunSections(
-            self._background, list(others), self._reopen, self._source, self._on_compared
-        )
+            self._background, list(others), self._reopen, self._source, self._on_compared,
+            lambda: self._refreshed(True), viewer,
+        )  # fmt: skip
         self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
         self._back = pmui.Button(
             label="← all runs", variant="outlined", size="small", on_click=lambda _event: leave()
@@ -307,7 +308,8 @@ class RunView:
         curves = opened.curves(since, until)
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
-        plot.update(curves, second, opened.colors)
+        marks = [(one.time, one.text[:MARK_TEXT]) for one in opened.events]
+        plot.update(curves, second, opened.colors, marks)
 
         def done(found: Curves) -> None:
             axes = self._axes

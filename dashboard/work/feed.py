@@ -12,6 +12,7 @@ import numpy as np
 import zmq
 
 from pychip_stream.archive import exclusions, hdf
+from pychip_stream.archive.events import EVENTS, events_of
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run, open_run
@@ -123,7 +124,7 @@ class Feed:
             self._show_raw()
             if self._tidy.due(time.monotonic()):
                 self._fill_gaps()
-                self._follow_exclusions()
+                self._follow_changes()
                 self._rules.current()
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             if self._served:
@@ -225,12 +226,14 @@ class Feed:
         if (run := self._read_archive()) is not None:
             self._recall(run)
 
-    def _follow_exclusions(self) -> None:
-        """Notice what somebody, here or at a command line, has left out or taken back."""
-        files = exclusions.changes(RunPlaces.of(self._config.run_path))
+    def _follow_changes(self) -> None:
+        """Notice what somebody, here or at a command line, has left out, taken back or marked."""
+        places = RunPlaces.of(self._config.run_path)
+        files = [*exclusions.EXCLUSIONS.files(places), *EVENTS.files(places)]
         if files != self._changes and (run := self._read_archive()) is not None:
             self._changes = files
             self._state.leave_out(run.left_out)
+            self._state.tell(events_of(run))
 
     def _read_archive(self) -> Run | None:
         """Open the archive or take in what is new; None where it cannot be read now."""
@@ -248,6 +251,7 @@ class Feed:
     def _recall(self, run: Run) -> None:
         if run.left_out.keys() != self._state.left_out.keys():
             self._state.leave_out(run.left_out)
+        self._state.tell(events_of(run))
         if not self._named:
             self._named = True  # later ones are heard of
             lost = run.failed.tail(FAILURES)

@@ -1,6 +1,7 @@
 """Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import hdf
+from pychip_stream.archive.events import events_of, mark
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import Run, open_run
@@ -84,6 +86,7 @@ class OpenedRun:
         self.keys: list[Key] = [(str(path), int(index)) for path, index in places]
         self._times = run.start + self.table["time_s"].to_numpy(np.float64)
         self.left_out = run.left_out
+        self.events = events_of(run)
         self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
@@ -127,6 +130,12 @@ class OpenedRun:
             if not run.run_id:
                 raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
             exclude(RunPlaces.of(run.path), run.run_id, keys, who=who, undo=undo)
+            self.refresh()
+
+    def edit(self, act: Callable[[Run], object]) -> None:
+        """Change something of the run, for everybody, and take in what came of it."""
+        with self._lock:
+            act(self.run)
             self.refresh()
 
     def exported(self) -> Run:
@@ -280,6 +289,15 @@ class PastFrames:
             opened.leave_out([key], who, undo=undo)
             self._numbers = {}
             self._run.leave_out(opened.left_out)
+
+    def mark(self, moment: float, text: str, who: str) -> None:
+        """Mark a moment, in seconds since 1970, for all viewers."""
+        with self._lock:
+            opened = self._open()
+            opened.refresh()
+            opened.edit(lambda run: mark(run, moment, text, who=who))
+            self._numbers = {}
+            self._run.tell(opened.events)
 
     def _open(self) -> OpenedRun:
         if self._opened is None:

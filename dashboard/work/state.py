@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.archive.events import CHANGE, MARK, Event
 from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.domain.clock import Stamps, newness, on_one_clock
@@ -132,6 +133,7 @@ class RunState:
         self.scoring = ACQUIRED
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
+        self.events: Sequence[Event] = ()
         self.pixel_size = self.ended = ""
         self._acknowledged: dict[str, tuple[str, str]] = {}
         self.left_out: Mapping[Key, Exclusion] = {}
@@ -215,6 +217,13 @@ class RunState:
             self.left_out = frames
             for history in (self._history, self._truth, self._quantities):
                 history.leave_out(frames)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """Draw these marks of people from now on."""
+        marks = [one for one in events if one.kind in (MARK, CHANGE)]
+        if marks != self.events:
+            self.events = marks
+            self.changes += 1
 
     def fail(self, failure: Failure) -> None:
         """Note a frame that could not be analysed."""

@@ -49,8 +49,9 @@ def test_live(run, visit):
     for page in (ann, bob):
         wait_shown(page, 1)
         expect(page.locator(".caption")).to_have_text("frame_00003.tif")
-    count = ann.evaluate(CURVE_POINTS)
-    points(bob, count)
+    count = 4
+    for page in (ann, bob):
+        points(page, count)
     expect(bob.get_by_role("button", name=OUT)).to_have_count(0)
     ann.get_by_role("button", name=OUT).click()
     for page in (ann, bob):
@@ -83,3 +84,50 @@ def test_review(run, visit):
     for page in (ann, bob):
         points(page, FRAMES, "review")
     assert open_run(archive).exclusions["frame"].tolist() == []
+
+
+MARKS = """(name) => {
+  const source = window.Bokeh?.documents?.[0]?.get_model_by_name(`${name}-marks`);
+  return source ? [...source.get_column("text")] : [];
+}"""
+
+
+def marked(page, text, name):
+    page.wait_for_function(f"([name, text]) => ({MARKS})(name).includes(text)", arg=[name, text])
+
+
+def test_marks_on_live(run, visit):
+    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
+    run.frame(0.5)
+    for page in (ann, bob):
+        wait_shown(page, 1)
+    expect(bob.get_by_role("textbox", name="mark", exact=True)).to_have_count(0)
+    field = ann.get_by_role("textbox", name="mark", exact=True)
+    field.fill("<b>gas</b> on")
+    field.press("Enter")
+    for page in (ann, bob):
+        marked(page, "<b>gas</b> on", "phase")
+    expect(field).to_have_value("")
+
+
+def test_marks_in_review(run, visit):
+    ann = enter(visit, run, "ann", "apple")
+    ann.get_by_role("tab", name="Review").click()
+    ann.locator(".card[data-name=heating]").click()
+    points(ann, FRAMES, "review")
+    ann.get_by_role("button", name="Events").click()
+    field = ann.get_by_role("textbox", name="mark", exact=True)
+    field.fill("hot")
+    field.press("Enter")
+    row = ann.get_by_role("row").filter(has_text="hot")
+    expect(row).to_contain_text("ann")
+    marked(ann, "hot", "review")
+    ann.get_by_role("combobox", name="which").click()
+    ann.locator("li", has_text=re.compile("^hot")).click()
+    field.fill("hotter")
+    field.press("Enter")
+    expect(ann.get_by_role("row").filter(has_text="hotter")).to_have_count(1)
+    ann.get_by_role("button", name="Remove mark").click()
+    expect(ann.get_by_text("none yet")).to_be_visible()
+    ann.get_by_role("button", name="Find changes").click()
+    expect(ann.get_by_text("nothing changes beyond the noise")).to_be_visible()

@@ -13,6 +13,7 @@ from dashboard.work.feed import Feed
 from dashboard.work.history import History
 from dashboard.work.opened_run import OpenedRun
 from dashboard.work.runs import RunShelf
+from pychip_stream.archive.events import events_of, mark
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
@@ -129,13 +130,34 @@ def test_the_same_in_review_for_every_viewer_of_the_run(desk):
 
 def test_what_is_left_out_elsewhere_is_noticed(desk):
     feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
-    feed._follow_exclusions()
+    feed._follow_changes()
     leave_out(desk, 0)
-    feed._follow_exclusions()
+    feed._follow_changes()
     assert drawn(desk) == [2.0, 3.0]
     leave_out(desk, 0, undo=True)
-    feed._follow_exclusions()
+    feed._follow_changes()
     assert drawn(desk) == [1.0, 2.0, 3.0]
+
+
+def test_marks_made_elsewhere_are_noticed_and_known_to_a_page_that_starts_later(desk):
+    feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
+    run = open_run(desk.config.run_path)
+    mark(run, run.start + 1, "gas on", who="zoe")
+    before = desk.run.changes
+    feed._follow_changes()
+    assert [one.text for one in desk.run.events] == ["gas on"] and desk.run.changes > before
+    desk.run.tell([])
+    feed._recall(open_run(desk.config.run_path, everything=True))
+    assert [one.text for one in desk.run.events] == ["gas on"]
+
+
+@pytest.mark.parametrize(("viewer", "written"), [(ANN, ["hot"]), (BOB, [])])
+def test_only_operators_mark_whatever_the_browser_says(desk, viewer, written):
+    page = page_of(desk, "review", viewer)
+    panel = page._sections._events
+    panel._text.value = "hot"
+    panel._write("hot again") if viewer is BOB else None
+    assert [one.text for one in events_of(open_run(desk.config.run_path))] == written
 
 
 def test_a_page_that_starts_later_knows_of_it(desk):
