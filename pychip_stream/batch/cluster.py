@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
-from distributed import Client, Future, LocalCluster, Security
+from distributed import CancelledError, Client, Future, LocalCluster, Security, wait
 from distributed.scheduler import KilledWorker
 
 from pychip_stream.errors import ClusterError, PychipError, UsageError
@@ -106,23 +106,27 @@ class Cluster:
             What the work itself raised.
         """
         looks = 0
-        while True:
+        while looks <= _PATIENCE_LOOKS:
             try:
-                return future.result(timeout=_LOOK_S)
-            except KilledWorker:
-                raise
+                wait(future, timeout=_LOOK_S)
             except TimeoutError:
-                if future.done():
-                    raise
                 looks = 0 if self.workers() else looks + 1
-                if looks > _PATIENCE_LOOKS:
-                    raise ClusterError("no worker of the cluster is left") from None
-            except PychipError:
-                raise
-            except Exception as error:
-                if future.cancelled():
-                    raise ClusterError("the scheduler of the cluster was lost") from error
-                raise
+            except CancelledError as error:
+                raise ClusterError("the scheduler of the cluster was lost") from error
+            else:
+                return self._taken(future)
+        raise ClusterError("no worker of the cluster is left")
+
+    def _taken(self, future: Future[Any]) -> Any:
+        """Fetch what is done."""
+        try:
+            return future.result()
+        except PychipError:
+            raise
+        except Exception as error:
+            if future.cancelled():
+                raise ClusterError("the scheduler of the cluster was lost") from error
+            raise
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import threading
 from collections import deque
@@ -88,8 +89,10 @@ class Station(WorkerPlugin):
         threads = worker.state.nthreads
         if self._task.here:
             threads = torch.get_num_threads() // self._task.here
-            # What there is to say is said by the process that asked.
+            # What there is to say, and what Ctrl-C means, is the matter of the process that asked.
             logging.getLogger("pychip_stream").setLevel(logging.ERROR)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         await asyncio.to_thread(self._prepare, threads)
 
     def _prepare(self, threads: int) -> None:

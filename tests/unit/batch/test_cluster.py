@@ -93,22 +93,30 @@ def test_where_there_are_gpus_only_workers_with_one_are_asked():
     assert (plain.resources, plain.slots) == (None, 8)
 
 
-class Unfinished:
-    """A piece of work that no worker does."""
+def test_work_ends_when_no_worker_is_left(monkeypatch):
+    looks = []
 
-    def __init__(self):
-        self.looks = 0
-
-    def result(self, timeout):
-        self.looks += 1
+    def unfinished(future, timeout):
+        looks.append(future)
         raise TimeoutError
 
-    def done(self):
-        return False
-
-
-def test_work_ends_when_no_worker_is_left():
-    future = Unfinished()
+    monkeypatch.setattr(clusters, "wait", unfinished)
     with pytest.raises(ClusterError, match="no worker"):
-        Cluster(Described(), 0, 3).result(future)
-    assert future.looks > 20  # those that are started again are waited for
+        Cluster(Described(), 0, 3).result(None)
+    assert len(looks) > 20  # those that are started again are waited for
+
+
+def test_work_that_takes_longer_than_a_look_is_waited_for(monkeypatch):
+    """Also where it ends just when the look does; and a timeout of the work is the work's own."""
+    looks = iter([TimeoutError(), None])
+
+    class Late:
+        def result(self):
+            return "done"
+
+    def wait(_future, timeout):
+        if error := next(looks):
+            raise error
+
+    monkeypatch.setattr(clusters, "wait", wait)
+    assert Cluster(Described({}), 0, 3).result(Late()) == "done"
