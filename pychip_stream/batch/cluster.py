@@ -204,7 +204,7 @@ def _reached(address: str, certificates: Certificates) -> Iterator[Client]:
             require_encryption=True,
         )
     try:
-        client = Client(address, timeout=_ANSWER_S, security=security, set_as_default=False)
+        client = Client(address, timeout=_ANSWER_S, security=security)
     except Exception as error:
         raise ClusterError(
             f"{address}: no Dask scheduler answers ({_line(error)}); check the address, and the "

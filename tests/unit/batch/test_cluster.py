@@ -22,7 +22,7 @@ def test_certificates_reach_dask_and_those_that_are_missing_are_named(tmp_path, 
     given = []
 
     class Client:
-        def __init__(self, address, *, timeout, security, set_as_default):
+        def __init__(self, address, *, timeout, security):
             given.append(security)
             raise OSError("nobody there")
 
