@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from pychip_stream import config as configuration
-from pychip_stream.domain.stimulus import Readings, Signal, join, series_of
+from pychip_stream.domain.signals import Readings, Signal, join, series_of
 from pychip_stream.operation.stimulus_keeper import StimulusKeeper
-from pychip_stream.stimulus.logs import read_log
+from pychip_stream.stimulus.log_reading import read_log
 from pychip_stream.stimulus_settings import StimulusConfig
 
 START = 1.7e9

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from pychip_stream.domain.stimulus import MAX_GAP_S
+from pychip_stream.domain.signals import MAX_GAP_S
 from pychip_stream.section import Section
 
 

@@ -7,7 +7,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.analysis.change_points import ChangePoint, change_points_of
-from pychip_stream.archive.events import CHANGE, MARK, Event, change_mark, mark
+from pychip_stream.archive.marks import CHANGE, MARK, Event, change_mark, mark
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import current_user
 

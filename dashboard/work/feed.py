@@ -12,9 +12,9 @@ import numpy as np
 import zmq
 
 from pychip_stream.archive import exclusions, hdf
-from pychip_stream.archive.events import EVENTS, events_of
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.marks import EVENTS, events_of
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import default_stamp
 from pychip_stream.archive.support_sets import support_from_bytes

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pychip_stream.archive import hdf
-from pychip_stream.archive.events import events_of, mark
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import events_of, mark
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive.events import CHANGE, MARK, Event
 from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.marks import CHANGE, MARK, Event
 from pychip_stream.domain.clock import Stamps, newness, on_one_clock
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet

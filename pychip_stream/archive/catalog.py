@@ -14,7 +14,6 @@ from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.disk import reason
-from pychip_stream.archive.events import EVENTS, EventRow
 from pychip_stream.archive.exclusions import EXCLUSIONS, Exclusion, FrameKey, in_force
 from pychip_stream.archive.files import (
     KINDS,
@@ -27,8 +26,9 @@ from pychip_stream.archive.files import (
 )
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.marks import EVENTS, EventRow
+from pychip_stream.archive.readings import Stimulus, StimulusFiles
 from pychip_stream.archive.selection import Selection
-from pychip_stream.archive.stimulus import Stimulus, StimulusFiles
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, SupportSet

@@ -13,15 +13,15 @@ from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.clock_offsets import OFFSETS, ClockOffset
 from pychip_stream.archive.disk import Disk
-from pychip_stream.archive.events import EVENTS, EventRow
 from pychip_stream.archive.files import Part, RunPlaces, read_part
 from pychip_stream.archive.hdf import Array, ForeignFileError, NewerFileError, UnusableFileError
+from pychip_stream.archive.marks import EVENTS, EventRow
 from pychip_stream.archive.probe import files_of_run
+from pychip_stream.archive.readings import GROUP as STIMULUS
+from pychip_stream.archive.readings import whole_stimulus
 from pychip_stream.archive.row_group import whole_rows
 from pychip_stream.archive.segments import block_of_parts, publish_segment, segment_image
 from pychip_stream.archive.selection import Selection
-from pychip_stream.archive.stimulus import GROUP as STIMULUS
-from pychip_stream.archive.stimulus import whole_stimulus
 from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,

@@ -31,11 +31,11 @@ from pychip_stream.archive.files import (
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.readings import write_stimulus
 from pychip_stream.archive.row_group import write_row_groups
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
 from pychip_stream.archive.selection import Selection
-from pychip_stream.archive.stimulus import write_stimulus
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.errors import ArchiveError, PychipError
 

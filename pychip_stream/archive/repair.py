@@ -11,14 +11,14 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.damage import examined, lost_rows, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, reason
-from pychip_stream.archive.events import EVENTS
 from pychip_stream.archive.exclusions import EXCLUSIONS
 from pychip_stream.archive.files import Part, RunPlaces, changed_tables
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.joining import set_aside, write_merged
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.marks import EVENTS
+from pychip_stream.archive.readings import StimulusFiles
 from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.stimulus import StimulusFiles
 from pychip_stream.errors import ArchiveError, PychipError
 
 logger = logging.getLogger(__name__)

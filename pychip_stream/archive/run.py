@@ -18,8 +18,8 @@ from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.exclusions import Exclusion, FrameKey
 from pychip_stream.archive.files import RunPlaces, Session
 from pychip_stream.archive.layout import ACQUIRED, Table
+from pychip_stream.archive.readings import Stimulus
 from pychip_stream.archive.scorings import default_scoring
-from pychip_stream.archive.stimulus import Stimulus
 from pychip_stream.domain.colors import UNKNOWN_COLOR, color_of, shown_color
 from pychip_stream.domain.quantities import find
 from pychip_stream.domain.records import FrameResult

@@ -86,17 +86,16 @@ def classify(
     target = out if out.suffix == ".h5" else out.with_name(out.name + ".h5")
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; choose another name, or add --force")
-    from pychip_stream.analysis import classification
-    from pychip_stream.analysis import stimulus as stimuli
+    from pychip_stream.analysis import classification, past_logs
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.archive.joining import remove_run
+    from pychip_stream.archive.readings import ReadingJournal
     from pychip_stream.archive.run import open_run
-    from pychip_stream.archive.stimulus import ReadingJournal
     from pychip_stream.archive.writer import RunWriter
     from pychip_stream.config import ClassifyConfig, EncoderConfig
 
     batch = classification.Batch.of(matching(paths), detector, pixel_size)
-    logs = stimuli.settings_of(stimulus or [])
+    logs = past_logs.settings_of(stimulus or [])
     support_set = load_support(support)
     settings = ClassifyConfig.model_validate(
         {"method": method, "sensitivity": sensitivity, "reject": not no_reject}
@@ -118,7 +117,7 @@ def classify(
         if writer.keys:
             done = classification.count_done(batch, writer.keys)
             say(f"{target}: resuming, {done} of {len(batch.paths)} done")
-        stimuli.keep(ReadingJournal(RunPlaces.of(target)), logs)
+        past_logs.keep(ReadingJournal(RunPlaces.of(target)), logs)
         kept = "the same command goes on with the rest"
         try:
             with progress("classifying", "frames") as told:
@@ -133,7 +132,7 @@ def classify(
         document = {**run_document(run, path), "device": where}
         empty = run.count == 0
         if logs:
-            document["stimulus"] = stimuli.describe(run)
+            document["stimulus"] = past_logs.describe(run)
     if empty:
         remove_run(path)
         document["run"] = None

@@ -38,7 +38,7 @@ def events(
     as_json: Json = False,
 ) -> None:
     """Mark moments of a run, list what happened, and propose where its curves change."""
-    from pychip_stream.archive import events as archive
+    from pychip_stream.archive import marks as archive
     from pychip_stream.domain.support import current_user
 
     if change is not None and mark is None:

@@ -28,15 +28,15 @@ def stimulus(
     as_json: Json = False,
 ) -> None:
     """Show, add and line up what was done to the specimen; frames and labels stay as they are."""
-    from pychip_stream.analysis import stimulus as stimuli
+    from pychip_stream.analysis import past_logs
     from pychip_stream.archive.clock_offsets import set_offset
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.domain.support import current_user
 
-    settings = stimuli.settings_of(files or [])
+    settings = past_logs.settings_of(files or [])
     wanted = [_offset(text) for text in offset or []]
     with open_run(path) as run:
-        added = stimuli.add_logs(run, settings)
+        added = past_logs.add_logs(run, settings)
         run.refresh()
         for source, seconds in wanted:
             if source not in run.stimulus.sources:
@@ -44,7 +44,7 @@ def stimulus(
                 raise UsageError(f"{path}: has no readings of {source!r}; there are: {known}")
             how = "by hand"
             if seconds is None:
-                found = stimuli.suggested(run, source)
+                found = past_logs.suggested(run, source)
                 if found is None or not found.sure:
                     raise UsageError(
                         f"{path}: nothing that {source} and the frames both saw tells its offset; "
@@ -54,9 +54,9 @@ def stimulus(
                 say(f"{source}: {seconds:+.1f} s, {how} (agreement {found.agreement:.2f})")
             set_offset(RunPlaces.of(path), run.run_id, source, seconds, who=current_user(), how=how)
         run.refresh()
-        sources = stimuli.describe(run)
+        sources = past_logs.describe(run)
         for entry in sources:
-            entry["suggested"] = _suggestion(stimuli.suggested(run, entry["source"]))
+            entry["suggested"] = _suggestion(past_logs.suggested(run, entry["source"]))
     document = {"run": str(path), "added": added, "sources": sources}
     report(document, as_json=as_json, text="\n".join(_lines(path, sources)))
 

@@ -70,7 +70,7 @@ def chart(run: Run, quantity: str | None = None) -> Figure:
 
         return curves_against(curve_of(run), against(run, quantity))
     if len(table) > 1:
-        from pychip_stream.archive.events import events_of
+        from pychip_stream.archive.marks import events_of
 
         return curves(curve_of(run), [(one.time - run.start, one.text) for one in events_of(run)])
     labels = run.label_map(int(table["frame"].iloc[0]))

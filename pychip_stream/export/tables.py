@@ -79,7 +79,7 @@ def export_quantities(run: Run, path: str | Path, *, iso_times: bool = False) ->
 
 def export_events(run: Run, path: str | Path) -> None:
     """Write a row per event: time_s, time (as ISO 8601), kind, text, who, event."""
-    from pychip_stream.archive.events import events_of
+    from pychip_stream.archive.marks import events_of
 
     with _writing(path) as (_, writer):
         writer.writerow(["time_s", "time", "kind", "text", "who", "event"])

@@ -11,11 +11,11 @@ import numpy as np
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.stimulus import ReadingJournal
+from pychip_stream.archive.readings import ReadingJournal
 from pychip_stream.config import Config
-from pychip_stream.domain.stimulus import Readings, Series, Signal, Times, series_of
+from pychip_stream.domain.signals import Readings, Series, Signal, Times, series_of
 from pychip_stream.stimulus.follower import LogFollower
-from pychip_stream.stimulus.logs import Block
+from pychip_stream.stimulus.log_reading import Block
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.messages import Measurement, Reply, Stimulus
 

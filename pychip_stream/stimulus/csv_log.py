@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from pychip_stream.stimulus.clock import day, naive_seconds, zone_name
 from pychip_stream.stimulus.dialect import (
     Dialect,
     Head,
@@ -16,6 +15,7 @@ from pychip_stream.stimulus.dialect import (
     split_header,
     told,
 )
+from pychip_stream.stimulus.time_columns import day, naive_seconds, zone_name
 from pychip_stream.stimulus_settings import StimulusConfig
 
 _DELIMITERS = "\t;,|"

@@ -9,7 +9,6 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from pychip_stream.stimulus.clock import day, zone_name
 from pychip_stream.stimulus.dialect import (
     Dialect,
     Head,
@@ -19,6 +18,7 @@ from pychip_stream.stimulus.dialect import (
     chosen_columns,
     told,
 )
+from pychip_stream.stimulus.time_columns import day, zone_name
 from pychip_stream.stimulus_settings import StimulusConfig
 
 _DATE_FORMS = ("%d-%m-%Y", "%Y-%m-%d", "%d/%m/%Y", "%Y/%m/%d", "%d.%m.%Y")

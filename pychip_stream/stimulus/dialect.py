@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pychip_stream.domain.stimulus import MOST_SIGNALS, Kind, unit_of
+from pychip_stream.domain.signals import MOST_SIGNALS, Kind, unit_of
 from pychip_stream.errors import PychipError
 from pychip_stream.stimulus_settings import StimulusConfig
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pychip_stream.stimulus.dialect import LogError
-from pychip_stream.stimulus.logs import Block, LogFile
+from pychip_stream.stimulus.log_reading import Block, LogFile
 from pychip_stream.stimulus_settings import StimulusConfig
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,7 @@ count from the start. Described by HyperSpy's documentation of the format.
 import re
 from datetime import datetime
 
-from pychip_stream.domain.stimulus import unit_of
-from pychip_stream.stimulus.clock import zone_name
+from pychip_stream.domain.signals import unit_of
 from pychip_stream.stimulus.dialect import (
     Dialect,
     Head,
@@ -19,6 +18,7 @@ from pychip_stream.stimulus.dialect import (
     chosen_columns,
     told,
 )
+from pychip_stream.stimulus.time_columns import zone_name
 from pychip_stream.stimulus_settings import StimulusConfig
 
 _PAIR = re.compile(r"\s*([^=,]+?)\s*=\s*(.*?)\s*$")

@@ -7,10 +7,10 @@ import h5py
 import numpy as np
 
 from pychip_stream import Classifier, Frame, load_encoder, load_support, open_run
-from pychip_stream.archive.events import EVENTS, mark
 from pychip_stream.archive.exclusions import changes, exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.marks import EVENTS, mark
 from tests.conftest import ROOT
 from tests.support.archive_samples import NAMES, failed, make_run, record, result
 from tests.support.failing_disks import QuickDisk

@@ -13,9 +13,9 @@ from dashboard.work.feed import Feed
 from dashboard.work.history import History
 from dashboard.work.opened_run import OpenedRun
 from dashboard.work.runs import RunShelf
-from pychip_stream.archive.events import events_of, mark
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import events_of, mark
 from pychip_stream.archive.run import open_run
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.export import EXPORTS

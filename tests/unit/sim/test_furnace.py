@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.stimulus import series_of
+from pychip_stream.domain.signals import series_of
 from pychip_stream.errors import UsageError
 from pychip_stream.sim.furnace import DIALECTS, HeatingProgram, HolderLog
 from pychip_stream.sim.microscope import Microscope
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.stimulus.follower import LogFollower
-from pychip_stream.stimulus.logs import read_log
+from pychip_stream.stimulus.log_reading import read_log
 from pychip_stream.stimulus_settings import StimulusConfig
 
 START = 1.79e9

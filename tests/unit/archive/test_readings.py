@@ -6,15 +6,15 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.archive import stimulus as stored
+from pychip_stream.archive import readings as stored
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.readings import ReadingJournal, add_readings
 from pychip_stream.archive.repair import damage
 from pychip_stream.archive.run import open_run
-from pychip_stream.archive.stimulus import ReadingJournal, add_readings
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.domain.stimulus import Readings, Signal
+from pychip_stream.domain.signals import Readings, Signal
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.tables import export_quantities
 from tests.support.archive_samples import fill, make_run, record

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import xxhash
 
-from pychip_stream.domain.stimulus import Readings, Signal, Times
+from pychip_stream.domain.signals import Readings, Signal, Times
 from pychip_stream.plugins import Registry, members_of
-from pychip_stream.stimulus.clock import LogClock, numbers
 from pychip_stream.stimulus.dialect import Column, Dialect, Head, Layout, LogError
+from pychip_stream.stimulus.time_columns import LogClock, numbers
 from pychip_stream.stimulus_settings import StimulusConfig
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pychip_stream.domain.stimulus import Times
+from pychip_stream.domain.signals import Times
 from pychip_stream.stimulus.dialect import LogError, TimeColumn
 
 _DAY_S = 86400.0

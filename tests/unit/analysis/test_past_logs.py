@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pychip_stream.analysis.stimulus import suggest_offset
-from pychip_stream.domain.stimulus import series_of
+from pychip_stream.analysis.past_logs import suggest_offset
+from pychip_stream.domain.signals import series_of
 from pychip_stream.sim.furnace import HeatingProgram
 
 START = 1.7e9

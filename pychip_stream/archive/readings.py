@@ -29,7 +29,7 @@ from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import write_rows
 from pychip_stream.domain.quantities import OF_FRAMES, declare_stimulus
-from pychip_stream.domain.stimulus import (
+from pychip_stream.domain.signals import (
     MAX_GAP_S,
     Kind,
     Readings,
@@ -144,7 +144,7 @@ class Stimulus:
         return replace(self, changes=(*self.changes, trial))
 
     def columns(self, times: Times) -> dict[str, Times]:
-        """Values of every quantity at the times of frames; see `domain.stimulus.join`."""
+        """Values of every quantity at the times of frames; see `domain.signals.join`."""
         return join(self.series, times) if self.quantities else {}
 
     @property

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from pychip_stream.archive.alert_journal import AlertRow
-from pychip_stream.archive.events import (
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.marks import (
     EVENTS,
     Event,
     EventRow,
@@ -14,8 +16,6 @@ from pychip_stream.archive.events import (
     in_force,
     mark,
 )
-from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.repair import damage, repair_run
 from pychip_stream.archive.row_group import read_rows
 from pychip_stream.archive.run import open_run

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.stimulus.dialect import LogError, split_header
-from pychip_stream.stimulus.logs import DIALECTS, LogFile, read_log, understand
+from pychip_stream.stimulus.log_reading import DIALECTS, LogFile, read_log, understand
 from pychip_stream.stimulus_settings import StimulusConfig
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -197,7 +197,7 @@ def test_a_rotated_or_replaced_log_is_followed(tmp_path, rotate):
 
 
 def test_a_long_log_is_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("pychip_stream.stimulus.logs._BLOCK", 100)
+    monkeypatch.setattr("pychip_stream.stimulus.log_reading._BLOCK", 100)
     rows = [f"2026-06-01 12:{n // 60:02}:{n % 60:02},{n}\n" for n in range(600)]
     path = write(tmp_path / "a.csv", "time,T\n" + "".join(rows))
     blocks = list(read_log(path, settings()))

@@ -12,13 +12,13 @@ from scipy import fft
 
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.nexus import iso
+from pychip_stream.archive.readings import ReadingJournal, add_readings
 from pychip_stream.archive.run import Run
-from pychip_stream.archive.stimulus import ReadingJournal, add_readings
-from pychip_stream.domain.stimulus import Series, Times
+from pychip_stream.domain.signals import Series, Times
 from pychip_stream.errors import UsageError
 from pychip_stream.section import problems, resolve
 from pychip_stream.stimulus.dialect import LogError
-from pychip_stream.stimulus.logs import Block, read_log, understand
+from pychip_stream.stimulus.log_reading import Block, read_log, understand
 from pychip_stream.stimulus_settings import StimulusConfig
 
 _POINTS = 1 << 14

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.domain import quantities
-from pychip_stream.domain.stimulus import join, quantity_name, series_of, unit_of
+from pychip_stream.domain.signals import join, quantity_name, series_of, unit_of
 
 NAN = np.nan
 
