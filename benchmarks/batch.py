@@ -26,7 +26,7 @@ from pychip_stream.analysis.classification import Batch, classify, classify_by
 from pychip_stream.archive.support_sets import save_support, support_from_bytes, support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.batch.cluster import open_cluster
-from pychip_stream.batch.frames import crew
+from pychip_stream.batch.shared_frames import crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame

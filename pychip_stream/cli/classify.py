@@ -169,7 +169,7 @@ def _workers(
         analyst = Analyst.of(support, opened, settings)
         yield opened.device, functools.partial(classification.classify, batch, analyst)
         return
-    from pychip_stream.batch.frames import crew
+    from pychip_stream.batch.shared_frames import crew
 
     with crew(cluster, batch, support, encoder, settings, target, precision) as many:
         yield (

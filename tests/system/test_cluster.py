@@ -16,7 +16,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_from_bytes, support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.batch.cluster import open_cluster
-from pychip_stream.batch.frames import crew
+from pychip_stream.batch.shared_frames import crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.model.encoders import load_encoder
 from tests.support.simple_runs import picked, pixels

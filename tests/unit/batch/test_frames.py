@@ -13,7 +13,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.batch import frames as batch_frames
 from pychip_stream.batch.cluster import Cluster
-from pychip_stream.batch.frames import Crew, Done, crew
+from pychip_stream.batch.shared_frames import Crew, Done, crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
