@@ -11,7 +11,7 @@ from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify, classify_by, settle_sums
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.batch import frames as batch_frames
+from pychip_stream.batch import shared_frames as batch_frames
 from pychip_stream.batch.cluster import Cluster
 from pychip_stream.batch.shared_frames import Crew, Done, crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
