@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pychip_stream.domain.progress import Progress
 from pychip_stream.errors import PychipError
 from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportKind, ExportSource
 
 from ..work import scratch
-from ..work.background import Background, Progress
+from ..work.background import Background, Cancellable
 from ..work.recent import Every
 from .components import Downloads
 
@@ -40,7 +41,7 @@ class DownloadBar:
         self._background = background
         self._source = source
         self._kinds = {kind.name: kind for kind in kinds}
-        self._making: tuple[ExportKind, Progress] | None = None
+        self._making: tuple[ExportKind, Cancellable] | None = None
         self._media = ""
         self._made: Path | None = None
         self._sending: BinaryIO | None = None
@@ -91,7 +92,7 @@ class DownloadBar:
             self._end("there is nothing to export yet")
             return
         self._clear()
-        progress = Progress()
+        progress = Cancellable()
 
         def work() -> Path:
             folder = scratch.folder("export")

@@ -9,11 +9,12 @@ import panel as pn
 import panel_material_ui as pmui
 
 from pychip_stream.analysis.drafting import agreement
+from pychip_stream.domain.progress import Progress
 from pychip_stream.domain.support import SupportSet, current_user
 from pychip_stream.errors import PychipError
 
 from ..accounts import MAY_LOOK, Viewer
-from ..work.background import Background, Progress
+from ..work.background import Background, Cancellable
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
@@ -42,7 +43,7 @@ class VersionsPanel:
         self._viewer = viewer
         self._draft = draft
         self._key = key
-        self._job: tuple[str, Progress] | None = None
+        self._job: tuple[str, Cancellable] | None = None
         self._list_time = Every(_LIST_S)
         self._listed: tuple[tuple[dict[str, str], str | None], str | None] | None = None
         self._note = pmui.TextInput(
@@ -99,7 +100,7 @@ class VersionsPanel:
             note(self._state, f"wait: {self._job[0]} is not done yet", "error")
             return
         note(self._state, f"{what}…")
-        progress = Progress()
+        progress = Cancellable()
         self._job = (what, progress)
         self._background.do(
             lambda: work(progress),

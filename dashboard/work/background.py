@@ -14,8 +14,8 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 
-class Progress:
-    """How far a piece of work is, and whether it is still wanted; called by the work itself."""
+class Cancellable:
+    """Progress (`domain.progress`) that knows whether the work is still wanted."""
 
     def __init__(self) -> None:
         self.done = self.total = 0

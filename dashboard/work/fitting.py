@@ -5,9 +5,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.progress import Progress
 from pychip_stream.domain.support import SupportSet
-
-from .background import Progress
 
 
 class Fitting:

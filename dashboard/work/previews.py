@@ -12,7 +12,7 @@ from pychip_stream.errors import PychipError
 from pychip_stream.model.quality import Quality, assess
 from pychip_stream.model.suggestion import Suggestion, suggest
 
-from .background import Latest, Progress
+from .background import Cancellable, Latest
 from .drafts import Draft, DraftState
 from .frame_pictures import Key
 from .workbench import Workbench
@@ -64,7 +64,7 @@ class OpenDraft:
         self._fits = Latest(bench.fits, self._work)
         self._asked: tuple[int, Key] | None = None
         self._asked_at = 0.0
-        self._progress = Progress()
+        self._progress = Cancellable()
         self._embeds: object = None
         self.draft = draft
         self.preview: Preview | None = None
@@ -77,7 +77,7 @@ class OpenDraft:
         self._asked, self._asked_at = (number, key), time.monotonic()
         if self._embeds != (key, state.chip_size):  # what another one wants is of no use now
             self._progress.cancel()
-            self._embeds, self._progress = (key, state.chip_size), Progress()
+            self._embeds, self._progress = (key, state.chip_size), Cancellable()
         self._fits.ask((number, state, key, self._progress))
 
     @property
@@ -92,7 +92,7 @@ class OpenDraft:
         """How much of the frame has been looked at for them, 0…1; None where that is not known."""
         return self._progress.share
 
-    def _work(self, wanted: tuple[int, DraftState, Key, Progress]) -> None:
+    def _work(self, wanted: tuple[int, DraftState, Key, Cancellable]) -> None:
         number, state, key, progress = wanted
         preview = self._make(number, state, key, progress)
         if progress.cancelled:
@@ -104,7 +104,7 @@ class OpenDraft:
         elif preview.trouble == _FEW:
             self._prepare(state, key, progress)
 
-    def _prepare(self, state: DraftState, key: Key, progress: Progress) -> None:
+    def _prepare(self, state: DraftState, key: Key, progress: Cancellable) -> None:
         """Embed the frame while examples are still being chosen."""
         try:
             self._bench.prepare(state, key, progress)
@@ -128,7 +128,7 @@ class OpenDraft:
             logger.exception("the quality of a draft could not be judged")
             return replace(preview, trouble=f"the examples could not be judged: {error}")
 
-    def _make(self, number: int, state: DraftState, key: Key, progress: Progress) -> Preview:
+    def _make(self, number: int, state: DraftState, key: Key, progress: Cancellable) -> Preview:
         filled = [name for name, count in state.counts.items() if count]
         if len(filled) < 2:
             return Preview(number, key, trouble=_FEW)

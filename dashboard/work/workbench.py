@@ -20,6 +20,7 @@ from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame, inside
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.pixel_size import by_hand
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect, reduced, to_jpeg
@@ -28,7 +29,6 @@ from pychip_stream.wire.endpoints import request
 from pychip_stream.wire.messages import PublishSupport, SetPixelSize
 
 from . import display
-from .background import Progress
 from .drafts import DraftState, Pick
 from .fitting import Fitting
 from .frame_pictures import FramePicture, Key
@@ -173,9 +173,9 @@ class Workbench:
             scale = Normalization.from_percentiles(first.pixels)
         self.fitting.prepare(frame, state.chip_size, scale, progress)
 
-    def attempt_set(self, support: SupportSet, key: Key, progress: Progress | None = None) -> Trial:
+    def attempt_set(self, support: SupportSet, key: Key, progress: Progress = no_progress) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
-        return self.fitting.attempt(support, self.frame(key), progress or Progress())
+        return self.fitting.attempt(support, self.frame(key), progress)
 
     def save(self, state: DraftState, key: Key, author: str, note: str) -> SupportSet:
         """Keep a draft as a version, with its classifier's numbers; it is not published."""

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import panel as pn
 import pytest
 
-from dashboard.work.background import Background, Latest, Progress
+from dashboard.work.background import Background, Cancellable, Latest
 from pychip_stream.errors import PychipError
 
 
@@ -95,7 +95,7 @@ def test_a_closed_session_is_told_nothing(session, background):
 
 
 def test_progress_ends_work_that_is_not_wanted_any_more():
-    progress = Progress()
+    progress = Cancellable()
     assert progress.share is None
     progress(1, 4)
     assert progress.share == 0.25

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from dashboard.work.background import Progress
+from dashboard.work.background import Cancellable
 from dashboard.work.drafts import Draft, DraftState
 from dashboard.work.fitting import Fitting
 from dashboard.work.previews import OpenDraft
@@ -79,10 +79,10 @@ def test_the_page_takes_the_precision_of_the_worker(device, monkeypatch, tmp_pat
     config = {"watch": {"root": tmp_path}, "encoder": {"device": "cpu"}}
     fitting = Fitting(Config.model_validate(config))
     frame = np.zeros((64, 64), np.uint8)
-    fitting.prepare(frame, ChipSize(64, 64), Normalization(), Progress())
+    fitting.prepare(frame, ChipSize(64, 64), Normalization(), Cancellable())
     assert fitting.precision == "float32"
     fitting.worker_device = device
-    fitting.prepare(frame, ChipSize(64, 64), Normalization(), Progress())
+    fitting.prepare(frame, ChipSize(64, 64), Normalization(), Cancellable())
     assert f"cpu/{fitting.precision}" == device
 
 
