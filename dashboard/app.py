@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,18 +81,20 @@ class Dashboard:
             self._feed.serving()
 
     def close(self) -> None:
-        """Stop the feed, then the server; whoever looks is told where the run is now.
+        """Stop the feed and the server; whoever looks is told where the run is now.
 
-        What viewers have brought is removed.
+        What viewers have brought is removed before anything is waited for that may hang.
         """
         if self._feed is not None:
             self._feed.stop()
             self._desk.run.ended = str(self._desk.config.run_path)
             if self._sessions:
                 self._server.io_loop.run_sync(_farewell)
-        self._desk.bench.close()
         self._server.stop()
         scratch.clear()
+        self._desk.bench.close()
+        if self._feed is not None:
+            self._feed.join()
 
     def _page(self) -> Any:
         """Build the page of a new session."""
@@ -129,4 +130,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process.leave(main())

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 _LISTEN_S = 0.05
 _HOUSEKEEPING_S = 1.0
 _GAP_S = 5.0
-_JOIN_S = 5.0
+_JOIN_S = 1.0
 
 _TOPICS = (
     messages.STATUS,
@@ -99,8 +99,11 @@ class Feed:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; waits for the thread."""
+        """Stop listening soon."""
         self._stop.set()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, a moment."""
         self._thread.join(_JOIN_S)
 
     def _run(self) -> None:

@@ -44,6 +44,24 @@ def test_a_service_that_cannot_start_says_so():
     assert process.run(refuse, threading.Event()) == 1
 
 
+BUSY = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pychip_stream import process
+ThreadPoolExecutor(1).submit(threading.Event().wait)
+process.leave(5)
+"""
+
+
+def test_work_on_threads_does_not_keep_a_process_that_leaves():
+    """M19: a page that was left in the middle of some work had to be killed."""
+    with subprocess.Popen([sys.executable, "-c", BUSY]) as child:
+        try:
+            assert child.wait(20) == 5
+        finally:
+            child.kill()
+
+
 CHILD = """
 import os, sys
 from pychip_stream import process
