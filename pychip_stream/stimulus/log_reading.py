@@ -199,7 +199,9 @@ def _layout(path: Path, head: bytes, settings: StimulusConfig) -> Layout:
     lines = head.decode("utf-8-sig", errors="replace").split("\n")
     told = Head(path, [line.rstrip("\r") for line in lines[:-1][:400]])
     if settings.dialect == "auto":
-        dialect = next(one for one in DIALECTS if one.knows(told))
+        # Those of other packages come last in the registry, after the one that knows every log.
+        asked = sorted(DIALECTS, key=lambda one: one.place)
+        dialect = next(one for one in asked if one.knows(told))
     elif settings.dialect in DIALECTS:
         dialect = DIALECTS[settings.dialect]
     else:
