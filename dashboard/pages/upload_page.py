@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.progress import Progress
+from pychip_stream.domain.records import Fraction
 from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
 from pychip_stream.export.curves import chart, svg_bytes
@@ -27,7 +28,7 @@ from ..work.frame_pictures import FramePicture, grid_shape
 from ..work.kept_uploads import Kept
 from ..work.opened_run import OpenedRun
 from ..work.uploads import NO_FILE, SUPPORT_SUFFIX, UploadBench
-from ..work.words import moment, share
+from ..work.words import moment
 
 FILE, GRID, EXAMPLES, RESULT = STEPS = ("1 File", "2 Grid", "3 Examples", "4 Result")
 _NOTHING = "–"
@@ -331,7 +332,7 @@ def counted(picture: FramePicture) -> list[str]:
         return []
     return [
         f"{name}: {int((labels == code).sum())} of {labels.size} chips, "
-        f"{share(value, low, high)}, with the 95 % interval"
+        f"{Fraction(*bounds).text}, with the 95 % interval"
         for code, name in enumerate(picture.names)
-        for value, low, high in [picture.fractions.get(name, (float("nan"),) * 3)]
+        for bounds in [picture.fractions.get(name, (float("nan"),) * 3)]
     ]

@@ -16,16 +16,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"
 
 
-def share(value: float, low: float, high: float) -> str:
-    """Write a fraction with its interval; all have the same digits, as `share` in `part.js`.
-
-    Otherwise rounding could put the value outside.
-    """
-    if not math.isfinite(value):
-        return "–"
-    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
-
-
 def moment(seconds: float) -> str:
     """Date and time of day here."""
     return _written(seconds, "%Y-%m-%d %H:%M:%S") or "no date"

@@ -21,6 +21,17 @@ class Fraction(NamedTuple):
     low: float
     high: float
 
+    @property
+    def text(self) -> str:
+        """Write it for people; all have the same digits, as `share` in `part.js`.
+
+        Otherwise rounding could put the value outside.
+        """
+        if not np.isfinite(self.value):
+            return "–"
+        value, low, high = (f"{100 * number:.1f}" for number in self)
+        return f"{value} % ({low}–{high})"
+
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:

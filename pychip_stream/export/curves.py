@@ -56,8 +56,8 @@ def curve_of(run: Run) -> Curve:
     return Curve(table["time_s"].to_numpy(float), values, (*run.names, UNKNOWN), run.colors)
 
 
-def chart(run: Run, quantity: str | None = None) -> Figure:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
+def chart(run: Run, quantity: str | None = None, frame: int | None = None) -> Figure:
+    """Draw the fractions over time with their bands, and a frame (default: the newest) as bars.
 
     A single frame is bars alone, with the number of its chips in each class. With a quantity they
     are drawn against that.
@@ -72,36 +72,43 @@ def chart(run: Run, quantity: str | None = None) -> Figure:
     if len(table) > 1:
         from pychip_stream.archive.marks import events_of
 
-        return curves(curve_of(run), [(one.time - run.start, one.text) for one in events_of(run)])
+        number = int(table["frame"].iloc[-1]) if frame is None else frame
+        since = float(run.columns("time")["time"][number]) - run.start
+        events = [(one.time - run.start, one.text) for one in events_of(run)]
+        return curves(curve_of(run), events, Shown(number, since, run.intervals[number]))
     labels = run.label_map(int(table["frame"].iloc[0]))
     counts = np.bincount(labels.ravel(), minlength=len(run.names) + 1)
     return bars(curve_of(run), counts)
 
 
-def export_svg(run: Run, path: str | Path, quantity: str | None = None) -> None:
+def export_svg(
+    run: Run, path: str | Path, quantity: str | None = None, frame: int | None = None
+) -> None:
     """Draw the `chart` as vector graphics."""
-    figure = chart(run, quantity)
+    figure = chart(run, quantity, frame)
     with writing(Path(path)) as temporary:
         temporary.write_bytes(svg_bytes(figure))
 
 
-def export_chart(run: Run, path: str | Path, quantity: str | None = None) -> None:
+def export_chart(
+    run: Run, path: str | Path, quantity: str | None = None, frame: int | None = None
+) -> None:
     """Draw the `chart` as pixels."""
-    figure = chart(run, quantity)
+    figure = chart(run, quantity, frame)
     with writing(Path(path)) as temporary:
         figure.savefig(temporary, format="png", dpi=200)
 
 
 SVG = ExportKind(
     "svg", "curves and bar chart", ".svg", "image/svg+xml",
-    lambda source, path, _: export_svg(source.run, path, source.against),
+    lambda source, path, _: export_svg(source.run, path, source.against, source.frame),
     label="svg", strict=True, against=True, place=6,
 )  # fmt: skip
 
 
 CHART = ExportKind(
     "chart", "curves and bar chart, as png", "-chart.png", "image/png",
-    lambda source, path, _: export_chart(source.run, path, source.against),
+    lambda source, path, _: export_chart(source.run, path, source.against, source.frame),
     label="chart png", against=True, place=7,
 )  # fmt: skip
 
@@ -114,16 +121,16 @@ def bars(curve: Curve, counts: npt.NDArray[np.integer]) -> Figure:
     figure = Figure(figsize=(1.6 + 1.1 * len(counts), 4.2), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
-    _bars(axes, curve)
-    axes.set(title="", ylabel="phase fraction")
+    _bars(axes, curve, curve.intervals[-1])
+    axes.set_ylabel("phase fraction")
     for place, (count, high) in enumerate(zip(counts, curve.intervals[-1, :, 2], strict=True)):
         axes.text(place, min(float(np.nan_to_num(high)) + 0.02, 0.96), f"{count}", ha="center")
     axes.set_xlabel(f"number of the {counts.sum()} chips above each bar")
     return figure
 
 
-def curves(curve: Curve, events: Sequence[tuple[float, str]] = ()) -> Figure:
-    """Draw the fractions over time with their bands, and the newest frame as bars.
+def curves(curve: Curve, events: Sequence[tuple[float, str]], shown: Shown) -> Figure:
+    """Draw the fractions over time with their bands, and a frame as bars, marked in the curves.
 
     `events` are moments, as those of the curve, and texts; the first 30 are drawn.
     """
@@ -140,8 +147,10 @@ def curves(curve: Curve, events: Sequence[tuple[float, str]] = ()) -> Figure:
             _literal(text[:_EVENT_TEXT]), (moment / divisor, 0.98), rotation=90, color=_EVENT,
             fontsize="x-small", va="top", ha="right", xycoords=("data", "axes fraction"),
         )  # fmt: skip
+    left.axvline(shown.time / divisor, color="black", linewidth=0.8, alpha=0.5)
     left.legend(loc="best", frameon=False)
-    _bars(right, curve)
+    _bars(right, curve, shown.intervals)
+    right.set_title(f"frame {shown.number}, {shown.time:.2f} s")
     return figure
 
 
@@ -185,6 +194,24 @@ def curves_against(curve: Curve, other: Against) -> Figure:
     figure.colorbar(shown, label=f"time ({unit})")
     axes.set(xlabel=_literal(other.quantity.label), ylabel="phase fraction", ylim=(0, 1))
     return figure
+
+
+class Shown(NamedTuple):
+    """A frame that is drawn as bars.
+
+    Attributes
+    ----------
+    number
+        Of the frame.
+    time
+        As that of the curve, in s.
+    intervals
+        (K + 1, 3) fraction, low, high.
+    """
+
+    number: int
+    time: float
+    intervals: npt.NDArray[np.float64]
 
 
 class Panel(NamedTuple):
@@ -279,15 +306,15 @@ def _draw_curves(axes: Axes, curve: Curve) -> float:
     return divisor
 
 
-def _bars(axes: Axes, curve: Curve) -> None:
-    values, low, high = curve.intervals[-1].T
+def _bars(axes: Axes, curve: Curve, intervals: npt.NDArray[np.float64]) -> None:
+    values, low, high = intervals.T
     names = curve.class_names
     places = np.arange(len(names))
     axes.bar(places, values, color=[curve.colors[n] for n in names])
     spread = np.nan_to_num(np.stack([values - low, high - values])).clip(0)
     axes.errorbar(places, values, yerr=spread, fmt="none", ecolor="black", capsize=4)
     axes.set_xticks(places, [_literal(n) for n in names], rotation=30, ha="right")
-    axes.set(ylim=(0, 1), title=f"frame {len(curve.time) - 1}")
+    axes.set_ylim(0, 1)
 
 
 def _time_unit(seconds: npt.NDArray[np.float64]) -> tuple[str, float]:

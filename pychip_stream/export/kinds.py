@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pychip_stream.config import WatchConfig
 from pychip_stream.domain.frames import inside
 from pychip_stream.domain.progress import Progress
-from pychip_stream.errors import PychipError
+from pychip_stream.errors import ArchiveError, PychipError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -49,7 +49,7 @@ class ExportSource:
     Attributes
     ----------
     shown
-        Number of the frame that is on the screen.
+        Number of the frame that is on the screen; -1: none is, the newest counts.
     fps, max_frames
         Of films; None: as is usual for their kind.
     iso_times
@@ -60,11 +60,21 @@ class ExportSource:
 
     run: Run
     read_pixels: PixelReader
-    shown: int = 0
+    shown: int = -1
     fps: float | None = None
     max_frames: int | None = None
     iso_times: bool = False
     against: str | None = None
+
+    @property
+    def frame(self) -> int:
+        """Number of the frame that single pictures show: the one shown, else the newest."""
+        if self.shown >= 0:
+            return self.shown
+        covered = self.run.covered
+        if not len(covered):
+            raise ArchiveError(f"{self.run.path}: has no classified frame to draw")
+        return int(covered[-1])
 
 
 @dataclass(frozen=True)

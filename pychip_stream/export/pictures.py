@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from pychip_stream.archive.disk import writing
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.progress import Progress, no_progress
+from pychip_stream.domain.records import Fraction
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import (
@@ -39,6 +40,8 @@ _LARGER = {"pm": "nm", "nm": "µm", "µm": "mm"}
 _OUTSIDE = 40
 """Grey of pixels that no chip covers."""
 _JPEG_QUALITY = 85
+_FEWEST_GREYS = 32
+"""With fewer of each colour, pictures have steps to be seen."""
 VIEW_PX = 1024
 """Longest edge of a picture for the screen."""
 
@@ -100,14 +103,14 @@ class Legend:
     Attributes
     ----------
     entries
-        (name, colour, fraction or None) in order.
+        (name, colour, fraction with its interval or None) in order.
     pixel_size, unit
         For the scale bar; None: it counts pixels.
     title
         First line.
     """
 
-    entries: Sequence[tuple[str, str, float | None]]
+    entries: Sequence[tuple[str, str, Fraction | None]]
     pixel_size: float | None = None
     unit: str | None = None
     title: str = ""
@@ -155,6 +158,27 @@ def overlay(grey: npt.NDArray[np.floating], painted: Rgb, covered: tuple[int, in
     out = frame.copy()
     out[: covered[0], : covered[1]] = mixed[: covered[0], : covered[1]].astype(np.uint8)
     return out
+
+
+def with_palette(picture: Image.Image, colors: Sequence[str]) -> Image.Image:
+    """Bring an overlay with its legend to 8 bits a pixel: its noise is most of a file.
+
+    The palette has greys and as many shades of each colour over the frame, 50 with three classes.
+    Where colours are so many that shades would be few, the picture stays as it is.
+    """
+    count = (256 - len(colors)) // (len(colors) + 1)
+    if count < _FEWEST_GREYS:
+        return picture
+    pure = np.array([ImageColor.getrgb(c)[:3] for c in colors], np.float32)
+    greys = np.linspace(0, 255, count, dtype=np.float32)[:, None].repeat(3, axis=1)
+    shades = (greys * (1 - _OPACITY) + color * _OPACITY for color in pure)
+    table = np.concatenate([pure, greys, *shades]).astype(np.uint8)
+    coarse = Image.new("P", (1, 1))
+    # Pillow looks for the nearest to a pixel less its last two bits; so white stays white.
+    coarse.putpalette((table & 0xFC).tobytes())
+    made = picture.quantize(palette=coarse, dither=Image.Dither.NONE)
+    made.putpalette(table.tobytes())
+    return made
 
 
 def with_legend(picture: Rgb, legend: Legend) -> Image.Image:
@@ -208,7 +232,7 @@ def _wrapped(
     x = pad
     for name, color, fraction in legend.entries:
         shown = name if len(name) <= 40 else name[:39] + "…"
-        text = shown if fraction is None else f"{shown} {100 * fraction:.1f} %"
+        text = shown if fraction is None else f"{shown} {fraction.text}"
         end = x + size + pad + int(np.ceil(font.getlength(text)))
         if lines[-1] and end + pad > width:
             lines.append([])
@@ -229,12 +253,12 @@ def letters(size: int) -> ImageFont.FreeTypeFont:
 
 
 def fraction_entries(
-    names: Sequence[str], colors: Mapping[str, str], fractions: npt.NDArray[np.floating]
-) -> list[tuple[str, str, float | None]]:
-    """Legend entries of classes and unknown with their fractions where these are known."""
+    names: Sequence[str], colors: Mapping[str, str], intervals: npt.NDArray[np.floating]
+) -> list[tuple[str, str, Fraction | None]]:
+    """Legend entries of classes and unknown, with fractions and intervals that are known."""
     return [
-        (name, colors[name], value if np.isfinite(value) else None)
-        for name, value in zip((*names, UNKNOWN), fractions.tolist(), strict=True)
+        (name, colors[name], Fraction(*row) if np.isfinite(row[0]) else None)
+        for name, row in zip((*names, UNKNOWN), intervals.tolist(), strict=True)
     ]
 
 
@@ -297,8 +321,8 @@ class Studio:
 
     def legend(self, view: View) -> Legend:
         """Text below the pictures of a frame."""
-        fractions = self._run.intervals[view.number, :, 0]
-        entries = fraction_entries(self._run.names, self._run.colors, fractions)
+        intervals = self._run.intervals[view.number]
+        entries = fraction_entries(self._run.names, self._run.colors, intervals)
         return Legend(entries, *self.pixel_size(view), self.title(view))
 
     def title(self, view: View) -> str:
@@ -372,14 +396,17 @@ def export_png(
     for done, number in enumerate(chosen):
         view = studio.view(number)
         legend = studio.legend(view)
-        for name, picture in (("map", view.painted), ("overlay", view.overlay)):
-            if picture is not None:
-                target = folder / f"{number:06d}_{name}.png"
-                with writing(target) as temporary:
-                    with_legend(picture, legend).save(
-                        temporary, format="PNG", compress_level=1, pnginfo=own_mark()
-                    )
-                written.append(target)
+        pictures = {"map": with_legend(view.painted, legend)}
+        if view.overlay is not None:
+            colors = [color for _, color, _ in legend.entries]
+            pictures["overlay"] = with_palette(with_legend(view.overlay, legend), colors)
+        for name, picture in pictures.items():
+            target = folder / f"{number:06d}_{name}.png"
+            # Plain areas shrink further at a higher level, noise does not.
+            level = 6 if name == "map" else 1
+            with writing(target) as temporary:
+                picture.save(temporary, format="PNG", compress_level=level, pnginfo=own_mark())
+            written.append(target)
         progress(done + 1, len(chosen))
     return written
 
@@ -388,10 +415,10 @@ def _all(source: ExportSource, folder: Path, progress: Progress) -> None:
     export_png(source.run, folder, source.read_pixels, None, progress)
 
 
-def _shown(source: ExportSource, path: Path, progress: Progress) -> None:
+def _shown(which: int, source: ExportSource, path: Path, progress: Progress) -> None:
     with TemporaryDirectory(dir=path.parent) as folder:
-        files = export_png(source.run, folder, source.read_pixels, [source.shown], progress)
-        files[-1].replace(path)  # the overlay, or the map alone where the frame is gone
+        files = export_png(source.run, folder, source.read_pixels, [source.frame], progress)
+        files[which].replace(path)
 
 
 def _zipped(source: ExportSource, path: Path, progress: Progress) -> None:
@@ -405,8 +432,13 @@ def _zipped(source: ExportSource, path: Path, progress: Progress) -> None:
 
 ALL = ExportKind("png", "label maps as pictures", "", "", _all, pixels=True, place=3)
 SHOWN = ExportKind(
-    "picture", "labels over the frame, with scale bar and legend", ".png", "image/png", _shown,
+    "picture", "labels over the frame, with scale bar and legend", ".png", "image/png",
+    partial(_shown, -1),  # the map alone where the frame is gone
     label="png of this frame", option=False, pixels=True, place=4,
+)  # fmt: skip
+SHOWN_MAP = ExportKind(
+    "label_map", "label map of this frame alone, with scale bar and legend", "-map.png",
+    "image/png", partial(_shown, 0), label="label map png", option=False, pixels=True, place=4,
 )  # fmt: skip
 ZIPPED = ExportKind(
     "pictures", "a zip with the pictures of every frame", "-png.zip", "application/zip", _zipped,

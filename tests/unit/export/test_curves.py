@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pychip_stream.archive.nexus import Curve
-from pychip_stream.export.curves import curves, pauses_of
+from pychip_stream.export.curves import Shown, curves, pauses_of
 
 
 def test_a_pause_is_far_longer_than_the_usual_distance():
@@ -25,6 +25,6 @@ def test_the_figure_has_no_line_over_a_pause():
     times = np.array([0.0, 1.0, 2.0, 3.0, 600.0, 601.0])
     values = np.full((6, 2, 3), 0.5)
     curve = Curve(times, values, ("alpha", "unknown"), {"alpha": "#0072b2", "unknown": "#7f7f7f"})
-    line = curves(curve).axes[0].lines[0]
+    line = curves(curve, (), Shown(5, 601.0, values[5])).axes[0].lines[0]
     assert np.isnan(line.get_ydata()).sum() == 1
     assert len(line.get_xdata()) == 7

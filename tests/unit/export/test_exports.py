@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from pychip_stream.archive.exclusions import exclude
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.nexus import Curve
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
@@ -15,10 +17,11 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.colors import UNKNOWN_COLOR
 from pychip_stream.domain.support import SupportClass
 from pychip_stream.errors import ArchiveError
-from pychip_stream.export import curves
+from pychip_stream.export import EXPORTS, curves
 from pychip_stream.export import film as timelapse
 from pychip_stream.export import pictures as figures
 from pychip_stream.export.curves import export_chart, export_svg
+from pychip_stream.export.kinds import ExportSource
 from pychip_stream.export.pictures import export_png
 from pychip_stream.export.tables import (
     export_chips_csv,
@@ -150,10 +153,39 @@ def test_pictures_have_the_resolution_of_the_frame(run, tmp_path):
     assert plain.shape[0] > 50 + 2 * 12  # title, scale bar and legend stand below
 
 
+def test_legends_tell_the_fractions_with_their_intervals(run):
+    studio = figures.Studio(run, gone)
+    (name, _, fraction), *_ = studio.legend(studio.view(2)).entries
+    value, low, high = 100 * result(2).intervals[0]
+    assert name == "alpha"
+    assert fraction.text == f"{value:.1f} % ({low:.1f}–{high:.1f})"
+
+
+def test_overlays_have_a_byte_for_each_pixel_and_look_the_same(run, tmp_path):
+    studio = figures.Studio(run, pixels)
+    whole = studio.view(1).overlay
+    _, path = export_png(run, tmp_path / "maps", pixels, [1])
+    with Image.open(path) as picture:
+        assert picture.mode == "P"
+        drawn = np.asarray(picture.convert("RGB"), int)
+    assert np.abs(drawn[: whole.shape[0], : whole.shape[1]] - whole).max() <= 6  # of 255
+    assert (drawn[-1] == 255).all()  # the legend's paper
+    many = ["#0072b2"] * 9
+    assert figures.with_palette(Image.fromarray(whole), many).mode == "RGB"
+
+
+@pytest.mark.parametrize(("kind", "name"), [("picture", "overlay"), ("label_map", "map")])
+def test_the_frame_that_is_shown_goes_as_overlay_or_as_map(run, tmp_path, kind, name):
+    EXPORTS[kind].make(ExportSource(run, pixels, 1), tmp_path / "one.png", lambda *_: None)
+    export_png(run, tmp_path / "all", pixels, [1])
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / f"all/000001_{name}.png").read_bytes()
+
+
 def test_a_scale_bar_is_a_round_length():
     assert figures.scale_bar(512, 0.04, "nm") == (50, "2 nm")
     assert figures.scale_bar(1000, 0.5, "um") == (200, "100 µm")
     assert figures.scale_bar(512, 19.53, "nm") == (51, "1 µm")
+    assert figures.scale_bar(1000, 10, "nm") == (200, "2 µm")
     assert figures.scale_bar(1000, None, None) == (200, "200 pixels")
 
 
@@ -178,8 +210,26 @@ def test_svg_is_text_and_the_same_every_time(run, tmp_path):
         export_svg(run, tmp_path / f"{name}.svg")
     text = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert text == (tmp_path / "b.svg").read_text(encoding="utf-8")
-    for word in ("phase fraction", "time (s)", "alpha", "unknown", "frame 4"):
+    for word in ("phase fraction", "time (s)", "alpha", "unknown", "frame 4, 4.00 s"):
         assert f">{word}<" in text
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_the_bars_are_of_the_frame_that_is_shown(run, left_out):
+    if left_out:
+        exclude(RunPlaces.of(run.path), run.run_id, [(record(1).frame.path, 0)], who="me")
+        run = open_run(run.path)
+    left, right = curves.chart(open_run(run.path, everything=True), frame=1).axes
+    assert right.get_title() == "frame 1, 1.00 s"
+    heights = [bar.get_height() for bar in right.patches]
+    assert heights == pytest.approx(result(1).intervals[:, 0])
+    assert left.lines[-1].get_xdata()[0] == 1.0
+
+
+def test_without_a_frame_on_the_screen_the_newest_counts(run, tmp_path):
+    """The command line shows none; plug-ins may ask for it."""
+    assert ExportSource(run, gone).frame == COUNT - 1
+    assert ExportSource(run, gone, 0).frame == 0
 
 
 def test_a_single_frame_is_bars_with_the_number_of_chips(tmp_path):
