@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pychip_stream.archive import hdf
-from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.listing import is_support_set, run_stamps
 from pychip_stream.archive.probe import files_of_run
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.errors import PychipError
@@ -22,8 +21,6 @@ from .readers import Readers
 logger = logging.getLogger(__name__)
 
 PREVIEW_PX = 128
-_LIVE = ".live.h5"
-_SEGMENTS = ".segments"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +88,7 @@ class RunShelf:
         """Cards of all runs, newest first."""
         with self._lock:
             found = {}
-            stamps = {p: s for place in self.places for p, s in _stamps(place).items()}
+            stamps = {p: s for place in self.places for p, s in run_stamps(place).items()}
             names = Counter(path.stem for path in stamps)
             for path, stamp in stamps.items():
                 name = path.stem if names[path.stem] == 1 else str(path.with_suffix(""))
@@ -137,7 +134,7 @@ def make_card(
     except Exception as error:  # of one archive, which must not hide the others
         logger.exception("%s: cannot be looked at", path)
         trouble = f"{path.name}: cannot be looked at ({type(error).__name__}: {error})"[:300]
-    support = _is_support_set(path)
+    support = is_support_set(path)
     return RunCard(name, path, stamp, size=_size(path), trouble=trouble, support=support)
 
 
@@ -150,42 +147,6 @@ def _preview(run: Run, root: Path, readers: Readers | None) -> bytes:
     except Exception as error:
         logger.info("%s: no picture (%s)", run.path, error)
         return b""
-
-
-def _stamps(place: Path) -> dict[Path, str]:
-    """Archive of every run in a folder, or of one run, with a text that changes when it does."""
-    whole = place.is_dir() and not place.name.endswith(_SEGMENTS)
-    only = None if whole else RunPlaces.of(place).closed
-    folder = place if only is None else only.parent
-    stamps: dict[Path, str] = {}
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return {}
-    for path in entries:
-        suffix = next((s for s in (_LIVE, ".h5", _SEGMENTS) if path.name.endswith(s)), None)
-        if path == only:
-            run = path  # whatever it is called
-        elif suffix is None or suffix == _LIVE or path.name == suffix:
-            continue
-        else:
-            run = folder / f"{path.name[: -len(suffix)]}.h5"
-        if only not in (None, run):
-            continue
-        try:
-            stat = path.stat()
-        except OSError:
-            continue
-        stamps[run] = stamps.get(run, "") + f"{suffix} {stat.st_mtime_ns} {stat.st_size};"
-    return stamps
-
-
-def _is_support_set(path: Path) -> bool:
-    try:
-        with hdf.reading(path) as file:
-            return hdf.attribute_text(file, hdf.KIND) == "support set"
-    except (OSError, hdf.UnusableFileError):
-        return False
 
 
 def _size(path: Path) -> int:

@@ -64,27 +64,31 @@ def _normalization(run: Run, version: str, support: SupportSet) -> Normalization
         return None
 
 
-def encoder_finder(run: Run, name: str | None = None) -> EncoderFinder:
+def encoder_finder(
+    run: Run, name: str | None = None, loaded: list[Encoder] | None = None
+) -> EncoderFinder:
     """Return a function that loads the encoder of a hash.
 
     Parameters
     ----------
     name
         Where to look first; then comes what the run's configuration names, then the bundled.
+    loaded
+        What other runs have loaded; grows.
     """
+    kept = [] if loaded is None else loaded
     candidates = [EncoderConfig(name=name)] if name is not None else []
     candidates += [*_configured(run), EncoderConfig()]
-    loaded: list[Encoder] = []
 
     def find(weights_hash: str) -> Encoder:
-        for known in loaded:
+        for known in kept:
             if known.weights_hash == weights_hash:
                 return known
         found: list[str] = []
         for candidate in dict.fromkeys(candidates):
             encoder = _load(candidate, found)
             if encoder is not None and encoder.weights_hash == weights_hash:
-                loaded.append(encoder)
+                kept.append(encoder)
                 return encoder
         raise EncoderError(
             f"{run.path}: its embeddings were made by encoder {weights_hash[:8]}, which is not "
@@ -280,6 +284,18 @@ def uncovered(path: str | Path, support: SupportSet) -> int:
     """Frames of a run that could be but are not labelled under a support set yet."""
     plan = _Plan.of(open_run(path, everything=True), support, keep=True)
     return sum(len(frames) for _, frames in plan.wanted)
+
+
+def scored_already(run: Run, support: SupportSet, settings: ClassifyConfig) -> Rescored | None:
+    """Describe the scoring that a run has, if it is complete and was made by these settings."""
+    version = support.version
+    if version not in run.scorings:
+        return None
+    plan = _Plan.of(run, support, keep=True)
+    made = run.with_scoring(version).scoring_provenance.get("classify")
+    if plan.wanted or made != settings.model_dump(mode="json"):
+        return None
+    return Rescored(version, len(plan.kept) + plan.acquired, plan.left_out)
 
 
 def classify_settings(run: Run, session: int | None = None) -> ClassifyConfig:

@@ -2,8 +2,13 @@
 
 import atexit
 import functools
+import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pychip_stream.cli.options import matching
+from pychip_stream.errors import ArchiveError, UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -40,6 +45,48 @@ def look_through_run(path: Path) -> None:
 
     for file in probe.files_of_run(path):
         probe.check(file, guard)
+
+
+def runs_at(paths: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Find the runs that are meant by archives, folders of archives, and patterns.
+
+    Support sets that lie among them are left out.
+
+    Returns
+    -------
+    Each once, with the reason why it cannot be opened where there is one.
+
+    Raises
+    ------
+    UsageError
+        If a folder holds no run, or nothing fits a pattern.
+    """
+    from pychip_stream.archive.files import RunPlaces
+    from pychip_stream.archive.listing import is_support_set, run_stamps
+
+    found: dict[Path, str] = {}
+    for given in paths:
+        among: list[Path] = []
+        for path in [given] if names_one_run(given) else matching([given]):
+            among += [RunPlaces.of(path).closed] if names_one_run(path) else run_stamps(path)
+        for path in among:
+            try:
+                look_through_run(path)
+            except ArchiveError as error:
+                found.setdefault(path, str(error))
+            else:
+                if not is_support_set(path):
+                    found.setdefault(path, "")
+        if not found.keys() & {*among}:
+            raise UsageError(f"{given}: holds no run archive")
+    return list(found.items())
+
+
+def names_one_run(path: Path) -> bool:
+    """Whether this is neither a folder of archives nor a pattern."""
+    from pychip_stream.archive.probe import files_of_run
+
+    return any(files_of_run(path)) or not (path.is_dir() or glob.has_magic(str(path)))
 
 
 def read_support(path: Path) -> "tuple[SupportSet, bytes]":

@@ -1,28 +1,33 @@
-"""`rescore`: other examples for a run."""
+"""`rescore`: other examples for runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pychip_stream.cli.opening import open_run, read_support
-from pychip_stream.cli.options import EncoderOfRun, Json, RunPath
+from pychip_stream.cli.opening import names_one_run, open_run, read_support, runs_at
+from pychip_stream.cli.options import EncoderOfRun, Json
 from pychip_stream.cli.output import progress, report, say
-from pychip_stream.errors import ConfigError, PychipError, UsageError
+from pychip_stream.errors import ConfigError, PychipError, StoppedError, UsageError
 
 if TYPE_CHECKING:
+    from pychip_stream.analysis.many_runs import Order, RunOutcome
     from pychip_stream.analysis.rescoring import Rescored
     from pychip_stream.archive.run import Run
     from pychip_stream.config import Config
-    from pychip_stream.domain.support import SupportSet
 
 _LOOK_S = 0.5
 
 
 def rescore(
-    path: RunPath,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN…", help="run archives, live or closed; folders of them, patterns (*.h5)"
+        ),
+    ],
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
     encoder: EncoderOfRun = None,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
@@ -34,42 +39,113 @@ def rescore(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Label a run under another support set, from its stored embeddings.
+    """Label runs under another support set, from their stored embeddings.
 
-    The frames are not read again. While the run is live the support set is published as well,
-    so that the past is labelled again and the future follows.
+    The frames are not read again. While a run is live the support set is published as well,
+    so that the past is labelled again and the future follows. Of several runs, those that are
+    scored completely are skipped: after Ctrl-C the same command goes on with the rest.
     """
-    from pychip_stream.analysis.rescoring import classify_settings, encoder_finder
-    from pychip_stream.analysis.rescoring import rescore as rescore_run
+    from pychip_stream.analysis.many_runs import Order, RunOutcome
+
+    chosen, data = read_support(support)
+    order = Order(chosen, encoder, reject=not no_reject, default=not no_default, merge=merge)
+    if len(runs) == 1 and names_one_run(runs[0]):
+        outcome, published = _one(runs[0], order, data)
+        report(
+            _document(runs[0], outcome, published=published),
+            as_json=as_json,
+            text=_text(runs[0], outcome),
+        )
+        return
+    rows: list[dict[str, Any]] = []
+    lines: list[str] = []
+    failed: list[RunOutcome] = []
+    for one in _several(runs_at(runs), order):
+        if one.rescored is None:
+            failed.append(one)
+            continue
+        outcome, published = one.rescored, False
+        if one.live:
+            try:
+                outcome, published = _follow(one.path, order, data, outcome)
+            except PychipError as error:
+                failed.append(RunOutcome(one.path, reason=str(error)))
+                continue
+        row = _document(one.path, outcome, published=published)
+        rows.append({**row, "skipped": one.skipped})
+        lines += [f"{one.path}: {note}" for note in outcome.notes]
+        lines.append(f"{one.path}: is scored already" if one.skipped else _text(one.path, outcome))
+    lines += [f"failed, {one.reason}" for one in failed]
+    document = {
+        "runs": rows,
+        "failed": [{"run": str(one.path), "reason": one.reason} for one in failed],
+    }
+    report(document, as_json=as_json, text="\n".join(lines))
+    if failed:
+        raise PychipError(
+            f"{len(failed)} of {len(failed) + len(rows)} runs failed; mend what is said of them, "
+            "and the same command goes on with these"
+        )
+
+
+def _several(runs: Sequence[tuple[Path, str]], order: "Order") -> "Iterator[RunOutcome]":
+    """Re-score runs one after the other; those that cannot be opened are told as they are."""
+    from pychip_stream.analysis.many_runs import RunOutcome, rescore_run
+
+    encoders: list[Any] = []
+    with progress("re-scoring", "runs") as told:
+        for number, (path, reason) in enumerate(runs):
+            told(number, len(runs))
+            try:
+                if reason:
+                    yield RunOutcome(path, reason=reason)
+                else:
+                    yield rescore_run(path, order, encoders)
+            except KeyboardInterrupt:
+                raise StoppedError(
+                    f"{number} of {len(runs)} runs are done; the same command goes on with the rest"
+                ) from None
+        told(len(runs), len(runs))
+
+
+def _one(path: Path, order: "Order", data: bytes) -> "tuple[Rescored, bool]":
+    """Re-score the one run that was asked for; also says whether its hub was told."""
     from pychip_stream.archive.joining import merge_scorings
 
     run = open_run(path)
-    if merge and run.live:
+    if order.merge and run.live:
         raise UsageError(f"{path}: is live; --merge is for closed runs (closing merges by itself)")
-    chosen, data = read_support(support)
-    settings = classify_settings(run)
-    if no_reject:
-        settings = settings.model_copy(update={"reject": False})
-
-    def score(*, keep: bool) -> "Rescored":
-        with progress("re-scoring", "frames") as told:
-            return rescore_run(
-                path, chosen, encoder_finder(run, encoder), settings, keep=keep,
-                default=not no_default, progress=told,
-            )  # fmt: skip
-
-    outcome = score(keep=False)
+    outcome = _scored(path, order, keep=False)
     for note in outcome.notes:
         say(note)
-    config = _services(run)
-    published = config is not None and _publish(config, chosen.version, data)
-    if config is not None and published:
-        outcome = _catch_up(path, chosen, config, outcome, score)
-    if merge:
+    outcome, published = _follow(path, order, data, outcome)
+    if order.merge:
         say(f"writing it into {run.path}")
         merge_scorings(run.path)
-    report(_document(path, outcome, published=published), as_json=as_json,
-           text=_text(path, outcome))  # fmt: skip
+    return outcome, published
+
+
+def _scored(path: Path, order: "Order", *, keep: bool) -> "Rescored":
+    from pychip_stream.analysis import rescoring
+    from pychip_stream.analysis.many_runs import settings_for
+
+    run = open_run(path)
+    with progress("re-scoring", "frames") as told:
+        return rescoring.rescore(
+            path, order.support, rescoring.encoder_finder(run, order.encoder),
+            settings_for(run, reject=order.reject), keep=keep, default=order.default,
+            progress=told,
+        )  # fmt: skip
+
+
+def _follow(
+    path: Path, order: "Order", data: bytes, outcome: "Rescored"
+) -> "tuple[Rescored, bool]":
+    """Let the services that write a live run follow, if they are here; whether they were told."""
+    config = _services(open_run(path))
+    if config is None or not _publish(config, order.support.version, data):
+        return outcome, False
+    return _catch_up(path, order, config, outcome), True
 
 
 def _services(run: "Run") -> "Config | None":
@@ -103,13 +179,7 @@ def _publish(config: "Config", version: str, data: bytes) -> bool:
     return True
 
 
-def _catch_up(
-    path: Path,
-    support: "SupportSet",
-    config: "Config",
-    outcome: "Rescored",
-    score: "Callable[..., Rescored]",
-) -> "Rescored":
+def _catch_up(path: Path, order: "Order", config: "Config", outcome: "Rescored") -> "Rescored":
     """Score the frames that were on their way under the old support set."""
     from pychip_stream.analysis.rescoring import uncovered
 
@@ -118,13 +188,13 @@ def _catch_up(
     quiet_since = time.monotonic()
     while time.monotonic() - quiet_since < settle_s:
         time.sleep(_LOOK_S)
-        if uncovered(path, support):
-            outcome = score(keep=True)
+        if uncovered(path, order.support):
+            outcome = _scored(path, order, keep=True)
             quiet_since = time.monotonic()
     return outcome
 
 
-def _document(path: Path, outcome: "Rescored", *, published: bool) -> dict[str, object]:
+def _document(path: Path, outcome: "Rescored", *, published: bool) -> dict[str, Any]:
     return {
         "run": str(path),
         "scoring": outcome.scoring,
