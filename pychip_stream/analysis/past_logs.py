@@ -22,8 +22,11 @@ from pychip_stream.stimulus.log_reading import Block, read_log, understand
 from pychip_stream.stimulus_settings import StimulusConfig
 
 _POINTS = 1 << 14
-_SURE = 0.5
+_SURE = {"changes": 0.5, "values": 0.7}
 _RIVAL = 0.9
+_NEAR = 4
+_SPANS = 12
+"""Changes are compared over spans no longer than this part of the curve."""
 _CLIP = 8.0
 
 
@@ -177,9 +180,9 @@ def suggest_offset(
 ) -> Suggestion | None:
     """Find by how much the clock of a source is off, from what it and the frames both saw.
 
-    Values and changes of the readings are correlated with values and changes of each curve over
-    every shift (Pearson's coefficient over what overlaps); outliers are clipped. The clearest
-    shift wins.
+    Values and changes of the readings are correlated with the changes of each curve, values also
+    with those over longer spans, over every shift (Pearson's coefficient over what overlaps);
+    outliers are clipped. The clearest shift wins.
 
     Parameters
     ----------
@@ -201,23 +204,28 @@ def suggest_offset(
     step = _step(times, series.time)
     start, other = times[0], series.time[0]
     signal = _grid(series.time - other, series.values, step)
-    best: Suggestion | None = None
+    found: list[Suggestion] = []
     for name, values in curves.items():
         known = np.isfinite(values)
         if known.sum() < 8:
             continue
         curve = _grid(times[known] - start, values[known], step)
-        for told, mine in (("changes", np.diff(signal)), ("values", signal[1:])):
-            found = _best_shift(mine, np.diff(curve), step, most_s, start - other)
-            if found is None:
+        for told, span, mine, seen in _compared(signal, curve):
+            best = _best_shift(mine, seen, step, most_s, start - other)
+            if best is None:
                 continue
-            shift, agreement, rival = found
-            sure = agreement > _SURE and rival < _RIVAL * agreement
+            shift, agreement, rival = best
+            # Over long spans anything that happened once agrees with what else happened once.
+            sure = span == 1 and agreement > _SURE[told] and rival < _RIVAL * agreement
             how = f"{told} of {series.quantity} against changes of {name}"
-            one = Suggestion(shift, agreement, sure, how)
-            if best is None or (sure, agreement) > (best.sure, best.agreement):
-                best = one
-    return best
+            found.append(Suggestion(shift, agreement, sure, how))
+    top = max(found, key=lambda one: one.agreement, default=None)
+    if top is None:
+        return None
+    # What agrees better at another offset takes the certainty from all that agrees less.
+    near = [one for one in found if abs(one.offset_s - top.offset_s) <= _NEAR * step]
+    clear = [one for one in near if one.sure]
+    return max(clear, key=lambda one: one.agreement, default=top._replace(sure=False))
 
 
 def _step(times: Times, others: Times) -> float:
@@ -234,6 +242,19 @@ def _grid(times: Times, values: Times, step: float) -> Times:
     total = np.bincount(cell, values)
     there = np.flatnonzero(count)
     return np.interp(np.arange(len(count)), there, total[there] / count[there])
+
+
+def _compared(signal: Times, curve: Times) -> Iterator[tuple[str, int, Times, Times]]:
+    """Give what is compared in words, the span in steps, and both sides.
+
+    The noise of a fraction is as large over a long span as over a short one, its change is not.
+    """
+    yield "changes", 1, np.diff(signal), np.diff(curve)
+    span = 1
+    while span == 1 or span <= min(len(signal), len(curve)) / _SPANS:
+        mean = np.convolve(signal[1:], np.ones(span) / span, "valid")
+        yield "values", span, mean, curve[span:] - curve[:-span]
+        span *= 2
 
 
 def _best_shift(

@@ -57,6 +57,25 @@ def test_noise_is_never_sure():
     assert found is None or not found.sure
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fraction_as_noisy_as_that_of_a_small_frame_is_near_and_never_sure(seed):
+    log, times, fraction = program_seen(37.0, frames=120, rate=1.0, noise=0.05, seed=seed)
+    found = suggest_offset(log, times, {"beta": fraction})
+    assert found.offset_s == pytest.approx(37.0, abs=3.0)
+    assert not found.sure
+
+
+def test_what_agrees_better_elsewhere_takes_the_certainty_away():
+    times = START + np.arange(120.0)
+    step = 1.0 * (times > START + 80)
+    alone = suggest_offset(series(times, step), times, {"counts": step})
+    assert (alone.offset_s, alone.sure) == (0.0, True)
+    noisy = 3 * step + np.random.default_rng(0).normal(0, 0.2, len(times))
+    shifted = {"counts": noisy, "again": np.roll(step, 30)}
+    found = suggest_offset(series(times, step), times, shifted)
+    assert found.offset_s == 30.0
+
+
 def test_nothing_that_changed_suggests_nothing():
     times = START + np.arange(300.0)
     flat = series(times, np.ones(300))
