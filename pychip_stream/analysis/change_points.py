@@ -1,13 +1,12 @@
-"""Change points: when a curve steps or bends, proposed afterwards and told as the run goes on."""
+"""Change points: when a curve steps or bends, proposed afterwards."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # its parts load when they are used
 
 from pychip_stream.domain.quantities import OF_FRAMES, of_frames
 from pychip_stream.domain.support import UNKNOWN
@@ -114,45 +113,3 @@ def all_change_points(times: Float, curves: Mapping[str, Float]) -> list[ChangeP
         point for name, values in curves.items() for point in change_points(name, times, values)
     ]
     return sorted(found, key=lambda point: point.time)
-
-
-ALLOWANCE, LIMIT = 0.5, 8.05
-FALSE_ALARM_FRAMES = 10_000
-"""Frames between two false alarms of one curve, on average: Siegmund's approximation for these
-(Sequential Analysis, 1985), where the noise is normal and independent from frame to frame."""
-WARMING = 20
-
-
-@dataclass(slots=True)
-class SequentialTest:
-    """Two-sided CUSUM of one curve, self-starting (Hawkins, The Statistician 36, 299, 1987).
-
-    Each value is compared with mean and deviation of those before it, by the t distribution: no
-    history is needed and none is kept. It begins anew after a change.
-    """
-
-    count: int = field(default=0, init=False)
-    _mean: float = field(default=0.0, init=False)
-    _squares: float = field(default=0.0, init=False)
-    _up: float = field(default=0.0, init=False)
-    _down: float = field(default=0.0, init=False)
-
-    def put(self, value: float) -> bool:
-        """Take in the value of the next frame; whether the curve has changed. NaN is no value."""
-        if not math.isfinite(value):
-            return False
-        if self.count >= WARMING and self._squares > 0:
-            deviation = math.sqrt(self._squares / (self.count - 1))
-            away = (value - self._mean) / deviation * math.sqrt(self.count / (self.count + 1))
-            share = float(scipy.special.stdtr(self.count - 1, away))
-            residual = float(scipy.special.ndtri(min(max(share, 1e-15), 1 - 1e-15)))
-            self._up = max(0.0, self._up + residual - ALLOWANCE)
-            self._down = max(0.0, self._down - residual - ALLOWANCE)
-            if max(self._up, self._down) > LIMIT:
-                self.__init__()  # type: ignore[misc]
-                return True
-        self.count += 1
-        change = value - self._mean
-        self._mean += change / self.count
-        self._squares += change * (value - self._mean)
-        return False
