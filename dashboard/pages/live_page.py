@@ -7,6 +7,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.archive.marks import mark
 from pychip_stream.domain.clock import told
 from pychip_stream.domain.support import UNKNOWN, current_user
 from pychip_stream.operation.latency import stretches
@@ -14,6 +15,7 @@ from pychip_stream.wire.messages import Live
 
 from ..accounts import Viewer
 from ..page import Desk, View
+from ..parts.clock_panel import ClockPanel
 from ..parts.components import StatusStrip
 from ..parts.curve_plot import MARK_TEXT, Axes, CurvePlot
 from ..parts.events_panel import mark_field
@@ -85,6 +87,10 @@ class LivePage(View):
         self._axes = Axes(lambda: None)
         self._bands = pmui.Checkbox(label="intervals", value=True, margin=(4, 0))
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
+        self._clocks = ClockPanel(self._background, viewer, self._draw_anew)
+        self._clocks.about(desk.past)
+        self._line_up = pmui.Checkbox(label="clocks", value=False, margin=(4, 0))
+        self._line_up.param.watch(lambda event: self._clocks.show(event.new), "value")
         self._back = small_button(
             "Back to live", self._go_live, color="warning", visible=False, margin=(4, 0)
         )
@@ -103,11 +109,13 @@ class LivePage(View):
                 self._window,
                 *self._axes.widgets,
                 self._bands,
+                self._line_up,
                 self._back,
                 self._leaving.button,
                 self._mark,
                 styles=controls,
             ),
+            self._clocks.widget,
             self._plot.legend,
             self._curve,
             sizing_mode="stretch_width",
@@ -132,6 +140,7 @@ class LivePage(View):
             self._asked = None
         self._mark_anew()
         self._note_painted()
+        self._clocks.pull(now)
         if self._curve_time.due(now):
             self._update_curves()
         self._back.visible = self._pinned or self._plot.zoomed
@@ -186,7 +195,10 @@ class LivePage(View):
         picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
         if picture is not None:
             past, user, moment = self._desk.past, self._user, picture.time
-            self._background.do(lambda: past.mark(moment, text, user), lambda _done: None)
+            self._background.do(
+                lambda: past.edit(lambda run: mark(run, moment, text, who=user)),
+                lambda _done: None,
+            )
 
     def _note_painted(self) -> None:
         painted, shot = self._frame.painted, self._shot
@@ -231,6 +243,10 @@ class LivePage(View):
         if self._desk.run.shot is not None:
             self._show(self._desk.run.shot)
 
+    def _draw_anew(self) -> None:
+        self._curve_of = ()
+        self._curve_time.hurry()
+
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
         below, along = self._axes.below, self._axes.along
@@ -239,6 +255,7 @@ class LivePage(View):
             return
         self._curve_of = asked
         measured, true, quantities = run.curves(minutes)
+        quantities = self._clocks.shifted(quantities)
         self._curve.visible = len(measured) > 0
         marks = [(one.time, one.version[:8]) for one in run.marks[1:]]
         marks += [(one.time, one.text[:MARK_TEXT]) for one in run.events]

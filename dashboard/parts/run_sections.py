@@ -13,6 +13,7 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture
 from ..work.opened_run import OpenedRun
 from ..work.words import percent
+from .clock_panel import ClockPanel
 from .components import Tables, table
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
@@ -26,7 +27,7 @@ from .review_tables import (
     scoring_label,
 )
 
-SECTIONS = ("Confidence", "Events", "Compare", "Failed", "Provenance", "Export")
+SECTIONS = ("Confidence", "Events", "Clocks", "Compare", "Failed", "Provenance", "Export")
 NOTHING = "nothing"
 
 Reopen = Callable[[str, str], OpenedRun]
@@ -50,6 +51,8 @@ class RunSections:
         Called when a mark was made or changed.
     viewer
         Who looks.
+    clocks
+        Offsets of the sources of readings.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class RunSections:
         changed: Callable[[], None],
         edited: Callable[[], None],
         viewer: Viewer,
+        clocks: ClockPanel,
     ) -> None:
         self._background = background
         self._others = others
@@ -72,6 +76,7 @@ class RunSections:
         self._histogram = ConfidencePlot()
         self._tables = Tables(self._on_tables, sizing_mode="stretch_width")
         self._events = EventsPanel(background, viewer, self._tell_events, edited)
+        self._clocks = clocks
         self.downloads = DownloadBar(background, source)
         self._section = pmui.RadioButtonGroup(
             options=list(SECTIONS), value=SECTIONS[0], size="small", label="", margin=(4, 0),
@@ -83,6 +88,7 @@ class RunSections:
         self._swap = pmui.Checkbox(label="show B's labels on the frame", value=False)
         self._confidence = pn.pane.Bokeh(self._histogram.figure, sizing_mode="stretch_width")
         self._comparison = pn.Row(self._compared, self._swap, visible=False)
+        self._section.param.watch(lambda event: clocks.show(event.new == "Clocks"), "value")
         self._section.param.watch(lambda _event: self._show(), "value")
         self._compared.param.watch(lambda event: self._compare(str(event.new)), "value")
         self._swap.param.watch(lambda _event: changed(), "value")
@@ -99,6 +105,7 @@ class RunSections:
             self._confidence,
             self._comparison,
             self._events.widget,
+            self._clocks.widget,
             self._tables,
             self.downloads.widget,
             sizing_mode="stretch_width",
@@ -113,6 +120,7 @@ class RunSections:
         self._compared.options = choices
         self._made.clear()
         self._events.about(opened)
+        self._clocks.about(opened)
         self._show()
         if self.other is not None:
             self._compare(str(self._compared.value))

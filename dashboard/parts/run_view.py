@@ -28,6 +28,7 @@ from ..work.opened_run import POINTS, OpenedRun
 from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
+from .clock_panel import ClockPanel
 from .components import Scrubber
 from .curve_plot import MARK_TEXT, Axes, CurvePlot
 from .frame_view import FrameView
@@ -88,9 +89,10 @@ class RunView:
         self._plot: CurvePlot | None = None
         self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
         self._axes = Axes(self._draw_curves)
+        self._clocks = ClockPanel(self._background, viewer, self._draw_curves)
         self._sections = RunSections(
             self._background, list(others), self._reopen, self._source, self._on_compared,
-            lambda: self._refreshed(True), viewer,
+            lambda: self._refreshed(True), viewer, self._clocks,
         )  # fmt: skip
         self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
         self._back = pmui.Button(
@@ -130,6 +132,7 @@ class RunView:
     def pull(self, now: float) -> None:
         """Follow downloads, a live run, and what others leave out."""
         self._sections.downloads.pull(now)
+        self._clocks.pull(now)
         opened = self._opened
         if opened is not None and self._refresh.due(now):
             self._background.do(opened.refresh, self._refreshed, slot="refresh")
@@ -312,7 +315,7 @@ class RunView:
         plot.update(curves, second, opened.colors, marks)
 
         def done(found: Curves) -> None:
-            axes = self._axes
+            axes, found = self._axes, self._clocks.shifted(found)
             axes.offer(opened.run.names, found.columns)
             plot.add_quantities(curves, found, below=axes.below, along=axes.along)
 

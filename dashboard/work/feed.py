@@ -12,6 +12,7 @@ import numpy as np
 import zmq
 
 from pychip_stream.archive import exclusions, hdf
+from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import EVENTS, events_of
@@ -88,6 +89,7 @@ class Feed:
         self._gap_since: float | None = None
         self._archive: Run | None = None
         self._changes: list[Path] = []
+        self._offsets: list[Path] = []
         self._named = False
 
     def serving(self) -> None:
@@ -230,13 +232,17 @@ class Feed:
             self._recall(run)
 
     def _follow_changes(self) -> None:
-        """Notice what somebody, here or at a command line, has left out, taken back or marked."""
+        """Notice what somebody, here or at a command line, has left out, marked or lined up."""
         places = RunPlaces.of(self._config.run_path)
-        files = [*exclusions.EXCLUSIONS.files(places), *EVENTS.files(places)]
+        offsets = OFFSETS.files(places)
+        files = [*exclusions.EXCLUSIONS.files(places), *EVENTS.files(places), *offsets]
         if files != self._changes and (run := self._read_archive()) is not None:
+            lined_up, self._offsets = offsets != self._offsets, offsets
             self._changes = files
             self._state.leave_out(run.left_out)
             self._state.tell(events_of(run))
+            if lined_up:
+                self._recall(run)
 
     def _read_archive(self) -> Run | None:
         """Open the archive or take in what is new; None where it cannot be read now."""

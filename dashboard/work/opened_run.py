@@ -11,7 +11,7 @@ import pandas as pd
 from pychip_stream.archive import hdf
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.marks import events_of, mark
+from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
@@ -290,14 +290,22 @@ class PastFrames:
             self._numbers = {}
             self._run.leave_out(opened.left_out)
 
-    def mark(self, moment: float, text: str, who: str) -> None:
-        """Mark a moment, in seconds since 1970, for all viewers."""
+    def edit(self, act: Callable[[Run], object]) -> None:
+        """Change something of the run, for all viewers; see `OpenedRun.edit`."""
         with self._lock:
             opened = self._open()
             opened.refresh()
-            opened.edit(lambda run: mark(run, moment, text, who=who))
+            opened.edit(act)
             self._numbers = {}
             self._run.tell(opened.events)
+
+    def exported(self) -> Run:
+        """Return the run as it is now; see `OpenedRun.exported`."""
+        with self._lock:
+            opened = self._open()
+            if opened.refresh():
+                self._numbers = {}
+            return opened.exported()
 
     def _open(self) -> OpenedRun:
         if self._opened is None:

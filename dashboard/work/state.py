@@ -184,7 +184,8 @@ class RunState:
         """Take in what the archive knows and was not heard live; see `History.extend`.
 
         `stamps`: (n, 3) own time, time of the file, and when it was seen, in seconds since 1970.
-        Under another scoring than before it replaces what was known of these frames.
+        Under another scoring than before it replaces what was known of these frames; quantities
+        it replaces always: those of readings depend on what came after, and on the clocks.
         """
         with self._lock:
             self.changes += 1
@@ -194,7 +195,8 @@ class RunState:
                 self._recent.clear()
             self._stamps.extend(keys, times, {"": stamps})
             self._history.extend(keys, times, fractions, replace=anew)
-            self._quantities.extend(keys, times, {n: triples(v) for n, v in quantities.items()})
+            drawn = {n: triples(v) for n, v in quantities.items()}
+            self._quantities.extend(keys, times, drawn, replace=True)
             for key, moment, version in zip(keys, times, versions, strict=True):
                 self._mark(float(moment), version)
                 self._put_truth(key, float(moment))

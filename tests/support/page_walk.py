@@ -1,5 +1,6 @@
 """Does on the pages whatever a browser can, allowed or not."""
 
+from dashboard.parts import clock_panel
 from dashboard.parts.components import _Part
 from dashboard.work import opened_run, workbench
 from dashboard.work.drafts import Draft
@@ -39,7 +40,7 @@ DOORS = {
     (Draft, "change"), (Draft, "undo"),
     (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
     (workbench, "request"), (opened_run, "exclude"),
-    (EditedRules, "put"), (EditedRules, "remove"),
+    (EditedRules, "put"), (EditedRules, "remove"), (clock_panel, "set_offset"),
 }  # fmt: skip
 """What only an operator may cause."""
 
@@ -82,7 +83,7 @@ def operate(one):
             one.value = value
     elif "value" in one.param and isinstance(one.value, bool):
         one.value = not one.value
-    elif "value" in one.param and isinstance(one.value, int):
+    elif "value" in one.param and isinstance(one.value, (int, float)):
         one.value += 1
 
 

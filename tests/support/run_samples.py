@@ -3,9 +3,13 @@
 import numpy as np
 import tifffile
 
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.readings import add_readings
+from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.signals import Readings, Signal
 from tests.support.archive_samples import fill, pieces, record, result, support
 
 SHAPE = (50, 70)
@@ -36,6 +40,15 @@ def make_run(folder, root, count=6, name="run", *, close=True, missing=(), extra
         return writer.close()
     writer.release()
     return folder / f"{name}.h5"
+
+
+def add_ramp(path):
+    """Readings of a furnace that heats by a degree per second, from 0 at the first frame on."""
+    run, steps = open_run(path), np.arange(-60.0, 61)
+    signal = Signal("temperature", "degC", "number", steps)
+    add_readings(
+        RunPlaces.of(path), run.run_id, [Readings("furnace", run.start + steps, (signal,))]
+    )
 
 
 def add_second_scoring(path, count):

@@ -139,6 +139,12 @@ def test_a_line_that_was_cut_short_costs_itself(tmp_path):
     writer.release()
 
 
+def test_a_run_that_holds_nothing_yet_has_no_offset(tmp_path):
+    with pytest.raises(ArchiveError, match="holds nothing yet"):
+        set_offset(RunPlaces(tmp_path, "run"), "", "furnace", 1.0, who="ann")
+    assert not list(tmp_path.iterdir())
+
+
 def test_readings_of_another_run_and_full_disks(tmp_path):
     path = make_run(tmp_path, COUNT, disk=QuickDisk())
     add_readings(RunPlaces.of(path), "another", [ramp(path)])

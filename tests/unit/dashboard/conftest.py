@@ -18,7 +18,7 @@ from pychip_stream.operation.edited_rules import EditedRules
 from tests.support.archive_samples import support
 from tests.support.live_frames import live, shot
 from tests.support.page_walk import DOORS
-from tests.support.run_samples import add_second_scoring, make_run
+from tests.support.run_samples import add_ramp, add_second_scoring, make_run
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def desk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(background.Background, "do", at_once)
     monkeypatch.setattr(OpenDraft, "ask", lambda _self, _key: None)
-    make_run(tmp_path / "runs", tmp_path / "acquisition", 6)
+    add_ramp(make_run(tmp_path / "runs", tmp_path / "acquisition", 6))
     add_second_scoring(tmp_path / "runs" / "run.h5", 6)
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     for number in (1, 2):

@@ -48,7 +48,7 @@ def test_the_walk_presses_every_button_of_the_pages(desk, caused):
     assert pressed >= {
         "Save version", "Publish to the run", "Load", "Compare", "Re-label the past", "Cancel",
         "Take the newest frame", "Use the recommended size", "Back to live", "← all runs",
-        "Use this grid size", "Classify", "Leave this frame out",
+        "Use this grid size", "Classify", "Leave this frame out", "Keep offset", "Suggest offset",
     }  # fmt: skip
 
 

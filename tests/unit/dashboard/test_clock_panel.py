@@ -1,0 +1,111 @@
+"""Offsets of clocks are tried on the curve by whoever looks, and kept by operators."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dashboard.accounts import Viewer
+from dashboard.pages import PAGES
+from dashboard.parts import clock_panel
+from dashboard.work.feed import Feed
+from dashboard.work.opened_run import PastFrames
+from dashboard.work.state import RunState
+from pychip_stream.analysis.past_logs import Suggestion
+from pychip_stream.archive.run import open_run
+
+ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
+AS_READ = [0.0, 1, 2, 3, 4, 5]
+
+
+@pytest.fixture(params=["live", "review"])
+def seen(request, desk):
+    """What opens the page for a viewer, with the temperature below the curve."""
+    state = RunState()
+    past = PastFrames(desk.config, state, desk.bench)
+    one = replace(desk, run=state, past=past)
+    feed = Feed(one.config, state, one.bench, past, one.rules)
+    feed._follow_changes()
+    feed._recall(open_run(one.config.run_path, everything=True))
+    return lambda viewer=ANN: Seen(one, request.param, viewer, feed)
+
+
+class Seen:
+    """A page on which clocks are lined up."""
+
+    def __init__(self, desk, name, viewer, feed):
+        self.page, self._feed, self._now = PAGES[name](desk, viewer), feed, 1000.0
+        self.page.panel()
+        self.page.pull(self._now)
+        if name == "review":
+            self.page._cards = desk.shelf.look()
+            self.page._on_list({"type": "open", "name": "run"})
+            self.view = self.page._opened
+            self.view._sections._section.value = "Clocks"
+        else:
+            self.view = self.page
+            self.page._line_up.value = True
+        self.panel = self.view._clocks
+        self.view._axes._below.value = "temperature_C"
+        self.run = desk.config.run_path
+
+    @property
+    def temperatures(self):
+        """What is drawn after a while."""
+        self._now += 10.0
+        self._feed._follow_changes()
+        self.page.pull(self._now)
+        return self.view._plot._second.data["v0"].tolist()
+
+    @property
+    def kept(self):
+        return [(o.source, o.offset_s, o.who, o.how) for o in open_run(self.run).stimulus.changes]
+
+
+def test_the_curve_moves_with_the_slider_and_back_when_it_is_hidden(seen):
+    one = seen(BOB)
+    assert one.temperatures == AS_READ
+    one.panel._slider.value = 2.0
+    assert one.temperatures == [t - 2 for t in AS_READ]
+    one.panel._slider.value = -500.0  # nothing was read then: the choice of the axis stays
+    assert np.isnan(one.temperatures).all()
+    one.panel._slider.value = float("nan")
+    assert one.temperatures == AS_READ
+    one.panel._slider.value = 3.0
+    one.panel.show(False)
+    assert one.temperatures == AS_READ
+    assert one.kept == []
+
+
+def test_an_operator_keeps_what_he_has_tried(seen):
+    one = seen()
+    one.panel._slider.value = 2.0
+    one.panel._keep.clicks += 1
+    assert one.temperatures == [t - 2 for t in AS_READ]
+    one.panel.show(False)
+    assert one.temperatures == [t - 2 for t in AS_READ]  # the curve itself has moved
+    assert one.kept == [("furnace", 2.0, "ann", "by hand")]
+    one.panel.show(True)
+    assert one.panel._slider.value == 2.0
+    assert "kept: +2.0 s, by ann" in one.panel._note.object
+
+
+def test_a_viewer_keeps_nothing_whatever_his_browser_says(seen):
+    one = seen(BOB)
+    assert not one.panel._keep.visible
+    one.panel._slider.value = 2.0
+    one.panel._keep.clicks += 1
+    assert one.kept == []
+
+
+def test_a_suggestion_that_is_clear_is_tried_and_kept_with_its_reason(seen, monkeypatch):
+    found = [Suggestion(90.25, 0.4, False, "a hunch"), Suggestion(90.25, 0.9, True, "a step")]
+    monkeypatch.setattr(clock_panel, "suggested", lambda _run, _source: found.pop(0))
+    one = seen()
+    one.panel._suggest()
+    assert "nothing clear; the best is +90.2 s, a hunch" in one.panel._note.object
+    assert one.panel._slider.value == 0.0
+    one.panel._suggest()
+    assert one.panel._slider.start < one.panel._slider.value == 90.25 < one.panel._slider.end
+    one.panel._keep.clicks += 1
+    assert one.kept == [("furnace", 90.25, "ann", "a step")]
