@@ -20,6 +20,7 @@ from .page import Desk, Page
 from .pages import PAGES
 from .work import scratch
 from .work.feed import Feed
+from .work.links import NOTHING, Link
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
 from .work.runs import RunShelf
@@ -44,16 +45,25 @@ class Dashboard:
     ----------
     archives
         Archives, or folders with some, to look at without a run; None: beside the config's run.
+    ended
+        Name of the run among them that has just ended, which is opened first.
     """
 
-    def __init__(self, config: Config, archives: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self, config: Config, archives: Sequence[Path] | None = None, ended: str = ""
+    ) -> None:
         scratch.sweep()
         run, bench = RunState(expected(config) if archives is None else ()), Workbench(config)
         past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
         places = archives or [config.archive.folder]
         shelf = RunShelf(places, config.watch.root, bench.readers)
         rules = EditedRules(config)
-        self._desk = Desk(config, run, bench, past, drafts, shelf, rules)
+        asked, said = NOTHING, "" if archives is None else "archives"
+        if ended:
+            asked, said = Link("review", ended), "the run has ended"
+        self._desk = Desk(
+            config, run, bench, past, drafts, shelf, rules, asked=asked, archived=said
+        )
         names = PAGES.names if archives is None else _WITHOUT_RUN
         self._pages = tuple(PAGES[name] for name in names)
         self._sessions = 0

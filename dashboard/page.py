@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from pychip_stream.config import Config
 from pychip_stream.operation.edited_rules import EditedRules
+from pychip_stream.operation.health import Liveness
 
 from .accounts import Viewer
 from .parts.components import Heartbeat, StatusBar, Theme
@@ -33,7 +34,9 @@ class Desk:
     go
         Opens the page of this name; each session has its own.
     asked
-        What the address of this session asks for.
+        What the address of this session asks for; before, what is shown where it asks for nothing.
+    archived
+        What is said of the run where none goes on; else empty.
     """
 
     config: Config
@@ -45,6 +48,7 @@ class Desk:
     rules: EditedRules
     go: Callable[[str], None] = lambda _name: None
     asked: Link = NOTHING
+    archived: str = ""
 
 
 class View(Protocol):
@@ -107,6 +111,8 @@ class Page:
 
     def __init__(self, desk: Desk, viewer: Viewer, kinds: Sequence[type[View]]) -> None:
         asked = Link.read(pn.state.session_args if pn.state.curdoc else {})
+        if asked.page not in {kind.name for kind in kinds}:
+            asked = desk.asked
         self._desk = replace(desk, go=self._go, asked=asked)
         self._viewer = viewer
         self._kinds = kinds
@@ -160,7 +166,8 @@ class Page:
     def _status(self) -> dict[str, Any]:
         """Say in the title bar how the run is."""
         run, name = self._desk.run, self._desk.config.archive.name
-        state = run.health.liveness()
+        said = self._desk.archived
+        state = Liveness("idle", said) if said else run.health.liveness()
         alarms = [alarm._asdict() for alarm in run.alarms()]
         return {
             "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,

@@ -16,9 +16,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pychip_stream.dashboard.review")
     parser.add_argument("paths", type=Path, nargs="+", help="archives, or folders with archives")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    parser.add_argument(
+        "--config", type=Path, help="of a run that has ended: its page's accounts, address, port"
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
     options = parser.parse_args(argv)
-    logs.configure("review", level="WARNING")
+    level = "INFO" if options.config else "WARNING"
+    logs.configure("review", style=options.log_format, level=level)
     stop = process.stop_event()
+
+    def go_on() -> Dashboard:
+        config = configuration.load(options.config)
+        logs.set_run(config.archive.name)
+        return Dashboard(config, options.paths, config.archive.name)
 
     def start() -> Dashboard:
         first = next(p if p.is_dir() else p.parent for p in options.paths)
@@ -31,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.flush()
         return board
 
-    return process.run(start, stop)
+    return process.run(go_on if options.config else start, stop)
 
 
 def _free_port() -> int:

@@ -16,6 +16,9 @@ def run(
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="form of the log on standard error")
     ] = "text",
+    review: Annotated[
+        bool, typer.Option("--review", help="keep the page for review when the run has ended")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the services of a config; Ctrl-C stops them in order."""
@@ -39,3 +42,6 @@ def run(
         raise error
     text = f"{summary['run']}: {summary['frames']} frames, {len(summary['failed'])} failed"
     report(summary, as_json=as_json, text=text if summary["run"] else "no frame was archived")
+    if review:
+        say("the run has ended; its page stays for review, Ctrl-C ends it")
+        session.review()

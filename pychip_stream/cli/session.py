@@ -16,9 +16,11 @@ from pychip_stream.cli.output import console, run_holds, say
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
 from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.running import module, resolved_path
 from pychip_stream.operation.supervisor import Supervisor
 
 _LINE_EVERY_S = 2.0
+_LOOK_S = 0.2
 
 
 class Session:
@@ -36,6 +38,7 @@ class Session:
     def __init__(
         self, config: Config, log_format: logs.LogFormat = "text", source: Path | None = None
     ) -> None:
+        self._log_format = log_format
         self._json_logs = log_format == "json"
         logs.configure("run", style=log_format)
         logs.set_run(config.archive.name)
@@ -77,6 +80,19 @@ class Session:
             wrong = self.supervisor.stop(self.stop)
             self.monitor.close()
         if wrong:
+            raise PychipError("; ".join(wrong))
+
+    def review(self) -> None:
+        """Keep the page of the run that has ended for review, where it was, until Ctrl-C."""
+        if self.stop.is_set() or not self.config.dashboard.enabled:
+            return
+        folder, resolved = self.config.archive.folder, resolved_path(self.config)
+        words = (str(folder), "--config", str(resolved), "--log-format", self._log_format)
+        child = self.supervisor.add("review", (*module("dashboard.review"), *words))
+        while child.process is not None and child.process.poll() is None:
+            if self.stop.wait(_LOOK_S):
+                break
+        if wrong := self.supervisor.stop():
             raise PychipError("; ".join(wrong))
 
     def summary(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from tests.support.looks import (
     wait_shown,
 )
 from tests.support.rehearsal import Rehearsal
+from tests.support.run_samples import make_run
 from tests.support.waiting import wait_for
 
 
@@ -320,6 +322,13 @@ def test_a_run_that_ends_says_so(tmp_path, visit):
     one.processes["dashboard.app"].send_signal(signal.SIGINT)
     one.processes["dashboard.app"].wait(20)
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
+    make_run(one.config.archive.folder, one.root, 3)
+    (*words, config) = one.command("dashboard.review")
+    review = [*words, str(one.config.archive.folder), "--config", config]
+    one.processes["dashboard.review"] = subprocess.Popen(review, stderr=subprocess.DEVNULL)
+    expect(page.get_by_role("tab")).to_have_text(["Review", "Upload"])  # by itself
+    expect(page.locator(".statusbar .state")).to_have_text("○ the run has ended")
+    expect(page.locator(".scrubber .where").first).to_contain_text("1 of 3")
     page.close()
     one.stop()
     forgive_lost_connections(visit)

@@ -1,6 +1,7 @@
 """What `run` says at its end: the archive as it is, and what went wrong."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -89,12 +90,16 @@ def ended(tmp_path, monkeypatch):
         def summary(self):
             return Session.found
 
-    def end(wrong, **found):
+        def review(self):
+            Session.reviews.append(sys.stdout.getvalue())
+
+    def end(wrong, *words, **found):
+        end.reviews = Session.reviews = []
         Session.wrong = wrong
         Session.found = {"run": "run.h5", "frames": 3, "failed": [], "behind": 0, **found}
         (tmp_path / "acquisition").mkdir(exist_ok=True)
         (tmp_path / "config.yaml").write_text("watch: {root: acquisition}\n")
-        return call_here("run", tmp_path / "config.yaml", "--json")
+        return call_here("run", tmp_path / "config.yaml", "--json", *words)
 
     monkeypatch.setattr(sessions, "Session", Session)
     return end
@@ -116,3 +121,14 @@ def test_an_archive_that_is_not_whole_is_no_success(ended):
     assert called.err.splitlines()[-1] == "error: run.h5: holds 3 of 5 frames"
     assert json.loads(called.out)["error"] == "run.h5: holds 3 of 5 frames"
     assert ended("").document == {"run": "run.h5", "frames": 3, "failed": [], "behind": 0}
+
+
+def test_the_page_stays_for_review_where_that_is_asked_for_and_the_run_went_well(ended):
+    """S7: the document comes when the run has ended, not when its page has been closed."""
+    called = ended("", "--review")
+    assert ended.reviews == [called.out]
+    assert called.document["frames"] == 3
+    ended("")
+    assert ended.reviews == []
+    assert ended("archiver cannot run", "--review").code == 1
+    assert ended.reviews == []
