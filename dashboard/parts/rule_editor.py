@@ -68,7 +68,7 @@ class RuleEditor:
     def panel(self) -> Any:
         """Lay it out."""
         return pn.Column(
-            pmui.Typography("Alert rules", variant="h6", margin=0),
+            pmui.Typography("Alert rules", variant="h5", margin=0),
             wrapped(self._chosen, self._name),
             wrapped(self._quantity, self._class, self._side, self._limit, self._for_s),
             wrapped(self._level, self._then, self._save, self._remove),

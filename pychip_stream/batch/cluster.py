@@ -181,6 +181,7 @@ def _started(count: int) -> Iterator[LocalCluster]:
         dask.config.set(mine),
         LocalCluster(
             n_workers=count, threads_per_worker=2, host="127.0.0.1", dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else its port is always 8787
             worker_dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL,
         ) as cluster,
     ):  # fmt: skip

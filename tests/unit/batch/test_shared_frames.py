@@ -113,6 +113,7 @@ def threads():
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             worker_dashboard_address=None,
         ) as scheduler,
         Client(scheduler) as client,
