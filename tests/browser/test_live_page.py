@@ -340,7 +340,8 @@ def forgive_lost_connections(visit):
 
 
 RANGE = """() => { const m = [...window.Bokeh.documents[0]._all_models.values()]
-  .filter((m) => m.type === "Figure").at(-1); return m.x_range.end - m.x_range.start; }"""
+  .filter((m) => m.type === "Figure" && m.renderers.some((r) => r.data_source?.name === "phase"))
+  .at(-1); return m.x_range.end - m.x_range.start; }"""
 
 
 def test_a_zoomed_curve_leads_back(run, visit):
