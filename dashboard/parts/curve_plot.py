@@ -197,13 +197,19 @@ class CurvePlot:
         """Show the whole of the curves again, and follow them."""
         self._note_zoom(None)
         with unlocked():
-            self.figure.x_range = self._below.x_range = DataRange1d()
+            self._share(DataRange1d())
 
     def look_at(self, since: float, until: float) -> None:
         """Show this part, in seconds since 1970, until the viewer chooses another."""
         self._note_zoom((since, until))
         with unlocked():
-            self.figure.x_range = self._below.x_range = Range1d(_ms(since), _ms(until))
+            self._share(Range1d(_ms(since), _ms(until)))
+
+    def _share(self, range_: Any) -> None:
+        """Give both plots a range of time; one that is hidden would keep it from following."""
+        self.figure.x_range = range_
+        if self._below.visible:
+            self._below.x_range = range_
 
     def show_bands(self, shown: bool) -> None:
         """Draw the intervals, or the values alone."""
@@ -253,6 +259,8 @@ class CurvePlot:
                 self._against.update(measured, quantities, other, self._drawn[0])
                 self._against.hide(self._hidden, bands=self._banded)
             self.figure.visible = other is None
+            if other is None and known is not None and not self._below.visible:
+                self._below.x_range = self.figure.x_range
             self._below.visible = other is None and known is not None
             self._against.figure.visible = other is not None
 
@@ -296,7 +304,7 @@ class CurvePlot:
     def _make_below(self, name: str) -> Any:
         """Make the plot of a quantity, whose time is always that of the fractions."""
         plot = figure(
-            x_axis_type="datetime", x_range=self.figure.x_range, height=130, visible=False,
+            x_axis_type="datetime", height=130, visible=False,
             sizing_mode="stretch_width", tools="xpan,xwheel_zoom,reset",
             active_scroll="xwheel_zoom", output_backend="canvas", name=f"{name}-below",
         )  # fmt: skip
