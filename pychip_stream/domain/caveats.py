@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from math import isfinite, nan
 from statistics import median_low
 
 STRANGE = 0.8
@@ -32,7 +33,7 @@ TRUST = (
 def middle(frames: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Median of each of these quantities, as one of the frames that have it does."""
     known = list(frames)
-    found = {name: [one[name] for one in known if name in one] for name in TRUST}
+    found = {name: [one[name] for one in known if isfinite(one.get(name, nan))] for name in TRUST}
     return {name: median_low(values) for name, values in found.items() if values}
 
 

@@ -37,6 +37,11 @@ def call(*words, timeout_s=180, cwd=None):
         with contextlib.chdir(cwd or "."):
             done = call_here(*words)
         return done.code, done.out, done.err
+    return call_installed(*words, timeout_s=timeout_s, cwd=cwd)
+
+
+def call_installed(*words, timeout_s=180, cwd=None):
+    """Run the installed command, in a process of its own."""
     done = subprocess.run(
         [COMMAND, *map(str, words)], capture_output=True, text=True, timeout=timeout_s, cwd=cwd
     )

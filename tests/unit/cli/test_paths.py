@@ -36,7 +36,7 @@ CALLS = [
     ("init", {"folder": "a new one"}, ()),
     ("keys", {"folder": "clés"}, ()),
     ("doctor", {"config": "a new one/config.yaml"}, ()),
-    ("simulate", {"out": "practice", "control": "furnace.json"},
+    ("simulate", {"out": "practice", "control": "furnace.json", "holder_log": "hält.csv"},
      ("--frames", 2, "--rate", 1000, "--size", 128, "--format", "tiff")),
     ("simulate", {"out": "again", "replay": "practice"}, ("--rate", 1000)),
     ("grid", {"frame": FRAME, "png": "gitter.png"}, ()),
@@ -44,23 +44,30 @@ CALLS = [
     ("support import", {"folder": "classes", "out": "imported.h5"}, ()),
     ("support show", {"path": "ein Satz.h5"}, ()),
     ("suggest", {"frame": FRAME, "support": "ein Satz.h5"}, ()),
-    ("classify", {"paths": "frames", "support": "ein Satz.h5", "out": "läuft.h5"}, ()),
+    ("classify", {"paths": "frames", "support": "ein Satz.h5", "out": "läuft.h5",
+                  "stimulus": "hält.csv"}, ()),
+    ("stimulus", {"path": "läuft.h5", "files": "hält.csv"}, ()),
+    ("events", {"path": "läuft.h5"}, ()),
     ("verify", {"path": "läuft.h5", "frames": "frames"}, ()),
     ("verify", {"path": "läuft.h5"}, ()),
     ("audit", {"path": "läuft.h5", "frames": "frames", "out": "prüfen"}, ("--count", 4)),
     ("audit", {"path": "läuft.h5", "labels": "prüfen/audit.csv"}, ()),
     ("exclude", {"path": "läuft.h5"}, ()),
-    ("rescore", {"path": "läuft.h5", "support": "ein Satz.h5"}, ()),
+    ("rescore", {"runs": "läuft.h5", "support": "ein Satz.h5"}, ()),
     ("export", {"path": "läuft.h5", "frames": "frames", "csv": "t.csv", "chips_csv": "c h.csv",
                 "pychip_csv": "p.csv", "png": "maps", "svg": "s.svg", "mp4": "f.mp4",
-                "gif": "f.gif", "summary": "ü.csv", "quantities": "q.csv"}, ()),
+                "gif": "f.gif", "summary": "ü.csv", "quantities": "q.csv",
+                "chart": "c.png", "events": "e.csv"}, ()),
     ("run", {"path": "services/hub.yaml"}, ()),
     ("status", {"config": "services/hub.yaml"}, ()),
     ("support publish", {"path": "ein Satz.h5", "config_path": "services/hub.yaml"}, ()),
 ]  # fmt: skip
 """Command, its paths below one folder, other words; each uses what those before have made."""
-ELSEWHERE = {("demo", "out"), ("review", "paths")}
-"""Tried by tests/system, test_demo.py and test_review.py, since they start servers."""
+ELSEWHERE = {
+    ("demo", "out"), ("review", "paths"),
+    ("classify", "tls_ca"), ("classify", "tls_cert"), ("classify", "tls_key"),
+}  # fmt: skip
+"""Tried by test_demo.py, test_review.py and test_cluster.py, since they start servers."""
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 
