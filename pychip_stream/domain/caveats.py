@@ -40,8 +40,7 @@ def middle(frames: Iterable[Mapping[str, float]]) -> dict[str, float]:
 def caveats(measured: Mapping[str, float]) -> list[str]:
     """Say what holds for these quantities of a frame, or of several, one line each."""
     found = []
-    if "pixel_size_ratio" in measured:
-        ratio = measured["pixel_size_ratio"]
+    if isfinite(ratio := measured.get("pixel_size_ratio", nan)):
         found.append(
             f"another magnification than that of the examples (pixels {ratio:.3g} times as large): "
             "chips were cut as large on the specimen as the examples are; a support set at this "

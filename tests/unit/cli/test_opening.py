@@ -39,7 +39,6 @@ ALLOWED = {
     "pychip_stream/cli/output.py": ({"open_run"}, OWN),
     "pychip_stream/operation/doctor.py": ({"load_support"}, GUARDED),
     "services/archiver.py": ({"support_from_bytes"}, PUBLISHED),
-    "services/hub.py": ({"support_from_bytes"}, PUBLISHED),
     "services/inference.py": ({"support_from_bytes"}, PUBLISHED),
     "dashboard/work/feed.py": ({"open_run", "support_from_bytes"}, GUARDED),
     "dashboard/work/opened_run.py": ({"open_run"}, GUARDED),
