@@ -49,9 +49,9 @@ def test_live(run, visit):
     for page in (ann, bob):
         wait_shown(page, 1)
         expect(page.locator(".caption")).to_have_text("frame_00003.tif")
-    count = 4
-    for page in (ann, bob):
-        points(page, count)
+    ann.wait_for_function(f"() => ({CURVE_POINTS})() >= 4")
+    count = ann.evaluate(CURVE_POINTS)
+    points(bob, count)
     expect(bob.get_by_role("button", name=OUT)).to_have_count(0)
     ann.get_by_role("button", name=OUT).click()
     for page in (ann, bob):
