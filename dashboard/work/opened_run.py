@@ -125,12 +125,7 @@ class OpenedRun:
         ArchiveError
             If the run is not archived yet, or that cannot be written.
         """
-        with self._lock:
-            run = self.run
-            if not run.run_id:
-                raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
-            exclude(RunPlaces.of(run.path), run.run_id, keys, who=who, undo=undo)
-            self.refresh()
+        self.edit(lambda run: exclude(RunPlaces.of(run.path), run.run_id, keys, who=who, undo=undo))
 
     def edit(self, act: Callable[[Run], object]) -> None:
         """Change something of the run, for everybody, and take in what came of it."""

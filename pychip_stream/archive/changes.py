@@ -67,14 +67,16 @@ class ChangeKind(Generic[RowT]):
             return []
         return sorted(found)
 
-    def save(self, places: RunPlaces, change: msgspec.Struct, disk: Disk | None = None) -> None:
+    def save(self, places: RunPlaces, change: Any, disk: Disk | None = None) -> None:
         """Write a change of a run, live or closed.
 
         Raises
         ------
         ArchiveError
-            If that cannot be written.
+            If the run holds nothing yet, or that cannot be written.
         """
+        if not change.run:
+            raise ArchiveError(f"{places.closed}: holds nothing yet; try again in a moment")
         # No later change is before an earlier one, whatever the clocks of their computers say.
         newest = max([0, *(self._number(path) or 0 for path in self.files(places))])
         number = max(time.time_ns(), newest + 1)

@@ -7,7 +7,6 @@ import msgspec
 
 from pychip_stream.archive.changes import ChangeKind
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.errors import ArchiveError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,4 @@ def set_offset(
     ArchiveError
         If the run is not archived yet, or that cannot be written.
     """
-    if not run_id:
-        raise ArchiveError(f"{places.closed}: holds nothing yet; try again in a moment")
     OFFSETS.save(places, _Offset(run_id, source, offset_s, who, time.time(), how))

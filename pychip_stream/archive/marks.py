@@ -16,7 +16,7 @@ from pychip_stream.archive import hdf
 from pychip_stream.archive.alert_journal import read_alerts
 from pychip_stream.archive.changes import ChangeKind, Changes
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.errors import ArchiveError, UsageError
+from pychip_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -143,8 +143,6 @@ def _save(
         raise UsageError(f"a mark has a text of 1 to {MOST_TEXT} characters, not {len(words)}")
     if not np.isfinite(moment):
         raise UsageError("a mark has a moment")
-    if not run.run_id:
-        raise ArchiveError(f"{run.path}: holds nothing yet; try again in a moment")
     change = _Mark(run.run_id, event, float(moment), words, kind, removed, who, time.time())
     EVENTS.save(RunPlaces.of(run.path), change)
 

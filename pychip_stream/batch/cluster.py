@@ -174,8 +174,8 @@ def _started(count: int) -> Iterator[LocalCluster]:
     mine = {
         "distributed.scheduler.allowed-failures": 0,
         "distributed.worker.daemon": True,
-        # The threads of matrix libraries are those of `threads.settle`.
-        "distributed.nanny.pre-spawn-environ": dict(_THREADS),
+        # Dask's own without its numbers of threads, which are those of `threads.settle`.
+        "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": "65536"},
     }
     with (
         dask.config.set(mine),
@@ -186,9 +186,6 @@ def _started(count: int) -> Iterator[LocalCluster]:
         ) as cluster,
     ):  # fmt: skip
         yield cluster
-
-
-_THREADS = {"MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 @contextlib.contextmanager
