@@ -31,12 +31,12 @@ def pytest_addoption(parser):
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a file with long preparations in one process, or each would make its own."""
-    for item in items:
-        if not item.path.is_relative_to(ROOT / "tests" / "unit"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run the tests of a file in one process, or each process would make its long preparations.
+
+    Once the items are modified it is too late: pytest-xdist has read the groups by then.
+    """
+    item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")

@@ -100,7 +100,7 @@ def test_what_fails_is_counted_and_said(make, caplog):
 
 
 def test_a_rule_on_trial_does_nothing(make, tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="pychip_stream")
     target = tmp_path / "got"
     command = [sys.executable, "-c", f"open({str(target)!r}, 'w')"]
     actions = make(rule={"command": command}, commands=[sys.executable])
