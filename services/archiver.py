@@ -20,16 +20,18 @@ from pychip_stream import config as configuration
 from pychip_stream.archive import probe
 from pychip_stream.archive.alert_journal import COLUMNS as ALERT_COLUMNS
 from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.known_frames import KnownFrames
+from pychip_stream.archive.marks import MarkKeeper
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import Config
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveError, PychipError, StorageError, SupportError
+from pychip_stream.errors import ArchiveError, PychipError, StorageError, SupportError, UsageError
 from pychip_stream.guard import Guard
 from pychip_stream.operation.latency import LatencySplit, stretches
-from pychip_stream.operation.stimulus_keeper import StimulusKeeper
+from pychip_stream.operation.stimulus_keeper import Rates, StimulusKeeper
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
@@ -38,6 +40,7 @@ from pychip_stream.wire.messages import (
     Archived,
     ArchivedKey,
     ArchiverBeat,
+    Event,
     FrameFailed,
     FrameMoved,
     KeysWanted,
@@ -54,6 +57,7 @@ _BEAT_S = 1.0
 _RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _KEYS_PER_MESSAGE = 2000
 _RESULTS_PER_STEP = 64
+_EVENTS_PER_SECOND = 10
 
 
 class Archiver:
@@ -100,6 +104,8 @@ class Archiver:
         self._latency_counters: dict[str, float] = {}
         self._waiting: list[FrameRecord] = []
         self._stimulus = StimulusKeeper(config, self._writer.path, self._writer.run_id)
+        self._marks = MarkKeeper(RunPlaces.of(self._writer.path), self._writer.run_id)
+        self._event_rates = Rates(_EVENTS_PER_SECOND)
 
     def step(self) -> None:
         """Take what has come, publish what is due."""
@@ -187,6 +193,9 @@ class Archiver:
             if isinstance(received.packet.message, Alert):
                 self._keep_alert(received.packet.message, received.sender)
                 continue
+            if isinstance(received.packet.message, Event):
+                self._keep_event(received.packet.message, received.sender)
+                continue
             if isinstance(received.packet.message, Measurement):
                 self._stimulus.add(received.packet.message, received.sender)
                 continue
@@ -210,6 +219,23 @@ class Archiver:
             logger.error("alert %s: %s", alert.rule, error)
             return
         self._results.send(Reply(ok=True, detail=alert.id), to=sender)
+
+    def _keep_event(self, event: Event, sender: bytes) -> None:
+        """Acknowledge an event once it is on disk, or say why it is none."""
+        reply = Reply(ok=True, detail=event.id)
+        try:
+            if not self._event_rates.takes(sender):
+                raise UsageError(f"more than {_EVENTS_PER_SECOND} events in a second; send fewer")
+            self._marks.put(
+                event.id, event.time, event.text, who=event.author, kind=event.kind,
+                removed=event.removed,
+            )  # fmt: skip
+        except UsageError as error:
+            reply = Reply(ok=False, detail=str(error))
+        except ArchiveError as error:
+            logger.error("event %s: %s", event.text, error)
+            return
+        self._results.send(reply, to=sender)
 
     def _keep_readings(self) -> None:
         """Acknowledge readings once they are on disk; show them."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MARK, CHANGE, SUPPORT, ALERT = "mark", "change", "support", "alert"
 """Kinds: of people, a change point that somebody took over, and what the run tells."""
 MOST_TEXT = 400
+MOST_TOLD = 5000
+"""Changes of marks that a live run takes over the wire: each is a file until the run is merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def mark(run: "Run", moment: float, text: str, *, who: str, kind: str = MARK) ->
         If the run holds nothing yet, or that cannot be written.
     """
     event = secrets.token_hex(4)
-    _save(run, event, moment, text, kind, who)
+    _save(RunPlaces.of(run.path), run.run_id, event, moment, text, kind, who)
     return event
 
 
@@ -132,19 +134,54 @@ def change_mark(
     if author != who:
         raise UsageError(f"{run.path}: mark {event} is by {author}, who alone can change it")
     words = known.text if text is None else text
-    _save(run, event, known.time, words, known.kind, who, removed=removed)
+    places = RunPlaces.of(run.path)
+    _save(places, run.run_id, event, known.time, words, known.kind, who, removed=removed)
+
+
+class MarkKeeper:
+    """Keeps marks that others tell while a run is live; each is on disk when `put` returns."""
+
+    def __init__(self, places: RunPlaces, run_id: str) -> None:
+        self._places, self._run_id = places, run_id
+        self._changes = Changes(places, EVENTS)
+
+    def put(
+        self, event: str, moment: float, text: str, *, who: str, kind: str = MARK,
+        removed: bool = False,
+    ) -> None:  # fmt: skip
+        """Make, change or remove a mark; what is so already is not written again.
+
+        Raises
+        ------
+        UsageError
+            If somebody else made it, there are too many, or the text is none.
+        ArchiveError
+            If that cannot be written.
+        """
+        rows = self._changes.read(self._run_id)
+        mine = [row for row in rows if row.event == event]
+        if mine and mine[0].who != who:
+            raise UsageError(f"mark {event} is by {mine[0].who}, who alone can change it")
+        told = (" ".join(text.split()), removed)
+        if mine and (mine[-1].text, mine[-1].removed) == told:
+            return
+        if len(rows) >= MOST_TOLD:
+            raise UsageError(f"the run has {MOST_TOLD} changes of marks and takes no more")
+        moment = mine[0].time if mine else moment
+        _save(self._places, self._run_id, event, moment, text, kind, who, removed=removed)
 
 
 def _save(
-    run: "Run", event: str, moment: float, text: str, kind: str, who: str, *, removed: bool = False
-) -> None:
+    places: RunPlaces, run_id: str, event: str, moment: float, text: str, kind: str, who: str,
+    *, removed: bool = False,
+) -> None:  # fmt: skip
     words = " ".join(text.split())
     if not 0 < len(words) <= MOST_TEXT:
         raise UsageError(f"a mark has a text of 1 to {MOST_TEXT} characters, not {len(words)}")
     if not np.isfinite(moment):
         raise UsageError("a mark has a moment")
-    change = _Mark(run.run_id, event, float(moment), words, kind, removed, who, time.time())
-    EVENTS.save(RunPlaces.of(run.path), change)
+    change = _Mark(run_id, event, float(moment), words, kind, removed, who, time.time())
+    EVENTS.save(places, change)
 
 
 def in_force(rows: Iterable[EventRow]) -> list[Event]:

@@ -29,6 +29,24 @@ _MOST_SHOWN = 20
 _LOOK_S = 2.0
 
 
+class Rates:
+    """Bounds what is taken of each sender in a second."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: dict[bytes, tuple[float, int]] = {}
+
+    def takes(self, sender: bytes) -> bool:
+        """Whether one more is taken of a sender now."""
+        now = time.monotonic()
+        since, count = self._counts.get(sender, (now, 0))
+        since, count = (now, 0) if now - since >= 1.0 else (since, count)
+        if len(self._counts) >= _MOST_SENDERS:
+            self._counts.clear()
+        self._counts[sender] = (since, count + 1)
+        return count < self._most
+
+
 class StimulusKeeper:
     """Takes readings in, writes them to the journal of the run, and joins them to live frames.
 
@@ -51,7 +69,7 @@ class StimulusKeeper:
         self._blocks: deque[tuple[int, Block]] = deque()
         self._sent: list[tuple[Measurement, bytes]] = []
         self._refused: list[tuple[Reply, bytes]] = []
-        self._rates: dict[bytes, tuple[float, int]] = {}
+        self._rates = Rates(MOST_PER_SECOND)
         self._recent: dict[tuple[str, str, str], Series] = {}
         self._held: list[tuple[str, Series]] = []
         self._shown: deque[tuple[Stimulus, Arrays]] = deque(maxlen=_MOST_SHOWN)
@@ -65,13 +83,7 @@ class StimulusKeeper:
 
     def add(self, message: Measurement, sender: bytes) -> None:
         """Take a reading of a sender, or refuse it where there are too many."""
-        now = time.monotonic()
-        since, count = self._rates.get(sender, (now, 0))
-        since, count = (now, 0) if now - since >= 1.0 else (since, count)
-        if len(self._rates) >= _MOST_SENDERS:
-            self._rates.clear()
-        self._rates[sender] = (since, count + 1)
-        if count >= MOST_PER_SECOND:
+        if not self._rates.takes(sender):
             self._counts["readings_refused"] += 1
             why = f"more than {MOST_PER_SECOND} readings in a second; send fewer, it was not kept"
             self._refused.append((Reply(ok=False, detail=why), sender))

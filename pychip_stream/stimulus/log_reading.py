@@ -201,13 +201,31 @@ def _layout(path: Path, head: bytes, settings: StimulusConfig) -> Layout:
     if settings.dialect == "auto":
         # Those of other packages come last in the registry, after the one that knows every log.
         asked = sorted(DIALECTS, key=lambda one: one.place)
-        dialect = next(one for one in asked if one.knows(told))
+        dialect = next(one for one in asked if _knows(one, told))
     elif settings.dialect in DIALECTS:
         dialect = DIALECTS[settings.dialect]
     else:
         known = ", ".join(("auto", *DIALECTS.names))
         raise LogError(f"{path}: there is no dialect {settings.dialect!r}; choose {known}")
-    return dialect.understand(told, settings)
+    try:
+        return dialect.understand(told, settings)
+    except (LogError, OSError):
+        raise
+    except Exception as error:  # of a dialect of others
+        raise LogError(f"{path}: dialect {dialect.name} failed ({_told(error)})") from error
+
+
+def _knows(dialect: Dialect, head: Head) -> bool:
+    """Whether a log is of a dialect; one that fails leaves it to the others."""
+    try:
+        return dialect.knows(head)
+    except Exception as error:
+        logger.warning("%s: dialect %s failed (%s)", head.path, dialect.name, _told(error))
+        return False
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _head(path: Path) -> bytes:
@@ -232,5 +250,7 @@ def read_log(path: Path, settings: StimulusConfig) -> Iterator[Block]:
         yield from log.blocks(final=True)
     except OSError as error:
         raise LogError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, TypeError, LookupError) as error:  # by what a dialect of others told
+        raise LogError(f"{path}: cannot be read ({_told(error)})") from error
     if not log.understood:
         raise LogError(f"{path}: holds no reading")

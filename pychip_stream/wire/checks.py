@@ -18,6 +18,7 @@ from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import (
     Alert,
     Archived,
+    Event,
     Job,
     Live,
     Measurement,
@@ -169,6 +170,11 @@ def _check_measurement(message: Measurement, _arrays: dict[str, Array]) -> None:
     _need(not math.isinf(message.value), f"its value {message.value} is infinite")
 
 
+def _check_event(message: Event, _arrays: dict[str, Array]) -> None:
+    for text in (message.id, message.author, message.text):
+        _need(bool(text.strip()), "an event without an id, an author or a text")
+
+
 def _check_stimulus(message: Stimulus, arrays: dict[str, Array]) -> None:
     time, values, count = arrays.get("time"), arrays.get("values"), len(message.quantities)
     fits = time is not None and values is not None and len(message.units) == count
@@ -186,6 +192,7 @@ _FURTHER: dict[type, Callable[..., None]] = {
     Job: _check_job,
     Live: _check_live,
     PixelSizeChanged: _check_pixel_size,
+    Event: _check_event,
     Measurement: _check_measurement,
     PublishSupport: _check_data,
     Result: _check_result,

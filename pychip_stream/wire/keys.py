@@ -20,6 +20,7 @@ from zmq.auth import load_certificate
 from pychip_stream.config import PORTS
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.wire.messages import (
+    Event,
     Measurement,
     Message,
     PublishSupport,
@@ -66,7 +67,7 @@ ROLES: dict[str, Rights | None] = {
         frozenset({PublishSupport, SetPixelSize, Status}),
         "dashboard",
     ),
-    "instrument": Rights(frozenset({"results"}), frozenset({Measurement})),
+    "instrument": Rights(frozenset({"results"}), frozenset({Measurement, Event})),
     "viewer": Rights(frozenset({"events"}), frozenset()),
 }
 """What the keys of clients may be made for; None: everything, as the services themselves."""

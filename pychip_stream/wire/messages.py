@@ -351,6 +351,31 @@ class Measurement(Message, frozen=True, kw_only=True):
     kind: Literal["number", "state"] = "number"
 
 
+class Event(Message, frozen=True, kw_only=True):
+    """Client → archiver, until `reply` acknowledges it: something happened at a moment.
+
+    Attributes
+    ----------
+    id
+        Chosen by the sender; the same one again by the same author changes text or removes it.
+    author
+        Who tells it, and alone can change it afterwards.
+    text
+        In one line, at most 400 characters.
+    time
+        Seconds since 1970, on the clock of the frames.
+    kind
+        "change" for a change point.
+    """
+
+    id: Name
+    author: Name
+    text: Annotated[str, Meta(max_length=400)]
+    time: Moment
+    kind: Literal["mark", "change"] = "mark"
+    removed: bool = False
+
+
 class Stimulus(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: the newest readings of a source, which are archived.
 
@@ -411,24 +436,7 @@ class SupportChanged(Message, frozen=True, kw_only=True):
 
 
 AnyMessage: TypeAlias = (
-    Ready
-    | Job
-    | Release
-    | ArchiverBeat
-    | KeysWanted
-    | Archived
-    | FrameFailed
-    | FrameMoved
-    | Result
-    | Seen
-    | Live
-    | Status
-    | Alert
-    | Measurement
-    | Stimulus
-    | PublishSupport
-    | SetPixelSize
-    | PixelSizeChanged
-    | Reply
-    | SupportChanged
-)
+    Ready | Job | Release | ArchiverBeat | KeysWanted | Archived | FrameFailed | FrameMoved |
+    Result | Seen | Live | Status | Alert | Measurement | Event | Stimulus | PublishSupport |
+    SetPixelSize | PixelSizeChanged | Reply | SupportChanged
+)  # fmt: skip

@@ -1,5 +1,6 @@
 """What every dialect of logs must do, and how another package adds one."""
 
+import dataclasses
 import inspect
 import re
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from pychip_stream.sim.furnace import HeatingProgram, HolderLog
-from pychip_stream.stimulus.dialect import Head
+from pychip_stream.stimulus import log_reading
+from pychip_stream.stimulus.dialect import Head, LogError
 from pychip_stream.stimulus.log_reading import DIALECTS, LogFile, read_log, understand
 from pychip_stream.stimulus_settings import StimulusConfig
 from tests.contracts.outside import install, tell
@@ -119,3 +121,16 @@ print(json.dumps([block.readings.time.tolist(), signal.quantity, signal.values.t
     assert (times, quantity, values) == ([1.79e9, 1.79e9 + 1], "t_K", [300.5, 301.5])
     assert damaged == 1
     assert len(inspect.cleandoc(OUTSIDE).splitlines()) < 30
+
+
+def test_any_error_of_a_dialect_costs_its_log_with_a_line(dialect, path, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("odd\nheader")
+
+    odd = dataclasses.replace(dialect, knows=lambda _: True, understand=broken, place=-1)
+    monkeypatch.setattr(log_reading, "DIALECTS", {"odd": odd})
+    with pytest.raises(LogError, match=r"exp_raw.csv: .*ZeroDivisionError") as caught:
+        list(read_log(path, StimulusConfig(log=path, dialect="odd")))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(LogError, match="ZeroDivisionError"):
+        understand(path, StimulusConfig(log=path, dialect="odd"))

@@ -61,6 +61,7 @@ def samples():
             {},
         ),
         (messages.Measurement(source="oven", name="heat", value=1.5, unit="K", time=1.7e9), {}),
+        (messages.Event(id="1", author="oven", text="valve opened", time=1.7e9), {}),
         (
             messages.Stimulus(source="oven", quantities=("heat_K",), units=("K",)),
             {"time": np.array([1.7e9, 1.7e9 + 1]), "values": np.array([[1.5], [2.5]])},

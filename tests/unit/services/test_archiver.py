@@ -3,8 +3,11 @@
 import errno
 import functools
 import os
+import runpy
 import shutil
+import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import zmq
 
 from pychip_stream import config as configuration
+from pychip_stream.archive.marks import change_mark, events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import StorageError
@@ -19,6 +23,7 @@ from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
     Archived,
     ArchiverBeat,
+    Event,
     FrameMoved,
     KeysWanted,
     Live,
@@ -307,3 +312,72 @@ def test_a_reading_is_acknowledged_once_it_is_on_disk_and_joined_to_frames(bench
     assert found == [21.0, 22.0]
     assert bench.live[-1].measured["heat_C"] == 22.0
     assert {one.quantities for one in bench.stimulus} == {("heat_C",)}
+
+
+def answers(bench, *events):
+    """What the archiver says to each of these events, sent one after the other."""
+    replies = []
+    for event in events:
+        assert bench.worker.send_waiting(event, None, 10)
+        count = len(replies) + 1
+        bench.until(
+            lambda n=count: replies.extend(bench.worker.drain(10)) or len(replies) == n, "a reply"
+        )
+    return [(one.packet.message.ok, one.packet.message.detail) for one in replies]
+
+
+def told(bench):
+    run = open_run(bench.config.run_path)
+    return [(e.event, e.time, e.kind, e.text, e.who) for e in events_of(run)]
+
+
+def test_an_event_is_on_disk_when_it_is_acknowledged_and_its_author_alone_changes_it(bench):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "the frames are archived")
+    moment = record(0).frame.time + 0.5
+    valve = Event(id="v1", author="ada", text="valve open", time=moment)
+    again = msgspec.structs.replace(valve, text="valve half open", time=0.0)
+    other = msgspec.structs.replace(valve, text="mine", author="eve")
+    found = answers(bench, valve, valve, other, again)
+    assert [ok for ok, _ in found] == [True, True, False, True]
+    assert "ada, who alone" in found[2][1]
+    assert told(bench) == [("v1", moment, "mark", "valve half open", "ada")]
+    assert len(list(bench.config.run_path.parent.rglob("event-*.json"))) == 2
+    change_mark(open_run(bench.config.run_path), "v1", who="ada", text="valve shut")
+    assert told(bench)[0][3] == "valve shut"
+    assert answers(bench, msgspec.structs.replace(valve, removed=True)) == [(True, "v1")]
+    assert told(bench) == []
+
+
+def test_a_sender_of_too_many_events_is_told(bench, monkeypatch):
+    monkeypatch.setattr(archiver, "_EVENTS_PER_SECOND", 2)
+    bench.service._event_rates = archiver.Rates(2)
+    events = [Event(id=f"{n}", author="a", text="x", time=1.7e9) for n in range(3)]
+    for event in events:
+        assert bench.worker.send_waiting(event, None, 10)
+    replies = []
+    bench.until(lambda: replies.extend(bench.worker.drain(10)) or len(replies) == 3, "replies")
+    assert [one.packet.message.ok for one in replies] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "seen"),
+    [
+        ("send_measurement.py", ("heat", "21.5", "degC"), lambda run: run.stimulus.sources),
+        ("send_event.py", ("oven", "valve open"), events_of),
+    ],
+)
+def test_the_examples_of_senders_are_acknowledged(bench, monkeypatch, capsys, script, words, seen):
+    bench.send(0)
+    bench.send(1)
+    bench.until(lambda: len(bench.keys) == 2, "the frames are archived")
+    path = Path(__file__).parents[3] / "examples" / script
+    config = bench.config.run_path.with_name("c.yaml")
+    config.write_text(configuration.dump(bench.config), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", [script, str(config), *words])
+    thread = threading.Thread(target=runpy.run_path, args=(str(path),))
+    thread.start()
+    bench.until(lambda: not thread.is_alive(), "the example ends")
+    assert "ok=True" in capsys.readouterr().out
+    assert seen(open_run(bench.config.run_path))
