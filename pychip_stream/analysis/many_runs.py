@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pychip_stream.analysis.rescoring import (
     Rescored,
+    Scoring,
     classify_settings,
     encoder_finder,
     rescore,
     scored_already,
+    scored_here,
 )
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
@@ -16,7 +18,7 @@ from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import set_default_scoring
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ArchiveUsageError, PychipError
+from pychip_stream.errors import ArchiveUsageError, ClusterError, PychipError
 from pychip_stream.model.encoders import Encoder
 
 
@@ -34,6 +36,8 @@ class Order:
         Whether runs show the scoring from now on.
     merge
         Whether it is written into the one file of the run.
+    score
+        Who scores: this process, or the workers of a cluster.
     """
 
     support: SupportSet
@@ -41,6 +45,7 @@ class Order:
     reject: bool = True
     default: bool = True
     merge: bool = False
+    score: Scoring = scored_here
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,11 @@ def rescore_run(path: Path, order: Order, encoders: list[Encoder]) -> RunOutcome
     ----------
     encoders
         That were loaded for the runs before; grows.
+
+    Raises
+    ------
+    ClusterError
+        If the cluster that scores is lost, which no other run could use either.
     """
     try:
         with open_run(path, everything=True) as run:
@@ -87,11 +97,15 @@ def rescore_run(path: Path, order: Order, encoders: list[Encoder]) -> RunOutcome
             settings = settings_for(run, reject=order.reject)
             done = scored_already(run, order.support, settings)
             finder = encoder_finder(run, order.encoder, encoders)
-            rescored = done or rescore(path, order.support, finder, settings, default=order.default)
+            rescored = done or rescore(
+                path, order.support, finder, settings, default=order.default, score=order.score
+            )
             if done and order.default:
                 set_default_scoring(path, done.scoring)
         if order.merge and RunPlaces.of(path).scorings.exists():
             merge_scorings(path)
+    except ClusterError:
+        raise
     except PychipError as error:
         return RunOutcome(path, reason=str(error))
     return RunOutcome(path, rescored, skipped=done is not None, live=run.live)

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import Conditions, EncoderFinder, adapt
 from pychip_stream.model.encoders import Encoder, open_encoder
+from pychip_stream.model.scoring import Scorer
 
 
 def conditions(
@@ -125,7 +126,13 @@ _MAX_THREADS = 8
 _LARGEST = np.float32(np.finfo(np.float16).max)
 
 
-def _scored(fitted: Sequence[tuple[Classifier, Iterable[Rows]]], *, reject: bool) -> Iterator[Rows]:
+Fitted = Sequence[tuple[Classifier, npt.NDArray[np.int64]]]
+"""Classifiers, each with the numbers of the frames that it scores."""
+Scoring = Callable[[Run, Fitted, bool], Iterator[Rows]]
+"""Scores frames of a run, with or without rejection, in their order, block by block."""
+
+
+def scored_here(run: Run, fitted: Fitted, reject: bool) -> Iterator[Rows]:
     """Score embeddings while the next block is read and the last one is written.
 
     The matrix library keeps to one thread of its own meanwhile.
@@ -133,12 +140,11 @@ def _scored(fitted: Sequence[tuple[Classifier, Iterable[Rows]]], *, reject: bool
     workers = min(os.cpu_count() or 1, _MAX_THREADS)
     with ThreadPoolExecutor(workers) as threads, threadpool_limits(1, "blas"):
         waiting: tuple[Rows, list[Future[None]]] | None = None
-        for classifier, blocks in fitted:
-            names = (*classifier.names, UNKNOWN)
-            for block in blocks:
-                empty = replace(block, names=names, kept=OF_RESULTS).allocated()
+        for classifier, frames in fitted:
+            for _, block in run.embedding_blocks(frames):
+                empty = _unscored(block, classifier.names)
                 jobs = [
-                    threads.submit(_score, classifier, block, empty, first, reject=reject)
+                    threads.submit(_score, classifier.scorer, block, empty, first, reject=reject)
                     for first in range(0, len(block), _FRAMES_PER_TASK)
                 ]
                 if waiting is not None:
@@ -148,17 +154,29 @@ def _scored(fitted: Sequence[tuple[Classifier, Iterable[Rows]]], *, reject: bool
             yield _finished(*waiting)
 
 
+def scored_block(block: Rows, names: tuple[str, ...], scorer: Scorer, *, reject: bool) -> Rows:
+    """Score the embeddings of some frames."""
+    into = _unscored(block, names)
+    for first in range(0, len(block), _FRAMES_PER_TASK):
+        _score(scorer, block, into, first, reject=reject)
+    return into
+
+
+def _unscored(block: Rows, names: tuple[str, ...]) -> Rows:
+    return replace(block, names=(*names, UNKNOWN), kept=OF_RESULTS).allocated()
+
+
 def _finished(rows: Rows, jobs: Sequence[Future[None]]) -> Rows:
     for job in jobs:
         job.result()
     return rows
 
 
-def _score(classifier: Classifier, block: Rows, into: Rows, first: int, *, reject: bool) -> None:
+def _score(scorer: Scorer, block: Rows, into: Rows, first: int, *, reject: bool) -> None:
     """Score some frames of a block into their places."""
     for number in range(first, min(first + _FRAMES_PER_TASK, len(block))):
         mine = block.span(number)
-        scores = classifier.scorer.score(block.arrays[VALUES][mine], reject=reject)
+        scores = scorer.score(block.arrays[VALUES][mine], reject=reject)
         labels = into.labels(number)
         labels[...] = scores.labels.reshape(labels.shape)
         into.intervals[number] = scores.shares.intervals
@@ -204,6 +222,7 @@ def rescore(
     keep: bool = False,
     default: bool = True,
     progress: Progress = no_progress,
+    score: Scoring = scored_here,
 ) -> Rescored:
     """Add the scoring of a support set to a run, live or closed; no frame is read again.
 
@@ -224,6 +243,8 @@ def rescore(
         Whether the run shows this scoring from now on.
     progress
         Called with the number of frames done and their total.
+    score
+        Who scores: this process, or the workers of a cluster.
 
     Raises
     ------
@@ -253,7 +274,8 @@ def rescore(
         notes += [line for line in note if line not in notes]
         fitted.append((_fit(adapted, support, settings), frames))
     sequence = run.sequence[np.concatenate([plan.kept, *(f for _, f in plan.wanted)])]
-    results = _results(run, plan, fitted, support, settings, progress)
+    scored = score(run, fitted, settings.reject)
+    results = _results(run, plan, scored, sequence, support, progress)
     name = add_scoring(
         path, support, sequence, results,
         derived=fitted[0][0].derived() if fitted else None,
@@ -373,14 +395,13 @@ def _fit(adapted: SupportSet, support: SupportSet, settings: ClassifyConfig) -> 
 def _results(
     run: Run,
     plan: _Plan,
-    fitted: Sequence[tuple[Classifier, npt.NDArray[np.int64]]],
+    scored: Iterator[Rows],
+    sequence: npt.NDArray[np.int64],
     support: SupportSet,
-    settings: ClassifyConfig,
     progress: Progress,
 ) -> Iterator[Rows]:
     """Results of the kept frames, then of those that are scored."""
-    total = len(plan.kept) + sum(len(frames) for _, frames in fitted)
-    done = 0
+    total, done = len(sequence), 0
     if len(plan.kept):
         there = run.with_scoring(support.version)
         for numbers, piece in there.result_blocks(OF_RESULTS):
@@ -391,8 +412,7 @@ def _results(
             progress(done, total)
             if len(piece):
                 yield piece
-    blocks = [(one, (block for _, block in run.embedding_blocks(f))) for one, f in fitted]
-    for piece in _scored(blocks, reject=settings.reject):
+    for piece in scored:
         done += len(piece)
         yield piece
         progress(done, total)
@@ -403,7 +423,7 @@ def _how(
     support: SupportSet,
     settings: ClassifyConfig,
     notes: Sequence[str],
-    fitted: Sequence[tuple[Classifier, npt.NDArray[np.int64]]],
+    fitted: Fitted,
 ) -> dict[str, object]:
     """How a scoring was made."""
     found = [c.support.embedding for c, _ in fitted if c.support.embedding is not None]

@@ -7,17 +7,30 @@ import contextlib
 import logging
 import os
 import re
+import signal
+import socket
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import dask
+import xxhash
 from distributed import CancelledError, Client, Future, LocalCluster, Security, wait
+from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.scheduler import KilledWorker
 
+from pychip_stream import __version__
 from pychip_stream.errors import ClusterError, PychipError, UsageError
 
 logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Told = TypeVar("_Told")
+
+_WAITING = 4
+"""Pieces that are on the way or wait for one before them, for each that can be done at once."""
 
 _ANSWER_S = 10.0
 _LOOK_S = 5.0
@@ -129,6 +142,60 @@ class Cluster:
             raise
 
 
+class Killed(NamedTuple):
+    """A piece of work over which so many workers died."""
+
+    deaths: int
+
+    def __str__(self) -> str:
+        return f"{self.deaths} workers died over it; it is damaged, or needs too much memory"
+
+
+def in_order(
+    cluster: Cluster, items: Iterator[_Item], submit: Callable[[_Item], "Future[Any]"]
+) -> Iterator[tuple[_Item, Any]]:
+    """Let workers do pieces of work; no more than some for each worker are on the way.
+
+    A piece over which a worker died is done alone, so that it is known whose fault it is.
+
+    Returns
+    -------
+    Each piece with what came of it, in their order; `Killed` where it had to be given up.
+    """
+    most = _WAITING * cluster.slots
+    waiting: deque[tuple[_Item, Future[Any]]] = deque()
+    more = True
+    while more or waiting:
+        while more and len(waiting) < most:
+            item = next(items, None)
+            if more := item is not None:
+                waiting.append((item, submit(item)))
+        if waiting:
+            item, future = waiting.popleft()
+            yield item, _outcome(cluster, item, future, [other for _, other in waiting], submit)
+
+
+def _outcome(
+    cluster: Cluster,
+    item: _Item,
+    future: "Future[Any]",
+    others: Sequence["Future[Any]"],
+    submit: Callable[[_Item], "Future[Any]"],
+) -> Any:
+    deaths, alone = 0, False
+    while True:
+        try:
+            return cluster.result(future)
+        except KilledWorker as error:
+            deaths += error.allowed_failures + 1
+            if alone and deaths >= cluster.attempts:
+                return Killed(deaths)
+        logger.warning("%s: a worker died; it is tried again, alone", item)
+        cluster.settle(others)
+        alone = True
+        future = submit(item)
+
+
 @contextlib.contextmanager
 def open_cluster(
     address: str, certificates: Certificates | None = None, attempts: int = 3
@@ -210,6 +277,61 @@ def _reached(address: str, certificates: Certificates) -> Iterator[Client]:
         ) from error
     with client:
         yield client
+
+
+@contextlib.contextmanager
+def stationed(cluster: Cluster, name: str, station: WorkerPlugin) -> Iterator[None]:
+    """Let every worker, also one that comes later, keep what a batch needs.
+
+    Raises
+    ------
+    ClusterError
+        If the workers cannot.
+    PychipError
+        What the station raised where it was set up.
+    """
+    try:
+        told(lambda: cluster.client.register_plugin(station))
+        yield
+    finally:
+        with contextlib.suppress(Exception):  # the cluster may be gone
+            cluster.client.unregister_worker_plugin(name)
+
+
+def told(work: Callable[[], _Told]) -> _Told:
+    """Do something on a worker; one that lacks this package says so in one line."""
+    try:
+        return work()
+    except PychipError:
+        raise
+    except KilledWorker as error:
+        raise ClusterError("the workers die while they load what they need") from error
+    except Exception as error:
+        raise ClusterError(
+            f"the workers cannot begin ({_line(error)}); they need the same pychip-stream as this "
+            "machine"
+        ) from error
+
+
+def name_for(target: Path) -> str:
+    """Name the batch that writes a file: others on the same cluster have other names."""
+    place = f"{socket.gethostname()} {target.resolve()}".encode()
+    return f"pychip-stream-{xxhash.xxh3_64_hexdigest(place)}"
+
+
+def check_version(version: str) -> None:
+    """Refuse, on a worker, what another version of this package asks for."""
+    if version != __version__:
+        raise ClusterError(
+            f"a worker has pychip-stream {__version__}, this machine {version}; install the same"
+        )
+
+
+def keep_quiet() -> None:
+    """Leave, in a worker that was started for this, words and Ctrl-C to the process that asked."""
+    logging.getLogger("pychip_stream").setLevel(logging.ERROR)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _text(path: Path | None) -> str | None:

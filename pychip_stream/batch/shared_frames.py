@@ -3,41 +3,41 @@
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import threadpoolctl
 import torch
-import xxhash
 from distributed import Future, Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
-from distributed.scheduler import KilledWorker
 
 from pychip_stream import __version__
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, analysed, settle_sums
 from pychip_stream.archive.support_sets import support_from_bytes, support_to_bytes
-from pychip_stream.batch.cluster import GPU, Cluster
+from pychip_stream.batch.cluster import (
+    GPU,
+    Cluster,
+    Killed,
+    check_version,
+    in_order,
+    keep_quiet,
+    name_for,
+    stationed,
+    told,
+)
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import ClusterError, PychipError
+from pychip_stream.errors import ClusterError
 from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.model.encoders import open_encoder
 
 logger = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
-
-_WAITING = 4
-"""Frames that are on the way or wait for one before them, for each that can be done at once."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,12 @@ class Station(WorkerPlugin):
         threads = worker.state.nthreads
         if self._task.here:
             threads = torch.get_num_threads() // self._task.here
-            # What there is to say, and what Ctrl-C means, is the matter of the process that asked.
-            logging.getLogger("pychip_stream").setLevel(logging.ERROR)
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            keep_quiet()
         await asyncio.to_thread(self._prepare, threads)
 
     def _prepare(self, threads: int) -> None:
         task = self._task
-        if task.version != __version__:
-            raise ClusterError(
-                f"a worker has pychip-stream {__version__}, this machine {task.version}; install "
-                "the same"
-            )
+        check_version(task.version)
         if not task.root.is_dir():
             raise ClusterError(
                 f"{task.root}: a worker does not see this folder; workers need the frames under "
@@ -174,47 +167,20 @@ class Crew:
     resources: dict[str, float] | None
 
     def analyse(self, refs: Iterator[FrameRef], _reader: GuardedReader) -> Iterator[FrameRecord]:
-        """Classify frames, in their order; no more than some for each worker are on the way.
-
-        A frame over which a worker died is done alone, so that it is known whose fault it is.
-        """
-        most = _WAITING * self.cluster.slots
-        waiting: deque[tuple[FrameRef, Future[Done]]] = deque()
+        """Classify frames, in their order."""
         said: set[str] = set()
-        more = True
-        while more or waiting:
-            while more and len(waiting) < most:
-                ref = next(refs, None)
-                if more := ref is not None:
-                    waiting.append((ref, self._submit(ref)))
-            if waiting:
-                ref, future = waiting.popleft()
-                done = self._result(ref, future, [other for _, other in waiting])
-                for line in done.notices:
-                    if line not in said:
-                        logger.warning("%s: %s", ref.path, line)
-                said.update(done.notices)
-                yield done.record
+        for ref, done in in_order(self.cluster, refs, self._submit):
+            if isinstance(done, Killed):
+                yield FrameRecord.failed(ref, str(done), read=ref.seen)
+                continue
+            for line in done.notices:
+                if line not in said:
+                    logger.warning("%s: %s", ref.path, line)
+            said.update(done.notices)
+            yield done.record
 
     def _submit(self, ref: FrameRef) -> Future[Done]:
         return self.cluster.submit(_analyse, self.name, ref, resources=self.resources)
-
-    def _result(self, ref: FrameRef, future: Future[Any], others: Sequence[Future[Done]]) -> Done:
-        deaths, alone = 0, False
-        while True:
-            try:
-                done: Done = self.cluster.result(future)
-            except KilledWorker as error:
-                deaths += error.allowed_failures + 1
-            else:
-                return done
-            if alone and deaths >= self.cluster.attempts:
-                why = f"{deaths} workers died over it; it is damaged, or needs too much memory"
-                return Done(FrameRecord.failed(ref, why, read=ref.seen), ())
-            logger.warning("%s: a worker died; it is tried again, alone", ref)
-            self.cluster.settle(others)
-            alone = True
-            future = self._submit(ref)
 
 
 @contextlib.contextmanager
@@ -247,32 +213,12 @@ def crew(
     if resources and encoder.device is None:
         encoder = encoder.model_copy(update={"device": "cuda"})
     asked = cluster.submit(_place, encoder, precision, resources=resources)
-    device, weights_hash = _told(lambda: cluster.result(asked))
-    place = f"{socket.gethostname()} {target.resolve()}".encode()
-    name = f"pychip-stream-{xxhash.xxh3_64_hexdigest(place)}"
+    device, weights_hash = told(lambda: cluster.result(asked))
+    name = name_for(target)
     task = Task(
         name, batch.root, support_to_bytes(support),
         encoder.model_copy(update={"device": device}), weights_hash, settings, batch.detector,
         batch.pixel_size, cluster.here, gpu=bool(resources),
     )  # fmt: skip
-    _told(lambda: cluster.client.register_plugin(Station(task)))
-    try:
+    with stationed(cluster, name, Station(task)):
         yield Crew(cluster, name, device, resources)
-    finally:
-        with contextlib.suppress(Exception):  # the cluster may be gone
-            cluster.client.unregister_worker_plugin(name)
-
-
-def _told(work: Callable[[], _T]) -> _T:
-    """Do something on a worker; one that lacks this package says so in one line."""
-    try:
-        return work()
-    except PychipError:
-        raise
-    except KilledWorker as error:
-        raise ClusterError("the workers die while they load the encoder") from error
-    except Exception as error:
-        detail = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ClusterError(
-            f"the workers cannot begin ({detail}); they need the same pychip-stream as this machine"
-        ) from error

@@ -1,5 +1,6 @@
 """`rescore`: other examples for runs."""
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,9 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pychip_stream.cli.opening import names_one_run, open_run, read_support, runs_at
-from pychip_stream.cli.options import EncoderOfRun, Json
+from pychip_stream.cli.options import (
+    ClusterAddress,
+    EncoderOfRun,
+    Json,
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    open_cluster,
+)
 from pychip_stream.cli.output import progress, report, say
-from pychip_stream.errors import ConfigError, PychipError, StoppedError, UsageError
+from pychip_stream.errors import ClusterError, ConfigError, PychipError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.analysis.many_runs import Order, RunOutcome
@@ -29,6 +38,10 @@ def rescore(
         ),
     ],
     support: Annotated[Path, typer.Option(metavar="SET", help="support set")],
+    cluster: ClusterAddress = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
     encoder: EncoderOfRun = None,
     no_reject: Annotated[bool, typer.Option("--no-reject", help="never label unknown")] = False,
     no_default: Annotated[
@@ -45,18 +58,34 @@ def rescore(
     so that the past is labelled again and the future follows. Of several runs, those that are
     scored completely are skipped: after Ctrl-C the same command goes on with the rest.
     """
-    from pychip_stream.analysis.many_runs import Order, RunOutcome
+    from pychip_stream.analysis.many_runs import Order
+    from pychip_stream.analysis.rescoring import scored_here
 
     chosen, data = read_support(support)
-    order = Order(chosen, encoder, reject=not no_reject, default=not no_default, merge=merge)
-    if len(runs) == 1 and names_one_run(runs[0]):
-        outcome, published = _one(runs[0], order, data)
-        report(
-            _document(runs[0], outcome, published=published),
-            as_json=as_json,
-            text=_text(runs[0], outcome),
+    with open_cluster(cluster, tls_ca, tls_cert, tls_key) as many:
+        score = scored_here
+        if many is not None:
+            from pychip_stream.batch.shared_runs import score_on
+
+            score = functools.partial(score_on, many)
+        order = Order(
+            chosen, encoder, reject=not no_reject, default=not no_default, merge=merge, score=score
         )
-        return
+        if len(runs) == 1 and names_one_run(runs[0]):
+            outcome, published = _one(runs[0], order, data)
+            report(
+                _document(runs[0], outcome, published=published),
+                as_json=as_json,
+                text=_text(runs[0], outcome),
+            )
+        else:
+            _all(runs, order, data, as_json=as_json)
+
+
+def _all(runs: "Sequence[Path]", order: "Order", data: bytes, *, as_json: bool) -> None:
+    """Re-score several runs, and report."""
+    from pychip_stream.analysis.many_runs import RunOutcome
+
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     failed: list[RunOutcome] = []
@@ -68,6 +97,8 @@ def rescore(
         if one.live:
             try:
                 outcome, published = _follow(one.path, order, data, outcome)
+            except ClusterError:
+                raise
             except PychipError as error:
                 failed.append(RunOutcome(one.path, reason=str(error)))
                 continue
@@ -93,6 +124,7 @@ def _several(runs: Sequence[tuple[Path, str]], order: "Order") -> "Iterator[RunO
     from pychip_stream.analysis.many_runs import RunOutcome, rescore_run
 
     encoders: list[Any] = []
+    rest = f" of {len(runs)} runs are done; the same command goes on with the rest"
     with progress("re-scoring", "runs") as told:
         for number, (path, reason) in enumerate(runs):
             told(number, len(runs))
@@ -102,9 +134,9 @@ def _several(runs: Sequence[tuple[Path, str]], order: "Order") -> "Iterator[RunO
                 else:
                     yield rescore_run(path, order, encoders)
             except KeyboardInterrupt:
-                raise StoppedError(
-                    f"{number} of {len(runs)} runs are done; the same command goes on with the rest"
-                ) from None
+                raise StoppedError(f"{number}{rest}") from None
+            except ClusterError as error:
+                raise ClusterError(f"{error}; {number}{rest}") from error
         told(len(runs), len(runs))
 
 
@@ -134,7 +166,7 @@ def _scored(path: Path, order: "Order", *, keep: bool) -> "Rescored":
         return rescoring.rescore(
             path, order.support, rescoring.encoder_finder(run, order.encoder),
             settings_for(run, reject=order.reject), keep=keep, default=order.default,
-            progress=told,
+            progress=told, score=order.score,
         )  # fmt: skip
 
 

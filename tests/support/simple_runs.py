@@ -40,12 +40,12 @@ def picked(number, seed=0, *, encoder=ENCODER, norm=None, names=("stripes", "spe
 FIRST = picked(0)
 
 
-def archive(folder, support=FIRST, *, close=True, **options):
-    """A run of COUNT frames, really classified; returns its path."""
+def archive(folder, support=FIRST, *, close=True, count=COUNT, **options):
+    """A run of frames, really classified; returns its path."""
     frames = folder / "frames"
     frames.mkdir()
-    for n in range(COUNT):
-        tifffile.imwrite(frames / f"{n}.tif", pixels(n))
+    for n in range(count):
+        tifffile.imwrite(frames / f"{n}.tif", pixels(n % 6))
     metadata = {"root": str(frames), "config": "classify: {sensitivity: 0.9}"}
     writer = RunWriter(folder, "run", segment_frames=2, metadata=metadata)
     settings = ClassifyConfig(sensitivity=0.9)

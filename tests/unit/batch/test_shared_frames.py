@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from pychip_stream.analysis.analyst import Analyst
@@ -12,7 +11,6 @@ from pychip_stream.analysis.classification import Batch, classify, classify_by, 
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.batch import shared_frames as batch_frames
-from pychip_stream.batch.cluster import Cluster
 from pychip_stream.batch.shared_frames import Crew, Done, crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import FrameRef
@@ -105,20 +103,6 @@ def frames(tmp_path):
         tifffile.imwrite(folder / f"{n}.tif", pixels(n))
     (folder / "7.tif").write_text("this is not a picture at all")
     return Batch.of([folder])
-
-
-@pytest.fixture(scope="module")
-def threads():
-    """Workers that are threads of this process."""
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            worker_dashboard_address=None,
-        ) as scheduler,
-        Client(scheduler) as client,
-    ):  # fmt: skip
-        yield Cluster(client, 2, 3)
 
 
 @pytest.fixture

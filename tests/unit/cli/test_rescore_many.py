@@ -1,13 +1,16 @@
 """`rescore` of several runs: each by itself, and none twice."""
 
+import contextlib
 import json
 import shutil
 
 import pytest
 
 from pychip_stream.analysis import many_runs
+from pychip_stream.analysis.rescoring import scored_here
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
+from pychip_stream.errors import ClusterError
 from tests.support.command import call_here
 from tests.support.simple_runs import COUNT, archive, picked
 
@@ -108,3 +111,32 @@ def test_one_run_keeps_its_document_and_a_folder_without_runs_is_refused(lab, tm
     called = rescored(lab, empty)
     assert (called.code, called.out) == (2, "")
     assert "holds no run archive" in called.err
+
+
+def test_a_cluster_scores_and_where_it_is_lost_the_runs_that_are_done_are_told(lab, monkeypatch):
+    from pychip_stream.batch import shared_runs
+    from pychip_stream.cli import rescore
+
+    (lab / "damaged.h5").unlink()
+    asked = []
+
+    @contextlib.contextmanager
+    def opened(*words):
+        asked.append(words)
+        yield "the cluster"
+
+    def lost(cluster, run, fitted, reject):
+        asked.append(cluster)
+        if run.path.name == "b.h5":
+            raise ClusterError("no worker of the cluster is left")
+        return scored_here(run, fitted, reject)
+
+    monkeypatch.setattr(rescore, "open_cluster", opened)
+    monkeypatch.setattr(shared_runs, "score_on", lost)
+    called = rescored(lab, lab, "--cluster", "tls://lab:8786", "--tls-ca", lab / "ca.pem")
+    assert asked == [
+        ("tls://lab:8786", lab / "ca.pem", None, None), "the cluster", "the cluster"
+    ]  # fmt: skip
+    assert called.code == 1
+    assert "cluster is left; 1 of 2 runs are done; the same command goes on" in called.err
+    assert len(open_run(lab / "a.h5").scorings) == 2
