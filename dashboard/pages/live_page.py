@@ -17,6 +17,7 @@ from ..accounts import Viewer
 from ..page import Desk, View
 from ..parts.clock_panel import ClockPanel
 from ..parts.components import StatusStrip
+from ..parts.corrections import Corrections
 from ..parts.curve_plot import MARK_TEXT, Axes, CurvePlot
 from ..parts.events_panel import mark_field
 from ..parts.frame_view import FrameView
@@ -66,7 +67,10 @@ class LivePage(View):
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
         self._curve_of: tuple[object, ...] = ()
         self._background = Background(self._on_trouble, shared=desk.bench.frames)
-        self._frame = FrameView(self._background, desk.bench.crop, repaint=desk.bench.repaint)
+        self._frame = FrameView(
+            self._background, desk.bench.crop, lambda m: self._correct.take(m), desk.bench.repaint
+        )
+        self._correct = Corrections(viewer, desk.drafts, desk.run, self._frame, self._hold)
         self._leaving = LeavingOut(viewer, self._leave_out)
         self._mark = mark_field(viewer, self._mark_frame, width=190)
         self._left_out: Exclusion | None = None
@@ -94,6 +98,10 @@ class LivePage(View):
         self._back = small_button(
             "Back to live", self._go_live, color="warning", visible=False, margin=(4, 0)
         )
+        self._publish = small_button(
+            "Judge and publish on Examples", lambda: desk.go("examples"),
+            variant="contained", visible=False, margin=(4, 0),
+        )  # fmt: skip
         self._choose = small_button(
             "Choose examples on this frame", lambda: desk.go("examples"),
             variant="contained", visible=False, margin=(4, 0),
@@ -112,6 +120,8 @@ class LivePage(View):
                 self._line_up,
                 self._back,
                 self._leaving.button,
+                self._correct.button,
+                self._publish,
                 self._mark,
                 styles=controls,
             ),
@@ -140,10 +150,12 @@ class LivePage(View):
             self._asked = None
         self._mark_anew()
         self._note_painted()
+        self._correct.pull()
         self._clocks.pull(now)
         if self._curve_time.due(now):
             self._update_curves()
         self._back.visible = self._pinned or self._plot.zoomed
+        self._publish.visible = self._correct.on
         if self._strip_time.due(now):
             self._thresholds.show(self._desk.rules.known.rules, self._desk.run.colors)
             self._strip.send(**self._status())
@@ -234,9 +246,17 @@ class LivePage(View):
     def _on_trouble(self, text: str) -> None:
         self._trouble = text
 
+    def _hold(self) -> None:
+        """Stay at the frame that is shown."""
+        if not self._pinned and self._frame.picture is not None:
+            self._picks += 1
+            self._pinned = True
+            self._plot.point_at(self._frame.picture.time)
+
     def _go_live(self) -> None:
         self._picks += 1
         self._pinned = False
+        self._correct.stop()
         self._plot.point_at(None)
         if self._plot.zoomed:
             self._plot.follow()
@@ -290,8 +310,7 @@ class LivePage(View):
             ]
             for a in run.alarms()
         ]
-        if self._trouble:
-            alerts.append(["info", self._trouble])
+        alerts += [["info", line] for line in (self._trouble, self._correct.words) if line]
         alerts += [["warning", line] for line in health.notices]
         strays = list(run.displaced.items())
         alerts += [["info", told(key[0], *times)] for key, times in strays[:_STRAYS]]

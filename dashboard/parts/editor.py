@@ -120,7 +120,7 @@ class ExampleEditor:
 
     def lock(self) -> None:
         """Let no chip be chosen on what the canvas shows."""
-        self.view.canvas.send(type="picks", classes=[], picks=[], echo=0, locked=True)
+        self.view.lock()
 
     def pull(self, now: float) -> None:
         """Show what was changed, here or in another tab, and what has become of it."""

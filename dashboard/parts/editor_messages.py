@@ -155,7 +155,8 @@ def quality_lines(preview: Preview) -> list[list[str]]:
     lines = []
     if quality.accuracy is not None:
         level = "good" if quality.accuracy >= 0.9 else "warning"
-        lines.append([level, f"accuracy {quality.accuracy:.0%}, cross-validated over the examples"])
+        judged = f"cross-validated over {quality.basis}"
+        lines.append([level, f"accuracy {quality.accuracy:.0%}, {judged}"])
     if quality.confusion is not None:
         own, other, share = quality.confusion
         lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])

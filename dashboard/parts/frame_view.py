@@ -64,6 +64,14 @@ class FrameView:
         """Whether the browser has painted what it was sent (or has forgotten it)."""
         return not self._in_flight or now - self._sent_at > _LOST_ACK_S
 
+    def shows(self, seq: object) -> bool:
+        """Whether the browser, where it names a picture, means the one that was sent last."""
+        return seq == self._seq
+
+    def lock(self) -> None:
+        """Let no chip be chosen on what the canvas shows."""
+        self.canvas.send(type="picks", classes=[], picks=[], echo=0, locked=True)
+
     def show(
         self, picture: FramePicture, note: str = "", truth: Mapping[str, float] | None = None
     ) -> None:

@@ -64,13 +64,15 @@ def describe(support: SupportSet) -> tuple[dict[str, object], str]:
 def _quality(support: SupportSet) -> dict[str, object]:
     if support.embedding is None:
         advice = ["not embedded yet: quality is unknown"]
-        return {"accuracy": None, "confusion": None, "quality": [], "advice": advice}
+        nothing = dict.fromkeys(("accuracy", "judged_over", "confusion"))
+        return {**nothing, "quality": [], "advice": advice}
     classifier = Classifier.fit(support)
     quality = assess(support, classifier)
     confusion = quality.confusion
     prototypes = np.bincount(classifier.rule.owners, minlength=len(classifier.names))
     return {
         "accuracy": quality.accuracy,
+        "judged_over": quality.basis,
         "confusion": None
         if confusion is None
         else {"class": confusion[0], "taken_for": confusion[1], "share": confusion[2]},
@@ -95,7 +97,7 @@ def _text(support: SupportSet, document: dict[str, object]) -> str:
     lines += [f"  {name}: {count} chips" for name, count in support.counts.items()]
     accuracy = document["accuracy"]
     if isinstance(accuracy, float):
-        lines.append(f"accuracy {accuracy:.2f} (cross-validated over the chips)")
+        lines.append(f"accuracy {accuracy:.2f} (cross-validated over {document['judged_over']})")
     confusion = document["confusion"]
     if isinstance(confusion, dict):
         lines.append(

@@ -49,6 +49,23 @@ def folds(labels: Index, limit: int, seed: int) -> list[Index]:
     ]
 
 
+def frame_folds(labels: Index, frames: Sequence[object]) -> list[Index]:
+    """Split chips into held-out groups by frame; no group where fewer than two classes allow it.
+
+    `frames` names the frame of each chip. Chips of a class that is shown on one frame only are
+    never held out, for no example of it would be left.
+    """
+    shown = [{f for f, own in zip(frames, labels, strict=True) if own == c} for c in set(labels)]
+    several = {c for c, seen in zip(set(labels), shown, strict=True) if len(seen) > 1}
+    if len(several) < 2:
+        return []
+    usable = [i for i, own in enumerate(labels.tolist()) if own in several]
+    return [
+        np.array([i for i in usable if frames[i] == frame], np.intp)
+        for frame in dict.fromkeys(frames[i] for i in usable)
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class HeldOut:
     """Chips as classifiers that did not know them see them.
@@ -82,15 +99,17 @@ def hold_out(
     shrinkages: tuple[float, ...],
     *,
     split: Split = lambda examples: examples,
+    groups: list[Index] | None = None,
     limit: int = 40,
     seed: int = 0,
 ) -> HeldOut:
-    """Cross-validate over chips: the cells of one chip are never in both parts.
+    """Cross-validate over chips, or over `groups` of them: no chip's cells are in both parts.
 
     `split` gives the classes their prototypes and is applied within each part, so that a chip
     has no say in the blobs it is judged by.
     """
-    groups = folds(examples.labels, limit, seed)
+    if groups is None:
+        groups = folds(examples.labels, limit, seed)
     order = np.concatenate(groups) if groups else np.empty(0, np.intp)
     out = np.empty((len(shrinkages), len(order), len(examples.counts)))
     position, chips = 0, examples.chips

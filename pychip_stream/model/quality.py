@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from pychip_stream.domain.support import SupportSet
+from pychip_stream.domain.support import SupportChip, SupportSet
 from pychip_stream.model.classifier import Classifier
+from pychip_stream.model.cross_validation import HeldOut, frame_folds, hold_out, split_classes
 from pychip_stream.model.lda import Discriminant, Examples, Float, Index, linear_rule
 
 
@@ -144,8 +146,8 @@ class Quality:
     Attributes
     ----------
     accuracy
-        Balanced accuracy over the examples, each judged by a classifier that did not know it;
-        None where no class has two.
+        Balanced accuracy over the examples, each judged by a classifier that did not know it, nor
+        any other example of its frame where `frames` says so; None where no class has two.
     confusion
         (class, taken for, share of the class's examples) where that happens most; None without
         a mistake.
@@ -153,22 +155,34 @@ class Quality:
         One entry per example.
     advice
         What to mend, one line each; never a condition.
+    frames
+        Number of frames that were left out in turn; None where single examples were, because
+        fewer than two classes are shown on two frames.
     """
 
     accuracy: float | None
     confusion: tuple[str, str, float] | None
     advice: tuple[str, ...]
     chips: tuple[ChipQuality, ...] = ()
+    frames: int | None = None
+
+    @property
+    def basis(self) -> str:
+        """Say for people what the examples were judged over."""
+        return "the examples" if self.frames is None else f"{self.frames} frames"
 
 
 def assess(support: SupportSet, classifier: Classifier) -> Quality:
     """Judge a support set by its own examples, with the classifier that was fitted to it."""
-    table = _confusion_table(classifier)
+    held, frames = _held_out(support, classifier)
+    table = _confusion_table(held, len(classifier.names))
     known = table.sum(axis=1) > 0
     accuracy = float(table.diagonal()[known].mean()) if known.any() else None
     confusion = _worst(table, classifier.names)
-    chips = _chips(classifier)
+    chips = _chips(classifier, held)
     advice = [*classifier.warnings, *_count_advice(support), *_place_advice(support)]
+    if frames is not None:
+        advice += _frame_advice(support)
     if accuracy is not None and accuracy < _LOW_ACCURACY and confusion is not None:
         own, other, share = confusion
         advice.append(
@@ -176,14 +190,40 @@ def assess(support: SupportSet, classifier: Classifier) -> Quality:
             "examples of both"
         )
     advice += _chip_advice(support, chips)
-    return Quality(accuracy, confusion, tuple(advice), chips)
+    return Quality(accuracy, confusion, tuple(advice), chips, frames)
 
 
-def _confusion_table(classifier: Classifier) -> Float:
+def _held_out(support: SupportSet, classifier: Classifier) -> tuple[HeldOut, int | None]:
+    """Examples as rules see them that know no example of their frame, and how many frames.
+
+    As the classifier has held them out, chip by chip, and None, where that is impossible.
+    """
+    groups = frame_folds(classifier.examples.labels, [_frame_of(c) for c in support.chips])
+    if not groups:
+        return classifier.held_out, None
+    numbers = np.bincount(classifier.rule.owners, minlength=len(classifier.names)).tolist()
+    split = partial(split_classes, numbers=numbers)
+    shrinkage = (classifier.shrinkage,)
+    return hold_out(classifier.examples, shrinkage, split=split, groups=groups), len(groups)
+
+
+def _frame_of(chip: SupportChip) -> tuple[str, int]:
+    """Name the frame of an example; imported ones, whose frame nobody knows, count as one."""
+    source = chip.source
+    return ("", -1) if source.row is None else (source.path, source.index)
+
+
+def _frame_advice(support: SupportSet) -> list[str]:
+    """Say which classes cannot be judged over frames."""
+    seen = {n: {_frame_of(c) for c in support.chips if c.label == n} for n in support.names}
+    alone = [repr(name) for name, frames in seen.items() if len(frames) == 1]
+    return [f"examples of {', '.join(alone)} are from one frame, and not judged"] if alone else []
+
+
+def _confusion_table(held: HeldOut, classes: int) -> Float:
     """(K, K) share of each class's held-out examples that goes to each class."""
     from sklearn.metrics import confusion_matrix  # takes a second
 
-    held, classes = classifier.held_out, len(classifier.names)
     if not len(held.labels):
         return np.zeros((classes, classes))
     said = held.logits[0].argmax(axis=1)
@@ -198,9 +238,8 @@ def _worst(table: Float, names: tuple[str, ...]) -> tuple[str, str, float] | Non
     return (names[int(own)], names[int(other)], share) if share > 0 else None
 
 
-def _chips(classifier: Classifier) -> tuple[ChipQuality, ...]:
+def _chips(classifier: Classifier, held: HeldOut) -> tuple[ChipQuality, ...]:
     names, labels = classifier.names, classifier.examples.labels
-    held = classifier.held_out
     guesses = dict(zip(held.chips.tolist(), held.logits[0].argmax(axis=1).tolist(), strict=True))
     return tuple(
         ChipQuality(

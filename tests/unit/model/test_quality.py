@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.support import ChipSource
 from pychip_stream.model import lda
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.quality import assess, influences
@@ -107,3 +108,56 @@ def test_one_chip_per_class_says_what_it_cannot_know(made):
     assert quality.accuracy is None
     assert any("only one example" in line for line in quality.advice)
     assert all(np.isfinite(chip.influence) for chip in quality.chips)
+
+
+def on_frames(support, frames):
+    """The same chips, each from the frame of this name; None: imported, a picture each."""
+    chips = [
+        replace(
+            chip, source=ChipSource(name or f"pictures/{number}.png", 0, 0 if name else None, 0)
+        )
+        for number, (chip, name) in enumerate(zip(support.chips, frames, strict=True))
+    ]
+    return replace(support, chips=tuple(chips))
+
+
+def shifted(made, frames, shift):
+    """Three classes, in another place on the second frame: by 7, more than half their distance."""
+    support = simple(made)
+    cells = support.embedding.cells.copy()
+    cells[[name == "b.tif" for name in frames], :, 0] += shift
+    embedding = replace(support.embedding, cells=cells)
+    return on_frames(replace(support, embedding=embedding), frames)
+
+
+def test_a_frame_is_judged_by_rules_that_know_none_of_its_chips(made):
+    """Chip by chip, the neighbours on the same frame give the answer away."""
+    frames = ["a.tif", "a.tif", "b.tif", "b.tif"] * 3
+    chips = judge(on_frames(shifted(made, frames, 7.0), ["a.tif"] * 12))
+    over = judge(shifted(made, frames, 7.0))
+    assert (chips.frames, chips.basis) == (None, "the examples")
+    assert (over.frames, over.basis) == (2, "2 frames")
+    assert chips.accuracy == 1.0
+    assert over.accuracy < 0.8
+    assert over.chips[2].taken_for == "class 1"
+    assert judge(shifted(made, frames, 0.0)).accuracy == 1.0
+
+
+def test_classes_of_one_frame_are_not_judged_over_frames(made):
+    frames = ["a.tif", "a.tif", "b.tif", "b.tif"] * 2 + ["a.tif"] * 4
+    quality = judge(shifted(made, frames, 0.0))
+    assert quality.frames == 2
+    assert [chip.taken_for is None for chip in quality.chips] == [False] * 8 + [True] * 4
+    assert [line for line in quality.advice if "not judged" in line] == [
+        "examples of 'class 2' are from one frame, and not judged"
+    ]
+    assert judge(shifted(made, ["a.tif"] * 8 + ["b.tif"] * 4, 0.0)).frames is None
+    assert (
+        judge(shifted(made, ["a.tif", "a.tif", "b.tif", "b.tif"] + ["a.tif"] * 8, 0)).frames is None
+    )
+
+
+def test_pictures_without_a_frame_count_as_one(made):
+    assert judge(on_frames(simple(made), [None] * 12)).frames is None
+    quality = judge(on_frames(simple(made), ["a.tif", "a.tif", None, None] * 3))
+    assert (quality.frames, quality.accuracy) == (2, 1.0)
