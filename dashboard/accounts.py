@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from pychip_stream.config import DashboardConfig
 
+from .guests import GUEST
+
 MAY_LOOK = "this login may look and download; an operator does the rest"
 
 
@@ -25,8 +27,10 @@ class Viewer:
 
 
 def viewer(config: DashboardConfig, user: str | None) -> Viewer:
-    """Tell what a logged-in user (None without accounts) may do."""
+    """Tell what a logged-in user (None without accounts) may do; a guest looks."""
     if config.users is None:
         return Viewer()
+    if user == GUEST:
+        return Viewer(GUEST, operator=False)
     name = user or ""
     return Viewer(name, operator=not config.operators or name in config.operators)

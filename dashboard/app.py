@@ -109,8 +109,8 @@ class Dashboard:
     def _page(self) -> Any:
         """Build the page of a new session."""
         cookie = pn.state.cookies.get("user") if pn.state.curdoc else None
-        user = login.user_of(pn.config.cookie_secret, cookie)
-        who = accounts.viewer(self._desk.config.dashboard, user)
+        config = self._desk.config.dashboard
+        who = accounts.viewer(config, login.user_of(config.users, pn.config.cookie_secret, cookie))
         most = _MOST_SESSIONS if who.operator else _MOST_SESSIONS - _FOR_OPERATORS
         if self._sessions >= most:
             return pmui.Typography(f"{most} viewers are connected already; close one, load again.")

@@ -6,6 +6,7 @@ import secrets
 import time
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from tornado.template import Template
 from tornado.web import RequestHandler, decode_signed_value
@@ -13,9 +14,10 @@ from tornado.web import RequestHandler, decode_signed_value
 from pychip_stream.config import DashboardConfig
 from pychip_stream.errors import ConfigError
 
+from .guests import GUEST, link_trouble
 from .work.recent import Recent
 
-_LOGIN_PAGE = Path(__file__).resolve().parent / "login.html"
+_LOGIN_PAGE = Template((Path(__file__).resolve().parent / "login.html").read_text("utf-8"))
 _LOGIN_DAYS = 1.0
 
 
@@ -37,12 +39,18 @@ def server_options(config: DashboardConfig) -> dict[str, Any]:
     }
 
 
-def user_of(secret: str | None, cookie: str | None) -> str | None:
-    """Login name that a cookie tells; None where it is none of this server's, or too old."""
-    if not secret or not cookie:
+def user_of(users: Path | None, secret: str | None, cookie: str | None) -> str | None:
+    """Login name that a cookie tells; None where it is none of this server's, or too old.
+
+    Whoever came by a read-only link is `GUEST`, for as long as the link is good.
+    """
+    if users is None or not secret or not cookie:
         return None
-    name = decode_signed_value(secret, "user", cookie, max_age_days=_LOGIN_DAYS)
-    return None if name is None else name.decode()
+    found = decode_signed_value(secret, "user", cookie, max_age_days=_LOGIN_DAYS)
+    name = None if found is None else found.decode()
+    if name is None or not name.startswith(GUEST):
+        return name
+    return None if link_trouble(users, name.removeprefix(GUEST), time.time()) else GUEST
 
 
 def _check(path: Path) -> None:
@@ -57,6 +65,8 @@ def _check(path: Path) -> None:
     )
     if not good or not found:
         raise ConfigError(str(path), ['write {"name": "password", …} with a password for each'])
+    if any(name.startswith(GUEST) for name in found):
+        raise ConfigError(str(path), [f"no name may begin with {GUEST!r}"])
 
 
 class Brake:
@@ -99,8 +109,12 @@ class Brake:
         return max(at + min(2.0 ** (count - self._FREE), self._LONGEST_S) - now, 0.0)
 
 
-class _SafeCookies(RequestHandler):
+class SafeCookies(RequestHandler):
     """Cookies that no script reads, that no other site sends, and that stay within TLS."""
+
+    def remember(self, name: str) -> None:
+        """Know this browser's user from now on."""
+        self.set_signed_cookie("user", name, expires_days=_LOGIN_DAYS)
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **options: Any) -> None:
         """Set it so."""
@@ -111,11 +125,15 @@ class _SafeCookies(RequestHandler):
         super().set_cookie(name, value, *args, **options)
 
 
-class LoginHandler(_SafeCookies):
+def ask_for_login(trouble: str, asked: str) -> bytes:
+    """Make the page that asks for name and password, and then goes to what was `asked` for."""
+    return _LOGIN_PAGE.generate(trouble=trouble, asked=asked)
+
+
+class LoginHandler(SafeCookies):
     """The login."""
 
     brake: ClassVar = Brake()
-    _page: ClassVar = Template(_LOGIN_PAGE.read_text(encoding="utf-8"))
 
     def get(self) -> None:
         """Ask for name and password."""
@@ -131,25 +149,31 @@ class LoginHandler(_SafeCookies):
             self._ask(f"Too many tries: wait {max(wait_s, 1):.0f} s, then try again")
         elif self._is_right(name, self.get_argument("password", "", strip=False)):
             self.brake.succeeded(name, address)
-            self.set_signed_cookie("user", name, expires_days=_LOGIN_DAYS)
-            self.redirect("./")
+            self.remember(name)
+            self.redirect(f"./{self._asked}")
         else:
             self.brake.failed(name, address, now)
             self.set_status(403)
             self._ask("Invalid username or password!")
 
+    @property
+    def _asked(self) -> str:
+        """Arguments of the address that led here; nothing else of it, or it could lead away."""
+        query = urlsplit(self.get_argument("next", "")).query
+        return f"?{query}" if query else ""
+
     def _ask(self, trouble: str) -> None:
         self.set_header("Cache-Control", "no-store")
-        self.finish(self._page.generate(trouble=trouble))
+        self.finish(ask_for_login(trouble, self._asked))
 
     def _is_right(self, name: str, password: str) -> bool:
         users = json.loads(Path(self.settings["users"]).read_text(encoding="utf-8"))
         right = users.get(name, "")
         same = hmac.compare_digest(password.encode(), str(right).encode())
-        return same and bool(right)
+        return same and bool(right) and not name.startswith(GUEST)
 
 
-class LogoutHandler(_SafeCookies):
+class LogoutHandler(SafeCookies):
     """Forgets the login."""
 
     def get(self) -> None:

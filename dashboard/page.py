@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
+from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
@@ -14,7 +15,9 @@ from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.operation.health import Liveness
 
 from .accounts import Viewer
+from .guests import make_link
 from .parts.components import Heartbeat, StatusBar, Theme
+from .work.background import Background
 from .work.links import NOTHING, Link
 from .work.opened_run import PastFrames
 from .work.previews import OpenDrafts
@@ -90,6 +93,8 @@ logger = logging.getLogger(__name__)
 
 PULL_MS = 100
 _BEAT_S = 1.0
+_SHARED = ("live", "review")
+"""Pages that an operator may open for others by a read-only link."""
 _COLOR, _COLOR_DARK = "#00576b", "#5cc0d6"
 _PARTS = {
     # The title is the page's heading; an empty heading and a bar without a name are none.
@@ -122,6 +127,7 @@ class Page:
         self._beat_time = Every(_BEAT_S)
         self._places = [pn.Column(sizing_mode="stretch_width") for _ in kinds]
         self._beat = Heartbeat(lambda _message: None, width=1, height=1)
+        self._background = Background(self._not_shared, shared=desk.bench.frames)
         self._bar = StatusBar(self._on_bar, sizing_mode="stretch_width")
         self._tabs = pmui.Tabs(
             *((kind.title, place) for kind, place in zip(kinds, self._places, strict=True)),
@@ -172,7 +178,7 @@ class Page:
         return {
             "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,
             "run": name, "alarms": alarms, "operator": self._viewer.operator,
-            "link": self._link().query,
+            "link": self._link().query, "shares": self._may_share and self._link().page in _SHARED,
         }  # fmt: skip
 
     def _link(self) -> Link:
@@ -180,9 +186,24 @@ class Page:
         tell = getattr(self._views.get(self._tabs.active), "link", None)
         return tell() if tell else Link(self._kinds[self._tabs.active].name)
 
+    @property
+    def _may_share(self) -> bool:
+        """Whether this viewer may let others look; without accounts whoever comes is let in."""
+        return self._viewer.operator and self._desk.config.dashboard.users is not None
+
     def _on_bar(self, message: dict[str, Any]) -> None:
         if message["type"] == "acknowledge" and self._viewer.operator:
             self._desk.run.acknowledge(str(message.get("name")), self._viewer.user or "operator")
+        elif message["type"] == "share" and self._may_share:
+            users, query = self._desk.config.dashboard.users, self._link().query
+            assert users is not None
+            self._background.do(
+                lambda: f"{query}&{urlencode({'link': make_link(users, time.time())})}",
+                lambda link: self._bar.send(type="shared", link=link, trouble=""),
+            )
+
+    def _not_shared(self, trouble: str) -> None:
+        self._bar.send(type="shared", link="", trouble=trouble)
 
     def _go(self, name: str) -> None:
         for number, kind in enumerate(self._kinds):
@@ -215,6 +236,7 @@ class Page:
                 logger.exception("the page %s could not be brought up to date", view.title)
 
     def _close(self) -> None:
+        self._background.close()
         for view in self._views.values():
             view.close()
         self._views.clear()

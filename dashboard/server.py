@@ -8,8 +8,11 @@ import logging
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
 
 import panel as pn
 import psutil
@@ -25,13 +28,13 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler
 from pychip_stream.config import DashboardConfig, is_loopback
 from pychip_stream.errors import PychipError
 
-from . import login
+from . import guests, login
 from .parts.components import FILES, PATH
 
 logger = logging.getLogger(__name__)
 
 ROUTES = {
-    "/": "anybody; who has not logged in is sent to the login",
+    "/": "anybody; who has not logged in, or has no read-only link, is sent to the login",
     "/ws": "whoever has logged in",
     "/static/extensions/(.*)": "whoever has logged in",
     "/static/(.*)": "whoever has logged in",
@@ -178,7 +181,8 @@ class _Gate(Matcher):
         if settings["users"] is None or request.path in _OPEN:
             return None
         cookie = request.cookies.get("user")
-        user = login.user_of(settings["cookie_secret"], cookie.value if cookie else None)
+        known = cookie.value if cookie else None
+        user = login.user_of(settings["users"], settings["cookie_secret"], known)
         return (403, "log in first") if user is None else None
 
 
@@ -240,13 +244,23 @@ class _Parts(AuthRequestHandler):
         self.finish(FILES[name].read_bytes())
 
 
-class _Page(DocHandler):
+class _Page(login.SafeCookies, DocHandler):
     """The page itself; so many at once of one machine that nobody looks at yet, and no more."""
 
     unseen: ClassVar[dict[object, str]] = {}
 
+    def get_current_user(self) -> Any:
+        """Know who asks; a read-only link that was revoked is nobody any more."""
+        users = self.settings["users"]
+        if users is None:
+            return super().get_current_user()
+        return login.user_of(users, self.settings["cookie_secret"], self.get_cookie("user"))
+
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Build a page, or let the browser ask again in a moment."""
+        if self.settings["users"] is not None and "link" in self.request.arguments:
+            self._follow_link(self.settings["users"])
+            return
         if self.request.arguments.keys() & {"bokeh-session-id", "bokeh-token"}:
             raise HTTPError(403)  # nobody is led into a session that somebody else has named
         if "Bokeh-Session-Id" in self.request.headers:
@@ -260,9 +274,26 @@ class _Page(DocHandler):
             return
         self.unseen[self] = address
         try:
-            await super().get(*args, **kwargs)
+            building = super().get(*args, **kwargs)
+            if building is not None:  # else sent to the login
+                await building
         finally:
             del self.unseen[self]
+
+    def _follow_link(self, users: Path) -> None:
+        """Let in by a read-only link, which then goes from the address and from what it names."""
+        said = [(k, v) for k, v in parse_qsl(self.request.query) if k != "link"]
+        query = f"?{urlencode(said)}" if said else ""
+        value = self.get_query_argument("link")
+        trouble = guests.link_trouble(users, value, time.time())
+        self.set_header("Cache-Control", "no-store")
+        if self.current_user is None and trouble:
+            self.set_status(403)
+            self.finish(login.ask_for_login(trouble, query))
+            return
+        if self.current_user is None:
+            self.remember(guests.GUEST + value)
+        self.redirect(f"./{query}")
 
     async def get_session(self) -> Any:
         """Remember who asked for it."""
@@ -288,11 +319,11 @@ class _Socket(WSHandler):
 
     def open(self, *args: Any, **kwargs: Any) -> Any:
         """Open it for the user whose page it is."""
-        secret = self.settings["cookie_secret"]
-        if self.settings["users"] is not None and self._token is not None:
+        users, secret = self.settings["users"], self.settings["cookie_secret"]
+        if users is not None and self._token is not None:
             cookies = get_token_payload(self._token).get("cookies") or {}
-            theirs = login.user_of(secret, cookies.get("user"))
-            if theirs != login.user_of(secret, self.get_cookie("user")):
+            theirs = login.user_of(users, secret, cookies.get("user"))
+            if theirs != login.user_of(users, secret, self.get_cookie("user")):
                 logger.warning("a page of one user was asked for by another")
                 self.close()
                 return None

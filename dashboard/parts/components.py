@@ -69,7 +69,7 @@ class StatusStrip(_Part):
 
 
 class StatusBar(_Part):
-    """How the run is, on every page; sends acknowledge."""
+    """How the run is, on every page; sends acknowledge, share."""
 
     _bundle = _HERE / "status_bar.js"
 

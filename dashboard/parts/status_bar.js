@@ -4,6 +4,7 @@
 import { button, element, listen } from "./part.js";
 
 const BEEP_MS = 2000;
+const SHARE = "copy read-only link";
 const KEY = "pychip-stream-sound";
 
 export function render({ model }) {
@@ -18,24 +19,29 @@ export function render({ model }) {
     if (loud) beep(0.1); // heard at once, and allowed by the browser because of the click
     tell();
   });
-  const copy = button("sound", "copy link", async () => {
-    const address = location.origin + location.pathname + link;
-    try {
-      await navigator.clipboard.writeText(address);
-      copy.textContent = "copied";
-      setTimeout(() => (copy.textContent = "copy link"), 2000);
-    } catch {
-      window.prompt("The link to what you see:", address); // pages may not copy here
-    }
-  });
+  const copy = button("sound", "copy link", () => put(copy, "copy link", link));
   copy.title = "the address of this page with its run, frame and part of the curve";
-  root.append(badge, alarm, seen, copy, sound);
+  const share = button("sound", SHARE, () => model.send_msg({ type: "share" }));
+  share.title = "opens this page for whoever has no account, to look at and no more, for a week";
+  share.hidden = true;
+  root.append(badge, alarm, seen, copy, share, sound);
 
   let shown = "";
   let link = "";
   let calling = false;
   let loud = localStorage.getItem(KEY) === "on";
   let audio = null;
+
+  async function put(where, name, query) {
+    const address = location.origin + location.pathname + query;
+    try {
+      await navigator.clipboard.writeText(address);
+      where.textContent = "copied";
+      setTimeout(() => (where.textContent = name), 2000);
+    } catch {
+      window.prompt("The link to what you see:", address); // pages may not copy here
+    }
+  }
 
   function beep(seconds) {
     audio = audio || new AudioContext();
@@ -55,9 +61,11 @@ export function render({ model }) {
   }
 
   function show(m) {
+    if (m.type === "shared") return m.trouble ? window.alert(m.trouble) : put(share, SHARE, m.link);
     badge.textContent = `${m.symbol} ${m.text}`;
     badge.dataset.light = m.light;
     root.dataset.link = link = m.link;
+    share.hidden = !m.shares;
     const [first] = m.alarms;
     shown = first ? first.name : "";
     const more = m.alarms.length > 1 ? ` (and ${m.alarms.length - 1} more)` : "";

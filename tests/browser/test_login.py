@@ -14,6 +14,8 @@ ENABLE = """(label) => {
   button.data.disabled = false;
 }"""
 
+NO_CLIPBOARD = "() => { navigator.clipboard.writeText = async () => { throw new Error(); }; }"
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -60,3 +62,24 @@ def test_a_viewer_who_enables_a_button_is_told_no(run, visit):
     assert not list(run.config.support.folder.glob("*.h5"))
     page.get_by_role("tab", name="Upload").click()
     expect(page.get_by_text("this login may look and download").last).to_be_visible()
+
+
+def test_a_colleague_without_an_account_sees_what_the_operator_shared(run, visit):
+    page = visit(f"{run.address}?page=live&from=5&to=6")
+    enter(page, "ann", "apple")
+    run.frame(0.5)
+    wait_shown(page, 1)
+    assert "from=5&to=6" in page.url  # as it was asked for before the login
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.default_value), dialog.dismiss()))
+    page.evaluate(NO_CLIPBOARD)
+    with page.expect_event("dialog"):
+        page.get_by_role("button", name="copy read-only link").click()
+    link = asked[0]
+    guest = visit(link)
+    wait_shown(guest, 1)
+    assert guest.url == link[: link.index("&link=")]
+    assert "from=5.000&to=6.000" in guest.url
+    assert not guest.get_by_role("button", name="copy read-only link").is_visible()
+    guest.get_by_role("tab", name="Examples").click()
+    expect(guest.get_by_role("button", name="Save version")).to_be_disabled()

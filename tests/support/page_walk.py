@@ -31,6 +31,7 @@ MESSAGES = {
     "nothing": [{}],
     "toggle": [{"name": FIRST}],
     "acknowledge": [{"name": "disk"}, {"name": "worker-1"}],
+    "share": [{}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
