@@ -163,12 +163,23 @@ class AlertConfig(Section):
         (), description="beginnings (http://HOST/…) of addresses that rules may call; no others"
     )
     rules: tuple[AlertRule, ...] = ()
+    changes: tuple[str, ...] = Field(
+        ("fraction",),
+        max_length=50,
+        description="curves whose change points are told: fraction for all of them, and quantities "
+        "of frames; see docs/operate.md",
+    )
 
     @model_validator(mode="after")
     def _allowed(self) -> Self:
         names = [rule.name for rule in self.rules]
         if len(set(names)) < len(names):
             raise ValueError("two rules have the same name")
+        for name in self.changes:
+            if name != "fraction" and (
+                name not in quantities.OF_FRAMES or quantities.needs_class(name)
+            ):
+                raise ValueError(f"changes: {name!r} is neither fraction nor a quantity of frames")
         for address in self.webhooks:
             if not address.startswith(("http://", "https://")) or address.count("/") < 3:
                 raise ValueError(f"webhooks: {address!r} is no http(s)://HOST/… address")

@@ -14,6 +14,7 @@ from pychip_stream import process
 from pychip_stream.config import Config
 from pychip_stream.operation.actions import Actions
 from pychip_stream.operation.alerts import Alerting
+from pychip_stream.operation.change_watch import ChangeWatch
 from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.metrics import Exporter
@@ -21,7 +22,7 @@ from pychip_stream.operation.running import expected
 from pychip_stream.wire import messages
 from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.heartbeat import Beacon
-from pychip_stream.wire.messages import Alert, Reply
+from pychip_stream.wire.messages import Alert, Event, Live, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT, messag
 class Sentinel:
     """Judges the health of a run four times a second.
 
-    Queues: alerts that the archive has not acknowledged wait here, at most 1000; then the oldest
+    Queues: alerts and change points that are not archived wait here, at most 1000; then the oldest
     is dropped with an error. Actions wait in `Actions`, at most 100.
     """
 
@@ -51,7 +52,9 @@ class Sentinel:
         self._actions = Actions(config.alerts)
         port = config.health.prometheus
         self._exporter = Exporter(self._health, port) if port is not None else None
-        self._waiting: dict[str, Alert] = {}
+        self._changes = ChangeWatch(config.alerts.changes)
+        self._watched: Live | None = None
+        self._waiting: dict[str, Alert | Event] = {}
         self._last: dict[str, Alert] = {}
         now = time.monotonic()
         self._look_at = now + _SETTLE_S  # first hear how things are
@@ -62,6 +65,7 @@ class Sentinel:
         """Listen, judge, tell."""
         for received in self._events.drain(500, wait_s=0.05):
             self._health.take(received)
+            self._watch_changes()
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_S
@@ -69,8 +73,8 @@ class Sentinel:
         self._take_receipts()
         if now >= self._resend_at:
             self._resend_at = now + _RESEND_S
-            for alert in list(self._waiting.values()):
-                self._archive.send(alert)
+            for one in list(self._waiting.values()):
+                self._archive.send(one)
         if now >= self._repeat_at:  # for those who joined after a restart of the hub
             self._repeat_at = now + _REPEAT_S
             for alert in self._last.values():
@@ -81,8 +85,8 @@ class Sentinel:
         """Stop; alerts that are not archived yet have a moment to get there."""
         end = time.monotonic() + 1.0
         while self._waiting and time.monotonic() < end:
-            for alert in self._waiting.values():
-                self._archive.send(alert)
+            for one in self._waiting.values():
+                self._archive.send(one)
             self._archive.raw.poll(200)
             self._take_receipts()
         self._actions.close()
@@ -99,7 +103,8 @@ class Sentinel:
             self._alerting.restore(self._health.alerts)
         newest = self._health.newest
         path = newest.frame.path if newest is not None else ""
-        for alert in self._alerting.look(self._health.values(), path):
+        values = self._health.values() | {("change_points", ""): self._changes.recent}
+        for alert in self._alerting.look(values, path):
             self._tell(alert)
 
     def _use_rules(self) -> None:
@@ -112,12 +117,25 @@ class Sentinel:
             self._actions.use(rules)
             logger.info("alert rules: %s", ", ".join(r.name for r in rules.rules) or "none")
 
-    def _tell(self, alert: Alert) -> None:
+    def _watch_changes(self) -> None:
+        newest = self._health.newest
+        if newest is not None and newest is not self._watched:
+            self._watched = newest
+            for event in self._changes.take(newest, self._health.fractions):
+                logger.info("change point: %s", event.text)
+                self._send(event)
+
+    def _send(self, one: Alert | Event) -> None:
+        """Send to the archive, again until that acknowledges it."""
         if len(self._waiting) >= _MOST_WAITING:
             lost = self._waiting.pop(next(iter(self._waiting)))
-            logger.error("alert %s of %s is not archived: too many wait", lost.rule, lost.id)
-        self._waiting[alert.id] = self._last[alert.rule] = alert
-        self._archive.send(alert)
+            logger.error("%s %s is not archived: too many wait", type(lost).__name__, lost.id)
+        self._waiting[one.id] = one
+        self._archive.send(one)
+
+    def _tell(self, alert: Alert) -> None:
+        self._last[alert.rule] = alert
+        self._send(alert)
         self._beacon.show(alert)
         self._actions.take(alert)
 

@@ -229,6 +229,7 @@ OF_RUNS = (
     Quantity("failed", "", "frames that could not be analysed"),
     Quantity("missing", "", "frames missing in in-situ series"),
     Quantity("stimulus_silence", "s", "since the source that is silent for longest told something"),
+    Quantity("change_points", "", "change points of curves told in the last minute"),
     Quantity("troubled", "", "services that are not well"),
 )
 """Quantities of a run as it goes on."""
