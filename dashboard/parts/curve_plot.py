@@ -37,6 +37,8 @@ MARK_TEXT = 30
 """So much of the text of an event is shown on the curve."""
 NO_QUANTITY, TIME = "none", "time"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
+_SPANS = (2000.0, 2000.1)
+"""Milliseconds about a single point; two that nobody can tell apart."""
 _FEW, _DOT = 3, 6
 """Fewer points than this are drawn as dots, of this size."""
 _WIDE = 0.5
@@ -149,6 +151,8 @@ class CurvePlot:
         self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
         self.figure = self._make()
         self._below = self._make_below(name)
+        self._whole = DataRange1d(default_span=_SPANS[0])
+        self._share(self._whole)
         self._against = AgainstPlot(on_pick, f"{name}-against")
         size: dict[str, Any] = {"sizing_mode": "stretch_both"}
         if height is not None:
@@ -197,7 +201,9 @@ class CurvePlot:
         """Show the whole of the curves again, and follow them."""
         self._note_zoom(None)
         with unlocked():
-            self._share(DataRange1d())
+            self._share(self._whole)
+            # Only a change of its own makes the browser's range forget that it was moved by hand.
+            self._whole.default_span = _SPANS[self._whole.default_span == _SPANS[0]]
 
     def look_at(self, since: float, until: float) -> None:
         """Show this part, in seconds since 1970, until the viewer chooses another."""
@@ -206,10 +212,7 @@ class CurvePlot:
             self._share(Range1d(_ms(since), _ms(until)))
 
     def _share(self, range_: Any) -> None:
-        """Give both plots a range of time; one that is hidden would keep it from following."""
-        self.figure.x_range = range_
-        if self._below.visible:
-            self._below.x_range = range_
+        self.figure.x_range = self._below.x_range = range_
 
     def show_bands(self, shown: bool) -> None:
         """Draw the intervals, or the values alone."""
@@ -259,8 +262,6 @@ class CurvePlot:
                 self._against.update(measured, quantities, other, self._drawn[0])
                 self._against.hide(self._hidden, bands=self._banded)
             self.figure.visible = other is None
-            if other is None and known is not None and not self._below.visible:
-                self._below.x_range = self.figure.x_range
             self._below.visible = other is None and known is not None
             self._against.figure.visible = other is not None
 

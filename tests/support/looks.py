@@ -13,8 +13,9 @@ FIND = """(css) => {
 }"""
 CURVE_POINTS = """() => {
   const source = window.Bokeh?.documents?.[0]?.get_model_by_name("phase");
-  return source ? source.get_column("t").length : 0;
+  return source ? [...source.get_column("v0") ?? []].filter(Number.isFinite).length : 0;
 }"""
+"""Frames in the curve; where no frame came for long it has a break, which is none."""
 BELOW = """() => {
   const document = window.Bokeh?.documents?.[0];
   const source = document?.get_model_by_name("NAME-quantity");
