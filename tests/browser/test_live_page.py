@@ -188,6 +188,19 @@ def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
     expect(page.locator(".caption")).to_have_text(newest)
 
 
+def test_a_corrected_label_is_in_the_draft_that_examples_shows(run, visit):
+    page = visit(run.address)
+    run.frame(0.5)
+    wait_shown(page, 1)
+    page.get_by_role("button", name="Correct labels").click()
+    wait_data(page, "picking", "v === 'yes'")
+    Chips(page, (run.size, run.size), (run.chip, run.chip)).click((3, 4))
+    expect(page.get_by_text("1 chip of this frame")).to_be_visible()
+    page.get_by_role("button", name="Judge and publish on Examples").click()
+    wait_data(page, "picked", "v === '1'")
+    expect(page.get_by_role("button", name="Correct labels")).to_be_hidden()
+
+
 def test_a_quantity_is_drawn_below_the_fractions(run, visit):
     page = visit(run.address)
     drawn = BELOW.replace("NAME", "phase")
