@@ -114,6 +114,8 @@ class CurvePlot:
         What the second curves are, for the legend.
     height
         In pixels; None: what there is.
+    start
+        The axis tells the time since this moment, in seconds since 1970; None: the clock's.
 
     Attributes
     ----------
@@ -133,8 +135,10 @@ class CurvePlot:
         name: str = "phase",
         other: str = "true",
         height: int | None = None,
+        start: float | None = None,
     ) -> None:
         self._other = other
+        self._start = start
         self._hidden: set[str] = set()
         self._banded = True
         self._parts: dict[str, list[GlyphRenderer]] = {}
@@ -148,7 +152,7 @@ class CurvePlot:
         self._marks = ColumnDataSource({"t": [], "text": []}, name=f"{name}-marks")
         self._cursor = ColumnDataSource({"t": []})
         self._second = ColumnDataSource(dict(_EMPTY), name=f"{name}-quantity")
-        self._drawn: tuple[tuple[tuple[str, str], ...], tuple[str, ...]] = ((), ())
+        self._drawn: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = ((), ())
         self.figure = self._make()
         self._below = self._make_below(name)
         self._whole = DataRange1d(default_span=_SPANS[0])
@@ -162,9 +166,9 @@ class CurvePlot:
         whole = "stretch_both" if height is None else "stretch_width"
         parts = (self.figure, self._below, self._against.figure)
         self.layout = column(*parts, sizing_mode=whole, spacing=0)
-        self.figure.on_event(Tap, lambda event: on_pick(_seconds(event.x)))
+        self.figure.on_event(Tap, lambda event: on_pick(self.time(event.x)))
         self.figure.on_event(
-            RangesUpdate, lambda e: self._note_zoom((_seconds(e.x0), _seconds(e.x1)))
+            RangesUpdate, lambda e: self._note_zoom((self.time(e.x0), self.time(e.x1)))
         )
         self.figure.on_event(Reset, lambda _event: self._note_zoom(None))
 
@@ -177,13 +181,15 @@ class CurvePlot:
     ) -> None:
         """Show these curves, and marks: moments in seconds since 1970, and their texts."""
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
-        drawn = (names, tuple(true.columns))
+        known = dict(names) | dict(colors)
+        second = tuple((name, known[name]) for name in true.columns if name in known)
+        drawn = (names, second)
         alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
         size = _DOT if len(measured) < _FEW else 0
         anew = drawn != self._drawn
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
-            self._measured.data = _columns(measured, [n for n, _ in names])
-            self._true.data = _columns(true, list(true.columns))
+            self._measured.data = self._columns(measured, [n for n, _ in names])
+            self._true.data = self._columns(true, [n for n, _ in second])
             if anew:
                 self._drawn = drawn
                 self._draw(*drawn, alphas, size)
@@ -191,7 +197,7 @@ class CurvePlot:
                 band.glyph.fill_alpha = alpha
             for dot in self._dots:
                 dot.glyph.size = size
-            told = {"t": [_ms(at) for at, _ in marks], "text": [text for _, text in marks]}
+            told = {"t": [self._ms(at) for at, _ in marks], "text": [text for _, text in marks]}
             if told != self._marks.data:
                 self._marks.data = told
         if anew:
@@ -209,7 +215,7 @@ class CurvePlot:
         """Show this part, in seconds since 1970, until the viewer chooses another."""
         self._note_zoom((since, until))
         with unlocked():
-            self._share(Range1d(_ms(since), _ms(until)))
+            self._share(Range1d(self._ms(since), self._ms(until)))
 
     def _share(self, range_: Any) -> None:
         self.figure.x_range = self._below.x_range = range_
@@ -227,7 +233,7 @@ class CurvePlot:
                     part.visible = name not in self._hidden
             for band in self._bands:
                 band.visible = band.visible and self._banded
-        colors: dict[str, str] = dict(self._drawn[0])
+        colors: dict[str, str] = dict(self._drawn[1]) | dict(self._drawn[0])
         self._against.hide(self._hidden, bands=self._banded)
         items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
         self.legend.send(names=items)
@@ -255,7 +261,7 @@ class CurvePlot:
         known = find(below) if below in quantities.columns and below is not None else None
         other = find(along) if along in quantities.columns and along is not None else None
         with unlocked():
-            self._second.data = _columns(quantities, [known.name]) if known else dict(_EMPTY)
+            self._second.data = self._columns(quantities, [known.name]) if known else dict(_EMPTY)
             if known is not None:
                 self._below.yaxis.axis_label = known.label
             if other is not None:
@@ -268,12 +274,33 @@ class CurvePlot:
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
         with unlocked():
-            self._cursor.data = {"t": [] if moment is None else [_ms(moment)]}
+            self._cursor.data = {"t": [] if moment is None else [self._ms(moment)]}
 
-    @staticmethod
-    def time(milliseconds: float) -> float:
+    def time(self, milliseconds: float) -> float:
         """Seconds since 1970 at a place on the time axis."""
-        return _seconds(milliseconds)
+        return float(milliseconds) / 1000.0 - self._ahead_s()
+
+    def _ms(self, moment: float) -> float:
+        return (moment + self._ahead_s()) * 1000.0
+
+    def _ahead_s(self) -> float:
+        """Seconds that the axis is ahead of UTC; the plot knows no time zones."""
+        if self._start is not None:
+            return -self._start
+        offset = datetime.now().astimezone().utcoffset()
+        return offset.total_seconds() if offset else 0.0
+
+    def _columns(self, curves: Curves, names: Sequence[str]) -> dict[str, Any]:
+        """Columns of the browser's table, with an empty row where the run paused."""
+        times = curves.times
+        pauses = pauses_of(times)
+        times = np.insert(times, pauses, times[pauses - 1])
+        columns: dict[str, Any] = {"t": self._ahead_s() * 1000.0 + times * 1000.0}
+        for number, name in enumerate(names):
+            rows = np.insert(curves.columns[name], pauses, np.nan, axis=0)
+            value, low, high = np.ascontiguousarray(rows.T, np.float32)
+            columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
+        return columns
 
     def _make(self) -> Any:
         plot = figure(
@@ -291,6 +318,8 @@ class CurvePlot:
         clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
         plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame, estimated"
+        if self._start is not None:
+            plot.xaxis.axis_label = "time since start"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         plot.add_layout(
@@ -323,7 +352,7 @@ class CurvePlot:
     def _draw(
         self,
         names: Sequence[tuple[str, str]],
-        true: Sequence[str],
+        true: Sequence[tuple[str, str]],
         alphas: Sequence[float],
         size: int,
     ) -> None:
@@ -342,13 +371,13 @@ class CurvePlot:
             dot = Scatter(x="t", y=f"v{number}", size=size, fill_color=color, line_color=color)
             dots.append(GlyphRenderer(glyph=dot, **source))
             parts[name] = [bands[-1], lines[-1], dots[-1]]
-            if name in true:
-                dash = Line(
-                    x="t", y=f"v{list(true).index(name)}", line_color=color, line_width=2,
-                    line_dash=[3, 4],
-                )  # fmt: skip
-                dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
-                parts[name].append(dashes[-1])
+        for number, (name, color) in enumerate(true):
+            dash = Line(
+                x="t", y=f"v{number}", line_color=dict(names).get(name, color), line_width=2,
+                line_dash=[3, 4],
+            )  # fmt: skip
+            dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
+            parts.setdefault(name, []).append(dashes[-1])
         plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dots, *dashes]
         self._bands, self._dots = bands, dots
         self._parts = parts | ({self._other: dashes} if dashes else {})
@@ -367,30 +396,3 @@ def _band_alpha(column: npt.NDArray[np.float64]) -> float:
     """Say how strongly a band is filled."""
     widths = (column[:, 2] - column[:, 1])[np.isfinite(column[:, 0])]
     return 0.06 if len(widths) and np.median(widths) > _WIDE else 0.22
-
-
-def _columns(curves: Curves, names: Sequence[str]) -> dict[str, Any]:
-    """Columns of the browser's table, with an empty row where the run paused."""
-    times = curves.times
-    pauses = pauses_of(times)
-    times = np.insert(times, pauses, times[pauses - 1])
-    columns: dict[str, Any] = {"t": _offset_s() * 1000.0 + times * 1000.0}
-    for number, name in enumerate(names):
-        rows = np.insert(curves.columns[name], pauses, np.nan, axis=0)
-        value, low, high = np.ascontiguousarray(rows.T, np.float32)
-        columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
-    return columns
-
-
-def _offset_s() -> float:
-    """Seconds that the clock on the wall is ahead of UTC; the plot knows no time zones."""
-    offset = datetime.now().astimezone().utcoffset()
-    return offset.total_seconds() if offset else 0.0
-
-
-def _ms(moment: float) -> float:
-    return (moment + _offset_s()) * 1000.0
-
-
-def _seconds(milliseconds: float) -> float:
-    return float(milliseconds) / 1000.0 - _offset_s()

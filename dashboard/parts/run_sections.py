@@ -29,6 +29,7 @@ from .review_tables import (
 
 SECTIONS = ("Confidence", "Events", "Clocks", "Compare", "Failed", "Provenance", "Export")
 NOTHING = "nothing"
+_OWN = "a class of its own"
 
 Reopen = Callable[[str, str], OpenedRun]
 """(kind "scoring" or "run", its name) → that, opened; takes long."""
@@ -87,7 +88,11 @@ class RunSections:
         )
         self._swap = pmui.Checkbox(label="show B's labels on the frame", value=False)
         self._confidence = pn.pane.Bokeh(self._histogram.figure, sizing_mode="stretch_width")
-        self._comparison = pn.Row(self._compared, self._swap, visible=False)
+        self._pairs: dict[str, Any] = {}
+        self._pair_row = pn.FlexBox(margin=0)
+        self._comparison = pn.Column(
+            pn.Row(self._compared, self._swap), self._pair_row, visible=False
+        )
         self._section.param.watch(lambda event: clocks.show(event.new == "Clocks"), "value")
         self._section.param.watch(lambda _event: self._show(), "value")
         self._compared.param.watch(lambda event: self._compare(str(event.new)), "value")
@@ -193,20 +198,43 @@ class RunSections:
         first = self._opened
         if chosen == NOTHING or first is None:
             self.other = None
+            self._pairs, self._pair_row[:] = {}, []
             self._made["Compare"] = []
             self._send("Compare")
             self._changed()
             return
         kind, _, name = chosen.partition(":")
 
+        called = {n: str(s.value) for n, s in self._pairs.items() if s.value != _OWN}
+
         def load() -> tuple[OpenedRun, dict[str, Any]]:
             other = self._reopen(kind, name)
+            other.call(called)
             return other, difference_table(first, other)
 
         def done(found: tuple[OpenedRun, dict[str, Any]]) -> None:
             self.other = found[0]
+            self._offer_pairs(first, found[0])
             self._made["Compare"] = [found[1]]
             self._send("Compare")
             self._changed()
 
         self._background.do(load, done)
+
+    def _offer_pairs(self, first: OpenedRun, other: OpenedRun) -> None:
+        """Offer the classes of A for each of B's that A has not; choices stay while offered."""
+        free = [name for name in first.run.names if name not in other.run.names]
+        theirs = [name for name in other.run.names if name not in first.run.names]
+        offered = {name: [_OWN, *free] for name in theirs if free}
+        if offered == {name: list(select.options) for name, select in self._pairs.items()}:
+            return
+        called = dict(zip(other.run.names, other.names, strict=False))
+        self._pairs = {}
+        for name, options in offered.items():
+            usual = called[name] if called[name] in free else _OWN
+            select = pmui.Select(
+                label=f"{name} of B is", options=options, value=usual, size="small", width=150
+            )
+            select.param.watch(lambda _event: self._compare(str(self._compared.value)), "value")
+            self._pairs[name] = select
+        self._pair_row[:] = list(self._pairs.values())

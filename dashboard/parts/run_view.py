@@ -289,7 +289,9 @@ class RunView:
 
     def _make_plot(self) -> None:
         """Make the plot anew: other curves begin whole, not as the last ones were zoomed."""
-        plot = self._plot = CurvePlot(self._on_pick, "review", other="B", height=300)
+        plot = self._plot = CurvePlot(
+            self._on_pick, "review", other="B", height=300, start=self._common_start()
+        )
         plot.figure.on_event(RangesUpdate, self._on_range)
         plot.figure.on_event(Reset, lambda _event: self._draw_curves())
         self._draw_curves()
@@ -297,12 +299,19 @@ class RunView:
         figure = pn.pane.Bokeh(plot.layout, sizing_mode="stretch_width", margin=0)
         self._curve[:] = [plot.legend, figure]
 
+    def _common_start(self) -> float | None:
+        """Time of the first frame, from which on two runs are drawn; None for one alone."""
+        opened, other = self._opened, self._sections.other
+        if opened is None or other is None or other.run.run_id == opened.run.run_id:
+            return None
+        return opened.run.start
+
     def _on_range(self, event: Any) -> None:
         """Draw the part that was zoomed into from its own buckets."""
-        if self._opened is not None and self._opened.count > POINTS:
+        if self._plot is not None and self._opened is not None and self._opened.count > POINTS:
             margin = (event.x1 - event.x0) / 2
             since, until = event.x0 - margin, event.x1 + margin
-            self._draw_curves(CurvePlot.time(since), CurvePlot.time(until))
+            self._draw_curves(self._plot.time(since), self._plot.time(until))
 
     def _draw_curves(self, since: float | None = None, until: float | None = None) -> None:
         opened, plot = self._opened, self._plot
@@ -312,7 +321,8 @@ class RunView:
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
         marks = [(one.time, one.text[:MARK_TEXT]) for one in opened.events]
-        plot.update(curves, second, opened.colors, marks)
+        colors = opened.colors if other is None else other.colors | opened.colors
+        plot.update(curves, second, colors, marks)
 
         def done(found: Curves) -> None:
             axes, found = self._axes, self._clocks.shifted(found)

@@ -1,7 +1,7 @@
 """Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -70,14 +70,16 @@ class OpenedRun:
         self.run: Run = run if scoring is None else run.with_scoring(scoring)
         self._root = root
         self._lock = threading.RLock()
+        self._called: Mapping[str, str] = {}
         self._kept = Recent[int, FramePicture](_FRAMES_KEPT)
         self._scales: dict[str, Normalization | None] = {}
         self._take()
 
     def _take(self) -> None:
         run = self.run
-        self.names = (*run.names, UNKNOWN)
-        self.colors = run.colors
+        own = (*run.names, UNKNOWN)
+        self.names = tuple(self._called.get(name, name) for name in own)
+        self.colors = {called: run.colors[n] for n, called in zip(own, self.names, strict=True)}
         self.table: pd.DataFrame = run.fractions
         self.intervals = run.intervals
         self._read_pixels = self.pixel_reader()
@@ -90,6 +92,20 @@ class OpenedRun:
         self._quantities: History | None = None
         self.history = self._history(0.0)
         self._kept.clear()
+
+    def call(self, names: Mapping[str, str]) -> None:
+        """Show classes under the names that they have in another run, by their own.
+
+        A name that two classes would have is not taken over.
+        """
+        with self._lock:
+            taken = {*self.run.names, UNKNOWN}
+            self._called = {}
+            for own, called in names.items():
+                if own in self.run.names and called not in taken:
+                    self._called[own] = called
+                    taken.add(called)
+            self._take()
 
     def pixel_reader(self) -> PixelReader:
         """Make what reads the pixels of its frames."""

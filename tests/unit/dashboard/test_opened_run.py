@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from dashboard.parts import download_bar
+from dashboard.parts.clock_panel import ClockPanel
+from dashboard.parts.curve_plot import CurvePlot
 from dashboard.parts.download_bar import KINDS, DownloadBar, write_export
 from dashboard.parts.review_tables import (
     agreement,
@@ -17,14 +19,16 @@ from dashboard.parts.review_tables import (
     provenance_tables,
     same_frame,
 )
+from dashboard.parts.run_sections import RunSections
 from dashboard.work.opened_run import OpenedRun, PastFrames, histogram
 from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
+from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, PychipError
 from pychip_stream.export.kinds import ExportKind, ExportSource, pixel_reader
-from tests.support.archive_samples import failed, record, result
+from tests.support.archive_samples import failed, fill, record, result, support
 from tests.support.at_once import AtOnce
 from tests.support.live_frames import live, shot
 from tests.support.run_samples import add_second_scoring, make_run
@@ -146,6 +150,65 @@ def test_confidence_of_the_run_is_that_of_all_its_frames(opened):
     assert frames == 6
     assert counts.sum() == 6 * 12
     np.testing.assert_array_equal(counts, sum(opened.picture(n).confidence for n in range(6)))
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Another run, begun 1000 s later, whose classes are alpha and gamma."""
+    names = ("alpha", "gamma")
+    writer = RunWriter(tmp_path / "runs", "other")
+    made = support(names)
+    writer.add_support(support_to_bytes(made), made.version)
+    results = [result(n, names, version=made.version) for n in range(3)]
+    fill(writer, [record(1000 + n, result=one) for n, one in enumerate(results)])
+    return OpenedRun(writer.close(), tmp_path)
+
+
+def test_a_class_of_another_run_goes_by_the_name_that_the_operator_chose(opened, others):
+    """S22: classes were compared by equal names alone."""
+    others.call({"gamma": "beta"})
+    assert others.names == ("alpha", "beta", "unknown")
+    assert list(others.curves().columns) == list(opened.curves().columns)
+    assert others.picture(1).names == ("alpha", "beta", "unknown")
+    found = differences(opened, others)[0]["beta"]
+    assert found.second == pytest.approx(np.mean([result(n).intervals[1, 0] for n in range(3)]))
+    others.call({"gamma": "alpha"})  # there is one
+    assert others.names == ("alpha", "gamma", "unknown")
+
+
+def test_two_runs_are_drawn_from_their_start_with_the_classes_of_both(opened, others):
+    plot = CurvePlot(lambda _time: None, other="B", start=opened.run.start)
+    second = others.curves_from(opened.run.start)
+    plot.update(opened.curves(), second, others.colors | opened.colors)
+    sent = []
+    plot.legend._send_msg = sent.append
+    plot.legend._handle_msg({"type": "ready"})
+    legend = {name: color for name, color, _ in sent[-1]["names"]}
+    assert list(legend) == ["alpha", "beta", "unknown", "gamma", "B"]
+    assert legend["gamma"] == others.colors["gamma"]
+    dashes = [r for r in plot.figure.renderers if getattr(r.glyph, "line_dash", None) == [3, 4]]
+    times = dashes[0].data_source.data["t"]
+    np.testing.assert_allclose(times, [0, 1000, 2000], atol=1)
+    assert plot.figure.xaxis[0].axis_label == "time since start"
+    assert plot.time(1000) == pytest.approx(opened.run.start + 1)
+
+
+def test_pairs_are_offered_for_classes_that_the_other_run_has_not(opened, others):
+    viewer = SimpleNamespace(operator=True, user="me")
+    sections = RunSections(
+        AtOnce(), ["other"], lambda *_: others, lambda: None, lambda: None, lambda: None,
+        viewer, ClockPanel(AtOnce(), viewer, lambda: None),
+    )  # fmt: skip
+    sections.about(opened)
+    sections._compared.value = "run:other"
+    (select,) = sections._pairs.values()
+    assert (select.label, list(select.options)[1:]) == ("gamma of B is", ["beta"])
+    select.value = "beta"
+    assert sections.other.names == ("alpha", "beta", "unknown")
+    assert [row[0] for row in sections._made["Compare"][0]["rows"]] == ["alpha", "beta", "unknown"]
+    assert list(sections._pairs.values()) == [select]  # not made anew under the pointer
+    sections._compared.value = "nothing"
+    assert sections.other is None and not sections._pairs
 
 
 def test_failed_frames_and_provenance_are_told(opened):
