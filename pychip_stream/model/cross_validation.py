@@ -11,9 +11,7 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+import scipy  # its parts load when they are used
 
 from pychip_stream.model.lda import (
     Examples,
@@ -171,16 +169,16 @@ def fit_temperature(logits: Float, labels: Index, spread: float = PRIOR_SPREAD) 
     rows = np.arange(len(labels))
 
     def cost(log_temperature: float) -> float:
-        log_p = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]
+        log_p = scipy.special.log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]
         return -float(log_p.sum()) + 0.5 * ((log_temperature - centre) / spread) ** 2
 
-    found = minimize_scalar(cost, bounds=(centre - 4, centre + 4), method="bounded")
+    found = scipy.optimize.minimize_scalar(cost, bounds=(centre - 4, centre + 4), method="bounded")
     return float(np.exp(np.clip(found.x, *_BOUNDS)))
 
 
 def log_losses(logits: Float, labels: Index, temperature: float) -> Float:
     """(n,) negative log-probability of the true classes."""
-    log_p = log_softmax(logits / temperature, axis=1)
+    log_p = scipy.special.log_softmax(logits / temperature, axis=1)
     return np.asarray(-log_p[np.arange(len(labels)), labels])
 
 
@@ -284,7 +282,9 @@ def _suspects(examples: Examples, held_out: HeldOut, loss: Float) -> list[int]:
 def _grouped(chips: Float, wanted: int, smallest: int) -> Index:
     """(n,) group of each of the (n, D) chips, from 0; as many groups as are large enough."""
     for number in range(min(wanted, len(chips) // smallest), 1, -1):
-        groups = fcluster(linkage(chips, "ward"), number, "maxclust")
+        groups = scipy.cluster.hierarchy.fcluster(
+            scipy.cluster.hierarchy.linkage(chips, "ward"), number, "maxclust"
+        )
         _, found, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         if len(sizes) == number and sizes.min() >= smallest:
             return np.asarray(found, np.intp)

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT"),
 ]
 
-SMALL, LARGE = 64, 12  # a segment of small frames, then those that give the time to interrupt
+SMALL, LARGE = 64, 16  # a segment of small frames, then those that give the time to interrupt
 COUNT = SMALL + LARGE
 
 
@@ -31,7 +31,7 @@ def lab(tmp_path):
     pixels[:, :128] //= 8
     (tmp_path / "frames").mkdir()
     tifffile.imwrite(tmp_path / "frames" / "000.tif", pixels)
-    tifffile.imwrite(tmp_path / "large.tif", np.tile(pixels, (8, 8)))
+    tifffile.imwrite(tmp_path / "large.tif", np.tile(pixels, (4, 4)))
     for n in range(1, COUNT):
         source = tmp_path / "frames" / "000.tif" if n < SMALL else tmp_path / "large.tif"
         shutil.copy(source, tmp_path / "frames" / f"{n:03}.tif")
