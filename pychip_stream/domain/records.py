@@ -90,7 +90,7 @@ class FrameResult:
     @property
     def levels(self) -> dict[str, npt.NDArray[np.uint8]]:
         """For the eye, (rows, columns) uint8: "confidence" 0…1 and "novelty" 0…2, each as 0…255."""
-        return {"confidence": _level(self.confidence), "novelty": _level(self.novelty / 2)}
+        return {"confidence": _level(self.confidence), "novelty": _level(self.novelty, 2)}
 
     @property
     def counted(self) -> npt.NDArray[np.float64]:
@@ -107,9 +107,9 @@ class FrameResult:
         }
 
 
-def _level(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """0…1 as 0…255; what is unknown is 0."""
-    shares = np.clip(np.where(np.isnan(values), 0, values), 0, 1)
+def _level(values: npt.NDArray[np.floating], most: float = 1.0) -> npt.NDArray[np.uint8]:
+    """0…most as 0…255; what is unknown is 0."""
+    shares = np.clip(np.where(np.isnan(values), 0, values) / most, 0, 1)
     return np.asarray(np.rint(shares * 255), np.uint8)
 
 
