@@ -40,6 +40,8 @@ _SIMULATION_OVER = (
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
+_CONTROL_MARGIN = (8, 0, 2, 0)
+"""Room above for the names of fields, which stand on their upper edge."""
 _STRAYS = 3
 _AWAY_S = 2.0
 """A page that was not looked after for so long had been left, and knows not when frames came."""
@@ -72,7 +74,7 @@ class LivePage(View):
         )
         self._correct = Corrections(viewer, desk.drafts, desk.run, self._frame, self._hold)
         self._leaving = LeavingOut(viewer, self._leave_out)
-        self._mark = mark_field(viewer, self._mark_frame, width=190)
+        self._mark = mark_field(viewer, self._mark_frame, width=150)
         self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
@@ -84,23 +86,21 @@ class LivePage(View):
             self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
         self._window = pmui.RadioButtonGroup(
-            options=list(WINDOWS), value="whole run", label="", size="small", margin=(4, 0),
+            options=list(WINDOWS), value="whole run", label="", size="small",
             sx=SMALL_BUTTONS,
         )  # fmt: skip
         self._window.param.watch(lambda _event: self._plot.follow(), "value")
         self._axes = Axes(lambda: None)
-        self._bands = pmui.Checkbox(label="intervals", value=True, margin=(4, 0))
+        self._bands = pmui.Checkbox(label="intervals", value=True)
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
         self._clocks = ClockPanel(self._background, viewer, self._draw_anew)
         self._clocks.about(desk.past)
-        self._line_up = pmui.Checkbox(label="clocks", value=False, margin=(4, 0))
+        self._line_up = pmui.Checkbox(label="clocks", value=False)
         self._line_up.param.watch(lambda event: self._clocks.show(event.new), "value")
-        self._back = small_button(
-            "Back to live", self._go_live, color="warning", visible=False, margin=(4, 0)
-        )
+        self._back = small_button("Back to live", self._go_live, color="warning", visible=False)
         self._publish = small_button(
             "Judge and publish on Examples", lambda: desk.go("examples"),
-            variant="contained", visible=False, margin=(4, 0),
+            variant="contained", visible=False,
         )  # fmt: skip
         self._choose = small_button(
             "Choose examples on this frame", lambda: desk.go("examples"),
@@ -109,21 +109,21 @@ class LivePage(View):
 
     def panel(self) -> Any:
         """Lay the page out: frame left, numbers right, under each other where it is narrow."""
-        controls = {"gap": "12px", "flex-wrap": "wrap", "align-items": "center"}
+        controls = [
+            self._window, *self._axes.widgets, self._bands, self._line_up, self._back,
+            self._leaving.button, self._correct.button, self._mark, self._publish,
+        ]  # fmt: skip
+        for one in controls:
+            one.margin = _CONTROL_MARGIN
+        for select in self._axes.widgets:
+            select.width = 120
         right = pn.Column(
             self._strip,
             self._choose,
             pn.Row(
-                self._window,
-                *self._axes.widgets,
-                self._bands,
-                self._line_up,
-                self._back,
-                self._leaving.button,
-                self._correct.button,
-                self._publish,
-                self._mark,
-                styles=controls,
+                *controls,
+                styles={"gap": "0 8px", "flex-wrap": "wrap", "align-items": "center"},
+                margin=0,
             ),
             self._clocks.widget,
             self._plot.legend,

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.frames import TEXTS
 from pychip_stream.domain.support import SupportSet
@@ -193,11 +192,6 @@ def difference_table(first: OpenedRun, second: OpenedRun) -> Table:
     rows = [[name, *map(percent, difference)] for name, difference in found.items()]
     head = ["class", "mean A", "mean B", "mean |A - B|", "largest"]
     return table("Fractions", rows, head, right=[1, 2, 3, 4], note=note, wide=True)
-
-
-def scoring_label(name: str) -> str:
-    """Name of a scoring for people."""
-    return "as acquired" if name == ACQUIRED else name[:8]
 
 
 def _failed(number: int) -> str:

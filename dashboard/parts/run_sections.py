@@ -24,7 +24,6 @@ from .review_tables import (
     difference_table,
     failed_table,
     provenance_tables,
-    scoring_label,
 )
 
 SECTIONS = ("Confidence", "Events", "Clocks", "Compare", "Failed", "Provenance", "Export")
@@ -120,7 +119,7 @@ class RunSections:
         """Answer for this run, or for what has come to it since."""
         self._opened = opened
         choices = {NOTHING: NOTHING}
-        choices |= {f"scoring {scoring_label(s)}": f"scoring:{s}" for s in opened.run.scorings}
+        choices |= {f"scoring {told}": f"scoring:{s}" for s, told in opened.scorings.items()}
         choices |= {f"run {name}": f"run:{name}" for name in self._others}
         self._compared.options = choices
         self._made.clear()

@@ -24,7 +24,7 @@ from ..work.display import Contrast
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.links import NOTHING, Link
-from ..work.opened_run import POINTS, OpenedRun
+from ..work.opened_run import AS_ACQUIRED, POINTS, OpenedRun
 from ..work.readers import Readers
 from ..work.recent import Every
 from ..work.words import moment
@@ -34,7 +34,7 @@ from .curve_plot import MARK_TEXT, Axes, CurvePlot
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .leaving_out import LeavingOut
-from .review_tables import same_frame, scoring_label
+from .review_tables import same_frame
 from .run_sections import RunSections
 
 _REFRESH_S = 2.0
@@ -100,10 +100,10 @@ class RunView:
         )
         self._scoring = pmui.Select(
             label="scoring",
-            options={scoring_label(ACQUIRED): ACQUIRED},
+            options={AS_ACQUIRED: ACQUIRED},
             value=ACQUIRED,
             size="small",
-            width=190,
+            width=300,
         )
         self._scoring.param.watch(lambda event: self._load(event.new), "value")
         head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
@@ -162,7 +162,7 @@ class RunView:
 
     def _loaded(self, opened: OpenedRun) -> None:
         before, self._opened = self._picture, opened
-        self._scoring.options = {scoring_label(s): s for s in opened.run.scorings}
+        self._scoring.options = {told: name for name, told in opened.scorings.items()}
         self._scoring.value = opened.run.scoring
         self._say_title(opened)
         self._make_plot()

@@ -1,6 +1,5 @@
 """Versions: save a draft, load, compare and publish versions, label the past again."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +17,7 @@ from ..work.background import Background, Cancellable
 from ..work.drafts import Draft, DraftState
 from ..work.frame_pictures import Key
 from ..work.recent import Every
-from ..work.words import published
+from ..work.words import published, support_name
 from ..work.workbench import Workbench
 from .layouts import note, plain_text, small_button, wrapped
 
@@ -225,9 +224,7 @@ class VersionsPanel:
             support = self._bench.support(version)
         except PychipError:
             return f"{version[:8]} (damaged)"
-        clock = time.strftime("%m-%d %H:%M", time.localtime(support.created))
-        what = support.note or ", ".join(support.names)
-        return f"{what[:40]} · {clock} · {support.author[:12]} · {version[:8]}"
+        return support_name(support)
 
 
 def comparison(first: SupportSet, second: SupportSet, trials: list[Any]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from pychip_stream.archive import hdf
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
@@ -26,12 +27,15 @@ from .history import Curves, History, measured, triples
 from .readers import Readers
 from .recent import Recent
 from .state import RunState
+from .words import support_name
 from .workbench import Workbench
 
 BINS = 20
 """Of the histogram of confidence, from 0 to 1."""
 _FRAMES_KEPT = 48
 _SAMPLED = 200
+AS_ACQUIRED = "as acquired"
+"""Name for people of the scoring that a run is recorded under."""
 POINTS = 800
 """Most moments of a curve."""
 _GEOMETRY = (
@@ -54,6 +58,11 @@ class OpenedRun:
         None: the one that the run shows.
     readers
         Look at its files first, and read its frames; None: here, for what this program has made.
+
+    Attributes
+    ----------
+    scorings
+        Name for people of each scoring of the run.
     """
 
     def __init__(
@@ -73,10 +82,12 @@ class OpenedRun:
         self._called: Mapping[str, str] = {}
         self._kept = Recent[int, FramePicture](_FRAMES_KEPT)
         self._scales: dict[str, Normalization | None] = {}
+        self.scorings: dict[str, str] = {}
         self._take()
 
     def _take(self) -> None:
         run = self.run
+        self.scorings = {s: self.scorings.get(s) or _scoring_name(run, s) for s in run.scorings}
         own = (*run.names, UNKNOWN)
         self.names = tuple(self._called.get(name, name) for name in own)
         self.colors = {called: run.colors[n] for n, called in zip(own, self.names, strict=True)}
@@ -121,7 +132,7 @@ class OpenedRun:
     @property
     def label(self) -> str:
         """Name of run and scoring."""
-        return f"{self.run.path.stem} ({self.run.scoring[:8]})"
+        return f"{self.run.path.stem} ({self.scorings[self.run.scoring]})"
 
     def refresh(self) -> bool:
         """Take in what a live run has got since; whether there was anything."""
@@ -334,6 +345,16 @@ class PastFrames:
         if key not in self._numbers:
             raise ArchiveError(f"{key[0]}: is not in the archive yet; try again in a moment")
         return opened.picture(self._numbers[key])
+
+
+def _scoring_name(run: Run, scoring: str) -> str:
+    """Name of a scoring for people: that of the support set behind it."""
+    if scoring == ACQUIRED:
+        return AS_ACQUIRED
+    try:
+        return support_name(run.support_set(scoring))
+    except PychipError:
+        return f"{scoring[:8]} (its support set cannot be read)"
 
 
 def histogram(confidence: npt.NDArray[np.floating]) -> Counts:

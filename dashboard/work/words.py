@@ -3,6 +3,8 @@
 import math
 from datetime import datetime
 
+from pychip_stream.domain.support import SupportSet
+
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
 LIGHTS = {
@@ -46,6 +48,13 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def support_name(support: SupportSet) -> str:
+    """Name of a support set: its note or classes, when and by whom it was made, its version."""
+    what = support.note or ", ".join(support.names)
+    made = _written(support.created, "%m-%d %H:%M") or "no date"
+    return f"{what[:40]} · {made} · {support.author[:12]} · {support.version[:8]}"
 
 
 def size(number: float) -> str:

@@ -89,3 +89,13 @@ def test_nothing_is_cut_at_the_right(run, visit, width):
         page.get_by_role("tab", name=name).click()
         page.wait_for_timeout(1500)
         assert page.evaluate(BEYOND) == [], name
+
+
+def test_the_controls_of_live_leave_the_room_to_the_curve(run, visit):
+    """Three rows with wide margins; the curve began in the middle of the page."""
+    page = visit(run.address)
+    first = page.get_by_role("button", name="whole run")
+    expect(page.locator(".bk-Figure:visible")).to_have_count(1)
+    expect(page.get_by_label("mark")).to_be_visible()
+    tops = [one.bounding_box()["y"] for one in (first, page.locator(".bk-Figure:visible"))]
+    assert tops[1] - tops[0] < 120

@@ -20,8 +20,9 @@ from dashboard.parts.review_tables import (
     same_frame,
 )
 from dashboard.parts.run_sections import RunSections
-from dashboard.work.opened_run import OpenedRun, PastFrames, histogram
+from dashboard.work.opened_run import AS_ACQUIRED, OpenedRun, PastFrames, histogram
 from dashboard.work.state import RunState
+from dashboard.work.words import support_name
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.support_sets import support_to_bytes
@@ -52,6 +53,20 @@ def test_picture_holds_what_the_archive_says(opened):
     assert (picture.shape, picture.chip_size, picture.pixel_size) == ((50, 70), (16, 16), 0.04)
     assert picture.confidence.sum() == 12
     assert opened.picture(2) is picture
+
+
+def test_a_scoring_is_called_by_what_its_support_set_is(opened):
+    """M7: eight characters of a hash said nothing."""
+    version = add_second_scoring(opened.run.path, 6)
+    assert opened.refresh()
+    made = support(seed=9)
+    assert made.version == version
+    name = support_name(made)
+    assert name.startswith(made.note or ", ".join(made.names))
+    assert list(opened.scorings.items()) == [("acquired", AS_ACQUIRED), (version, name)]
+    other = OpenedRun(opened.run.path, opened.run.path.parent, version)
+    assert other.label == f"run ({name})"
+    assert name in difference_table(opened, other)["note"]
 
 
 def test_frame_that_is_gone_is_shown_by_its_labels_alone(opened):
