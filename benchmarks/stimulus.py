@@ -1,6 +1,8 @@
 """Stimulus: joining readings to frames, live and afterwards, and reading long logs.
 
-python -m benchmarks.stimulus [--lines 10000000]
+python -m benchmarks.stimulus [join | seconds | iso | local] [--lines 10000000]
+
+One log is written and read in a process, so that its memory is its own.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from pychip_stream.stimulus.log_reading import read_log
 from pychip_stream.stimulus_settings import StimulusConfig
 
 START = 1.7e9
+FORMS = ("seconds", "iso", "local")
 FRAMES, READINGS = 100_000, 1_000_000
 
 
@@ -48,31 +51,51 @@ def join_live(folder):
     return (time.perf_counter() - begun) / 2000 * 1e3
 
 
-def read_many(folder, lines):
-    """Seconds to read a log of so many lines, and MB of memory at the highest."""
+def lines_of(form, first, last):
+    """Lines of a log with a reading every 10 ms, their times in one of three forms."""
+    rows = range(first, last)
+    if form == "seconds":
+        return "".join(f"{START + n / 100:.2f},{300 + n % 7}\n" for n in rows)
+    moments = np.datetime64(int(START * 1e3), "ms") + np.arange(first, last) * np.timedelta64(
+        10, "ms"
+    )
+    texts = np.datetime_as_string(moments).tolist()
+    if form == "local":
+        texts = [f"{t[8:10]}.{t[5:7]}.{t[:4]} {t[11:]}" for t in texts]
+    return "".join(f"{text},{300 + n % 7}\n" for text, n in zip(texts, rows, strict=True))
+
+
+def read_many(folder, form, lines):
+    """Seconds to read a log of so many lines, of the wall and of the processor."""
     path = folder / "long.csv"
     with path.open("w") as file:
         file.write("time,T (K)\n")
         for first in range(0, lines, 100_000):
-            rows = range(first, min(first + 100_000, lines))
-            file.write("".join(f"{START + n / 100:.2f},{300 + n % 7}\n" for n in rows))
-    begun = time.perf_counter()
-    count = sum(len(b.readings) for b in read_log(path, StimulusConfig(log=path)))
+            file.write(lines_of(form, first, min(first + 100_000, lines)))
+    begun, used = time.perf_counter(), time.process_time()
+    settings = StimulusConfig(log=path, zone="Europe/Berlin")
+    count = sum(len(b.readings) for b in read_log(path, settings))
     assert count == lines
-    took = time.perf_counter() - begun
-    return took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.perf_counter() - begun, time.process_time() - used
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["join", *FORMS], default="join")
     parser.add_argument("--lines", type=int, default=10_000_000)
-    lines = parser.parse_args().lines
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"join {FRAMES} frames, {READINGS} readings: {join_many():.2f} s")
-        print(f"join one live frame, 5 quantities: {join_live(folder):.3f} ms")
-        took, memory = read_many(folder, lines)
-        print(f"read {lines} lines: {took:.1f} s, {memory:.0f} MB at the highest")
+        if asked.what == "join":
+            print(f"join {FRAMES} frames, {READINGS} readings: {join_many():.2f} s")
+            print(f"join one live frame, 5 quantities: {join_live(folder):.3f} ms")
+            return
+        wall, used = read_many(folder, asked.what, asked.lines)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"read {asked.lines} lines, {asked.what}: {wall:.1f} s, {used:.1f} s of the processor, "
+        f"{memory:.0f} MB at the highest"
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import xxhash
 from pychip_stream.domain.signals import Readings, Signal, Times
 from pychip_stream.plugins import Registry, members_of
 from pychip_stream.stimulus.dialect import Column, Dialect, Head, Layout, LogError
+from pychip_stream.stimulus.fixed_width import written_times
 from pychip_stream.stimulus.time_columns import LogClock, numbers
 from pychip_stream.stimulus_settings import StimulusConfig
 
@@ -164,19 +165,14 @@ class LogFile:
                 yield Block(readings, self._origin, start, self._end, damaged)
 
     def _parse(self, data: bytes, layout: Layout) -> tuple[Times, tuple[Signal, ...], int]:
-        texts = layout.time.form in ("text", "clock")
-        try:
-            table = pd.read_csv(
-                io.BytesIO(data.replace(b"\0", b"")), header=None, names=range(layout.width),
-                sep=layout.delimiter, decimal=layout.decimal, quoting=csv.QUOTE_NONE,
-                on_bad_lines="skip", encoding="utf-8", encoding_errors="replace", engine="c",
-                dtype=dict.fromkeys(layout.time.indices, str) if texts else None,
-                low_memory=False, index_col=False, keep_default_na=True,
-            )  # fmt: skip
-        except pd.errors.EmptyDataError:
-            table = pd.DataFrame(columns=range(layout.width))
-        clock = [table[i] for i in layout.time.indices]
-        times = self._clock.seconds(clock, layout.decimal)
+        data = data.replace(b"\0", b"")
+        written = written_times(data, layout)
+        table = _table(data, layout, but=() if written is None else layout.time.indices)
+        if written is not None and len(written) != len(table):
+            # A line that pandas sees otherwise, such as one with a carriage return inside.
+            written, table = None, _table(data, layout)
+        clock = [table[i] for i in layout.time.indices if written is None]
+        times = self._clock.seconds(clock, layout.decimal, written)
         known = np.isfinite(times)
         signals = tuple(
             Signal(c.name, c.unit, c.kind, _values(table, c, layout.decimal)[known])
@@ -184,6 +180,22 @@ class LogFile:
         )
         total = data.count(b"\n") + (not data.endswith(b"\n"))
         return times[known], signals, max(total - int(known.sum()), 0)
+
+
+def _table(data: bytes, layout: Layout, but: Sequence[int] = ()) -> pd.DataFrame:
+    """Cells of lines, without those of some columns."""
+    texts = layout.time.indices if layout.time.form in ("text", "clock") and not but else ()
+    try:
+        return pd.read_csv(
+            io.BytesIO(data), header=None, names=range(layout.width),
+            usecols=[n for n in range(layout.width) if n not in but] if but else None,
+            sep=layout.delimiter, decimal=layout.decimal, quoting=csv.QUOTE_NONE,
+            on_bad_lines="skip", encoding="utf-8", encoding_errors="replace", engine="c",
+            dtype=dict.fromkeys(texts, str) or None,
+            low_memory=False, index_col=False, keep_default_na=True,
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame(columns=range(layout.width))
 
 
 def _values(table: pd.DataFrame, column: Column, decimal: str) -> Times:

@@ -58,19 +58,26 @@ class LogClock:
         self._last_local = -np.inf
         self._put_back = False
 
-    def seconds(self, columns: list[pd.Series], decimal: str) -> Times:
+    def seconds(
+        self, columns: list[pd.Series], decimal: str, written: Times | None = None
+    ) -> Times:
         """(n,) seconds since 1970; NaN where a line tells none.
 
         Parameters
         ----------
         columns
             As they were read, of the time columns.
+        written
+            What `written_times` read of these; then `columns` do not count.
         """
         column = self._column
-        if column.form == "text":
+        if column.form == "text" and written is not None:
+            local, zoned = written, column.zoned
+        elif column.form == "text":
             local, zoned = _texts(columns, column)
         elif column.form == "clock":
-            local, zoned = column.start + self._of_day(columns[0]), column.zoned
+            of_day = _clocks(columns[0]) if written is None else written
+            local, zoned = column.start + self._on(of_day), column.zoned
         else:
             number = numbers(columns[0], decimal)
             local = {
@@ -82,21 +89,15 @@ class LogClock:
         local = np.where((local > _EARLIEST) & (local < _LATEST), local, np.nan)
         return local if zoned else self._utc(local)
 
-    def _of_day(self, column: pd.Series) -> Times:
+    def _on(self, found: Times) -> Times:
         """Seconds since the first midnight; a jump back of half a day is another midnight."""
-        text = column.astype(str).str.strip().str.strip('"').str.replace(",", ".")
-        found = (
-            pd.to_timedelta(text, errors="coerce")
-            .dt.total_seconds()
-            .to_numpy(np.float64, copy=True)
-        )
         known = np.flatnonzero(np.isfinite(found))
         steps = np.diff(found[known], prepend=self._last_clock)
         days = self._days + np.cumsum(steps < -_DAY_S / 2)
         if len(known):
             self._last_clock, self._days = found[known[-1]], int(days[-1])
         found[known] += days * _DAY_S
-        return np.asarray(found)
+        return found
 
     def _utc(self, local: Times) -> Times:
         """From a local clock, on which an hour is missing in spring and there twice in autumn.
@@ -108,7 +109,10 @@ class LogClock:
         if not len(known):
             return out
         times = local[known]
-        quarters, place = np.unique(np.floor(times / _QUARTER_S), return_inverse=True)
+        quarter = np.floor(times / _QUARTER_S)
+        another = np.diff(quarter, prepend=np.nan) != 0
+        quarters, place = np.unique(quarter[another], return_inverse=True)
+        place = place[np.cumsum(another) - 1]
         first = np.array([self._offset(q * _QUARTER_S, 0) for q in quarters])
         second = np.array([self._offset(q * _QUARTER_S, 1) for q in quarters])
         twice = (first > second)[place]
@@ -136,6 +140,13 @@ def numbers(column: pd.Series, decimal: str) -> Times:
     if decimal == ",":
         text = text.str.replace(",", ".", regex=False)
     return np.asarray(pd.to_numeric(text, errors="coerce").to_numpy(np.float64))
+
+
+def _clocks(column: pd.Series) -> Times:
+    """(n,) seconds since midnight."""
+    text = column.astype(str).str.strip().str.strip('"').str.replace(",", ".")
+    found = pd.to_timedelta(text, errors="coerce").dt.total_seconds()
+    return np.asarray(found.to_numpy(np.float64, copy=True))
 
 
 def _texts(columns: list[pd.Series], column: TimeColumn) -> tuple[Times, bool]:
