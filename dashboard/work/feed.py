@@ -53,6 +53,7 @@ _TOPICS = (
     messages.SUPPORT,
     messages.ALERT,
     messages.PIXEL_SIZE,
+    messages.STIMULUS,  # declares the quantities of readings; others are not drawn
 )
 
 

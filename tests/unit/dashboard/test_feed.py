@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import tifffile
+import zmq
 
+from dashboard.work import feed as feed_module
 from dashboard.work.feed import Feed
+from dashboard.work.history import plotted
 from dashboard.work.opened_run import PastFrames
 from dashboard.work.recent import Every
 from dashboard.work.state import Mark, RunState
@@ -14,13 +17,17 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation.edited_rules import EditedRules
+from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
-from pychip_stream.wire.messages import PixelSizeChanged, Seen, Status, SupportChanged
+from pychip_stream.wire.endpoints import Endpoints
+from pychip_stream.wire.messages import PixelSizeChanged, Seen, Status, Stimulus, SupportChanged
 from tests.support import run_samples
 from tests.support.archive_samples import failed, make_run, pieces, result, support
 from tests.support.failing_disks import QuickDisk
 from tests.support.live_frames import HALF, LABELS, live, replaced
+from tests.support.ports import free_wire
+from tests.support.waiting import wait_for
 
 GOOD = {"label_map": LABELS, "intervals": HALF}
 ODD = {
@@ -62,7 +69,8 @@ class Beacon:
 @pytest.fixture
 def feed(tmp_path):
     (tmp_path / "acquisition").mkdir()
-    config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
+    tree = {"watch": {"root": "acquisition"}, "wire": free_wire()}
+    config = configuration.parse(tree, "test", tmp_path)
     bench = Workbench(config)
     state = RunState()
     yield Feed(config, state, bench, PastFrames(config, state, bench), EditedRules(config))
@@ -82,6 +90,25 @@ def test_an_odd_message_costs_itself_and_never_the_round(feed, odd):
     assert all(picture_can_be_shown(state, path) for path in ("first.tif", "odd.tif", "last.tif"))
     assert beacon.counters["dropped"] == channel.dropped
     assert np.isfinite(state.curves(None).measured.times).all()
+
+
+def test_a_reading_that_arrives_is_a_quantity_of_the_next_frame(feed):
+    """The feed did not listen for them: nobody could choose the temperature of a furnace."""
+    heat = Stimulus(source="oven", quantities=("oven_C",), units=("degC",))
+    readings = {"time": np.array([1.0]), "values": np.array([[150.0]])}
+    frame = live("a.tif", 1.0, oven_C=150.0)
+    with Endpoints(feed._config.wire) as endpoints:
+        hub = endpoints.listen("events", zmq.XPUB, 100)
+        feed.start()
+        assert all(hub.raw.poll(60_000) and hub.raw.recv() for _ in feed_module._TOPICS)
+        hub.send(heat, readings, to=messages.STIMULUS)
+        hub.send(frame, GOOD | {"confidence": LABELS, "novelty": LABELS}, to=messages.LIVE)
+        wait_for(lambda: feed._state.frames, "the frame did not come", timeout_s=30.0)
+        feed.stop()
+        feed.join()
+    (told,) = feed._state.curves(None).quantities.columns["oven_C"][:, 0]
+    assert told == 150.0
+    assert plotted((), {"oven_C"})["oven_C"].unit == "degC"
 
 
 def test_frames_that_failed_are_named_with_their_reasons(feed, tmp_path):
