@@ -134,3 +134,15 @@ def test_any_error_of_a_dialect_costs_its_log_with_a_line(dialect, path, monkeyp
     assert "\n" not in str(caught.value)
     with pytest.raises(LogError, match="ZeroDivisionError"):
         understand(path, StimulusConfig(log=path, dialect="odd"))
+
+
+def test_one_that_fails_to_look_at_a_log_leaves_it_to_the_others(path, monkeypatch, caplog):
+    def broken(_head):
+        raise ZeroDivisionError("odd\nheader")
+
+    odd = dataclasses.replace(next(iter(DIALECTS)), name="odd", knows=broken, place=-1)
+    wanted = understand(path, StimulusConfig(log=path))
+    monkeypatch.setattr(log_reading, "DIALECTS", [odd, *DIALECTS])
+    assert understand(path, StimulusConfig(log=path)) == wanted
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert "exp_raw.csv: dialect odd failed (ZeroDivisionError: odd header)" in line
