@@ -11,6 +11,7 @@ from ..work.frame_pictures import Counts
 from ..work.opened_run import BINS
 
 _EDGES = np.linspace(0.0, 1.0, BINS + 1)
+_MEANING = "How sure each label is: 1 certain, near 0.5 two classes compete"
 
 
 class ConfidencePlot:
@@ -37,8 +38,10 @@ class ConfidencePlot:
     def _make(self) -> Any:
         plot = figure(
             sizing_mode="stretch_width", height=230, tools="", toolbar_location=None,
-            x_range=(0, 1), output_backend="canvas",
+            x_range=(0, 1), output_backend="canvas", title=_MEANING,
         )  # fmt: skip
+        plot.title.text_font_size = "12px"
+        plot.title.text_font_style = "normal"
         plot.y_range.start = 0
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
         plot.yaxis.axis_label = "share of the chips"

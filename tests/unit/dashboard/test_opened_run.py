@@ -9,6 +9,7 @@ import pytest
 
 from dashboard.parts import download_bar
 from dashboard.parts.clock_panel import ClockPanel
+from dashboard.parts.confidence_plot import ConfidencePlot
 from dashboard.parts.curve_plot import CurvePlot
 from dashboard.parts.download_bar import KINDS, DownloadBar, write_export
 from dashboard.parts.review_tables import (
@@ -67,6 +68,11 @@ def test_a_scoring_is_called_by_what_its_support_set_is(opened):
     other = OpenedRun(opened.run.path, opened.run.path.parent, version)
     assert other.label == f"run ({name})"
     assert name in difference_table(opened, other)["note"]
+
+
+def test_the_histogram_says_what_it_shows():
+    """M27: confidences near 0.5 under an accuracy of 100 % were not explained."""
+    assert "1 certain, near 0.5 two classes compete" in ConfidencePlot().figure.title.text
 
 
 def test_frame_that_is_gone_is_shown_by_its_labels_alone(opened):
