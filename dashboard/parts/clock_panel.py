@@ -7,7 +7,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.analysis.past_logs import Suggestion, suggested
+from pychip_stream.analysis.offset_suggestion import Suggestion, suggested
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.readings import Stimulus

@@ -28,7 +28,7 @@ def stimulus(
     as_json: Json = False,
 ) -> None:
     """Show, add and line up what was done to the specimen; frames and labels stay as they are."""
-    from pychip_stream.analysis import past_logs
+    from pychip_stream.analysis import offset_suggestion, past_logs
     from pychip_stream.archive.clock_offsets import set_offset
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.domain.support import current_user
@@ -44,7 +44,7 @@ def stimulus(
                 raise UsageError(f"{path}: has no readings of {source!r}; there are: {known}")
             how = "by hand"
             if seconds is None:
-                found = past_logs.suggested(run, source)
+                found = offset_suggestion.suggested(run, source)
                 if found is None or not found.sure:
                     raise UsageError(
                         f"{path}: nothing that {source} and the frames both saw tells its offset; "
@@ -56,7 +56,7 @@ def stimulus(
         run.refresh()
         sources = past_logs.describe(run)
         for entry in sources:
-            entry["suggested"] = _suggestion(past_logs.suggested(run, entry["source"]))
+            entry["suggested"] = _suggestion(offset_suggestion.suggested(run, entry["source"]))
     document = {"run": str(path), "added": added, "sources": sources}
     report(document, as_json=as_json, text="\n".join(_lines(path, sources)))
 

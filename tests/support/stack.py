@@ -78,7 +78,7 @@ class Stack:
         if support is not None:
             tree["support"] = {"initial": str(support)}
         for name, section in sections.items():
-            tree.setdefault(name, {}).update(section)
+            tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(yaml.safe_dump(tree))
         self.config = configuration.load(self.config_path)

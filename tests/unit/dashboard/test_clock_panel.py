@@ -11,7 +11,7 @@ from dashboard.parts import clock_panel
 from dashboard.work.feed import Feed
 from dashboard.work.opened_run import PastFrames
 from dashboard.work.state import RunState
-from pychip_stream.analysis.past_logs import Suggestion
+from pychip_stream.analysis.offset_suggestion import Suggestion
 from pychip_stream.archive.run import open_run
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.analysis.past_logs import suggest_offset
+from pychip_stream.analysis.offset_suggestion import suggest_offset
 from pychip_stream.domain.signals import series_of
 from pychip_stream.sim.furnace import HeatingProgram
 
@@ -14,13 +14,15 @@ def series(time, values):
     return series_of("holder", "temperature", "degC", "number", 10.0, time, values)
 
 
-def program_seen(offset, *, frames=300, rate=2.0, noise=0.0, seed=0):
+def program_seen(
+    offset, *, frames=300, rate=2.0, noise=0.0, seed=0, pause=(30.0, 33.0), around=20.0
+):
     """A furnace's log on a clock that is off, and what frames saw of it."""
     random = np.random.default_rng(seed)
     times = START + np.arange(frames) / rate
     program = HeatingProgram(frames / rate)
-    log = np.arange(-20.0, frames / rate + 20, 0.2)
-    log = log[(log < 30) | (log > 33)]
+    log = np.arange(-around, frames / rate + around, 0.2)
+    log = log[(log < pause[0]) | (log > pause[1])]
     temperature = np.array([program.temperature_at(t) for t in log])
     speed = np.array([program.speed_at(t) for t in times - START])
     fraction = np.cumsum(speed) / speed.sum() + random.normal(0, noise, frames)
@@ -63,6 +65,33 @@ def test_a_fraction_as_noisy_as_that_of_a_small_frame_is_near_and_never_sure(see
     found = suggest_offset(log, times, {"beta": fraction})
     assert found.offset_s == pytest.approx(37.0, abs=3.0)
     assert not found.sure
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_curves_that_are_noisy_alone_are_sure_together(seed):
+    short = {"frames": 120, "rate": 8.0, "around": 0.0}
+    log, times, _ = program_seen(37.0, **short)
+    curves = {
+        name: share * program_seen(0.0, noise=0.03, seed=10 * seed + n, **short)[2]
+        for n, (name, share) in enumerate({"alpha": -0.4, "beta": 0.5, "amorphous": -0.1}.items())
+    }
+    found = suggest_offset(log, times, curves)
+    assert found.offset_s == pytest.approx(37.0, abs=0.125)
+    assert found.sure
+    assert "alpha, beta, amorphous" in found.how
+
+
+def test_what_happened_while_a_log_paused_makes_nothing_sure():
+    """The fall at the end agrees with the reaction by chance, two seconds too early."""
+    short = {"frames": 120, "rate": 8.0, "around": 0.0, "pause": (6.0, 9.0)}
+    log, times, fraction = program_seen(37.0, noise=2e-3, **short)
+    found = suggest_offset(log, times, {"beta": 0.5 * fraction})
+    assert found.offset_s == pytest.approx(37.0, abs=0.125)
+
+
+def test_a_log_that_agrees_at_two_offsets_is_not_sure():
+    log, times, fraction = program_seen(37.0, frames=120, rate=8.0, noise=0.03)
+    assert not suggest_offset(log, times, {"beta": fraction}).sure
 
 
 def test_what_agrees_better_elsewhere_takes_the_certainty_away():

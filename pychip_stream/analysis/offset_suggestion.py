@@ -1,0 +1,324 @@
+"""Offsets of clocks, suggested from what a source and the frames both saw."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft, ndimage
+
+from pychip_stream.archive.run import Run
+from pychip_stream.domain.signals import Series, Times
+
+_POINTS = 1 << 14
+_SURE = {"changes": 0.5, "values": 0.7}
+_RIVAL = 0.9
+_NEAR = 4
+_SPANS = 12
+"""Changes are compared over spans no longer than this part of the curve."""
+_PAUSE = 4
+"""Readings further apart than so many usual ones have a pause between them."""
+_CLIP = 8.0
+_OFFSETS, _FINE, _MOST_FITTED = 240, 4, 1000
+"""Offsets that are looked at everywhere, those that are looked at closely, points of a fit."""
+_CLEAR = 30.0
+"""A gain below this says nothing."""
+_LEAST_LESS = 8.0
+"""Four standard deviations."""
+
+
+def suggested(run: Run, source: str) -> "Suggestion | None":
+    """Suggest the offset of a source of a run, from mean counts, drift and every fraction."""
+    times = run.columns("time", "intensity_mean", "drift")
+    curves = {"intensity_mean": times["intensity_mean"], "drift": times["drift"]}
+    curves |= {name: run.intervals[:, n, 0] for n, name in enumerate(run.names)}
+    found = [
+        suggest_offset(one, times["time"], curves)
+        for one in run.stimulus.shifted(source, 0.0).series
+        if one.source == source
+    ]
+    known = [one for one in found if one is not None]
+    return max(known, key=lambda one: (one.sure, one.agreement), default=None)
+
+
+class Suggestion(NamedTuple):
+    """An offset of a clock, and how well it stands.
+
+    Attributes
+    ----------
+    offset_s
+        To add to the clock of the source.
+    agreement
+        Correlation at this offset, 0…1.
+    sure
+        Whether that is clear: high, and no other offset does nearly as well.
+    how
+        From what, in words.
+    """
+
+    offset_s: float
+    agreement: float
+    sure: bool
+    how: str
+
+
+def suggest_offset(
+    series: Series, times: Times, curves: dict[str, Times], most_s: float = 7200.0
+) -> Suggestion | None:
+    """Find by how much the clock of a source is off, from what it and the frames both saw.
+
+    Values and changes of the readings are correlated with the changes of each curve, values also
+    with those over longer spans, over every shift (Pearson's coefficient over what overlaps);
+    outliers are clipped. About the shifts found so, and over all others, the curves are fitted
+    together: each as its level, a drift, the reading and the integral of a cubic of it, for heat
+    that drives a reaction at a rate of its own (profile likelihood over the shift). The clearest
+    shift wins.
+
+    Parameters
+    ----------
+    series
+        Readings, on the source's own clock.
+    times
+        (n,) of the frames, seconds since 1970, rising.
+    curves
+        (n,) by name, such as mean counts, drift or a fraction.
+    most_s
+        Largest offset that is looked for.
+
+    Returns
+    -------
+    None where nothing changed, or there is too little.
+    """
+    if len(times) < 8 or len(series.time) < 8:
+        return None
+    step = _step(times, series.time)
+    start, other = times[0], series.time[0]
+    since = series.time - other
+    signal = _without_pauses(_grid(since, series.values, step), since, step)
+    found: list[Suggestion] = []
+    for name, values in curves.items():
+        known = np.isfinite(values)
+        if known.sum() < 8:
+            continue
+        curve = _grid(times[known] - start, values[known], step)
+        for told, span, mine, seen in _compared(signal, curve):
+            best = _best_shift(mine, seen, step, most_s, start - other)
+            if best is None:
+                continue
+            shift, agreement, rival = best
+            # Over long spans anything that happened once agrees with what else happened once.
+            sure = span == 1 and agreement > _SURE[told] and rival < _RIVAL * agreement
+            how = f"{told} of {series.quantity} against changes of {name}"
+            found.append(Suggestion(shift, agreement, sure, how))
+    top = max(found, key=lambda one: one.agreement, default=None)
+    if top is None:
+        return None
+    joint = _Joint(series, times, curves, step)
+    fitted = joint.best([one.offset_s for one in found], start - other, most_s)
+    if fitted is not None and fitted.sure:
+        return fitted
+    if fitted is not None:
+        # Single steps agree by chance more easily than whole curves do.
+        found = [
+            one._replace(sure=one.sure and not joint.far_below(joint.gain(one.offset_s)))
+            for one in found
+        ]
+        if not any(one.sure for one in found):
+            return fitted
+    # What agrees better at another offset takes the certainty from all that agrees less.
+    near = [one for one in found if abs(one.offset_s - top.offset_s) <= _NEAR * step]
+    clear = [one for one in near if one.sure]
+    return max(clear, key=lambda one: one.agreement, default=top._replace(sure=False))
+
+
+class _Joint:
+    """Fits all curves together to what the readings did, at one offset after the other."""
+
+    def __init__(
+        self, series: Series, times: Times, curves: Mapping[str, Times], step: float
+    ) -> None:
+        self._names = [
+            name for name, one in curves.items()
+            if np.isfinite(one).mean() > 0.8 and np.nanstd(one) > 0
+        ]  # fmt: skip
+        self._quantity = series.quantity
+        known = [_without_outliers(curves[name]) for name in self._names]
+        self._curves = np.stack(known, axis=1) if known else np.empty((len(times), 0))
+        there = np.isfinite(self._curves).all(axis=1)
+        self._times, self._curves = _binned(times[there], self._curves[there])
+        self._at, self._step = series.time, step
+        centred = series.values - series.values.mean()
+        self._values = centred / max(float(np.abs(centred).max()), 1e-300)
+        self._apart = np.diff(self._at)
+        self._longest = _PAUSE * max(float(np.median(self._apart)), step)
+        powers = np.stack([self._values**n for n in (1, 2, 3)], axis=1)
+        means = (powers[1:] + powers[:-1]) / 2 * self._apart[:, None]
+        self._integrals = np.concatenate([np.zeros((1, 3)), np.cumsum(means, axis=0)])
+        self.top = 0.0
+
+    def gain(self, offset_s: float) -> float:
+        """Logarithm of the likelihood over that of straight lines, 0 where little overlaps."""
+        at = self._times - offset_s
+        place = np.clip(np.searchsorted(self._at, at), 1, len(self._at) - 1)
+        seen = (at >= self._at[0]) & (at <= self._at[-1])
+        seen &= self._apart[place - 1] <= self._longest
+        if seen.sum() < max(0.3 * len(at), 20):
+            return 0.0
+        at = at[seen]
+        line = np.stack([np.ones(len(at)), at - at.mean()], axis=1)
+        told = [np.interp(at, self._at, self._values)]
+        told += [np.interp(at, self._at, self._integrals[:, n]) for n in range(3)]
+        whole = np.column_stack([line, *told])
+        curves = self._curves[seen]
+        less, more = _rest(line, curves), _rest(whole, curves)
+        return float(len(at) / 2 * np.log(less / more).sum())
+
+    def best(self, near: Sequence[float], base: float, most_s: float) -> Suggestion | None:
+        """Give the offset of the largest gain; sure if no other does nearly as well."""
+        if not self._curves.shape[1] or len(self._times) < 20:
+            return None
+        seconds = self._times[-1] - self._times[0] + self._at[-1] - self._at[0]
+        span = np.linspace(self._at[0] - self._at[-1], self._times[-1] - self._times[0], _OFFSETS)
+        wide = [one for one in base + span if abs(one) <= most_s]
+        gains = {one: self.gain(one) for one in (*wide, *near)}
+        about = sorted(gains, key=lambda one: gains[one])[-_FINE:]
+        reach = max(seconds / _OFFSETS, _NEAR * self._step)
+        for one in about:
+            for fine in np.arange(one - reach, one + reach, max(self._step / 2, reach / 200)):
+                gains[fine] = self.gain(float(fine))
+        offset = max(gains, key=lambda one: gains[one])
+        self.top = gains[offset]
+        if self.top < _CLEAR:
+            return None
+        frame, far = self._step * 1.01, self._step * 2 * _NEAR
+        sure = all(
+            self.top - gain > _LEAST_LESS if abs(one - offset) < far else self.far_below(gain)
+            for one, gain in gains.items()
+            if abs(one - offset) > frame
+        )
+        share = 1 - math.exp(-2 * self.top / self._curves.size)
+        how = f"{self._quantity} and what it adds up to against {', '.join(self._names)}"
+        return Suggestion(float(offset), math.sqrt(share), sure, how)
+
+    def far_below(self, gain: float) -> bool:
+        """Whether what was gained elsewhere is clearly less, though no model is quite right."""
+        return self.top - gain > 2 * _LEAST_LESS + 0.05 * self.top
+
+
+def _without_outliers(values: Times) -> Times:
+    """Single frames that nothing beside them is like become like these."""
+    usual = ndimage.median_filter(values, 5, mode="nearest")
+    away = np.abs(values - usual)
+    return np.where(away > _CLIP * max(float(np.nanpercentile(away, 90)), 1e-300), usual, values)
+
+
+def _binned(times: Times, curves: Times) -> tuple[Times, Times]:
+    """Means of neighbouring frames, where there are more than it takes to see a shift."""
+    size = -(-len(times) // _MOST_FITTED)
+    starts = np.arange(0, len(times), size)
+    count = np.diff(np.append(starts, len(times)))
+    if not len(times):
+        return times, curves
+    return (
+        np.add.reduceat(times, starts) / count,
+        np.add.reduceat(curves, starts) / count[:, None],
+    )
+
+
+def _rest(design: Times, curves: Times) -> Times:
+    """Squares that a fit leaves of each curve."""
+    scaled = design / np.maximum(np.abs(design).max(axis=0), 1e-300)
+    solved = np.linalg.lstsq(scaled, curves, rcond=1e-9)[0]
+    left = curves - scaled @ solved
+    found: Times = np.maximum((left**2).sum(axis=0), 1e-9 * (curves**2).sum(axis=0) + 1e-300)
+    return found
+
+
+def _step(times: Times, others: Times) -> float:
+    """Grid on which frames are not blurred, of bounded size."""
+    usual = float(np.median(np.diff(times)))
+    longest = float(max(times[-1] - times[0], others[-1] - others[0]))
+    return max(usual, longest / _POINTS, 1e-3)
+
+
+def _grid(times: Times, values: Times, step: float) -> Times:
+    """Means over steps of a grid; where there is none, in between."""
+    cell = np.floor(times / step + 0.5).astype(np.int64)
+    count = np.bincount(cell)
+    total = np.bincount(cell, values)
+    there = np.flatnonzero(count)
+    return np.interp(np.arange(len(count)), there, total[there] / count[there])
+
+
+def _without_pauses(grid: Times, times: Times, step: float) -> Times:
+    """Make NaN what is in a pause: what a straight line does there was seen by nobody."""
+    cell = np.unique(np.floor(times / step + 0.5).astype(np.int64))
+    apart = np.diff(cell)
+    for at in np.flatnonzero(apart > _PAUSE * max(float(np.median(apart)), 1.0)):
+        grid[cell[at] + 1 : cell[at + 1]] = np.nan
+    return grid
+
+
+def _compared(signal: Times, curve: Times) -> Iterator[tuple[str, int, Times, Times]]:
+    """Give what is compared in words, the span in steps, and both sides.
+
+    The noise of a fraction is as large over a long span as over a short one, its change is not.
+    """
+    yield "changes", 1, np.diff(signal), np.diff(curve)
+    span = 1
+    while span == 1 or span <= min(len(signal), len(curve)) / _SPANS:
+        mean = np.convolve(signal[1:], np.ones(span) / span, "valid")
+        yield "values", span, mean, curve[span:] - curve[:-span]
+        span *= 2
+
+
+def _best_shift(
+    signal: Times, curve: Times, step: float, most_s: float, base: float
+) -> tuple[float, float, float] | None:
+    """Offset, its correlation, and the best one at another offset."""
+    ones_s, ones_c = (np.isfinite(one).astype(np.float64) for one in (signal, curve))
+    signal, curve = _clipped(signal), _clipped(curve)
+    if not signal.any() or not curve.any():
+        return None
+    size = len(signal) + len(curve) - 1
+    long = int(fft.next_fast_len(size))
+
+    def correlate(a: Times, b: Times) -> Times:
+        found = fft.irfft(fft.rfft(a, long) * np.conj(fft.rfft(b, long)), long)
+        return np.concatenate([found[long - len(b) + 1 :], found[: len(a)]])
+
+    count = np.rint(correlate(ones_c, ones_s))
+    total_c, total_s = correlate(curve, ones_s), correlate(ones_c, signal)
+    spread_c = correlate(curve**2, ones_s) - total_c**2 / np.maximum(count, 1)
+    spread_s = correlate(ones_c, signal**2) - total_s**2 / np.maximum(count, 1)
+    cross = correlate(curve, signal) - total_c * total_s / np.maximum(count, 1)
+    # Where little of what happened overlaps, chance agrees with anything.
+    enough = (spread_c > 0.3 * spread_c.max()) & (spread_s > 0.3 * spread_s.max())
+    shifts = np.arange(-(len(signal) - 1), len(curve)) * step + base
+    enough &= (count > 0.3 * min(ones_s.sum(), ones_c.sum())) & (np.abs(shifts) <= most_s)
+    if not enough.any():
+        return None
+    agreement = np.zeros(len(cross))
+    agreement[enough] = np.abs(cross[enough]) / np.sqrt(spread_c[enough] * spread_s[enough])
+    top = int(agreement.argmax())
+    near = np.abs(np.arange(len(agreement)) - top) <= max(3, _width(agreement, top))
+    rival = float(agreement[~near].max(initial=0.0))
+    return float(shifts[top]), float(min(agreement[top], 1.0)), rival
+
+
+def _width(agreement: Times, top: int) -> int:
+    """Count the steps around a peak that belong to it: twice those to half of it."""
+    low = np.flatnonzero(agreement[: top + 1] < agreement[top] / 2)
+    high = np.flatnonzero(agreement[top:] < agreement[top] / 2)
+    left = top - int(low[-1]) if len(low) else top
+    right = int(high[0]) if len(high) else len(agreement) - top
+    return 2 * max(left, right)
+
+
+def _clipped(values: Times) -> Times:
+    """Centred, outliers no further than so many usual deviations, 0 for what is unknown."""
+    if not np.isfinite(values).any():
+        return np.zeros_like(values)
+    centred = np.nan_to_num(values - np.nanmedian(values))
+    usual = float(np.percentile(np.abs(centred), 90))
+    return np.clip(centred, -_CLIP * usual, _CLIP * usual) if usual > 0 else centred
