@@ -88,7 +88,7 @@ class RunSections:
         self._swap = pmui.Checkbox(label="show B's labels on the frame", value=False)
         self._confidence = pn.pane.Bokeh(self._histogram.figure, sizing_mode="stretch_width")
         self._pairs: dict[str, Any] = {}
-        self._pair_row = pn.FlexBox(margin=0)
+        self._pair_row = pn.Row(styles={"flex-wrap": "wrap"}, margin=0)
         self._comparison = pn.Column(
             pn.Row(self._compared, self._swap), self._pair_row, visible=False
         )
