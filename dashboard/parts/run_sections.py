@@ -18,7 +18,7 @@ from .components import Tables, table
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
 from .events_panel import EventsPanel
-from .layouts import SMALL_BUTTONS
+from .layouts import SMALL_BUTTONS, wrapped
 from .review_tables import (
     agreement,
     difference_table,
@@ -88,7 +88,7 @@ class RunSections:
         self._swap = pmui.Checkbox(label="show B's labels on the frame", value=False)
         self._confidence = pn.pane.Bokeh(self._histogram.figure, sizing_mode="stretch_width")
         self._pairs: dict[str, Any] = {}
-        self._pair_row = pn.Row(styles={"flex-wrap": "wrap"}, margin=0)
+        self._pair_row = wrapped()
         self._comparison = pn.Column(
             pn.Row(self._compared, self._swap), self._pair_row, visible=False
         )

@@ -91,7 +91,7 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
 
     page.get_by_role("button", name="Compare").click()
     page.get_by_label("compare with").click()
-    page.locator("li", has_text=re.compile("scoring alpha, beta · ")).click()
+    page.locator("li", has_text="scoring set 9 · ").click()
     share = (result(3).label_map == result(503).label_map).mean()
     expect(page.get_by_text(f"{100 * share:.1f} % of the chips")).to_be_visible()
 
