@@ -220,6 +220,8 @@ class Page:
         session = context.session if context else None
         if session is not None and session.connection_count == 0:
             return  # the tab is closed; the session ends in a moment
+        if not pn.state.loaded:
+            return  # what widgets become before the browser has them never reaches it
         now = time.monotonic()
         if self._beat_time.due(now):
             self._beats += 1

@@ -209,6 +209,8 @@ def test_a_quantity_is_drawn_below_the_fractions(run, visit):
     wait_shown(page, 1)
     assert page.evaluate(drawn) is None
     page.get_by_role("combobox", name="below").click()
+    # Quantities of classes are known once there are classes: these were lost on a page that opens.
+    expect(page.locator("li", has_text="alpha.domains")).to_be_visible()
     page.locator("li", has_text="drift").click()
     page.wait_for_function(f"() => ({drawn})()?.at(-1) === 0.5")
     assert page.evaluate(drawn) == ["drift", 0.25, 0.5]
