@@ -247,6 +247,11 @@ class DashboardConfig(Section):
         description="further folders whose images may be shown where others than this machine's "
         "user look: archives name the folders of their frames",
     )
+    below: str = Field(
+        "",
+        description="quantity that Live draws below the fractions until the viewer chooses, "
+        "such as temperature_C",
+    )
     trusted_network: bool = Field(
         False, description="let everybody on the network look and change, without a login"
     )

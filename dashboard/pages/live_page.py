@@ -37,6 +37,7 @@ _SIMULATION = (
 _SIMULATION_OVER = (
     "The simulated specimen is at its end; look back at it in Review, or start the demo again."
 )
+_AGAINST = 'The lower curve is {0}; choose {0} at "along x" to draw the fractions against it.'
 WINDOWS: dict[str, float | None] = {"2 min": 2, "10 min": 10, "1 h": 60, "whole run": None}
 _CURVE_S = 0.5
 _STRIP_S = 0.25
@@ -90,7 +91,7 @@ class LivePage(View):
             sx=SMALL_BUTTONS,
         )  # fmt: skip
         self._window.param.watch(lambda _event: self._plot.follow(), "value")
-        self._axes = Axes(lambda: None)
+        self._axes = Axes(lambda: None, desk.config.dashboard.below)
         self._bands = pmui.Checkbox(label="intervals", value=True)
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
         self._clocks = ClockPanel(self._background, viewer, self._draw_anew)
@@ -318,6 +319,8 @@ class LivePage(View):
             alerts.append(["info", f"and {len(strays) - _STRAYS} more frames"])
         if run.simulated:
             alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
+            if self._axes.below is not None and self._axes.along is None:
+                alerts.append(["info", _AGAINST.format(self._axes.below)])
         return {
             "light": "idle" if self._pinned else state.light,
             "symbol": "◀" if self._pinned else LIGHTS[state.light],

@@ -55,9 +55,12 @@ class Axes:
     ----------
     changed
         Called when another is chosen.
+    first
+        Quantity that is drawn below as soon as it is offered; empty: none.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], first: str = "") -> None:
+        self._first = first
         self._below = _select("below", NO_QUANTITY, changed)
         self._along = _select("along x", TIME, changed)
         self.widgets = (self._below, self._along)
@@ -88,6 +91,10 @@ class Axes:
                 chosen = select.value
                 select.options = choices
                 select.value = chosen if chosen in choices.values() else usual
+        if self._first in self._below.options.values():
+            if self.below is None:
+                self._below.value = self._first
+            self._first = ""  # from now on the viewer's choice counts
 
 
 def _select(label: str, usual: str, changed: Callable[[], None]) -> Any:

@@ -96,6 +96,7 @@ def prepare(folder: Path, frames: int, seed: int) -> Config:
             "support": {"initial": str(support_path)},
             "archive": {"name": "demo", "segment_s": 1.0},
             "stimulus": [{"name": "furnace", "log": "furnace.csv"}],
+            "dashboard": {"below": "temperature_C"},
         },
         where="demo",
         base=folder,

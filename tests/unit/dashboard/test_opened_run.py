@@ -10,7 +10,7 @@ import pytest
 from dashboard.parts import download_bar
 from dashboard.parts.clock_panel import ClockPanel
 from dashboard.parts.confidence_plot import ConfidencePlot
-from dashboard.parts.curve_plot import CurvePlot
+from dashboard.parts.curve_plot import Axes, CurvePlot
 from dashboard.parts.download_bar import KINDS, DownloadBar, write_export
 from dashboard.parts.review_tables import (
     agreement,
@@ -212,6 +212,17 @@ def test_two_runs_are_drawn_from_their_start_with_the_classes_of_both(opened, ot
     np.testing.assert_allclose(times, [0, 1000, 2000], atol=1)
     assert plot.figure.xaxis[0].axis_label == "time since start"
     assert plot.time(1000) == pytest.approx(opened.run.start + 1)
+
+
+def test_a_configured_quantity_is_drawn_below_until_the_viewer_chooses():
+    axes = Axes(lambda: None, "alpha.domains")
+    axes.offer((), ())
+    assert axes.below is None  # no class is known yet
+    axes.offer(("alpha",), ())
+    assert axes.below == "alpha.domains"
+    axes._below.value = "none"
+    axes.offer(("alpha", "beta"), ())
+    assert axes.below is None
 
 
 def test_pairs_are_offered_for_classes_that_the_other_run_has_not(opened, others):
