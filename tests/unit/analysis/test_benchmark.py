@@ -95,7 +95,7 @@ def test_the_figures_of_a_gpu_need_nothing_but_the_gpu(capsys):
     assert found["cpu/bfloat16, batch 2 as a graph"] == "no: cpu records no graphs"
     for name in ("worker, 704²", "worker that reads ahead, 704²"):
         assert float(found[name].split()[0]) > 0
-        assert 0 < float(found[name].split()[2]) < 2
+        assert float(found[name].split()[2]) > 0  # no test judges how fast a machine is
 
 
 def test_a_worker_that_reads_ahead_gets_the_frames_that_it_asks_for(tmp_path):
