@@ -66,6 +66,7 @@ CALLS = [
 ELSEWHERE = {
     ("demo", "out"), ("review", "paths"),
     ("classify", "tls_ca"), ("classify", "tls_cert"), ("classify", "tls_key"),
+    ("rescore", "tls_ca"), ("rescore", "tls_cert"), ("rescore", "tls_key"),
 }  # fmt: skip
 """Tried by test_demo.py, test_review.py and test_cluster.py, since they start servers."""
 
