@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import make_run
+from tests.support.waiting import wait_for
 
 TABS = ("Live", "Examples", "Review", "Health", "Upload")
 DARK = "() => document.documentElement.dataset.theme === 'dark'"
@@ -100,8 +101,11 @@ def test_the_controls_of_live_leave_the_room_to_the_curve(run, visit):
     first = page.get_by_role("button", name="whole run")
     expect(page.locator(".bk-Figure:visible")).to_have_count(1)
     expect(page.get_by_label("mark")).to_be_visible()
-    tops = [one.bounding_box()["y"] for one in (first, page.locator(".bk-Figure:visible"))]
-    assert tops[1] - tops[0] < 120
+    plot = page.locator(".bk-Figure:visible")
+    wait_for(  # what is shown last moves what is below it
+        lambda: 0 < plot.bounding_box()["y"] - first.bounding_box()["y"] < 120,
+        lambda: f"{first.bounding_box()} {plot.bounding_box()}",
+    )
 
 
 SCRUBBER = """async (script) => {
