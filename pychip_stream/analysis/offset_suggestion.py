@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from pychip_stream.archive.run import Run
@@ -214,11 +215,11 @@ def _without_outliers(values: Times) -> Times:
 
 def _binned(times: Times, curves: Times) -> tuple[Times, Times]:
     """Means of neighbouring frames, where there are more than it takes to see a shift."""
+    if not len(times):
+        return times, curves
     size = -(-len(times) // _MOST_FITTED)
     starts = np.arange(0, len(times), size)
     count = np.diff(np.append(starts, len(times)))
-    if not len(times):
-        return times, curves
     return (
         np.add.reduceat(times, starts) / count,
         np.add.reduceat(curves, starts) / count[:, None],
@@ -241,9 +242,14 @@ def _step(times: Times, others: Times) -> float:
     return max(usual, longest / _POINTS, 1e-3)
 
 
+def _cells(times: Times, step: float) -> npt.NDArray[np.int64]:
+    """(n,) nearest place on a grid."""
+    return np.floor(times / step + 0.5).astype(np.int64)
+
+
 def _grid(times: Times, values: Times, step: float) -> Times:
     """Means over steps of a grid; where there is none, in between."""
-    cell = np.floor(times / step + 0.5).astype(np.int64)
+    cell = _cells(times, step)
     count = np.bincount(cell)
     total = np.bincount(cell, values)
     there = np.flatnonzero(count)
@@ -252,7 +258,7 @@ def _grid(times: Times, values: Times, step: float) -> Times:
 
 def _without_pauses(grid: Times, times: Times, step: float) -> Times:
     """Make NaN what is in a pause: what a straight line does there was seen by nobody."""
-    cell = np.unique(np.floor(times / step + 0.5).astype(np.int64))
+    cell = np.unique(_cells(times, step))
     apart = np.diff(cell)
     for at in np.flatnonzero(apart > _PAUSE * max(float(np.median(apart)), 1.0)):
         grid[cell[at] + 1 : cell[at + 1]] = np.nan

@@ -105,6 +105,13 @@ def test_what_agrees_better_elsewhere_takes_the_certainty_away():
     assert found.offset_s == 30.0
 
 
+def test_curves_without_a_frame_in_common_are_looked_at_one_by_one():
+    log, times, fraction = program_seen(37.0, noise=5e-4)
+    curves = {str(k): np.where(np.arange(len(times)) % 6 == k, np.nan, fraction) for k in range(6)}
+    found = suggest_offset(log, times, curves)
+    assert found.offset_s == pytest.approx(37.0, abs=0.5)
+
+
 def test_nothing_that_changed_suggests_nothing():
     times = START + np.arange(300.0)
     flat = series(times, np.ones(300))
