@@ -49,9 +49,7 @@ class Corrections:
         self._echo = 0
         self._sent: tuple[object, ...] = ()
         self._trouble = self.words = ""
-        self.button = small_button(
-            "Correct labels", self._press, visible=viewer.operator, margin=(4, 0)
-        )
+        self.button = small_button("Correct labels", self._press, visible=viewer.operator)
 
     @property
     def on(self) -> bool:

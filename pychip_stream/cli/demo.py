@@ -4,7 +4,7 @@ import tempfile
 import time
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -20,6 +20,9 @@ from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.operation.health import Monitor
 from pychip_stream.operation.running import module
+
+if TYPE_CHECKING:
+    from pychip_stream.sim.specimen import Experiment
 
 CHIP_SIZE = ChipSize(32, 32)
 _PICKS_PER_CLASS = 6
@@ -73,22 +76,27 @@ def demo(
     )
 
 
-def prepare(folder: Path, frames: int, seed: int) -> Config:
-    """Write the demo's configuration and a support set picked from its first frame."""
-    from pychip_stream.archive.support_sets import save_support
+def examples_of(experiment: "Experiment", seed: int) -> SupportSet:
+    """Make a support set of clean chips of an experiment's first frame."""
     from pychip_stream.model.embedding import embed_support
     from pychip_stream.model.encoders import load_encoder
-    from pychip_stream.sim.specimen import Experiment
 
-    experiment = Experiment(seed=seed, frames=frames)
     first = experiment.frame(0)
     frame = Frame(first.pixels, pixel_size=first.pixel_size_nm, unit="nm", source="simulated")
     picks = experiment.picks(0, CHIP_SIZE, _PICKS_PER_CLASS, np.random.default_rng(seed))
     support = SupportSet.from_picks(
         frame, CHIP_SIZE, picks, author="demo", note="clean chips of the first simulated frame"
     )
+    return embed_support(support, load_encoder())
+
+
+def prepare(folder: Path, frames: int, seed: int) -> Config:
+    """Write the demo's configuration and a support set picked from its first frame."""
+    from pychip_stream.archive.support_sets import save_support
+    from pychip_stream.sim.specimen import Experiment
+
     support_path = folder / "demo-support.h5"
-    save_support(embed_support(support, load_encoder()), support_path)
+    save_support(examples_of(Experiment(seed=seed, frames=frames), seed), support_path)
     (folder / "acquisition").mkdir(exist_ok=True)
     config = configuration.parse(
         {

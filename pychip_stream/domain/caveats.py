@@ -1,6 +1,5 @@
 """Caveats: what makes the fractions of frames mean less than they seem, told from quantities."""
 
-import math
 from collections.abc import Iterable, Mapping
 from math import isfinite, nan
 from statistics import median_low
@@ -53,8 +52,8 @@ def caveats(measured: Mapping[str, float]) -> list[str]:
             "its examples came from. Another material, or taken under other conditions; the "
             "fractions mean nothing, make a support set on a frame of this kind",
         ]
-    parts = {name: measured.get(f"interval_{name}", math.nan) for name in DOUBTS}
-    known = [name for name, width in parts.items() if math.isfinite(width)]
+    parts = {name: measured.get(f"interval_{name}", nan) for name in DOUBTS}
+    known = [name for name, width in parts.items() if isfinite(width)]
     if not (known and measured.get("interval_width", 0.0) > WIDE):
         return found
     why = max(known, key=parts.__getitem__)

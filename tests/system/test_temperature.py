@@ -6,18 +6,13 @@ import pytest
 
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
-from pychip_stream.domain.chips import ChipSize
-from pychip_stream.domain.frames import Frame
-from pychip_stream.domain.support import SupportSet
-from pychip_stream.model.embedding import embed_support
-from pychip_stream.model.encoders import load_encoder
+from pychip_stream.cli.demo import examples_of
 from pychip_stream.sim.furnace import HeatingProgram
 from pychip_stream.sim.specimen import Experiment
 from tests.support.stack import call_installed, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-SIZE = ChipSize(32, 32)
 FRAMES, RATE, SEED, OFFSET_S = 120, 8.0, 7, 37.0
 
 
@@ -26,12 +21,8 @@ def supports(tmp_path_factory):
     """Two sets of other clean chips of the first frame."""
     folder = tmp_path_factory.mktemp("supports")
     experiment = Experiment(seed=SEED, frames=FRAMES)
-    first = experiment.frame(0)
-    frame = Frame(first.pixels, pixel_size=first.pixel_size_nm, unit="nm", source="simulated")
     for number in range(2):
-        picks = experiment.picks(0, SIZE, 5, np.random.default_rng(number))
-        made = SupportSet.from_picks(frame, SIZE, picks)
-        save_support(embed_support(made, load_encoder()), folder / f"{number}.h5")
+        save_support(examples_of(experiment, number), folder / f"{number}.h5")
     return [folder / "0.h5", folder / "1.h5"]
 
 
