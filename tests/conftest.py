@@ -31,14 +31,6 @@ def pytest_addoption(parser):
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Run the tests of a file in one process, or each process would make its long preparations.
-
-    Once the items are modified it is too late: pytest-xdist has read the groups by then.
-    """
-    item.add_marker(pytest.mark.xdist_group(item.path.relative_to(ROOT).as_posix()))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real micrographs and formats, where they are at hand."""
