@@ -70,9 +70,10 @@ export function render({ model }) {
 
   function show(m) {
     const typing = names().indexOf(root.getRootNode().activeElement);
-    if (typing >= 0) {
+    const before = names()[typing];
+    if (before) {
       // A name that is being typed is not taken away from under the fingers.
-      const { value, defaultValue } = names()[typing];
+      const { value, defaultValue } = before;
       if (value !== defaultValue && value !== m.classes[typing]?.name) {
         held = m;
         return;
@@ -86,6 +87,7 @@ export function render({ model }) {
     const wanted = m.focus ? names().find((name) => name.value === m.focus) : names()[typing];
     wanted?.focus();
     if (m.focus) wanted?.select();
+    else if (before) wanted?.setSelectionRange(before.selectionStart, before.selectionEnd);
   }
 
   // After the event: what is shown then removes the field that the focus has just left.

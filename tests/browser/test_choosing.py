@@ -155,6 +155,7 @@ def test_the_active_class_stays_the_one_that_was_chosen(page):
 
     page.get_by_role("button", name="+ add a class").click()
     wait_data(page, "staged", "v === 'feature 3'")
+    expect(page.get_by_label("name of the class").nth(2)).to_be_focused()
     page.keyboard.type("void")  # its name is ready to be written
     page.keyboard.press("Enter")
     expect(page.locator(".pill").nth(2)).to_contain_text("void")
