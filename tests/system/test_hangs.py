@@ -45,10 +45,11 @@ def test_an_archiver_that_is_killed_at_the_end_is_no_success(stack, tmp_path):
     archiver = run.service("services.archiver")
     os.kill(archiver.pid, signal.SIGSTOP)  # so that it is asked to stop and cannot
     os.kill(run.process.pid, signal.SIGINT)
-    wait_for(lambda: run.service("services.inference") is None, "it is the archiver's turn")
+    before = ("services.watcher", "services.inference")
+    wait_for(lambda: not any(map(run.service, before)), "it is the archiver's turn")
     archiver.kill()
     code, document = run.stop()
-    assert code == 1
+    assert code == 1, run.log
     assert "archiver ended with signal SIGKILL while stopping" in document["error"]
     assert run.log[-1] == f"error: {document['error']}"
     assert document["run"] == str(run.config.run_path.with_suffix(".segments"))
