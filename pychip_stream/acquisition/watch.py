@@ -176,9 +176,10 @@ class FolderWatch:
         self._stopping.set()
         self._hints.arrived.set()
         thread, self._thread = self._thread, None
-        self._reader.close()
+        self._reader.close()  # so that what is being read ends now
         if thread is not None:
             thread.join(5.0)
+        self._reader.close()  # which the next file may have started again meanwhile
 
     def poll(self, timeout_s: float) -> list[Sighting]:
         """Take everything sighted since the last call; wait for the first if there is nothing.

@@ -378,6 +378,22 @@ def test_the_frames_that_are_waited_for_are_counted_and_a_few_named(root, watch)
     assert all("cut off" in reason for _, reason in health.incomplete)
 
 
+def test_a_look_that_was_on_its_way_leaves_no_reader_behind(watch, monkeypatch):
+    seen = watch()
+    reader = seen.watch._reader
+    close, closed = reader.close, []
+
+    def close_and_look():
+        close()
+        if not closed:
+            reader.start()  # as the next file does
+        closed.append(True)
+
+    monkeypatch.setattr(reader, "close", close_and_look)
+    seen.watch.stop()
+    assert reader._guard._child is None
+
+
 def test_a_watch_can_be_stopped_and_started(root, watch):
     seen = watch()
     put(root / "a.dm4")
