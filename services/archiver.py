@@ -224,14 +224,16 @@ class Archiver:
         """Acknowledge an event once it is on disk, or say why it is none."""
         reply = Reply(ok=True, detail=event.id)
         try:
-            if not self._event_rates.takes(sender):
-                raise UsageError(f"more than {_EVENTS_PER_SECOND} events in a second; send fewer")
-            self._marks.put(
-                event.id, event.time, event.text, who=event.author, kind=event.kind,
-                removed=event.removed,
-            )  # fmt: skip
+            if self._event_rates.takes(sender):
+                self._marks.put(
+                    event.id, event.time, event.text, who=event.author, kind=event.kind,
+                    removed=event.removed,
+                )  # fmt: skip
+            else:
+                why = f"more than {_EVENTS_PER_SECOND} events in a second; send it again later"
+                reply = Reply(ok=False, detail=why)
         except UsageError as error:
-            reply = Reply(ok=False, detail=str(error))
+            reply = Reply(ok=False, detail=str(error), refused=event.id)
         except ArchiveError as error:
             logger.error("event %s: %s", event.text, error)
             return

@@ -38,7 +38,8 @@ class Sentinel:
     """Judges the health of a run four times a second.
 
     Queues: alerts and change points that are not archived wait here, at most 1000; then the oldest
-    is dropped with an error. Actions wait in `Actions`, at most 100.
+    is dropped with an error. What the archive refuses for good is dropped at once. Actions wait in
+    `Actions`, at most 100.
     """
 
     def __init__(self, config: Config) -> None:
@@ -55,6 +56,7 @@ class Sentinel:
         self._changes = ChangeWatch(config.alerts.changes)
         self._watched: Live | None = None
         self._waiting: dict[str, Alert | Event] = {}
+        self._refused, self._refusal = 0, ""
         self._last: dict[str, Alert] = {}
         now = time.monotonic()
         self._look_at = now + _SETTLE_S  # first hear how things are
@@ -142,13 +144,22 @@ class Sentinel:
     def _take_receipts(self) -> None:
         for received in self._archive.drain(100):
             message = received.packet.message
-            if isinstance(message, Reply) and message.ok:
-                self._waiting.pop(message.detail, None)
+            if not isinstance(message, Reply):
+                continue
+            lost = self._waiting.pop(message.detail if message.ok else message.refused, None)
+            if lost is not None and not message.ok:
+                self._refused += 1
+                if message.detail != self._refusal:
+                    self._refusal = message.detail
+                    logger.error(
+                        "%s %s is not archived: %s", type(lost).__name__, lost.id, message.detail
+                    )
 
     def _say(self) -> None:
         counters = {
             "alerts_on": float(sum(a.state == "on" for a in self._last.values())),
             "unarchived": float(len(self._waiting)),
+            "refused": float(self._refused),
             "actions_done": float(self._actions.done),
             "actions_failed": float(self._actions.failed),
             "dropped": float(self._events.dropped),

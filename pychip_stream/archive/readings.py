@@ -35,9 +35,9 @@ from pychip_stream.domain.signals import (
     Readings,
     Series,
     Times,
+    in_order,
     join,
     quantity_name,
-    series_of,
 )
 from pychip_stream.errors import ArchiveError
 
@@ -72,14 +72,68 @@ Key = tuple[str, str, str]
 """Source, name and unit."""
 
 
-@dataclass
-class _Raw:
-    """Readings of one thing as they came, in blocks."""
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """Readings of one thing at one moment of a run, on the clock of their source.
+
+    Attributes
+    ----------
+    came
+        Times and values as they came, (n,) each.
+    ordered
+        The same in order of time, as `domain.signals.in_order` makes it.
+    """
 
     kind: Kind
     max_gap_s: float
     rank: int
-    blocks: list[tuple[Times, Times]] = field(default_factory=list)
+    came: tuple[Times, Times] = field(repr=False)
+    ordered: tuple[Times, Times] = field(repr=False)
+
+
+class _Room:
+    """Times and values that grow, in room that is doubled; what was given away stays as it is."""
+
+    def __init__(self) -> None:
+        self._data = np.empty((2, 0))
+        self._count = 0
+
+    def put(self, times: Times, values: Times) -> None:
+        end = self._count + len(times)
+        if end > self._data.shape[1]:
+            wider = np.empty((2, max(2 * self._data.shape[1], end)))
+            wider[:, : self._count] = self._data[:, : self._count]
+            self._data = wider
+        self._data[:, self._count : end] = times, values
+        self._count = end
+
+    @property
+    def columns(self) -> tuple[Times, Times]:
+        times, values = self._data[:, : self._count]
+        return times, values
+
+
+class _Gathered:
+    """Readings of one thing while they come; each costs what is new, unless time runs backwards."""
+
+    def __init__(self, kind: Kind, max_gap_s: float, rank: int) -> None:
+        self._told = kind, max_gap_s, rank
+        self._came, self._ordered = _Room(), _Room()
+
+    def put(self, times: Times, values: Times) -> None:
+        self._came.put(times, values)
+        times, values = in_order(times, values)
+        before, known = self._ordered.columns
+        if len(times) and len(before) and times[0] <= before[-1]:
+            self._ordered = _Room()
+            both = np.concatenate([before, times]), np.concatenate([known, values])
+            times, values = in_order(*both)
+        self._ordered.put(times, values)
+
+    @property
+    def raw(self) -> Raw:
+        """What has come up to now."""
+        return Raw(*self._told, self._came.columns, self._ordered.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +148,7 @@ class Stimulus:
         That hold what is not in the closed archive.
     """
 
-    raw: Mapping[Key, _Raw] = field(default_factory=dict, repr=False)
+    raw: Mapping[Key, Raw] = field(default_factory=dict, repr=False)
     changes: Sequence[ClockOffset] = ()
     positions: Mapping[str, int] = field(default_factory=dict, repr=False)
     files: tuple[Path, ...] = ()
@@ -120,13 +174,10 @@ class Stimulus:
         found = []
         for source, name, unit in self._keys:
             raw, free = self.raw[source, name, unit], _free(source, name, unit)
-            times, values = (np.concatenate(part) for part in zip(*raw.blocks, strict=True))
-            found.append(
-                series_of(
-                    source, free, unit, raw.kind, raw.max_gap_s, times, values,
-                    self.offset_s(source),
-                )
-            )  # fmt: skip
+            (times, values), offset_s = raw.ordered, self.offset_s(source)
+            if offset_s:
+                times = times + offset_s
+            found.append(Series(source, free, unit, raw.kind, raw.max_gap_s, times, values))
         return tuple(found)
 
     def offset_s(self, source: str) -> float:
@@ -234,7 +285,7 @@ class StimulusFiles:
         self._offsets = Changes(places, OFFSETS)
         self._stamp: object = None
         self._end = 0
-        self._raw: dict[Key, _Raw] = {}
+        self._raw: dict[Key, _Gathered] = {}
         self._positions: dict[str, int] = {}
         self._newest = Stimulus()
 
@@ -247,24 +298,25 @@ class StimulusFiles:
             closed = self._places.closed.stat()
             stamp += [closed.st_mtime_ns, closed.st_size, closed.st_ino]
         grown = _size(journal(self._places))
-        if stamp != self._stamp or grown < self._end:
+        anew, end = stamp != self._stamp or grown < self._end, self._end
+        if anew:
             self._start(run_id, added)
             self._stamp = stamp
-        known = self._newest
-        if grown == self._end and changes is known.changes and self._raw is known.raw:
-            return known
         if grown > self._end:
-            # What was given away keeps its blocks: only lists that nobody has are appended to.
-            self._raw = {k: replace(r, blocks=list(r.blocks)) for k, r in self._raw.items()}
             self._end = self._take(journal(self._places), "", self._end)
+        if not anew and self._end == end and changes is self._newest.changes:
+            return self._newest
         files = (*added, journal(self._places)) if grown else tuple(added)
-        self._newest = Stimulus(self._raw, changes, dict(self._positions), files)
+        raw = {key: one.raw for key, one in self._raw.items()}
+        self._newest = Stimulus(raw, changes, dict(self._positions), files)
         return self._newest
 
     def _start(self, run_id: str, added: list[Path]) -> None:
         self._raw, self._positions, self._end = {}, {}, 0
         try:
-            self._raw, self._positions = whole_stimulus(self._places.closed)
+            kept, self._positions = whole_stimulus(self._places.closed)
+            for key, one in kept.items():
+                self._gathered(key, one.kind, one.max_gap_s, one.rank).put(*one.came)
         except FileNotFoundError:
             pass
         except UnusableFileError as error:
@@ -302,10 +354,12 @@ class StimulusFiles:
             return
         for (name, unit, kind), values in zip(line.names, columns, strict=True):
             key = (line.source, name, unit)
-            raw = self._raw.setdefault(key, _Raw(kind, line.max_gap_s, line.rank))
-            raw.blocks.append((times, values))
+            self._gathered(key, kind, line.max_gap_s, line.rank).put(times, values)
         if line.origin:
             self._positions[line.origin] = line.end
+
+    def _gathered(self, key: Key, kind: Kind, max_gap_s: float, rank: int) -> _Gathered:
+        return self._raw.setdefault(key, _Gathered(kind, max_gap_s, rank))
 
 
 def write_stimulus(entry: h5py.Group, stimulus: Stimulus) -> None:
@@ -329,13 +383,11 @@ def write_stimulus(entry: h5py.Group, stimulus: Stimulus) -> None:
         log.attrs["max_gap_s"] = raw.max_gap_s
         log.attrs["rank"] = raw.rank
         log.attrs["clock_offset_s"] = stimulus.offset_s(source)
-        columns = [np.concatenate(part) for part in zip(*raw.blocks, strict=True)]
-        for column, (which, units) in enumerate((("time", "s"), ("value", unit))):
-            data = columns[column]
+        for data, (which, units) in zip(raw.came, (("time", "s"), ("value", unit)), strict=True):
             log.create_dataset(which, data=data, fletcher32=True, chunks=(_chunk(len(data)),))
             log[which].attrs["units"] = units
         log["time"].attrs["start"] = "1970-01-01T00:00:00+00:00"
-        digests = [layout.column_digest(data) for data in columns]
+        digests = [layout.column_digest(data) for data in raw.came]
         log.attrs[layout.DIGEST] = np.bytes_(json.dumps(digests))
 
 

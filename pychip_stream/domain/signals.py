@@ -165,13 +165,21 @@ def series_of(
     source: str, name: str, unit: str, kind: Kind, max_gap_s: float, time: Times, values: Times,
     offset_s: float = 0.0,
 ) -> Series:  # fmt: skip
-    """Put readings in order of time; of several at one moment the last one counts.
+    """Make a series of readings, in any order.
 
     Parameters
     ----------
     offset_s
         To add to the clock of the source.
     """
+    time, values = in_order(time, values)
+    if offset_s:
+        time = time + offset_s
+    return Series(source, name, unit, kind, max_gap_s, time, values)
+
+
+def in_order(time: Times, values: Times) -> tuple[Times, Times]:
+    """Put readings in order of time; of several at one moment the last one counts."""
     known = np.isfinite(time) & np.isfinite(values)
     if not known.all():
         time, values = time[known], values[known]
@@ -183,7 +191,7 @@ def series_of(
     if (steps == 0).any():
         last = np.append(steps > 0, True)
         time, values = time[last], values[last]
-    return Series(source, name, unit, kind, max_gap_s, time + offset_s, values)
+    return time, values
 
 
 def join(series: Sequence[Series], times: Times) -> dict[str, Times]:

@@ -419,10 +419,17 @@ class PixelSizeChanged(Message, frozen=True, kw_only=True):
 
 
 class Reply(Message, frozen=True, kw_only=True):
-    """Hub → client: whether the request was carried out."""
+    """Hub, archiver → client: whether the request was carried out.
+
+    Attributes
+    ----------
+    refused
+        Id of what is never taken, however often it is sent; empty where a later try may do.
+    """
 
     ok: bool
     detail: Text = ""
+    refused: Name = ""
 
 
 class SupportChanged(Message, frozen=True, kw_only=True):
