@@ -1,6 +1,6 @@
 """Stimulus: joining readings to frames, live and afterwards, and reading long logs.
 
-python -m benchmarks.stimulus [join | seconds | iso | local] [--lines 10000000]
+python -m benchmarks.stimulus [join | journal | seconds | iso | local] [--lines 10000000]
 
 One log is written and read in a process, so that its memory is its own.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from pychip_stream import config as configuration
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.readings import ReadingJournal, StimulusFiles
 from pychip_stream.domain.signals import Readings, Signal, join, series_of
 from pychip_stream.operation.stimulus_keeper import StimulusKeeper
 from pychip_stream.stimulus.log_reading import read_log
@@ -22,6 +24,7 @@ from pychip_stream.stimulus_settings import StimulusConfig
 START = 1.7e9
 FORMS = ("seconds", "iso", "local")
 FRAMES, READINGS = 100_000, 1_000_000
+LINES = 1000
 
 
 def join_many():
@@ -49,6 +52,21 @@ def join_live(folder):
         assert len(keeper.at(START + n / 10)) == 5
     keeper.close()
     return (time.perf_counter() - begun) / 2000 * 1e3
+
+
+def follow_journal(folder):
+    """Milliseconds from a line of the journal to the series, of the first and the last ten."""
+    places = RunPlaces(folder, "run")
+    places.segments.mkdir()
+    journal, files, took = ReadingJournal(places), StimulusFiles(places), []
+    values = np.arange(1000.0)
+    signals = tuple(Signal(name, "V", "number", values) for name in "ab")
+    for n in range(LINES):
+        journal.add(Readings("s", START + 1000 * n + values, signals))
+        begun = time.perf_counter()
+        assert len(files.read("").series[0].time) == 1000 * (n + 1)
+        took.append((time.perf_counter() - begun) * 1e3)
+    return np.mean(took[:10]), np.mean(took[-10:]), np.sum(took)
 
 
 def lines_of(form, first, last):
@@ -81,7 +99,7 @@ def read_many(folder, form, lines):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["join", *FORMS], default="join")
+    parser.add_argument("what", nargs="?", choices=["join", "journal", *FORMS], default="join")
     parser.add_argument("--lines", type=int, default=10_000_000)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -89,6 +107,13 @@ def main():
         if asked.what == "join":
             print(f"join {FRAMES} frames, {READINGS} readings: {join_many():.2f} s")
             print(f"join one live frame, 5 quantities: {join_live(folder):.3f} ms")
+            return
+        if asked.what == "journal":
+            first, last, whole = follow_journal(folder)
+            print(
+                f"journal of {LINES} lines, 2 x 1000 readings each: {first:.2f} ms a line at first,"
+            )
+            print(f"{last:.2f} ms at the end, {whole:.0f} ms together")
             return
         wall, used = read_many(folder, asked.what, asked.lines)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

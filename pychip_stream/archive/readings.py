@@ -314,9 +314,7 @@ class StimulusFiles:
     def _start(self, run_id: str, added: list[Path]) -> None:
         self._raw, self._positions, self._end = {}, {}, 0
         try:
-            kept, self._positions = whole_stimulus(self._places.closed)
-            for key, one in kept.items():
-                self._gathered(key, one.kind, one.max_gap_s, one.rank).put(*one.came)
+            self._raw, self._positions = whole_stimulus(self._places.closed)
         except FileNotFoundError:
             pass
         except UnusableFileError as error:
@@ -354,12 +352,10 @@ class StimulusFiles:
             return
         for (name, unit, kind), values in zip(line.names, columns, strict=True):
             key = (line.source, name, unit)
-            self._gathered(key, kind, line.max_gap_s, line.rank).put(times, values)
+            fresh = _Gathered(kind, line.max_gap_s, line.rank)
+            self._raw.setdefault(key, fresh).put(times, values)
         if line.origin:
             self._positions[line.origin] = line.end
-
-    def _gathered(self, key: Key, kind: Kind, max_gap_s: float, rank: int) -> _Gathered:
-        return self._raw.setdefault(key, _Gathered(kind, max_gap_s, rank))
 
 
 def write_stimulus(entry: h5py.Group, stimulus: Stimulus) -> None:
@@ -391,7 +387,7 @@ def write_stimulus(entry: h5py.Group, stimulus: Stimulus) -> None:
         log.attrs[layout.DIGEST] = np.bytes_(json.dumps(digests))
 
 
-def whole_stimulus(path: Path) -> tuple[dict[Key, _Raw], dict[str, int]]:
+def whole_stimulus(path: Path) -> tuple[dict[Key, _Gathered], dict[str, int]]:
     """Read the readings and positions of a closed archive; none where it has none.
 
     Raises
@@ -401,7 +397,7 @@ def whole_stimulus(path: Path) -> tuple[dict[Key, _Raw], dict[str, int]]:
     UnusableFileError
         If they are not what was written.
     """
-    found: dict[Key, _Raw] = {}
+    found: dict[Key, _Gathered] = {}
     with hdf.reading(path) as file:
         entry = foreign.subgroup(file, layout.ENTRY)
         if not foreign.has(entry, GROUP):
@@ -421,7 +417,8 @@ def whole_stimulus(path: Path) -> tuple[dict[Key, _Raw], dict[str, int]]:
             source, name, unit, told = texts
             kind: Kind = "state" if told == "state" else "number"
             gap, rank = float(log.attrs["max_gap_s"]), int(log.attrs["rank"])
-            found[source, name, unit] = _Raw(kind, gap, rank, [(columns[0], columns[1])])
+            found[source, name, unit] = _Gathered(kind, gap, rank)
+            found[source, name, unit].put(columns[0], columns[1])
     return found, {str(origin): int(end) for origin, end in positions.items()}
 
 

@@ -10,11 +10,11 @@ from pychip_stream.archive import readings as stored
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
-from pychip_stream.archive.readings import ReadingJournal, add_readings
+from pychip_stream.archive.readings import ReadingJournal, StimulusFiles, add_readings
 from pychip_stream.archive.repair import damage
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
-from pychip_stream.domain.signals import Readings, Signal
+from pychip_stream.domain.signals import Readings, Signal, in_order
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export.tables import export_quantities
 from tests.support.archive_samples import fill, make_run, record
@@ -137,6 +137,38 @@ def test_a_line_that_was_cut_short_costs_itself(tmp_path):
     run.refresh()
     assert [series.time.tolist() for series in run.stimulus.series] == [[1.0, 2.0]]
     writer.release()
+
+
+def test_a_line_of_the_journal_costs_what_is_new_and_changes_nothing_given_away(
+    tmp_path, monkeypatch
+):
+    places = RunPlaces.of(make_run(tmp_path, 2, close=False, disk=QuickDisk()))
+    ordered = []
+
+    def counting(times, values):
+        ordered.append(len(times))
+        return in_order(times, values)
+
+    monkeypatch.setattr(stored, "in_order", counting)
+    journal, files = ReadingJournal(places), StimulusFiles(places)
+    given, lines = [], 40
+    for n in range(lines):
+        journal.add(readings([2.0 * n, 2.0 * n + 1], [n, n + 0.5]))
+        given.append(files.read("").series[0])
+        assert files.read("").series[0] is given[-1]
+    assert sum(ordered) == 2 * lines
+    for n, one in enumerate(given):
+        assert one.time.tolist() == list(range(2 * n + 2))
+    journal.add(readings([np.nan, 0.5, 3.0], [7, 7, 7]))  # runs backwards, and the last counts
+    late = files.read("").series[0]
+    assert late.time.tolist()[:5] == [0.0, 0.5, 1.0, 2.0, 3.0]
+    assert late.values.tolist()[:5] == [0.0, 7.0, 0.5, 1.0, 7.0]
+    assert given[-1].values.tolist()[:4] == [0.0, 0.5, 1.0, 1.5]
+    again = StimulusFiles(places).read("").series[0]
+    assert (again.time.tolist(), again.values.tolist()) == (
+        late.time.tolist(),
+        late.values.tolist(),
+    )
 
 
 def test_a_run_that_holds_nothing_yet_has_no_offset(tmp_path):
