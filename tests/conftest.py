@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz", type=int, default=6000, help="mutated files to read")
+    parser.addoption("--fuzz", type=int, default=3000, help="mutated files to read")
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the mutations")
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
 

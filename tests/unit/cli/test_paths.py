@@ -169,11 +169,6 @@ def world(tmp_path):
     return home
 
 
-def relative(home, monkeypatch):
-    monkeypatch.chdir(home)
-    return Path()
-
-
 def from_elsewhere(home, monkeypatch):
     monkeypatch.chdir(home.parent / "somewhere else")
     return Path("..", home.name)
@@ -187,9 +182,7 @@ def through_a_link(home, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "way", [relative, from_elsewhere, pytest.param(through_a_link, marks=needs_links)]
-)
+@pytest.mark.parametrize("way", [from_elsewhere, pytest.param(through_a_link, marks=needs_links)])
 def test_paths_may_be_written_in_any_way(world, way, monkeypatch, capsys):
     monkeypatch.setattr(device, "_measure", lambda _, place: device.Placement(place))
     base = way(world, monkeypatch)
