@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -29,6 +30,15 @@ def pytest_addoption(parser):
     parser.addoption("--fuzz", type=int, default=3000, help="mutated files to read")
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the mutations")
     parser.addoption("--renew", action="store_true", help="write the snapshots of contracts anew")
+
+
+@pytest.fixture(autouse=True)
+def as_loud_as_before():
+    """Give the program's logger its level back: the worker of a cluster silences it, anywhere."""
+    log = logging.getLogger("pychip_stream")
+    level = log.level
+    yield
+    log.setLevel(level)
 
 
 @pytest.fixture(scope="session")
