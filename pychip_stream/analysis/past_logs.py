@@ -1,6 +1,5 @@
 """Logs of the past, added to runs."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import MarkKeeper
 from pychip_stream.archive.nexus import iso
 from pychip_stream.archive.readings import ReadingJournal, add_readings
 from pychip_stream.archive.run import Run
-from pychip_stream.domain.signals import Times
+from pychip_stream.domain.signals import MOST_NOTES, Note, Readings, Times
 from pychip_stream.errors import UsageError
 from pychip_stream.section import problems, resolve
 from pychip_stream.stimulus.dialect import LogError
@@ -73,17 +73,26 @@ def add_logs(run: Run, settings: Sequence[StimulusConfig]) -> int:
         If a log or the run's folder fails; of that log nothing is added then.
     """
     places = RunPlaces.of(run.path)
-    ranks = itertools.count(len(run.stimulus.sources))
-    return sum(
-        add_readings(places, run.run_id, (b.readings for b in blocks(one)), next(ranks))
-        for one in settings
-    )
+    marks, count = MarkKeeper(places, run.run_id), 0
+    for rank, one in enumerate(settings, len(run.stimulus.sources)):
+        notes: list[Note] = []
+        count += add_readings(places, run.run_id, _readings(one, notes), rank)
+        marks.put_notes(one.source, notes)
+    return count
 
 
-def keep(journal: ReadingJournal, settings: Sequence[StimulusConfig]) -> None:
+def _readings(settings: StimulusConfig, notes: list[Note]) -> Iterator[Readings]:
+    """Give the readings of a log; its notes, as many as a run keeps, go into a list."""
+    for block in blocks(settings):
+        notes += block.notes[: max(MOST_NOTES + 1 - len(notes), 0)]
+        yield block.readings
+
+
+def keep(journal: ReadingJournal, marks: MarkKeeper, settings: Sequence[StimulusConfig]) -> None:
     """Put logs into the journal of a run that is being written; what is there already is not."""
     for rank, one in enumerate(settings):
         for block in blocks(one):
+            marks.put_notes(one.source, block.notes)
             if block.end > journal.position(block.origin):
                 journal.add(block.readings, rank, block.origin, block.end)
 

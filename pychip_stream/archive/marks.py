@@ -1,25 +1,30 @@
-"""Events: marks with a text at a moment of a run, made by people; and what the run itself tells.
+"""Events: marks with a text at a moment of a run, and what the run itself tells.
 
 Those who made a mark can change it afterwards; every change is kept, with who and when.
 """
 
+import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import xxhash
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.alert_journal import read_alerts
 from pychip_stream.archive.changes import ChangeKind, Changes
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.domain.signals import MOST_NOTES, Note
 from pychip_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
+
+logger = logging.getLogger(__name__)
 
 MARK, CHANGE, SUPPORT, ALERT = "mark", "change", "support", "alert"
 """Kinds: of people, a change point that somebody took over, and what the run tells."""
@@ -44,6 +49,8 @@ class EventRow:
         "mark" or "change".
     who
         Changed it.
+    source
+        On whose clock `time` is; empty: on that of the frames.
     """
 
     change: str
@@ -54,9 +61,10 @@ class EventRow:
     removed: bool
     who: str
     when: float
+    source: str = ""
 
 
-class _Mark(msgspec.Struct, frozen=True):
+class _Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str
     event: str
     time: float
@@ -65,14 +73,21 @@ class _Mark(msgspec.Struct, frozen=True):
     removed: bool
     who: str
     when: float
+    source: str = ""
+    more: tuple["_Mark", ...] = ()
 
 
-EVENTS = ChangeKind(
-    "event", "events", _Mark, EventRow,
-    lambda name, one: [
-        EventRow(name, one.event, one.time, one.text, one.kind, one.removed, one.who, one.when)
-    ],
-)  # fmt: skip
+def _rows_of(change: str, one: _Mark) -> list[EventRow]:
+    return [
+        EventRow(
+            change, mark.event, mark.time, mark.text, mark.kind, mark.removed, mark.who, mark.when,
+            mark.source,
+        )
+        for mark in (one, *one.more)
+    ]  # fmt: skip
+
+
+EVENTS = ChangeKind("event", "events", _Mark, EventRow, _rows_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +142,18 @@ def change_mark(
         If that cannot be written.
     """
     rows = _rows(run)
-    known = next((one for one in in_force(rows) if one.event == event), None)
-    if known is None:
+    known = _last(rows).get(event)
+    if known is None or known.removed:
         raise UsageError(f"{run.path}: has no mark {event}; `pychip-stream events` lists them")
     author = next(row.who for row in rows if row.event == event)
     if author != who:
         raise UsageError(f"{run.path}: mark {event} is by {author}, who alone can change it")
     words = known.text if text is None else text
     places = RunPlaces.of(run.path)
-    _save(places, run.run_id, event, known.time, words, known.kind, who, removed=removed)
+    _save(
+        places, run.run_id, event, known.time, words, known.kind, who, removed=removed,
+        source=known.source,
+    )  # fmt: skip
 
 
 class MarkKeeper:
@@ -144,6 +162,7 @@ class MarkKeeper:
     def __init__(self, places: RunPlaces, run_id: str) -> None:
         self._places, self._run_id = places, run_id
         self._changes = Changes(places, EVENTS)
+        self._full = False
 
     def put(
         self, event: str, moment: float, text: str, *, who: str, kind: str = MARK,
@@ -165,38 +184,90 @@ class MarkKeeper:
         told = (" ".join(text.split()), removed)
         if mine and (mine[-1].text, mine[-1].removed) == told:
             return
-        if len(rows) >= MOST_TOLD:
+        if sum(not row.source for row in rows) >= MOST_TOLD:
             raise UsageError(f"the run has {MOST_TOLD} changes of marks and takes no more")
-        moment = mine[0].time if mine else moment
-        _save(self._places, self._run_id, event, moment, text, kind, who, removed=removed)
+        moment, source = (mine[0].time, mine[0].source) if mine else (moment, "")
+        _save(
+            self._places, self._run_id, event, moment, text, kind, who, removed=removed,
+            source=source,
+        )  # fmt: skip
+
+    def put_notes(self, source: str, notes: Sequence[Note]) -> None:
+        """Keep notes of the log of a source, on its clock; what is known is not kept again.
+
+        All that are new go into one change. Of a run `MOST_NOTES` are kept, which is said once.
+
+        Raises
+        ------
+        ArchiveError
+            If that cannot be written.
+        """
+        if not notes:
+            return
+        rows = self._changes.read(self._run_id)
+        known = {row.event for row in rows if row.source}
+        room = MOST_NOTES - len(known)
+        new: dict[str, _Mark] = {}
+        for moment, text in notes:
+            event = xxhash.xxh3_64_hexdigest(f"{source} {moment!r} {text}".encode())
+            if event not in known:
+                words = text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+                new[event] = _Mark(
+                    self._run_id, event, moment, words, MARK, False, source, time.time(), source
+                )
+        if len(new) > room and not self._full:
+            self._full = True
+            logger.warning(
+                "%s: more than %d notes in its logs; the others are left out",
+                self._places.closed, MOST_NOTES,
+            )  # fmt: skip
+        if kept := list(new.values())[:room]:
+            first, *more = kept
+            EVENTS.save(self._places, msgspec.structs.replace(first, more=tuple(more)))
 
 
 def _save(
     places: RunPlaces, run_id: str, event: str, moment: float, text: str, kind: str, who: str,
-    *, removed: bool = False,
+    *, removed: bool = False, source: str = "",
 ) -> None:  # fmt: skip
     words = " ".join(text.split())
     if not 0 < len(words) <= MOST_TEXT:
         raise UsageError(f"a mark has a text of 1 to {MOST_TEXT} characters, not {len(words)}")
     if not np.isfinite(moment):
         raise UsageError("a mark has a moment")
-    change = _Mark(run_id, event, float(moment), words, kind, removed, who, time.time())
+    change = _Mark(run_id, event, float(moment), words, kind, removed, who, time.time(), source)
     EVENTS.save(places, change)
 
 
-def in_force(rows: Iterable[EventRow]) -> list[Event]:
-    """Return the marks after these changes, in order of time; those by others do not count."""
+def in_force(
+    rows: Iterable[EventRow], offset_s: Callable[[str], float] = lambda _source: 0.0
+) -> list[Event]:
+    """Return the marks after these changes, in order of time; those by others do not count.
+
+    Parameters
+    ----------
+    offset_s
+        Seconds to add to the clock of a source.
+    """
+    marks = [
+        Event(
+            row.event, row.time + (offset_s(row.source) if row.source else 0.0), row.kind,
+            row.text, row.who, row.when,
+        )
+        for row in _last(rows).values()
+        if not row.removed
+    ]  # fmt: skip
+    return sorted(marks, key=lambda one: one.time)
+
+
+def _last(rows: Iterable[EventRow]) -> dict[str, EventRow]:
+    """Last change of each mark by who made it."""
     authors: dict[str, str] = {}
     last: dict[str, EventRow] = {}
     for row in rows:
         if authors.setdefault(row.event, row.who) == row.who:
             last[row.event] = row
-    marks = [
-        Event(row.event, row.time, row.kind, row.text, row.who, row.when)
-        for row in last.values()
-        if not row.removed
-    ]
-    return sorted(marks, key=lambda one: one.time)
+    return last
 
 
 def _rows(run: "Run") -> list[EventRow]:
@@ -205,7 +276,7 @@ def _rows(run: "Run") -> list[EventRow]:
 
 def events_of(run: "Run") -> list[Event]:
     """Return every event of a run in order of time: marks, support sets that came, alerts."""
-    found = in_force(_rows(run))
+    found = in_force(_rows(run), run.stimulus.offset_s)
     columns = run.columns("support_version", "time")
     versions, times = columns["support_version"], columns["time"]
     for row in (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist():

@@ -25,6 +25,7 @@ from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS, ClockOffset
 from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.gathered import Gathered, Raw
 from pychip_stream.archive.hdf import UnusableFileError
 from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import write_rows
@@ -35,7 +36,6 @@ from pychip_stream.domain.signals import (
     Readings,
     Series,
     Times,
-    in_order,
     join,
     quantity_name,
 )
@@ -70,70 +70,6 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 Key = tuple[str, str, str]
 """Source, name and unit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Raw:
-    """Readings of one thing at one moment of a run, on the clock of their source.
-
-    Attributes
-    ----------
-    came
-        Times and values as they came, (n,) each.
-    ordered
-        The same in order of time, as `domain.signals.in_order` makes it.
-    """
-
-    kind: Kind
-    max_gap_s: float
-    rank: int
-    came: tuple[Times, Times] = field(repr=False)
-    ordered: tuple[Times, Times] = field(repr=False)
-
-
-class _Room:
-    """Times and values that grow, in room that is doubled; what was given away stays as it is."""
-
-    def __init__(self) -> None:
-        self._data = np.empty((2, 0))
-        self._count = 0
-
-    def put(self, times: Times, values: Times) -> None:
-        end = self._count + len(times)
-        if end > self._data.shape[1]:
-            wider = np.empty((2, max(2 * self._data.shape[1], end)))
-            wider[:, : self._count] = self._data[:, : self._count]
-            self._data = wider
-        self._data[:, self._count : end] = times, values
-        self._count = end
-
-    @property
-    def columns(self) -> tuple[Times, Times]:
-        times, values = self._data[:, : self._count]
-        return times, values
-
-
-class _Gathered:
-    """Readings of one thing while they come; each costs what is new, unless time runs backwards."""
-
-    def __init__(self, kind: Kind, max_gap_s: float, rank: int) -> None:
-        self._told = kind, max_gap_s, rank
-        self._came, self._ordered = _Room(), _Room()
-
-    def put(self, times: Times, values: Times) -> None:
-        self._came.put(times, values)
-        times, values = in_order(times, values)
-        before, known = self._ordered.columns
-        if len(times) and len(before) and times[0] <= before[-1]:
-            self._ordered = _Room()
-            both = np.concatenate([before, times]), np.concatenate([known, values])
-            times, values = in_order(*both)
-        self._ordered.put(times, values)
-
-    @property
-    def raw(self) -> Raw:
-        """What has come up to now."""
-        return Raw(*self._told, self._came.columns, self._ordered.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +221,7 @@ class StimulusFiles:
         self._offsets = Changes(places, OFFSETS)
         self._stamp: object = None
         self._end = 0
-        self._raw: dict[Key, _Gathered] = {}
+        self._raw: dict[Key, Gathered] = {}
         self._positions: dict[str, int] = {}
         self._newest = Stimulus()
 
@@ -352,7 +288,7 @@ class StimulusFiles:
             return
         for (name, unit, kind), values in zip(line.names, columns, strict=True):
             key = (line.source, name, unit)
-            fresh = _Gathered(kind, line.max_gap_s, line.rank)
+            fresh = Gathered(kind, line.max_gap_s, line.rank)
             self._raw.setdefault(key, fresh).put(times, values)
         if line.origin:
             self._positions[line.origin] = line.end
@@ -387,7 +323,7 @@ def write_stimulus(entry: h5py.Group, stimulus: Stimulus) -> None:
         log.attrs[layout.DIGEST] = np.bytes_(json.dumps(digests))
 
 
-def whole_stimulus(path: Path) -> tuple[dict[Key, _Gathered], dict[str, int]]:
+def whole_stimulus(path: Path) -> tuple[dict[Key, Gathered], dict[str, int]]:
     """Read the readings and positions of a closed archive; none where it has none.
 
     Raises
@@ -397,7 +333,7 @@ def whole_stimulus(path: Path) -> tuple[dict[Key, _Gathered], dict[str, int]]:
     UnusableFileError
         If they are not what was written.
     """
-    found: dict[Key, _Gathered] = {}
+    found: dict[Key, Gathered] = {}
     with hdf.reading(path) as file:
         entry = foreign.subgroup(file, layout.ENTRY)
         if not foreign.has(entry, GROUP):
@@ -417,7 +353,7 @@ def whole_stimulus(path: Path) -> tuple[dict[Key, _Gathered], dict[str, int]]:
             source, name, unit, told = texts
             kind: Kind = "state" if told == "state" else "number"
             gap, rank = float(log.attrs["max_gap_s"]), int(log.attrs["rank"])
-            found[source, name, unit] = _Gathered(kind, gap, rank)
+            found[source, name, unit] = Gathered(kind, gap, rank)
             found[source, name, unit].put(columns[0], columns[1])
     return found, {str(origin): int(end) for origin, end in positions.items()}
 

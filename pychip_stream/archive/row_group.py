@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,12 @@ def whole_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:
             return []
         group = foreign.subgroup(entry, name)
         digests = json.loads(hdf.attribute_text(group, layout.DIGEST) or "{}")
+        count = 0
         for field in fields(kind):  # type: ignore[arg-type]
+            given = foreign.has(group, field.name) or field.name in digests
+            if field.default is not MISSING and not given:  # older than this field
+                columns.append([field.default] * count)
+                continue
             if field.type is str:
                 values = hdf.read_texts(group, field.name)
                 columns.append(hdf.strings(values))
@@ -81,4 +86,5 @@ def whole_rows(path: Path, name: str, kind: type[_T]) -> list[_T]:
                 columns.append(list(map(field.type, values.tolist())))  # type: ignore[arg-type]
             if digests and digests[field.name] != layout.column_digest(values):
                 raise UnusableFileError(f"is damaged (column {field.name})")
+            count = len(columns[-1])
     return [kind(*values) for values in zip(*columns, strict=True)]

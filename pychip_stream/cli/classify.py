@@ -89,6 +89,7 @@ def classify(
     from pychip_stream.analysis import classification, past_logs
     from pychip_stream.archive.files import RunPlaces
     from pychip_stream.archive.joining import remove_run
+    from pychip_stream.archive.marks import MarkKeeper
     from pychip_stream.archive.readings import ReadingJournal
     from pychip_stream.archive.run import open_run
     from pychip_stream.archive.writer import RunWriter
@@ -117,7 +118,8 @@ def classify(
         if writer.keys:
             done = classification.count_done(batch, writer.keys)
             say(f"{target}: resuming, {done} of {len(batch.paths)} done")
-        past_logs.keep(ReadingJournal(RunPlaces.of(target)), logs)
+        places = RunPlaces.of(target)
+        past_logs.keep(ReadingJournal(places), MarkKeeper(places, writer.run_id), logs)
         kept = "the same command goes on with the rest"
         try:
             with progress("classifying", "frames") as told:

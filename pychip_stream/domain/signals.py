@@ -17,6 +17,9 @@ MAX_GAP_S = 10.0
 MOST_SIGNALS = 64
 """Of one source; more columns of a log are left out."""
 
+MOST_NOTES = 1000
+"""Of the logs of a run; more are left out."""
+
 _UNITS = {
     "°c": "degC", "c": "degC", "degc": "degC", "deg c": "degC", "degrees c": "degC",
     "celsius": "degC", "ºc": "degC", "℃": "degC", "kelvin": "K", "degrees k": "K",
@@ -79,6 +82,13 @@ class Signal:
     def quantity(self) -> str:
         """Name of the quantity that it becomes."""
         return quantity_name(self.name, self.unit)
+
+
+class Note(NamedTuple):
+    """What whoever worked wrote into a log; `time` as in `Readings`."""
+
+    time: float
+    text: str
 
 
 @dataclass(frozen=True, eq=False)

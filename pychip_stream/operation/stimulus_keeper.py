@@ -11,6 +11,7 @@ import numpy as np
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import MarkKeeper
 from pychip_stream.archive.readings import ReadingJournal
 from pychip_stream.config import Config
 from pychip_stream.domain.signals import Readings, Series, Signal, Times, series_of
@@ -62,6 +63,7 @@ class StimulusKeeper:
         self._ranks = {one.source: rank for rank, one in enumerate(config.stimulus)}
         places = RunPlaces.of(run)
         self._journal = ReadingJournal(places)
+        self._marks = MarkKeeper(places, run_id)
         self._follower = LogFollower(config.stimulus, self._journal.positions)
         self._offsets = Changes(places, OFFSETS)
         self._offset_s: Mapping[str, float] = {}
@@ -104,10 +106,13 @@ class StimulusKeeper:
             self._blocks.extend(self._follower.take())
         while self._blocks:
             rank, block = self._blocks[0]
-            if len(block.readings):
+            # Before the place in the log is known: should this end here, they come again.
+            self._marks.put_notes(block.readings.source, block.notes)
+            new = block.end > self._journal.position(block.origin)
+            if new and len(block.readings):
                 self._journal.add(block.readings, rank, block.origin, block.end)
                 self._note(block.readings)
-            self._counts["readings_damaged"] += block.damaged
+            self._counts["readings_damaged"] += block.damaged * new
             self._blocks.popleft()
         if self._sent:
             for readings in _gathered([message for message, _ in self._sent]):

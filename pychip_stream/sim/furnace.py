@@ -54,8 +54,8 @@ class HolderLog:
     offset_s
         By which the holder's clock is behind that of the camera.
     pause_at_s, restart_at_s
-        When the log pauses for `pause_s` seconds, and when the holder's program is started
-        again, which begins the log anew; None: never.
+        When the log pauses for `pause_s` seconds (what has a column of notes notes that), and when
+        the holder's program is started again, which begins the log anew; None: never.
 
     Raises
     ------
@@ -101,7 +101,9 @@ class HolderLog:
             if at is None or not at <= now < at + length:
                 moment = started + now - self._offset_s
                 temperature = self._program.temperature_at(now)
-                lines.append(self._row(moment, moment - self._begun, temperature))
+                paused = at is not None and at + length <= now < at + length + _STEP_S
+                note = f"log paused for {length:g} s" if paused else ""
+                lines.append(self._row(moment, moment - self._begun, temperature, note))
         self._append(lines)
 
     def _begin(self, moment: float) -> None:
@@ -124,11 +126,11 @@ def _local(moment: float, form: str) -> str:
 
 
 def _csv_header(_begun: float) -> tuple[str, str]:
-    return "", "time,temperature (°C)\r\n"
+    return "", "time,temperature (°C),note\r\n"
 
 
-def _csv_row(moment: float, _since: float, temperature: float) -> str:
-    return f"{_local(moment, '%Y-%m-%dT%H:%M:%S.%f')},{temperature:.3f}\r\n"
+def _csv_row(moment: float, _since: float, temperature: float, note: str) -> str:
+    return f"{_local(moment, '%Y-%m-%dT%H:%M:%S.%f')},{temperature:.3f},{note}\r\n"
 
 
 def _protochips_header(begun: float) -> tuple[str, str]:
@@ -141,8 +143,8 @@ def _protochips_header(begun: float) -> tuple[str, str]:
     return "", "".join(f"{line}\r\n" for line in lines)
 
 
-def _protochips_row(_moment: float, since: float, temperature: float) -> str:
-    return f"{since * 1000:.0f},,{temperature:.3f}\r\n"
+def _protochips_row(_moment: float, since: float, temperature: float, note: str) -> str:
+    return f"{since * 1000:.0f},{note},{temperature:.3f}\r\n"
 
 
 def _impulse_header(begun: float) -> tuple[str, str]:
@@ -150,7 +152,7 @@ def _impulse_header(begun: float) -> tuple[str, str]:
     return beside, "TimeStamp,Experiment time,Temperature (°C)\r\n"
 
 
-def _impulse_row(moment: float, since: float, temperature: float) -> str:
+def _impulse_row(moment: float, since: float, temperature: float, _note: str) -> str:
     return f"{_local(moment, '%H:%M:%S.%f')[:-3]},{since:.3f},{temperature:.3f}\r\n"
 
 
@@ -161,13 +163,13 @@ def _digiheater_header(begun: float) -> tuple[str, str]:
     return "", "".join(f"{line}\r\n" for line in lines)
 
 
-def _digiheater_row(moment: float, since: float, temperature: float) -> str:
+def _digiheater_row(moment: float, since: float, temperature: float, _note: str) -> str:
     clock = _local(moment, "%H:%M:%S.%f")[:-3]
     return f"{since / _STEP_S:.0f}\t{clock}\t{temperature:.0f}\t{temperature:.3f}\r\n"
 
 
 DIALECTS: dict[
-    str, tuple[Callable[[float], tuple[str, str]], Callable[[float, float, float], str]]
+    str, tuple[Callable[[float], tuple[str, str]], Callable[[float, float, float, str], str]]
 ] = {
     "csv": (_csv_header, _csv_row),
     "protochips": (_protochips_header, _protochips_row),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from pychip_stream.stimulus.dialect import (
@@ -12,6 +13,7 @@ from pychip_stream.stimulus.dialect import (
     TimeColumn,
     TimeForm,
     chosen_columns,
+    note_columns,
     split_header,
     told,
 )
@@ -48,12 +50,12 @@ def understand(head: Head, settings: StimulusConfig) -> Layout:
     if not body:
         raise LogError(f"{head.path}: has headers and no reading yet")
     time = _time(head, [[row[i] for i in where] for row in body], where, headers, settings)
-    columns = chosen_columns(headers, settings, but=where)
+    notes = note_columns(headers, settings, body)
+    columns = chosen_columns(headers, settings, but=(*where, *notes))
     if not columns:
         raise LogError(f"{head.path}: has no column beside that of the times")
-    layout = Layout(delimiter, decimal, top + 1, len(headers), time, columns)
-    words = told(layout, headers, zone_name(settings.zone), "csv")
-    return Layout(delimiter, decimal, top + 1, len(headers), time, columns, words)
+    layout = Layout(delimiter, decimal, top + 1, len(headers), time, columns, notes=notes)
+    return replace(layout, understood=told(layout, headers, zone_name(settings.zone), "csv"))
 
 
 def _delimiter(lines: Sequence[str]) -> str:

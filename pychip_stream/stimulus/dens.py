@@ -6,6 +6,7 @@ first has the date and is good to the minute. Described by RosettaSciIO's docume
 """
 
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pychip_stream.stimulus.dialect import (
     LogError,
     TimeColumn,
     chosen_columns,
+    note_columns,
     told,
 )
 from pychip_stream.stimulus.time_columns import day, zone_name
@@ -42,10 +44,11 @@ def _understand_impulse(head: Head, settings: StimulusConfig) -> Layout:
         start = day(text, str(head.path)) if text else _date_beside(head.path)
         time = TimeColumn((at,), "clock", start=start)
     but = [n for n, name in enumerate(names) if name in ("#", "TimeStamp", "Experiment time")]
-    columns = chosen_columns(names, settings, but)
-    layout = Layout(",", ".", 1, len(names), time, columns)
+    notes = note_columns(names, settings)
+    columns = chosen_columns(names, settings, (*but, *notes))
+    layout = Layout(",", ".", 1, len(names), time, columns, notes=notes)
     words = told(layout, names, zone_name(settings.zone), "DENSsolutions Impulse")
-    return Layout(",", ".", 1, len(names), time, columns, words)
+    return replace(layout, understood=words)
 
 
 def _date_beside(path: Path) -> float:
@@ -94,10 +97,11 @@ def _understand_digiheater(head: Head, settings: StimulusConfig) -> Layout:
         raise LogError(f"{head.path}: has no line of headers (sample, time, …)")
     names = head.lines[at].split("\t")
     time = TimeColumn((1,), "clock", start=midnight)
-    columns = chosen_columns(names, settings, (0, 1))
-    layout = Layout("\t", ".", at + 1, len(names), time, columns)
+    notes = note_columns(names, settings)
+    columns = chosen_columns(names, settings, (0, 1, *notes))
+    layout = Layout("\t", ".", at + 1, len(names), time, columns, notes=notes)
     words = told(layout, names, zone_name(settings.zone), "DENSsolutions DigiHeater")
-    return Layout("\t", ".", at + 1, len(names), time, columns, words)
+    return replace(layout, understood=words)
 
 
 IMPULSE = Dialect("impulse", "DENSsolutions Impulse", 20, _is_impulse, _understand_impulse)

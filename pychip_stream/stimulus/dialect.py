@@ -82,6 +82,8 @@ class Layout:
         Columns of a line.
     understood
         In words, for people to check.
+    notes
+        Places of the columns with notes, of which each is an event of the run.
     """
 
     delimiter: str
@@ -91,6 +93,7 @@ class Layout:
     time: TimeColumn
     columns: tuple[Column, ...]
     understood: str = field(default="", compare=False)
+    notes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,13 @@ class Dialect:
 
 
 _UNIT = re.compile(r"\s*(?:\(([^()]*)\)|\[([^\[\]]*)\]|,\s*([^\s,]{1,8})|/\s*([^\s/]{1,8}))\s*$")
+
+_NOTES = re.compile(
+    r"(?:live\s+)?(?:notes?|comments?|events?|remarks?|annotations?|notiz(?:en)?|kommentare?"
+    r"|bemerkung(?:en)?|ereignis(?:se)?|remarques?|commentaires?)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 
 
 def split_header(text: str) -> tuple[str, str]:
@@ -155,6 +165,26 @@ def chosen_columns(
     return tuple(found[:MOST_SIGNALS])
 
 
+def note_columns(
+    headers: Sequence[str], settings: StimulusConfig, rows: Sequence[Sequence[str]] = ()
+) -> tuple[int, ...]:
+    """Places of the columns with notes: by their names, unless they hold numbers or are chosen.
+
+    Parameters
+    ----------
+    rows
+        Cells of the first lines.
+    """
+    found = []
+    for index, header in enumerate(headers):
+        plain = header.strip().strip('"').strip()
+        cells = [row[index].strip() for row in rows if len(row) == len(headers)]
+        numbers = any(cells) and all(_NUMBER.fullmatch(cell) for cell in cells if cell)
+        if _NOTES.fullmatch(plain) and plain not in settings.columns and not numbers:
+            found.append(index)
+    return tuple(found)
+
+
 def told(layout: Layout, headers: Sequence[str], zone: str, dialect: str) -> str:
     """Say how a log was understood."""
     time = layout.time
@@ -162,4 +192,6 @@ def told(layout: Layout, headers: Sequence[str], zone: str, dialect: str) -> str
     form = {"text": time.pattern or "ISO 8601", "elapsed": f"in units of {time.step_s:g} s"}
     clock = "with its zone" if time.zoned or time.form == "unix" else f"on the clock of {zone}"
     names = ", ".join(f"{c.name} [{c.unit}]" if c.unit else c.name for c in layout.columns)
+    if layout.notes:
+        names += f"; notes in {' and '.join(repr(headers[i].strip()) for i in layout.notes)}"
     return f"{dialect}: times in {where}, {form.get(time.form, time.form)}, {clock}; {names}"

@@ -27,7 +27,8 @@ class LogFollower:
     Parameters
     ----------
     positions
-        By origin: up to which byte logs are known already, which is not told again.
+        By origin: up to which byte logs are known already, of which only blocks with notes are
+        told again.
 
     Attributes
     ----------
@@ -102,14 +103,15 @@ class LogFollower:
         return "" if paths else f"{source.log}: is not there (yet)"
 
     def _put(self, rank: int, block: Block) -> None:
-        if block.end <= self._positions.get(block.origin, 0):
+        known = self._positions.get(block.origin, 0)
+        if block.end <= known and not block.notes:
             return
         while not self._stop.is_set():
             try:
                 self._queue.put((rank, block), timeout=_PAUSE_S)
             except queue.Full:
                 continue
-            self._positions[block.origin] = block.end
+            self._positions[block.origin] = max(block.end, known)
             return
 
 

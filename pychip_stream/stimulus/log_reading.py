@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xxhash
 
-from pychip_stream.domain.signals import Readings, Signal, Times
+from pychip_stream.domain.signals import MOST_NOTES, Note, Readings, Signal, Times
 from pychip_stream.plugins import Registry, members_of
 from pychip_stream.stimulus.dialect import Column, Dialect, Head, Layout, LogError
 from pychip_stream.stimulus.fixed_width import written_times
@@ -26,6 +27,8 @@ DIALECTS = Registry[Dialect](
 
 _BLOCK = 16 << 20
 _HEAD = 64 << 10
+_HIDDEN = "\x1f"
+"""Stands for a delimiter in quotes."""
 _STATES = {
     "on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0, "open": 1.0, "closed": 0.0, "yes": 1.0,
     "no": 0.0, "high": 1.0, "low": 0.0,
@@ -44,6 +47,8 @@ class Block:
         Bytes of the log; the next block starts at `end`.
     damaged
         Lines that told nothing.
+    notes
+        Of these lines, at most `MOST_NOTES`; the same on lines that follow each other is one.
     """
 
     readings: Readings
@@ -51,6 +56,7 @@ class Block:
     start: int
     end: int
     damaged: int
+    notes: tuple[Note, ...] = ()
 
 
 def understand(path: Path, settings: StimulusConfig) -> Layout:
@@ -92,6 +98,7 @@ class LogFile:
         self._layout: Layout | None = None
         self._origin, self._first = "", b""
         self._end = 0
+        self._note = ""
 
     def blocks(self, *, final: bool = False) -> Iterator[Block]:
         """Read what is new, some at a time; with `final`, also a last line without an end.
@@ -125,6 +132,7 @@ class LogFile:
         self._first = b"\n".join(lines[: layout.skip + 1]) + b"\n"
         self._origin = f"{self._settings.source}/{xxhash.xxh3_64_hexdigest(self._first)}"
         self._end = len(b"\n".join(lines[: layout.skip])) + (1 if layout.skip else 0)
+        self._note = ""
         self._clock = LogClock(layout.time, self._settings.zone)
         self._layout, self.understood = layout, layout.understood
         return True
@@ -160,12 +168,12 @@ class LogFile:
                         return
                     whole = len(data)  # the last line; or one so long that it is none
                 start, self._end = self._end, self._end + whole
-                times, signals, damaged = self._parse(data[:whole], self._layout)
-                readings = Readings(self._settings.source, times, signals, self._settings.max_gap_s)
-                yield Block(readings, self._origin, start, self._end, damaged)
+                yield self._block(data[:whole], self._layout, start)
 
-    def _parse(self, data: bytes, layout: Layout) -> tuple[Times, tuple[Signal, ...], int]:
+    def _block(self, data: bytes, layout: Layout, start: int) -> Block:
         data = data.replace(b"\0", b"")
+        if layout.notes:
+            data = _with_hidden(data, layout.delimiter)
         written = written_times(data, layout)
         table = _table(data, layout, but=() if written is None else layout.time.indices)
         if written is not None and len(written) != len(table):
@@ -179,7 +187,36 @@ class LogFile:
             for c in layout.columns
         )
         total = data.count(b"\n") + (not data.endswith(b"\n"))
-        return times[known], signals, max(total - int(known.sum()), 0)
+        damaged = max(total - int(known.sum()), 0)
+        source, gap = self._settings.source, self._settings.max_gap_s
+        readings = Readings(source, times[known], signals, gap)
+        notes = tuple(self._notes(table, layout, times)) if layout.notes else ()
+        return Block(readings, self._origin, start, self._end, damaged, notes)
+
+    def _notes(self, table: pd.DataFrame, layout: Layout, times: Times) -> Iterator[Note]:
+        """Give the notes of lines that tell their time."""
+        cells = table[list(layout.notes)]
+        written = cells.notna().any(axis=1).to_numpy()
+        begins = (
+            np.diff(written, prepend=bool(self._note)) & ~written
+        )  # where a line has none again
+        count = 0
+        for row in np.flatnonzero(written | begins).tolist():
+            texts = [str(one) for one in cells.iloc[row] if isinstance(one, str)]
+            plain = [one.replace(_HIDDEN, layout.delimiter).strip().strip('"') for one in texts]
+            text = "; ".join(" ".join(one.split()) for one in plain if one.strip())
+            again, self._note = text == self._note, text
+            if text and not again and np.isfinite(times[row]) and count < MOST_NOTES:
+                count += 1
+                yield Note(float(times[row]), text)
+
+
+def _with_hidden(data: bytes, delimiter: str) -> bytes:
+    """Hide the delimiters that stand inside of quotes, as they do in notes."""
+    if b'"' not in data:
+        return data
+    sign = delimiter.encode()
+    return re.sub(rb'"[^"\n]*"', lambda one: one[0].replace(sign, _HIDDEN.encode()), data)
 
 
 def _table(data: bytes, layout: Layout, but: Sequence[int] = ()) -> pd.DataFrame:
@@ -191,7 +228,7 @@ def _table(data: bytes, layout: Layout, but: Sequence[int] = ()) -> pd.DataFrame
             usecols=[n for n in range(layout.width) if n not in but] if but else None,
             sep=layout.delimiter, decimal=layout.decimal, quoting=csv.QUOTE_NONE,
             on_bad_lines="skip", encoding="utf-8", encoding_errors="replace", engine="c",
-            dtype=dict.fromkeys(texts, str) or None,
+            dtype=dict.fromkeys((*texts, *layout.notes), str) or None,
             low_memory=False, index_col=False, keep_default_na=True,
         )  # fmt: skip
     except pd.errors.EmptyDataError:

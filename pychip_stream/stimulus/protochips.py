@@ -6,6 +6,7 @@ count from the start. Described by HyperSpy's documentation of the format.
 """
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from pychip_stream.domain.signals import unit_of
@@ -16,6 +17,7 @@ from pychip_stream.stimulus.dialect import (
     LogError,
     TimeColumn,
     chosen_columns,
+    note_columns,
     told,
 )
 from pychip_stream.stimulus.time_columns import zone_name
@@ -63,10 +65,11 @@ def understand(head: Head, settings: StimulusConfig) -> Layout:
     at = names.index("Time")
     start = (begun - _EPOCH).total_seconds()
     time = TimeColumn((at,), "elapsed", step_s=step, start=start)
-    columns = chosen_columns(names, settings, (at, names.index("Notes")), units)
-    layout = Layout(",", ".", skip, len(names), time, columns)
+    notes = note_columns(names, settings)
+    columns = chosen_columns(names, settings, (at, *notes), units)
+    layout = Layout(",", ".", skip, len(names), time, columns, notes=notes)
     words = told(layout, names, zone_name(settings.zone), f"Protochips, begun {text}")
-    return Layout(",", ".", skip, len(names), time, columns, words)
+    return replace(layout, understood=words)
 
 
 PROTOCHIPS = Dialect("protochips", "Protochips thermal, electrical, gas", 10, knows, understand)

@@ -1,16 +1,22 @@
 """Events: marks of people, changed by those who made them, and what the run tells of itself."""
 
 import dataclasses
+import json
 
+import h5py
+import numpy as np
 import pytest
 
+from pychip_stream.archive import marks
 from pychip_stream.archive.alert_journal import AlertRow
+from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.marks import (
     EVENTS,
     Event,
     EventRow,
+    MarkKeeper,
     change_mark,
     events_of,
     in_force,
@@ -21,6 +27,7 @@ from pychip_stream.archive.row_group import read_rows
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.signals import Note
 from pychip_stream.errors import UsageError
 from tests.support.archive_samples import fill, make_run, record, result, support
 from tests.support.failing_disks import QuickDisk
@@ -90,6 +97,50 @@ def test_they_go_into_the_archive_with_their_history(path):
     assert damage(path) == []
     repair_run(path)
     assert [one[2] for one in told(path)] == ["two", "later"]
+
+
+def test_notes_of_a_log_are_kept_once_and_stand_on_its_clock(path, caplog, monkeypatch):
+    run = open_run(path)
+    places, notes = RunPlaces.of(path), [Note(START + 1, "gas on"), Note(START + 2, "x" * 500)]
+    MarkKeeper(places, run.run_id).put_notes("oven", notes)
+    MarkKeeper(places, run.run_id).put_notes("oven", [*notes, Note(START + 3, "gas on")])
+    assert [(t, k, x[:6], w) for t, k, x, w in told(path)] == [
+        (1, "mark", "gas on", "oven"), (2, "mark", "xxxxxx", "oven"), (3, "mark", "gas on", "oven")
+    ]  # fmt: skip
+    assert len(told(path)[1][2]) == 400
+    assert len(EVENTS.files(places)) == 2
+    mark(run, START + 5, "mine", who="ann")
+    set_offset(places, run.run_id, "oven", 10.0, who="ann")
+    assert [one[0] for one in told(path)] == [5, 11, 12, 13]
+    first = events_of(open_run(path))[1].event
+    change_mark(open_run(path), first, who="oven", text="gas off")
+    assert told(path)[1][0::2] == (11, "gas off")
+    if run.live:
+        RunWriter(path.parent, "run", disk=QuickDisk()).close()
+    else:
+        merge_scorings(path)
+    assert [one[0] for one in told(path)] == [5, 11, 12, 13]
+    set_offset(places, run.run_id, "oven", 0.0, who="ann")
+    assert [one[0] for one in told(path)] == [1, 2, 3, 5]
+    monkeypatch.setattr(marks, "MOST_NOTES", 5)
+    keeper = MarkKeeper(places, run.run_id)
+    for n in range(3):
+        keeper.put_notes("oven", [Note(START + n, f"{n} {m}") for m in range(3)])
+    assert len(told(path)) == 6
+    assert sum("more than 5 notes" in r.getMessage() for r in caplog.records) == 1
+
+
+def test_marks_of_an_archive_that_knows_no_sources_are_read(tmp_path):
+    path = make_run(tmp_path, 2, disk=QuickDisk())
+    mark(open_run(path), START + 1, "old", who="ann")
+    merge_scorings(path)
+    with h5py.File(path, "r+") as file:
+        group = file["entry/events"]
+        digests = json.loads(group.attrs["digest"])
+        del group["source"], digests["source"]
+        group.attrs["digest"] = np.bytes_(json.dumps(digests))
+    assert told(path) == [(1, "mark", "old", "ann")]
+    assert damage(path) == []
 
 
 def test_the_run_itself_tells_of_support_sets_and_alerts(tmp_path):

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pychip_stream.archive import gathered
 from pychip_stream.archive import readings as stored
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
@@ -149,7 +150,7 @@ def test_a_line_of_the_journal_costs_what_is_new_and_changes_nothing_given_away(
         ordered.append(len(times))
         return in_order(times, values)
 
-    monkeypatch.setattr(stored, "in_order", counting)
+    monkeypatch.setattr(gathered, "in_order", counting)
     journal, files = ReadingJournal(places), StimulusFiles(places)
     given, lines = [], 40
     for n in range(lines):

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from pychip_stream.analysis import classification
+from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.cli import classify
 from pychip_stream.model.encoders import device as placing
@@ -121,11 +122,12 @@ def test_a_pixel_size_by_hand_is_taken_or_refused(batch, tmp_path):
 def test_a_log_gives_its_frames_values_and_one_of_another_day_is_told(batch, tmp_path):
     moment = (tmp_path / "frame.png").stat().st_mtime
     log = tmp_path / "oven.csv"
-    log.write_text(f"time,T (K)\n{moment - 1:.3f},300\n{moment + 1:.3f},400\n")
+    log.write_text(f"time,T (K),note\n{moment - 1:.3f},300,hot\n{moment + 1:.3f},400,\n")
     document = call_here(*batch, tmp_path / "run.h5", "--stimulus", log, "--json").document
     assert document["stimulus"][0]["quantities"] == {"t_K": "K"}
     with open_run(tmp_path / "run.h5") as run:
         assert run.columns("t_K")["t_K"].tolist() == pytest.approx([350.0], abs=1.0)
+        assert [(one.text, one.who) for one in events_of(run)] == [("hot", "oven")]
     log.write_text("time,T (K)\n2020-01-01T00:00:00Z,300\n")
     called = call_here(*batch, tmp_path / "other.h5", "--stimulus", log)
     assert "0 of 1 frames have values: its readings are of 2020-01-01" in called.out

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.main import main
@@ -49,7 +50,11 @@ def test_a_log_is_added_and_its_clock_found(path, tmp_path, capsys):
     known = np.isfinite(found)
     assert 0.85 * COUNT < known.sum() < COUNT - 8
     assert np.mean(np.abs(found - wanted)[known] < 2.0) >= 0.95
+    run("stimulus", path, log)  # again, which brings no note twice
     run("stimulus", path, "--offset", "furnace=36.5")
+    (note,) = events_of(open_run(path))
+    assert (note.text, note.who) == ("log paused for 12 s", "furnace")
+    assert note.time == pytest.approx(START + 42.0 - 0.5, abs=0.01)
     assert open_run(path).stimulus.offset_s("furnace") == 36.5
 
 

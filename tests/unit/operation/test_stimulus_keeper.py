@@ -6,7 +6,9 @@ import pytest
 from pychip_stream import config as configuration
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import EVENTS, events_of
 from pychip_stream.archive.run import open_run
+from pychip_stream.errors import ArchiveError
 from pychip_stream.operation import stimulus_keeper
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.stimulus_keeper import MOST_PER_SECOND, StimulusKeeper
@@ -71,6 +73,39 @@ def test_a_log_is_followed_over_restarts_and_nothing_is_kept_twice(made, tmp_pat
     (raw,) = open_run(path).stimulus.raw.values()
     assert len(raw.came[0]) == 4
     assert second.counters()["stimulus_silence"] < 60
+
+
+def test_notes_are_events_whatever_became_of_the_archiver_after_them(made, tmp_path, monkeypatch):
+    path, make = made
+    (tmp_path / "oven.csv").write_text(f"time,T,note\n{START},1,\n{START + 1},2,gas on\n")
+    first = make(log="oven.csv")
+    broken = ArchiveError("no space")
+
+    def full(*_):
+        raise broken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first._journal, "add", full)
+        with pytest.raises(ArchiveError, match="no space"):
+            taken(first, 1)
+    first.close()
+    second = make(log="oven.csv")
+    taken(second, 2)
+    second.close()
+    for file in EVENTS.files(RunPlaces.of(path)):
+        file.unlink()  # as those of a run that had no frame yet and is another now
+    third = make(log="oven.csv")
+    wait_for(
+        lambda: EVENTS.files(RunPlaces.of(path)),
+        "it is read again",
+        step=lambda: list(third.keep()),
+    )
+    assert [(e.time, e.text, e.who) for e in events_of(open_run(path))] == [
+        (START + 1, "gas on", "oven")
+    ]
+    (raw,) = open_run(path).stimulus.raw.values()
+    assert len(raw.came[0]) == 2
+    assert "readings" not in third.counters()
 
 
 def test_live_frames_have_the_newest_value_until_the_next_and_follow_the_offset(made, monkeypatch):

@@ -41,6 +41,12 @@ def test_each_log_tells_the_program_on_its_own_clock(tmp_path, dialect):
     values = found.at(times)
     np.testing.assert_allclose(values[[0, 1, 3]], wanted, atol=0.1)
     assert np.isnan(values[2])
+    told = [one for b in read_log(path, StimulusConfig(log=path)) for one in b.notes]
+    if dialect in ("csv", "protochips"):
+        ((moment, text),) = told
+        assert (moment, text) == (pytest.approx(found.time[0] + 13.0), "log paused for 3 s")
+    else:
+        assert told == []
 
 
 def test_a_restart_of_the_holder_is_followed(tmp_path):

@@ -135,6 +135,45 @@ def test_any_csv(tmp_path, text, more):
     assert damaged == 0
 
 
+def notes(path, **more):
+    return [
+        (round(one.time - NOON, 3), one.text)
+        for block in read_log(path, settings(**more))
+        for one in block.notes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "found"),
+    [
+        (PROTOCHIPS, {}, [(0.5, "ramp begins")]),
+        (IMPULSE.replace("MixValve", "Comment").replace("0;0;0\n", "\n").replace("75,", "75,gas"),
+         {"date": "2026-06-01"}, [(1.5, "gas")]),
+        (DIGIHEATER.replace("\tc\n", "\tEvent\n").replace("\t0\n", "\ton\n", 1), {},
+         [(0.0, "on"), (0.5, "0")]),
+        ('time;T;"Remark"\n2026-06-01 12:00:00;1;"a; b"\n2026-06-01 12:00:01;2;"a; b"\n'
+         "2026-06-01 12:00:02;3;\n2026-06-01 12:00:03;4; a;  \n2026-06-01 12:00:04;5;a  c\n"
+         "no time;6;lost\n", {}, [(0, "a; b"), (4, "a c")]),
+        ("time,T,event\n2026-06-01 12:00:00,1,0\n2026-06-01 12:00:01,2,1\n", {}, []),
+        ("time,T,event\n2026-06-01 12:00:00,1,on\n",
+         {"columns": {"T": "T", "event": "event"}}, []),
+    ],
+    ids=["protochips", "impulse", "digiheater", "quoted", "numbers", "chosen"],
+)  # fmt: skip
+def test_notes_are_told_with_their_time(tmp_path, text, more, found):
+    path = write(tmp_path / "a.csv", text)
+    assert notes(path, **more) == found
+    assert ("notes in" in understand(path, settings(**more)).understood) == bool(found)
+
+
+def test_a_note_on_many_lines_is_one_over_blocks_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("pychip_stream.stimulus.log_reading._BLOCK", 100)
+    marks = ["", "hot", "hot", "", "", "hot", "cold"]
+    rows = [f"2026-06-01 12:00:{n:02},{n},{marks[n // 7]}\n" for n in range(49)]
+    path = write(tmp_path / "a.csv", "time,T,note\n" + "".join(rows))
+    assert notes(path) == [(7, "hot"), (35, "hot"), (42, "cold")]
+
+
 def test_what_was_understood_is_said(tmp_path):
     words = understand(write(tmp_path / "a.csv", PROTOCHIPS), settings()).understood
     assert "Protochips" in words
