@@ -124,7 +124,7 @@ def mark(run: "Run", moment: float, text: str, *, who: str, kind: str = MARK) ->
     ArchiveError
         If the run holds nothing yet, or that cannot be written.
     """
-    event = secrets.token_hex(4)
+    event = f"m{secrets.token_hex(4)}"  # in no table it looks like a number
     _save(RunPlaces.of(run.path), run.run_id, event, moment, text, kind, who)
     return event
 
