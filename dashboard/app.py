@@ -54,7 +54,8 @@ class Dashboard:
     ) -> None:
         scratch.sweep()
         run, bench = RunState(expected(config) if archives is None else ()), Workbench(config)
-        past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
+        past = PastFrames(config, run, bench)
+        drafts = OpenDrafts(config, bench, past.sample)
         places = archives or [config.archive.folder]
         shelf = RunShelf(places, config.watch.root, bench.readers)
         rules = EditedRules(config)

@@ -42,8 +42,9 @@ class ExamplesPage(View):
         opened = desk.drafts.of(viewer.user, desk.run.support)
         self._draft = opened.draft
         self._editor = ExampleEditor(
-            desk.bench, self._background, opened, enabled=viewer.operator, least=2 * CELLS
-        )
+            desk.bench, self._background, opened,
+            enabled=viewer.operator, least=2 * CELLS, on_look=self._take,
+        )  # fmt: skip
         self._versions = VersionsPanel(
             desk.bench, self._background, viewer, opened.draft, lambda: self._editor.key
         )

@@ -1,4 +1,5 @@
-// Class shelf: the classes of a draft with their chips; name, colour, merge, remove.
+// Class shelf: the classes of a draft with their chips; name, colour, merge, remove; and chips of other
+// frames that are worth choosing next.
 
 import { button, element, listen, picture, say } from "./part.js";
 
@@ -11,7 +12,10 @@ export function render({ model }) {
   const undo = button("tool", "undo (U)", () => model.send_msg({ type: "undo" }));
   const tools = element("div", "tools");
   tools.append(add, undo);
-  root.append(rows, tools, notes);
+  const hints = element("div", "hints");
+  hints.setAttribute("role", "group");
+  hints.setAttribute("aria-label", "chips of other frames to label next");
+  root.append(rows, tools, notes, hints);
   let held = null;
   let images = new Map(); // of the chips that are shown
 
@@ -93,6 +97,11 @@ export function render({ model }) {
   // After the event: what is shown then removes the field that the focus has just left.
   rows.addEventListener("focusout", () => setTimeout(() => { if (held) show(held); }));
 
-  listen(model, (m) => (m.type === "shelf" ? show(m) : say(notes, m.lines.map(([level, text]) => ["line", level, text]))));
+  const heard = {
+    shelf: show,
+    notes: (m) => say(notes, m.lines.map(([level, text]) => ["line", level, text])),
+    hints: (m) => hints.replaceChildren(...m.lines.map((line) => button("hint", line, () => model.send_msg({ type: "look", line })))),
+  };
+  listen(model, (m) => heard[m.type](m));
   return root;
 }

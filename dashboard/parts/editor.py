@@ -13,11 +13,12 @@ from pychip_stream.errors import PychipError
 from ..work.background import Background
 from ..work.drafts import DraftState
 from ..work.frame_pictures import FramePicture, Key, grid_shape
-from ..work.previews import OpenDraft, Preview
+from ..work.previews import Hint, OpenDraft, Preview
 from ..work.recent import Every
 from ..work.workbench import Workbench
 from .components import ClassShelf
 from .editor_messages import (
+    hint_lines,
     labels_message,
     merged_line,
     odd_chips,
@@ -49,6 +50,8 @@ class ExampleEditor:
         Shortest edge of a chip that the sliders reach.
     on_grid
         Told every size that the sliders show.
+    on_look
+        Told the frame of a suggestion that was pressed.
 
     Attributes
     ----------
@@ -69,11 +72,15 @@ class ExampleEditor:
         enabled: bool = True,
         least: int = CELLS,
         on_grid: Callable[[ChipSize], None] = lambda _size: None,
+        on_look: Callable[[Key], None] = lambda _key: None,
     ) -> None:
         self._bench = bench
         self._background = background
         self._enabled = enabled
         self._tell_grid = on_grid
+        self._tell_look = on_look
+        self._offered: tuple[Hint, ...] = ()
+        self._pressed: Hint | None = None
         self._picking = True
         self._echo = 0
         self._moved_at: float | None = None
@@ -105,8 +112,11 @@ class ExampleEditor:
         self.picture = picture
         self.grid.fit(picture.shape, picture.pixel_size, picture.unit)
         self._remarks = []
+        if self._pressed is not None and self._pressed.key != picture.key:
+            self._pressed = None
         self.say([])
         self.show_again()
+        self.send_hints()
 
     def show_again(self, *, picking: bool = True) -> None:
         """Show the frame with the grid; chips can be chosen while `picking`."""
@@ -146,12 +156,22 @@ class ExampleEditor:
             self.resize(self.grid.size)
 
     def send_hints(self) -> None:
-        """Mark the chips that are worth choosing next."""
+        """Mark the chips of the frame that are worth choosing next, and list those of others.
+
+        The one that was pressed to come here is marked, whatever is suggested by now.
+        """
         preview = self.opened.preview
         shown = preview is not None and self.hints and preview.key == self.key
-        chips = preview.suggestions if preview is not None and shown else ()
-        marks = [[s.row, s.column, s.kind, s.reason] for s in chips]
+        found = preview.suggestions if preview is not None and shown else ()
+        here = {hint.place: hint.chip for hint in found if hint.key == self.key}
+        picked = {pick.place for pick in self.opened.draft.state.picks}
+        pressed = self._pressed if self.hints else None
+        if pressed is not None and pressed.key == self.key and pressed.place not in picked:
+            here.setdefault(pressed.place, pressed.chip)
+        marks = [[s.row, s.column, s.kind, s.reason] for s in here.values()]
         self.view.canvas.send(type="highlights", chips=marks)
+        self._offered = tuple(hint for hint in found if hint.key != self.key)
+        self.shelf.send(type="hints", lines=hint_lines(self._offered))
 
     def say(self, lines: list[list[str]]) -> None:
         """Show (level, text) below the classes, after what the last step has led to."""
@@ -181,8 +201,17 @@ class ExampleEditor:
         if message["type"] == "ready":
             self._forget()
             self.say(self._lines)
+        elif message["type"] == "look":
+            self._look(message)
         else:
             self._edit(message)
+
+    def _look(self, message: dict[str, Any]) -> None:
+        """Go to the frame of a suggestion; one that is not on the list any more is left alone."""
+        for hint, line in zip(self._offered, hint_lines(self._offered), strict=True):
+            if line == message["line"]:
+                self._pressed = hint
+                self._tell_look(hint.key)
 
     def _edit(self, message: dict[str, Any]) -> None:
         """Change the draft as the browser asks; what is impossible is said, not done."""

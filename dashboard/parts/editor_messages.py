@@ -1,6 +1,6 @@
 """Editor messages: what the editor tells a browser of a draft, and in which words."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pychip_stream.domain.colors import UNKNOWN_COLOR
@@ -9,8 +9,8 @@ from pychip_stream.model.quality import FEWEST, MOST
 
 from ..work.drafts import DraftState
 from ..work.frame_pictures import Key
-from ..work.previews import Preview
-from ..work.words import count
+from ..work.previews import Hint, Preview
+from ..work.words import clock, count
 from ..work.workbench import Workbench
 
 
@@ -161,6 +161,16 @@ def quality_lines(preview: Preview) -> list[list[str]]:
         own, other, share = quality.confusion
         lines.append(["warning", f"{share:.0%} of {own!r} are taken for {other!r}"])
     return lines + [["", line] for line in quality.advice]
+
+
+def hint_lines(hints: Iterable[Hint]) -> list[str]:
+    """Say where chips of other frames are that are worth choosing next, and why; a line each."""
+    return [
+        f"frame {one.number + 1}, {clock(one.time)}, row {one.chip.row}, column "
+        f"{one.chip.column}: {one.chip.reason}"
+        for one in hints
+        if one.number is not None and one.time is not None
+    ]
 
 
 def waiting_line(grid: list[int], seconds: float, share: float | None = None) -> str:

@@ -1,6 +1,8 @@
 """Opened run: an archive, frame by frame; every method may take long and belongs on a thread."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pychip_stream.analysis.run_sample import SampledFrame, sample_run
 from pychip_stream.archive import hdf
 from pychip_stream.archive.exclusions import exclude
 from pychip_stream.archive.files import RunPlaces
@@ -15,8 +18,9 @@ from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import inside
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
 from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.export.pictures import Rect
@@ -25,15 +29,20 @@ from . import display
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, measured, triples
 from .readers import Readers
-from .recent import Recent
+from .recent import Every, Recent
 from .state import RunState
 from .words import support_name
 from .workbench import Workbench
+
+logger = logging.getLogger(__name__)
 
 BINS = 20
 """Of the histogram of confidence, from 0 to 1."""
 _FRAMES_KEPT = 48
 _SAMPLED = 200
+_SAMPLES_KEPT = 4
+_SAMPLE_S = 30.0
+"""For so long frames that were read for suggestions serve the next ones."""
 AS_ACQUIRED = "as acquired"
 """Name for people of the scoring that a run is recorded under."""
 POINTS = 800
@@ -284,6 +293,31 @@ class PastFrames:
         self._lock = threading.Lock()
         self._opened: OpenedRun | None = None
         self._numbers: dict[Key, int] = {}
+        self._samples = Recent[object, tuple[SampledFrame, ...]](_SAMPLES_KEPT)
+        self._sampling = Every(_SAMPLE_S)
+
+    def sample(self, support: SupportSet) -> tuple[SampledFrame, ...]:
+        """Frames of the run for whoever improves a support set; see `sample_run`.
+
+        Those that were left out, or whose file has gone, are not among them; none where the run
+        cannot be read.
+        """
+        embedding = support.embedding
+        if embedding is None:
+            return ()
+        key = embedding.encoder_hash, support.chip_size, support.normalization
+        if self._sampling.due(time.monotonic()):
+            self._samples.clear()
+        found = self._samples.get(key)
+        if found is None:
+            try:
+                found = sample_run(self.exported(), support, self._at_hand)
+            except PychipError as error:
+                logger.info("no frames of the run for suggestions: %s", error)
+                found = ()
+            self._samples.put(key, found)
+        gone = self._run.left_out
+        return tuple(f for f in found if f.key not in gone and self._at_hand(f.key))
 
     def picture(self, key: Key) -> FramePicture:
         """Return a frame; its picture is empty where the file is gone.
@@ -328,6 +362,12 @@ class PastFrames:
             if opened.refresh():
                 self._numbers = {}
             return opened.exported()
+
+    def _at_hand(self, key: Key) -> bool:
+        try:
+            return inside(self._config.watch.root, key[0]).is_file()
+        except (FrameError, OSError):
+            return False
 
     def _open(self) -> OpenedRun:
         if self._opened is None:

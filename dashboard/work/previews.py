@@ -2,10 +2,12 @@
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pychip_stream.analysis.drafting import Trial
+from pychip_stream.analysis.run_sample import SampledFrame
 from pychip_stream.config import Config
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError
@@ -20,6 +22,34 @@ from .workbench import Workbench
 logger = logging.getLogger(__name__)
 
 _FEW = "choose chips of at least two classes"
+_HINTS, _HINTS_OF_RUN = 5, 8
+"""Chips of one frame, and of several, that are suggested."""
+
+Sampling = Callable[[SupportSet], Sequence[SampledFrame]]
+"""Gives frames of the run that can be compared with the examples of a set; off the page's loop."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A chip that is worth choosing next.
+
+    Attributes
+    ----------
+    key
+        Of its frame.
+    number, time
+        Of its frame in the run, from 0, and in seconds since 1970; None of the frame that is shown.
+    """
+
+    key: Key
+    chip: Suggestion
+    number: int | None = None
+    time: float | None = None
+
+    @property
+    def place(self) -> tuple[str, int, int, int]:
+        """Where it is, as of a `Pick`."""
+        return *self.key, self.chip.row, self.chip.column
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +75,16 @@ class Preview:
     trial: Trial | None = field(default=None, repr=False)
     trouble: str = ""
     quality: Quality | None = None
-    suggestions: tuple[Suggestion, ...] = ()
+    suggestions: tuple[Hint, ...] = ()
 
 
 class OpenDraft:
     """What a user works on: a draft, and what it makes of the frame that is shown.
+
+    Parameters
+    ----------
+    sampling
+        Other frames that chips are suggested of; None: of the one that is shown alone.
 
     Attributes
     ----------
@@ -59,8 +94,9 @@ class OpenDraft:
         The newest one; None before the first.
     """
 
-    def __init__(self, draft: Draft, bench: Workbench) -> None:
+    def __init__(self, draft: Draft, bench: Workbench, sampling: Sampling | None = None) -> None:
         self._bench = bench
+        self._sampling = sampling
         self._fits = Latest(bench.fits, self._work)
         self._asked: tuple[int, Key] | None = None
         self._asked_at = 0.0
@@ -115,18 +151,42 @@ class OpenDraft:
         """Add what takes longer than the labels."""
         trial = preview.trial
         assert trial is not None
-        taken = [(p.row, p.column) for p in state.picks if (p.path, p.index) == preview.key]
         try:
             return replace(
                 preview,
                 quality=assess(trial.support, trial.classifier),
-                suggestions=suggest(trial.embeddings, trial.classifier, taken=taken),
+                suggestions=self._hints(trial, state, preview.key),
             )
         except PychipError as error:
             return replace(preview, trouble=str(error))
         except Exception as error:
             logger.exception("the quality of a draft could not be judged")
             return replace(preview, trouble=f"the examples could not be judged: {error}")
+
+    def _hints(self, trial: Trial, state: DraftState, key: Key) -> tuple[Hint, ...]:
+        """Suggest chips of the frame that is shown and of others of the run."""
+        sampled = self._sampling(trial.support) if self._sampling else ()
+        others = [f for f in sampled if f.key != key]
+        keys = [key, *(f.key for f in others)]
+        taken = [
+            (keys.index((p.path, p.index)), p.row, p.column)
+            for p in state.picks
+            if (p.path, p.index) in keys
+        ]
+        found = suggest(
+            [trial.embeddings, *(f.embeddings for f in others)],
+            trial.classifier,
+            taken=taken,
+            count=_HINTS_OF_RUN if others else _HINTS,
+        )
+        return tuple(
+            Hint(key, one)
+            if one.frame == 0
+            else Hint(
+                keys[one.frame], one, others[one.frame - 1].number, others[one.frame - 1].time
+            )
+            for one in found
+        )
 
     def _make(self, number: int, state: DraftState, key: Key, progress: Cancellable) -> Preview:
         filled = [name for name, count in state.counts.items() if count]
@@ -145,9 +205,10 @@ class OpenDraft:
 class OpenDrafts:
     """The drafts of all users; the tabs of one user share theirs."""
 
-    def __init__(self, config: Config, bench: Workbench) -> None:
+    def __init__(self, config: Config, bench: Workbench, sampling: Sampling | None = None) -> None:
         self._folder = config.support.folder
         self._bench = bench
+        self._sampling = sampling
         self._open: dict[str, OpenDraft] = {}
 
     def of(self, user: str, start: SupportSet | None) -> OpenDraft:
@@ -156,7 +217,7 @@ class OpenDrafts:
         if found is None:
             state = DraftState() if start is None else DraftState.of(start)
             draft = Draft.open(draft_path(self._folder, user), state, self._bench.frames.submit)
-            found = self._open[user] = OpenDraft(draft, self._bench)
+            found = self._open[user] = OpenDraft(draft, self._bench, self._sampling)
         return found
 
 

@@ -127,8 +127,8 @@ def suggest_chips(
         for s in (chip.source for chip in support.chips)
         if s.row is not None and s.column is not None and _same_frame(s.path, s.index, frame)
     ]
-    inside = [(row, column) for row, column in taken if row < rows and column < columns]
-    return suggest(embeddings, classifier, taken=inside, count=count)
+    inside = [(0, row, column) for row, column in taken if row < rows and column < columns]
+    return suggest([embeddings], classifier, taken=inside, count=count)
 
 
 def _same_frame(path: str, index: int, frame: Frame) -> bool:

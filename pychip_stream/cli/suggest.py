@@ -28,8 +28,9 @@ def suggest(
 
     image, chosen = open_frame(frame, index), load_support(support)
     found = suggest_chips(image, chosen, open_encoder(EncoderConfig(name=encoder)), count)
+    chips = [{k: v for k, v in asdict(one).items() if k != "frame"} for one in found]
     report(
-        {"frame": image.source, "support": str(support), "chips": [asdict(one) for one in found]},
+        {"frame": image.source, "support": str(support), "chips": chips},
         as_json=as_json,
         text="\n".join(f"{one.row},{one.column}  {one.kind}: {one.reason}" for one in found),
     )

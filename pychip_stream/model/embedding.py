@@ -222,6 +222,13 @@ def adapt(
     return support, notes
 
 
+def comparable(own: Normalization, norm: Normalization | None) -> bool:
+    """Whether embeddings under two intensity ranges can be compared as they are."""
+    if norm is None or (own.mode, own.clahe) != (norm.mode, norm.clahe):
+        return False
+    return _apart(own, norm) <= _NEAR
+
+
 def _apart(own: Normalization, norm: Normalization) -> float:
     """Difference of two ranges as a share of their width; 0 where they have none."""
     if norm.mode != "range":

@@ -1,4 +1,4 @@
-"""Suggestions: which chips of a frame are worth labelling next.
+"""Suggestions: which chips of some frames are worth labelling next.
 
 With few labels the typical chips of groups that nobody has named teach most (Hacohen, Dekel &
 Weinshall, "Active learning on a budget", TypiClust, arXiv 2202.02794); then those between two
@@ -6,7 +6,7 @@ classes (smallest margin); and the one farthest from everything shown, which may
 its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 _NEIGHBOURS = 10
 _MOST_GROUPS = 20
 _FEWEST, _SMALLEST_SHARE = 3, 0.01
-"""Chips that make a group, and their share of the frame."""
+"""Chips that make a group, and their share of all."""
 _LOOKED_AT = 2048
-"""Chips of a larger frame that are grouped; a click must be answered at once."""
+"""Chips of more that are grouped; a click must be answered at once."""
 
 Kind = Literal["typical", "uncertain", "far"]
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
+Place = tuple[int, int, int]
+"""Frame, row and column, from 0."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Suggestion:
     Attributes
     ----------
     row, column
-        On the grid, from 0.
+        On the grid of its frame, from 0.
     kind
         "typical" of a group without examples, "uncertain" between two classes, or "far" from
         everything shown.
@@ -49,6 +51,8 @@ class Suggestion:
         Its probability, 0…1; None without a classifier.
     reason
         Why, in one line.
+    frame
+        Which of the frames, from 0.
     """
 
     row: int
@@ -57,33 +61,34 @@ class Suggestion:
     looks_like: str | None
     confidence: float | None
     reason: str
+    frame: int = 0
 
 
 def suggest(
-    embeddings: npt.NDArray[np.floating],
+    frames: Sequence[npt.NDArray[np.floating]],
     classifier: Classifier | None = None,
     *,
-    taken: Iterable[tuple[int, int]] = (),
+    taken: Iterable[Place] = (),
     count: int = 5,
     seed: int = 0,
 ) -> tuple[Suggestion, ...]:
-    """Suggest chips of a frame to label next, the most useful first.
+    """Suggest chips of one or several frames to label next, the most useful first.
 
     Parameters
     ----------
-    embeddings
-        (rows, columns, D) of the frame, not standardised.
+    frames
+        (rows, columns, D) each, not standardised; grids may differ.
     classifier
         Fitted to the examples so far; None while there are none.
     taken
-        (row, column) of chips of this frame that are examples already.
+        Chips that are examples already.
     count
         How many at most: typical ones first, then uncertain ones, the farthest one last.
     """
     if count < 1:
         raise UsageError(f"count {count}: ask for at least one chip")
-    chosen = _Choice(embeddings.shape[:2], taken)
-    flat = embeddings.reshape(-1, embeddings.shape[-1])
+    chosen = _Choice([frame.shape[:2] for frame in frames], taken)
+    flat = np.concatenate([frame.reshape(-1, frame.shape[-1]) for frame in frames])
     chips = _standardised(flat, classifier)
     scores = classifier.scorer.score(flat, reject=False) if classifier else None
     groups = _Groups.of(chips, _shown(chips, chosen.blocked, classifier), chosen.blocked, seed)
@@ -96,26 +101,34 @@ def suggest(
     if scores is not None:
         chosen.fill("uncertain", [n for n in _uncertain(scores) if n != farthest[0]], near)
     chosen.fill("far", farthest, count - near + len(chosen))
-    columns = embeddings.shape[1]
-    return tuple(_described(n, kind, columns, classifier, scores) for n, kind in chosen.found)
+    return tuple(
+        _described(n, kind, chosen.place(n), classifier, scores) for n, kind in chosen.found
+    )
 
 
 class _Choice:
-    """Chips that were chosen, on a grid of (rows, columns)."""
+    """Chips that were chosen, numbered through the (rows, columns) of the frames."""
 
-    def __init__(self, grid: tuple[int, ...], taken: Iterable[tuple[int, int]]) -> None:
-        self._columns = grid[1]
+    def __init__(self, grids: Sequence[tuple[int, ...]], taken: Iterable[Place]) -> None:
+        self._columns = [columns for _, columns in grids]
+        self._starts = np.cumsum([0, *(rows * columns for rows, columns in grids)])
         self.blocked: list[int] = []
         self.found: list[tuple[int, Kind]] = []
-        for row, column in taken:
-            if not (0 <= row < grid[0] and 0 <= column < grid[1]):
+        for frame, row, column in taken:
+            rows, columns = grids[frame]
+            if not (0 <= row < rows and 0 <= column < columns):
                 raise UsageError(
-                    f"chip {row},{column} is outside the grid of {grid[0]} x {grid[1]} chips"
+                    f"chip {row},{column} is outside the grid of {rows} x {columns} chips"
                 )
-            self.blocked.append(row * grid[1] + column)
+            self.blocked.append(int(self._starts[frame]) + row * columns + column)
 
     def __len__(self) -> int:
         return len(self.found)
+
+    def place(self, number: int) -> Place:
+        """Frame, row and column of a chip."""
+        frame = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return frame, *divmod(number - int(self._starts[frame]), self._columns[frame])
 
     def fill(self, kind: Kind, candidates: Iterable[int], total: int) -> None:
         """Choose candidates in their order until there are `total` chips."""
@@ -126,13 +139,22 @@ class _Choice:
                 self.found.append((number, kind))
 
     def _fits(self, number: int, kind: Kind) -> bool:
-        """Whether a chip is new; the neighbour of an uncertain one would teach the same."""
+        """Whether a chip is new.
+
+        The neighbour of an uncertain one would teach the same, and so would the same spot of the
+        specimen at another time.
+        """
         found = [n for n, _ in self.found]
         if number in self.blocked or number in found:
             return False
-        row, column = divmod(number, self._columns)
-        others = [divmod(n, self._columns) for n in found] if kind == "uncertain" else []
-        return all(abs(y - row) > 1 or abs(x - column) > 1 for y, x in others)
+        if kind != "uncertain":
+            return True
+        _, row, column = self.place(number)
+        examples = {self.place(n)[1:] for n in self.blocked}
+        others = [self.place(n)[1:] for n in found]
+        return (row, column) not in examples and all(
+            abs(y - row) > 1 or abs(x - column) > 1 for y, x in others
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +164,13 @@ class _Groups:
     Attributes
     ----------
     chips, numbers
-        (m, D) chips that were looked at and (m,) their numbers in the frame.
+        (m, D) chips that were looked at and (m,) their numbers among all.
     group
         (m,) group of each.
     named
         Groups that hold an example, or overlap with one.
     distance
-        (n,) of every chip of the frame to the nearest group or example.
+        (n,) of every chip to the nearest group or example.
     """
 
     chips: Float
@@ -213,7 +235,7 @@ def _named(means: "KMeans", chips: Float, shown: Float) -> list[int]:
 
 
 def _standardised(flat: npt.NDArray[np.floating], classifier: Classifier | None) -> Float:
-    """(n, D) in units of the support frame's deviation, or of this frame's without a set."""
+    """(n, D) in units of the support frame's deviation, or of these frames' without a set."""
     values = flat.astype(np.float64)
     values[~np.isfinite(values).all(axis=1)] = 0.0
     if classifier is not None:
@@ -224,7 +246,7 @@ def _standardised(flat: npt.NDArray[np.floating], classifier: Classifier | None)
 
 
 def _shown(chips: Float, blocked: list[int], classifier: Classifier | None) -> Float:
-    """(k, D) what the examples look like: those of the set and those taken on this frame."""
+    """(k, D) what the examples look like: those of the set and those taken here."""
     here = chips[blocked]
     return here if classifier is None else np.concatenate([classifier.examples.chips, here])
 
@@ -240,14 +262,14 @@ def _uncertain(scores: Scores) -> list[int]:
 def _described(
     number: int,
     kind: Kind,
-    columns: int,
+    place: Place,
     classifier: Classifier | None,
     scores: Scores | None,
 ) -> Suggestion:
-    row, column = divmod(number, columns)
+    frame, row, column = place
     if classifier is None or scores is None:
         reason = "typical of a large group" if kind == "typical" else "unlike everything else here"
-        return Suggestion(row, column, kind, None, None, reason)
+        return Suggestion(row, column, kind, None, None, reason, frame)
     order = np.argsort(-scores.probabilities[number], kind="stable")
     first, second = (classifier.names[int(k)] for k in order[:2])
     reason = {
@@ -256,4 +278,4 @@ def _described(
         "far": f"the least like any example; nearest is {first!r}",
     }[kind]
     confidence = float(scores.probabilities[number, order[0]])
-    return Suggestion(row, column, kind, first, confidence, reason)
+    return Suggestion(row, column, kind, first, confidence, reason, frame)

@@ -22,6 +22,7 @@ MESSAGES = {
     "merge": [{"source": FIRST, "target": "feature 2"}],
     "remove": [{"name": FIRST}],
     "drop": [{"number": 0}],
+    "look": [{"line": "frame 1"}],
     "open": [{"name": "run"}],
     "seek": [{"number": 2}],
     "start": [{"kind": "csv"}],

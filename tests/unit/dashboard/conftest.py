@@ -45,7 +45,8 @@ def desk(tmp_path, monkeypatch):
         run.record(message, picture)
     run.show(shot(message))
     with set_curdoc(Document()):
-        past, drafts = PastFrames(config, run, bench), OpenDrafts(config, bench)
+        past = PastFrames(config, run, bench)
+        drafts = OpenDrafts(config, bench, past.sample)
         shelf = RunShelf([config.archive.folder], config.watch.root)
         yield Desk(config, run, bench, past, drafts, shelf, EditedRules(config))
     bench.close()

@@ -1,14 +1,17 @@
 """The example editor that Examples and Upload share, without a browser."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from dashboard.parts.editor import ExampleEditor
 from dashboard.work.drafts import Draft, DraftState
 from dashboard.work.frame_pictures import FramePicture
-from dashboard.work.previews import Preview
+from dashboard.work.previews import Hint, Preview
+from dashboard.work.words import clock
 from pychip_stream.domain.chips import ChipSize
+from pychip_stream.model.suggestion import Suggestion
 from tests.support.at_once import AtOnce
 
 PICTURE = FramePicture(key=("a.tif", 0), shape=(256, 320), jpeg=b"jpeg")
@@ -151,6 +154,38 @@ def test_a_preview_of_another_frame_is_not_shown(editor):
     editor.opened.preview = Preview(1, PICTURE.key, trouble="too few")
     editor.pull(0.0)
     assert editor.last("notes")["lines"] == [["", "too few"]]
+    assert editor.last("highlights")["chips"] == []
+
+
+def hint(key, row, column, *of_run):
+    return Hint(key, Suggestion(row, column, "far", "a", 0.5, "looks like nothing"), *of_run)
+
+
+def test_a_suggestion_of_another_frame_leads_there_and_is_marked(tmp_path):
+    asked = []
+    editor = Told(tmp_path, on_look=asked.append)
+    here, there = hint(PICTURE.key, 0, 1), hint(("b.tif", 0), 2, 3, 11, 1.7e9)
+    editor.opened.preview = Preview(1, PICTURE.key, suggestions=(here, there))
+    editor.pull(0.0)
+    assert editor.last("highlights")["chips"] == [[0, 1, "far", "looks like nothing"]]
+    line = f"frame 12, {clock(1.7e9)}, row 2, column 3: looks like nothing"
+    assert editor.last("hints")["lines"] == [line]
+    editor.shelf._handle_msg({"type": "look", "line": "of a step before"})
+    assert asked == []
+    editor.shelf._handle_msg({"type": "look", "line": line})
+    assert asked == [("b.tif", 0)]
+    other = replace(PICTURE, key=("b.tif", 0))
+    editor.show(other)
+    assert editor.last("highlights")["chips"] == [[2, 3, "far", "looks like nothing"]]
+    assert editor.last("hints")["lines"] == []
+    editor.opened.preview = Preview(2, other.key, suggestions=(hint(other.key, 1, 1),))
+    editor.pull(0.0)
+    assert [m[:2] for m in editor.last("highlights")["chips"]] == [[1, 1], [2, 3]]
+    editor.say_canvas(PICK | {"chips": [[2, 3]]})
+    editor.send_hints()
+    assert [m[:2] for m in editor.last("highlights")["chips"]] == [[1, 1]]
+    editor.hints = False
+    editor.send_hints()
     assert editor.last("highlights")["chips"] == []
 
 

@@ -121,6 +121,28 @@ def test_past_frames_are_those_heard_of_else_those_archived(tmp_path):
     bench.close()
 
 
+def test_frames_for_suggestions_are_those_that_can_still_be_opened(tmp_path):
+    config = configuration.parse(
+        {"watch": {"root": "frames"}, "archive": {"folder": "runs", "name": "run"}}, "t", tmp_path
+    )
+    state, bench = RunState(), Workbench(config)
+    past = PastFrames(config, state, bench)
+
+    def keys():
+        return [frame.key[0] for frame in past.sample(support())]
+
+    try:
+        assert keys() == []  # there is no run yet
+        make_run(tmp_path / "runs", tmp_path / "frames", 6, close=False, missing=(1,))
+        past = PastFrames(config, state, bench)
+        assert keys() == [f"frame_{n:03d}.tif" for n in (0, 2, 3, 4, 5)]
+        (tmp_path / "frames" / "frame_003.tif").unlink()
+        state.leave_out({("frame_004.tif", 0): None})
+        assert keys() == [f"frame_{n:03d}.tif" for n in (0, 2, 5)]
+    finally:
+        bench.close()
+
+
 def test_live_run_grows_under_the_eyes(tmp_path):
     path = make_run(tmp_path / "runs", tmp_path / "frames", 3, close=False)
     opened = OpenedRun(path, tmp_path)

@@ -13,6 +13,7 @@ from dashboard.work.drafts import Draft, DraftState
 from dashboard.work.fitting import Fitting
 from dashboard.work.previews import OpenDraft
 from dashboard.work.workbench import Workbench
+from pychip_stream.analysis.run_sample import SampledFrame
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.normalization import Normalization
@@ -49,6 +50,33 @@ def test_a_frame_is_embedded_before_anything_is_chosen_on_it(bench, tmp_path, mo
     draft.ask(KEY)
     wait_for(lambda: draft.preview.trial is not None, pause_s=0.01)
     assert len(asked) == 1
+
+
+def test_chips_of_other_frames_of_the_run_are_suggested(bench, tmp_path):
+    """A phase that comes later is asked about where it is."""
+    encoder, scale = load_encoder("filters"), Normalization("range", 0.0, 4000.0)
+    flat = np.full((256, 256), 3500, np.uint16)
+    later = encoder.embed(flat, 64, scale).astype(np.float16)
+    same = SampledFrame(KEY, 0, 1.0, later)
+    asked = []
+
+    def sampling(support):
+        asked.append(support.embedding.encoder_hash)
+        return [same, SampledFrame(("b.tif", 2), 5, 9.0, later)]
+
+    state = DraftState().choose("feature 1", *KEY, [(0, 0), (2, 1)], add=True)
+    state = state.choose("feature 2", *KEY, [(0, 3), (3, 3)], add=True)
+    state = state.choose("feature 2", "b.tif", 2, [(1, 1)], add=True)
+    tifffile.imwrite(tmp_path / "b.tif", np.stack([flat] * 3), photometric="minisblack")
+    draft = OpenDraft(Draft(tmp_path / "draft.json", state), bench, sampling)
+    draft.ask(KEY)
+    wait_for(lambda: draft.preview and draft.preview.suggestions, pause_s=0.01)
+    assert asked == [encoder.weights_hash]
+    places = [hint.place for hint in draft.preview.suggestions]
+    assert {place[:2] for place in places} == {KEY, ("b.tif", 2)}
+    assert not {pick.place for pick in state.picks} & set(places)
+    (of_run,) = {(h.number, h.time) for h in draft.preview.suggestions if h.key != KEY}
+    assert of_run == (5, 9.0)
 
 
 def test_what_is_embedded_for_another_grid_is_given_up(tmp_path):
