@@ -16,7 +16,7 @@ Metadata = dict[str, float | str]
 Entry = tuple[str, str, str]
 """Where a value stands in a file, the name it gets, and its unit there."""
 
-_MAX_XML = 1 << 20
+_MAX_XML = 4 << 20
 _LENGTHS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "pm": 1e-12}
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 # By the last part of a name: what a value in another unit is multiplied with.

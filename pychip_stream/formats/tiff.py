@@ -14,7 +14,7 @@ import tifffile
 
 from pychip_stream.domain.frames import Frame, Stamp
 from pychip_stream.errors import FrameError
-from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack
+from pychip_stream.formats import grey, tiff_map, tiff_metadata, tiff_stack, units
 from pychip_stream.formats.source import (
     Extent,
     Format,
@@ -38,11 +38,12 @@ _MOST_SAMPLES = 4
 # Codecs whose output is limited to the size of the strip or tile, or checked below.
 _COMPRESSIONS = {
     1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 33005, 34712, 34887, 34892, 34925, 34926,
-    33007, 34927, 34933, 50000, 50001,
+    22610, 33004, 33007, 34927, 34933, 34934, 50000, 50001, 50002, 50013, 52546,
 }  # fmt: skip
 _JPEG = {6, 7, 34892, 33007}
-_JPEG2000 = {33003, 33005, 34712}
+_JPEG2000 = {33003, 33004, 33005, 34712}
 _COMPLEX_FORMATS = {5, 6}
+_KINDS = {1: "u", 2: "i", 3: "f"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class _Tiff:
     planes
         (N,) which of the pages or slices are frames; the others are other channels.
     last
-        The last of them that is there.
+        That of them that was taken last, of those that are there.
     """
 
     map: TiffMap
@@ -89,11 +90,13 @@ def examine(source: Source) -> Structure:
     there = stack.planes if sliced and not missing else len(pages)
     count = max(there, max(missing, default=0) + 1)
     planes, notes = np.arange(count), tuple[str, ...]()
-    if stack.channels > 1 and count == stack.planes:
-        chosen = wanted(source, stack.channel_names)
+    if count == stack.planes:
+        chosen = wanted(source, stack.channel_names if stack.channels > 1 else stack.names)
         planes, notes = np.flatnonzero(stack.channel == chosen), stack.left_out(chosen)
         missing = {at: missing[n] for at, n in enumerate(planes.tolist()) if n in missing}
-    last = max((n for at, n in enumerate(planes.tolist()) if at not in missing), default=0)
+    present = [n for at, n in enumerate(planes.tolist()) if at not in missing]
+    known = present and present[-1] < len(stack.seconds)
+    last = max(present, key=lambda n: stack.seconds[n]) if known else max(present, default=0)
     return Structure(len(planes), _Tiff(found, pages, stack, planes, last, sliced, notes), missing)
 
 
@@ -104,11 +107,11 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
     page = tiff.pages[0 if tiff.sliced else plane]
     _check_size(source, page, max_bytes)
     with _entry(source, page) as (file, entry):
-        meta = _describe(tiff, file, entry, page)
-        if tiff.sliced:
-            pixels = _slice(source, tiff.map, page, plane)
-        else:
-            pixels = _to_grey(source.name, page, entry, entry.asarray(maxworkers=1))
+        meta = _describe(tiff, file, entry, plane)
+        stored = (
+            _slice(source, tiff.map, page, plane) if tiff.sliced else entry.asarray(maxworkers=1)
+        )
+        pixels = _to_grey(source.name, page, entry, stored)
     orientation = page.value(tiff_map.ORIENTATION, 1)
     turned = grey.is_turned(orientation) and meta.pixel_size is not None
     size = meta.pixel_size * meta.pixel_ratio if meta.pixel_size and turned else meta.pixel_size
@@ -117,7 +120,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         pixels=grey.upright(pixels, orientation),
         pixel_size=size,
         unit=meta.unit,
-        time=meta.time.later(after) if meta.time is not None else None,
+        time=_time(tiff, plane, meta),
         exposure_s=meta.exposure_s,
         source=source.name,
         index=index,
@@ -131,21 +134,35 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
 def own_time(source: Source, structure: Structure) -> Stamp | None:
     """When a file says its first frame was taken."""
     tiff: _Tiff = structure.detail
-    page = tiff.pages[0]
-    with _entry(source, page) as (file, entry):
-        return _describe(tiff, file, entry, page).time
+    plane = int(tiff.planes[0])
+    with _entry(source, tiff.pages[0 if tiff.sliced else plane]) as (file, entry):
+        return _time(tiff, plane, _describe(tiff, file, entry, plane))
 
 
 def _describe(
-    tiff: _Tiff, file: tifffile.TiffFile, entry: tifffile.TiffPage, page: Page
+    tiff: _Tiff, file: tifffile.TiffFile, entry: tifffile.TiffPage, plane: int
 ) -> tiff_metadata.Meta:
     first = tiff.map.pages[0].description
-    of_file = tiff_metadata.is_ome(first) or tiff_metadata.is_imagej(first)
-    return tiff_metadata.describe(file, entry, first if of_file else page.description)
+    page, image = tiff.pages[0 if tiff.sliced else plane], 0
+    if tiff_metadata.is_ome(first) and plane < tiff.stack.planes:
+        image = int(tiff.stack.image[plane])
+    text = first if tiff_metadata.is_of_file(first) else page.description
+    return tiff_metadata.describe(file, entry, text, image, tiff.stack.told.get(plane))
+
+
+def _time(tiff: _Tiff, plane: int, meta: tiff_metadata.Meta) -> Stamp | None:
+    """When a plane was taken: by the description of the whole file, else by its own page."""
+    after, _ = _moments(tiff, plane)
+    if tiff.stack.start is not None:
+        return tiff.stack.start.later(after)
+    if not tiff_metadata.is_of_file(tiff.map.pages[0].description):
+        return meta.time
+    start = units.from_text(tiff.map.date)
+    return None if start is None else start.later(after - float(tiff.stack.seconds[0]))
 
 
 def _moments(tiff: _Tiff, plane: int) -> tuple[float, float]:
-    """Seconds of a plane, and of the last one, since the first plane of the file."""
+    """Seconds of a plane, and of the one that was taken last, by the clock of the description."""
     seconds = tiff.stack.seconds
     known = max(plane, tiff.last) < len(seconds)
     return (float(seconds[plane]), float(seconds[tiff.last])) if known else (0.0, 0.0)
@@ -286,7 +303,7 @@ def _slice_at(page: Page, plane: int) -> Extent:
 
 
 def _slice(source: Source, found: TiffMap, page: Page, plane: int) -> npt.NDArray[Any]:
-    kind = "f" if page.bits == 32 else "u"
+    kind = _KINDS.get(page.value(tiff_map.SAMPLE_FORMAT, 1), "u")
     view = source.view_at(*_slice_at(page, plane))
     dtype = np.dtype(f"{found.order}{kind}{page.bits // 8}")
     pixels = np.frombuffer(view, dtype).reshape(page.length, page.width)

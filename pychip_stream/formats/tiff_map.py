@@ -21,18 +21,21 @@ _TYPE_SIZES = {
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}  # fmt: skip  # noqa: E501
 _MAX_TAGS = 4096
 _MAX_PAGES = 1_000_000
-_MAX_TEXT = 1 << 20
+_MAX_TEXT, _MAX_DATE = 4 << 20, 64
 # A file may have so many bytes of values noted, and so many times its own size.
 _ALLOWED_BYTES, _ALLOWED_RATIO = 32 << 20, 2
 _MOST_SHARED = 10_000
+_OLD_REDUCED = 2
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+OLD_SUBFILE, DATETIME = 255, 306
 DESCRIPTION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS = 270, 273, 277, 278, 279
 PLANAR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 284, 322, 323, 324, 325
 SAMPLE_FORMAT, JPEG_STREAM, ORIENTATION, OLYMPUS = 339, 513, 274, 33560
 _POINTERS = {330, 34665, 34853}
 _KEPT = {
-    SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP,
+    SUBFILE, OLD_SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, SAMPLES,
+    ROWS_PER_STRIP,
     STRIP_COUNTS, PLANAR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT,
     JPEG_STREAM, ORIENTATION, OLYMPUS,
 }  # fmt: skip
@@ -88,7 +91,7 @@ class Page:
     @property
     def is_frame(self) -> bool:
         """Whether this is an image, not a reduced copy or a mask of another one."""
-        return not self.value(SUBFILE, 0) & 0b101
+        return not self.value(SUBFILE, 0) & 0b101 and self.value(OLD_SUBFILE, 0) != _OLD_REDUCED
 
     @property
     def segments(self) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
@@ -115,6 +118,8 @@ class TiffMap:
         As they are chained; a chain that leads back ends there.
     missing
         What is wrong with pages, by their number.
+    date
+        DateTime of the first page.
     """
 
     def __init__(self, source: Source) -> None:
@@ -130,6 +135,7 @@ class TiffMap:
         )
         self.pages: list[Page] = []
         self.missing: dict[int, FrameError] = {}
+        self.date = ""
         self._chain(first)
 
     def _unpack(self, code: str, data: bytes) -> int:
@@ -195,6 +201,8 @@ class TiffMap:
                 self._source.bytes_at(int(pointer), 1)
         elif tag == DESCRIPTION and kind in (1, 2, 7) and total <= _MAX_TEXT:
             page.description = self._text(at, value[:total], total)
+        elif tag == DATETIME and kind in (1, 2, 7) and total <= _MAX_DATE and not self.pages:
+            self.date = self._text(at, value[:total], total)
 
     def _numbers(
         self, at: int, value: bytes, total: int, kind: int

@@ -47,15 +47,32 @@ def is_imagej(description: str) -> bool:
     return description.startswith("ImageJ=")
 
 
-def describe(file: tifffile.TiffFile, page: tifffile.TiffPage, description: str) -> Meta:
+def is_of_file(description: str) -> bool:
+    """Whether the description of the first page speaks of all pages."""
+    return is_ome(description) or is_imagej(description)
+
+
+def describe(
+    file: tifffile.TiffFile,
+    page: tifffile.TiffPage,
+    description: str,
+    image: int = 0,
+    plane: ET.Element | None = None,
+) -> Meta:
     """Find what a page says about itself; what cannot be understood counts as unknown.
 
     Parameters
     ----------
     description
-        Of the page; that of the first page where it speaks of the whole file, as OME's does.
+        Of the page; that of the first page where it speaks of the whole file (`is_of_file`).
+    image, plane
+        Number of the image in OME's description to which the page belongs; what stands there of
+        the plane.
     """
-    for source in (_ome, _jeol, _imagej):
+    meta = _try(_ome, description, image, plane)
+    if meta is not None:
+        return meta
+    for source in (_jeol, _imagej):
         meta = _try(source, page, description)
         if meta is not None:
             return _with_time(meta, page)
@@ -70,15 +87,16 @@ def _meta(
     x: Any,
     unit: Any,
     y: Any = None,
+    unit_y: Any = None,
     *,
     time: Stamp | None = None,
     exposure: float | None = None,
     metadata: Metadata | None = None,
 ) -> Meta:
-    """Put together what was found; y in the unit of x, None where pixels are square."""
+    """Put together what was found; None of y where pixels are square or it has the unit of x."""
     size, name = pixel_size(x, unit)
-    height, _ = pixel_size(y, unit)
-    ratio = height / size if height and size else 1.0
+    height, name_y = pixel_size(y, unit_y or unit)
+    ratio = height / size if height and size and name_y == name else 1.0
     return Meta(size, name, time, exposure, ratio, metadata or {})
 
 
@@ -101,25 +119,25 @@ def _with_time(meta: Meta, page: tifffile.TiffPage) -> Meta:
     return replace(meta, time=stamp)
 
 
-def _ome(_page: tifffile.TiffPage, description: str) -> Meta | None:
+def _ome(description: str, number: int, plane: ET.Element | None) -> Meta | None:
     root = xml(description) if is_ome(description) else None
-    pixels = root.find(".//{*}Pixels") if root is not None else None
-    if root is None or pixels is None:
+    images = [] if root is None else root.findall("{*}Image")
+    image = images[number] if number < len(images) else None
+    pixels = None if image is None else image.find("{*}Pixels")
+    if root is None or image is None or pixels is None:
         return None
-    plane, date = pixels.find("{*}Plane"), root.find(".//{*}AcquisitionDate")
-    exposure = None
+    metadata, exposure = dict[str, float | str](), None
     if plane is not None:
         exposure = units.interval(plane.get("ExposureTime"), plane.get("ExposureTimeUnit", "s"))
-    time = units.from_text((date.text or "").replace("Z", "+00:00")) if date is not None else None
-    unit = pixels.get("PhysicalSizeXUnit", "µm")
-    same = pixels.get("PhysicalSizeYUnit", "µm") == unit
+        metadata = collect(lambda place: _in_xml(plane, place), _OME_PLANE)
+    metadata = collect(lambda place: _in_xml(image, place), _OME_IMAGE) | metadata
     return _meta(
         pixels.get("PhysicalSizeX"),
-        unit,
-        pixels.get("PhysicalSizeY") if same else None,
-        time=time,
+        pixels.get("PhysicalSizeXUnit", "µm"),
+        pixels.get("PhysicalSizeY"),
+        pixels.get("PhysicalSizeYUnit", "µm"),
         exposure=exposure,
-        metadata=collect(lambda place: _in_xml(root, place), _OME),
+        metadata=collect(lambda place: _in_xml(root, place), _OME) | metadata,
     )
 
 
@@ -133,14 +151,15 @@ def _in_xml(root: ET.Element, place: str) -> str | None:
 
 
 _OME = (
-    (".//{*}Microscope@Model", "microscope", ""),
-    (".//{*}Detector@Model", "detector", ""),
-    (".//{*}Objective@NominalMagnification", "magnification", ""),
-    (".//{*}ImagingEnvironment@Temperature@TemperatureUnit", "stage_temperature_C", "°C"),
-    (".//{*}StageLabel@X@XUnit", "stage_x_um", ""),
-    (".//{*}StageLabel@Y@YUnit", "stage_y_um", ""),
-    (".//{*}StageLabel@Z@ZUnit", "stage_z_um", ""),
+    ("{*}Instrument/{*}Microscope@Model", "microscope", ""),
+    ("{*}Instrument/{*}Detector@Model", "detector", ""),
+    ("{*}Instrument/{*}Objective@NominalMagnification", "magnification", ""),
 )
+_OME_IMAGE = (
+    ("{*}ImagingEnvironment@Temperature@TemperatureUnit", "stage_temperature_C", "°C"),
+    *((f"{{*}}StageLabel@{axis}@{axis}Unit", f"stage_{axis.lower()}_um", "") for axis in "XYZ"),
+)
+_OME_PLANE = tuple((f"@Position{a}@Position{a}Unit", f"stage_{a.lower()}_um", "") for a in "XYZ")
 _JEOL = (
     ("Instruments", "microscope", ""),
     ("Scan/Modelname", "detector", ""),
@@ -248,9 +267,10 @@ def _wavelength_nm(voltage_kv: float) -> float:
 def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
     if not is_imagej(description):
         return None
-    match = re.search(r"^unit=(.+)$", description, re.M)
-    across, down = _per_unit(page)
-    return _meta(1 / across if across else None, match and match[1], 1 / down if down else None)
+    told = dict(re.findall(r"^([yu]\w+)=(.+)$", description, re.M))
+    (across, down), unit_y = _per_unit(page), told.get("yunit")
+    edges = [1 / edge if edge else None for edge in (across, down)]
+    return _meta(edges[0], told.get("unit"), edges[1], unit_y)
 
 
 def _gatan(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:

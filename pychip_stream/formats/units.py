@@ -9,7 +9,12 @@ from typing import Any
 from pychip_stream.domain.frames import Stamp
 from pychip_stream.domain.pixel_size import spelled
 
-_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0}
+_SECONDS = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
+    "us": 1e-6, "usec": 1e-6, "microsecond": 1e-6, "ns": 1e-9, "nsec": 1e-9, "nanosecond": 1e-9,
+    "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0, "d": 86_400.0,
+    "day": 86_400.0,
+}  # fmt: skip
 _FILETIME_EPOCH_S = 11_644_473_600
 _DAYS_EPOCH = datetime(1899, 12, 30)
 _DATES = ("%m/%d/%Y", "%m/%d/%y", "%Y-%m-%d", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y")

@@ -44,6 +44,56 @@ def test_the_last_frame_of_a_stack_was_taken_when_the_file_was_written(tmp_path)
                                            1_700_000_100.25])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("told", "step"),
+    [("finterval=500\ntunit=msec", 0.5), ("finterval=2\ntunit=\\u00B5sec", 2e-6),
+     ("finterval=1.5\ntunit=min", 90.0), ("finterval=3\ntunit=fortnight", 0.0),
+     ("fps=7.0", 0.0)],
+    ids=["ms", "µs", "min", "in no unit that is known", "of playing"],
+)  # fmt: skip
+def test_intervals_of_imagej_have_their_unit(tmp_path, told, step):
+    text = f"ImageJ=1.53t\nimages=3\nframes=3\n{told}\n"
+    pages = {"photometric": "minisblack", "metadata": None, "description": text}
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([RAMP] * 3), **pages)
+    assert steps(tmp_path / "a.tif") == [step] * 2
+
+
+def slices(path, stack, **options):
+    """Write a stack as ImageJ does when it is large: one page, all planes behind it."""
+    text = f"ImageJ=1.53t\nimages={len(stack)}\nslices={len(stack)}\n"
+    tifffile.imwrite(path, stack[0], metadata=None, description=text, **options)
+    with path.open("ab") as file:
+        file.write(stack[1:].tobytes())
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "u4", "i4", "f2", "f4"])
+def test_slices_behind_one_page_keep_their_type(tmp_path, dtype):
+    stack = (np.stack([RAMP, RAMP + 1]).astype("i4") - 48).astype(dtype)
+    slices(tmp_path / "a.tif", stack, photometric="minisblack")
+    frame = read_frame(tmp_path / "a.tif", 1)
+    assert frame.pixels.dtype == np.dtype(dtype)
+    assert np.array_equal(frame.pixels, stack[1])
+
+
+@pytest.mark.parametrize("kind", ["miniswhite", "palette"])
+def test_slices_are_shown_as_single_images_are(tmp_path, kind):
+    colours = np.arange(255, -1, -1, np.uint16) * 257
+    options = {"photometric": kind}
+    options |= {"colormap": np.stack([colours] * 3)} if kind == "palette" else {}
+    stack = np.stack([RAMP, RAMP + 1]).astype("u1")
+    slices(tmp_path / "a.tif", stack, **options)
+    assert np.array_equal(read_frame(tmp_path / "a.tif", 1).pixels, 255 - stack[1])
+
+
+def test_height_of_imagej_has_its_own_unit(tmp_path):
+    text = "ImageJ=1.53t\nunit=nm\nyunit=um\n"
+    tifffile.imwrite(
+        tmp_path / "a.tif", RAMP, metadata=None, description=text, resolution=(2, 1000)
+    )
+    frame = read_frame(tmp_path / "a.tif")
+    assert (frame.pixel_size, frame.unit, frame.pixel_ratio) == (0.5, "nm", pytest.approx(2))
+
+
 def test_a_start_in_whole_seconds_gives_way_to_a_file_time_that_agrees(tmp_path):
     path = tmp_path / "a.tif"
     stamp = "2023:11:14 22:13:20"

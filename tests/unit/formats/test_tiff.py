@@ -51,6 +51,7 @@ def test_samples_of_every_type_and_order(place, dtype, order, big):
     [
         (None, None), ("lzw", None), ("lzw", 2), ("zlib", None), ("zlib", 2), ("packbits", None),
         ("zstd", None), ("lzma", None), ("lerc", None), ("jpeg2000", None),
+        ("jpegxr", None), ("jpegxl", None), ("pixtiff", None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("tile", [None, (16, 32)])
@@ -137,6 +138,13 @@ def test_reduced_copies_are_no_frames(place):
     with tifffile.TiffWriter(place) as file:
         file.write(picture("u2"), metadata=None)
         file.write(picture("u2")[::2, ::2], subfiletype=1, metadata=None)
+    assert frame_count(place) == 1
+
+
+def test_reduced_copies_of_old_writers_are_no_frames(place):
+    with tifffile.TiffWriter(place) as file:
+        file.write(picture("u2"), metadata=None)
+        file.write(picture("u2")[::2, ::2], extratags=[(255, 3, 1, 2, True)], metadata=None)
     assert frame_count(place) == 1
 
 
