@@ -21,7 +21,7 @@ from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.acquisition.watch import FolderWatch, WatchHealth
 from pychip_stream.analysis.delivery import with_pixels
 from pychip_stream.config import MOST_CREDIT, Config
-from pychip_stream.domain.clock import newness
+from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
 from pychip_stream.formats.guarded import GuardedReader
@@ -218,8 +218,7 @@ class Watcher:
     def _sight(self, sighting: Sighting) -> None:
         frame = sighting.frame
         self._ledger.add(sighting)
-        ahead = self._newest is None or newness(frame) >= newness(self._newest)
-        if sighting.problem is None and ahead:
+        if sighting.problem is None and comes_after(frame, self._newest):
             self._newest = frame
             self._beacon.show(Seen(frame=frame))
 

@@ -93,6 +93,8 @@ class ExamplesPage(View):
         of = f"of {self._run.frames} in the run"
         if self._of.object != of:
             self._of.object = of
+            if not self._number.value and self._editor.key is not None:  # it is archived by now
+                self._number.value = _number(self._run.number_of(self._editor.key))
         self._editor.pull(now)
         self._versions.pull(now)
 
@@ -115,7 +117,9 @@ class ExamplesPage(View):
         key = self._run.key_at(number - 1) if number else None
         if key is None:
             self._number.error_state = True
-            self._editor.remark("error", f"the run has the frames 1 to {self._run.frames}")
+            frames = self._run.frames
+            said = f"the run has the frames 1 to {frames}" if frames else "the run has no frame yet"
+            self._editor.remark("error", said)
         self._take(key)
 
     def _on_size(self, size: str) -> None:

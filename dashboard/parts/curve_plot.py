@@ -40,7 +40,7 @@ _QUANTITY, _MARK = "#a05a2c", "#a3487f"
 _SPANS = (2000.0, 2000.1)
 """Milliseconds about a single point; two that nobody can tell apart."""
 _FEW, _DOT = 3, 6
-"""Fewer points than this are drawn as dots, of this size."""
+"""Fewer points than this, and a point alone between pauses, are drawn as dots of this size."""
 _WIDE = 0.5
 """Bands that are wider than this in most frames would cover the plot; they are drawn faintly."""
 _EMPTY: dict[str, list[float]] = {"t": [], "v0": [], "l0": [], "h0": []}
@@ -150,7 +150,6 @@ class CurvePlot:
         self._banded = True
         self._parts: dict[str, list[GlyphRenderer]] = {}
         self._bands: list[GlyphRenderer] = []
-        self._dots: list[GlyphRenderer] = []
         self.zoomed = False
         self.window: tuple[float, float] | None = None
         self.legend = CurveNames(self._on_legend, sizing_mode="stretch_width")
@@ -192,18 +191,15 @@ class CurvePlot:
         second = tuple((name, known[name]) for name in true.columns if name in known)
         drawn = (names, second)
         alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
-        size = _DOT if len(measured) < _FEW else 0
         anew = drawn != self._drawn
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
             self._measured.data = self._columns(measured, [n for n, _ in names])
             self._true.data = self._columns(true, [n for n, _ in second])
             if anew:
                 self._drawn = drawn
-                self._draw(*drawn, alphas, size)
+                self._draw(*drawn, alphas)
             for band, alpha in zip(self._bands, alphas, strict=True):
                 band.glyph.fill_alpha = alpha
-            for dot in self._dots:
-                dot.glyph.size = size
             told = {"t": [self._ms(at) for at, _ in marks], "text": [text for _, text in marks]}
             if told != self._marks.data:
                 self._marks.data = told
@@ -235,11 +231,10 @@ class CurvePlot:
     def _hide(self) -> None:
         """Hide what the viewer does not want, and say in the legend what that is."""
         with unlocked():
-            for name, parts in self._parts.items():
-                for part in parts:
-                    part.visible = name not in self._hidden
-            for band in self._bands:
-                band.visible = band.visible and self._banded
+            off = [part for name in self._hidden for part in self._parts.get(name, ())]
+            off += [] if self._banded else self._bands
+            for part in {part for parts in self._parts.values() for part in parts}:
+                part.visible = part not in off
         colors: dict[str, str] = dict(self._drawn[1]) | dict(self._drawn[0])
         self._against.hide(self._hidden, bands=self._banded)
         items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
@@ -299,12 +294,22 @@ class CurvePlot:
 
     def _columns(self, curves: Curves, names: Sequence[str]) -> dict[str, Any]:
         """Columns of the browser's table, with an empty row where the run paused."""
-        times = curves.times
-        pauses = pauses_of(times)
-        times = np.insert(times, pauses, times[pauses - 1])
-        columns: dict[str, Any] = {"t": self._ahead_s() * 1000.0 + times * 1000.0}
+        times, pauses = curves.times, pauses_of(curves.times)
+        alone = np.ones(len(times), bool)
+        if len(times) >= _FEW:
+            ends = np.isin(np.arange(len(times) + 1), [0, *pauses, len(times)])
+            alone = ends[:-1] & ends[1:]
+        # Twice: a band would bridge a row without a value, but nothing is seen where it has no
+        # height.
+        twice = np.repeat(pauses, 2)
+        beside = np.stack([pauses - 1, pauses], axis=1).ravel()
+        shown = np.insert(times, twice, times[beside])
+        columns: dict[str, Any] = {"t": self._ahead_s() * 1000.0 + shown * 1000.0}
+        columns["s"] = np.insert(np.where(alone, _DOT, 0), twice, 0)
         for number, name in enumerate(names):
-            rows = np.insert(curves.columns[name], pauses, np.nan, axis=0)
+            flat = np.repeat(curves.columns[name][pauses - 1, 1:2], 2, axis=0)
+            flat = np.hstack([np.full((len(twice), 1), np.nan), flat, flat])
+            rows = np.insert(curves.columns[name], twice, flat, axis=0)
             value, low, high = np.ascontiguousarray(rows.T, np.float32)
             columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
         return columns
@@ -361,7 +366,6 @@ class CurvePlot:
         names: Sequence[tuple[str, str]],
         true: Sequence[tuple[str, str]],
         alphas: Sequence[float],
-        size: int,
     ) -> None:
         """Set each list of the plot once: the browser refuses what names a part before it came."""
         plot, parts = self.figure, {}
@@ -375,7 +379,7 @@ class CurvePlot:
             bands.append(GlyphRenderer(glyph=band, level="underlay", **source))
             line = Line(x="t", y=f"v{number}", line_color=color, line_width=2)
             lines.append(GlyphRenderer(glyph=line, **source))
-            dot = Scatter(x="t", y=f"v{number}", size=size, fill_color=color, line_color=color)
+            dot = Scatter(x="t", y=f"v{number}", size="s", fill_color=color, line_color=color)
             dots.append(GlyphRenderer(glyph=dot, **source))
             parts[name] = [bands[-1], lines[-1], dots[-1]]
         for number, (name, color) in enumerate(true):
@@ -386,7 +390,7 @@ class CurvePlot:
             dashes.append(GlyphRenderer(data_source=self._true, glyph=dash))
             parts.setdefault(name, []).append(dashes[-1])
         plot.renderers = [*plot.renderers[: self._fixed], *bands, *lines, *dots, *dashes]
-        self._bands, self._dots = bands, dots
+        self._bands = bands
         self._parts = parts | ({self._other: dashes} if dashes else {})
         tips = [
             (name, f"@v{n}{{0.0 %}} (@l{n}{{0.0 %}} to @h{n}{{0.0 %}})")

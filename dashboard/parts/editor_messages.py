@@ -175,7 +175,7 @@ def hint_lines(hints: Iterable[Hint]) -> list[str]:
 
 def waiting_line(grid: list[int], seconds: float, share: float | None = None) -> str:
     """Say what is being done where labels are not there at once."""
-    done = f"{share:.0%}, " * (share is not None)
+    done = "" if share is None else f"{share:.0%}, "
     return (
         f"labelling the {count(grid[0] * grid[1], 'chip')} of this frame… {done}{seconds:.0f} s; "
         "the first time on a frame takes longest, choose on meanwhile"

@@ -20,7 +20,7 @@ from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import default_stamp
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
-from pychip_stream.domain.clock import newness
+from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import ArchiveError, FrameError, SupportError
 from pychip_stream.operation.edited_rules import EditedRules
@@ -183,7 +183,7 @@ class Feed:
         newest = self._newest[0] if self._newest else None
         if newest is None and self._state.shot is not None:
             newest = self._state.shot.live
-        if newest is None or newness(live.frame) >= newness(newest.frame):
+        if comes_after(live.frame, newest.frame if newest else None):
             self._arrived += 1
             self._newest = (live, picture)
 

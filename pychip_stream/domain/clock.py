@@ -25,6 +25,8 @@ _STRAYS = 3
 """More files that stand alone are a slow series."""
 _SAME_S = 1e-5
 _LATEST_S = 1e12
+_WHILE_S = 5.0
+"""What is seen within it may have been there together, in any order."""
 
 
 class Stamps(NamedTuple):
@@ -94,6 +96,17 @@ def on_one_clock(stamps: Stamps) -> Times:
 def newness(frame: FrameRef) -> float:
     """Time by which the newest frame is found: none that was seen is of the future."""
     return frame.time if frame.time < frame.seen + _DAY_S or frame.seen <= 0 else frame.seen
+
+
+def comes_after(frame: FrameRef, newest: FrameRef | None) -> bool:
+    """Whether a frame is the newest from now on.
+
+    Its time is not before the newest one's; or it came a while after that one, with a time that is
+    not of these days, as files do that are copied in.
+    """
+    if newest is None or newness(frame) >= newness(newest):
+        return True
+    return frame.time < frame.seen - _DAY_S and frame.seen > newest.seen + _WHILE_S
 
 
 def told(path: str, own: float, placed: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 
 from pychip_stream.config import Config
-from pychip_stream.domain.clock import newness
+from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
@@ -172,7 +172,7 @@ class RunHealth:
         if live.status != "ok" or "intervals" not in arrays:
             return True
         self.classified_at = now
-        if self.newest is None or newness(live.frame) >= newness(self.newest.frame):
+        if comes_after(live.frame, self.newest.frame if self.newest else None):
             self.newest = live
             values = np.asarray(arrays["intervals"], np.float64)[:, 0]
             self.fractions = dict(zip((*live.names, UNKNOWN), values.tolist(), strict=False))

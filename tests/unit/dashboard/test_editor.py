@@ -191,8 +191,11 @@ def test_a_suggestion_of_another_frame_leads_there_and_is_marked(tmp_path):
 
 def test_a_wait_is_said_and_the_lines_of_a_step_before_are_not(editor):
     """S17: "choose chips of at least two classes", with six chosen."""
-    editor.opened.waiting_s, editor.opened.share = 7.0, 0.44
+    editor.opened.waiting_s, editor.opened.share = 6.0, None  # not known yet
     editor.opened.preview = Preview(1, PICTURE.key, trouble="choose chips of at least two classes")
+    editor.pull(5.0)
+    assert editor.last("notes")["lines"][0][1].startswith("labelling the 20 chips of this frame… 6")
+    editor.opened.waiting_s, editor.opened.share = 7.0, 0.44
     editor.pull(10.0)
     ((level, text),) = editor.last("notes")["lines"]
     assert (level, text[:21]) == ("busy", "labelling the 20 chip")

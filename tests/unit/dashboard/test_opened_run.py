@@ -21,6 +21,7 @@ from dashboard.parts.review_tables import (
     same_frame,
 )
 from dashboard.parts.run_sections import RunSections
+from dashboard.work.history import Curves
 from dashboard.work.opened_run import AS_ACQUIRED, OpenedRun, PastFrames, histogram
 from dashboard.work.state import RunState
 from dashboard.work.words import support_name
@@ -234,6 +235,37 @@ def test_two_runs_are_drawn_from_their_start_with_the_classes_of_both(opened, ot
     np.testing.assert_allclose(times, [0, 1000, 2000], atol=1)
     assert plot.figure.xaxis[0].axis_label == "time since start"
     assert plot.time(1000) == pytest.approx(opened.run.start + 1)
+
+
+def test_a_class_is_hidden_with_its_truth():
+    """M13: the truth is part of two names, and came back with the other."""
+    columns = {name: np.full((3, 3), 0.5) for name in ("alpha", "beta")}
+    curves = Curves(np.arange(3.0), columns)
+    plot = CurvePlot(lambda _time: None)
+    plot.update(curves, curves, {})
+    dashes = [r for r in plot.figure.renderers if getattr(r.glyph, "line_dash", None) == [3, 4]]
+    for name, visible in (("alpha", [False, True]), ("true", [False] * 2), ("alpha", [False] * 2)):
+        plot.legend._handle_msg({"type": "toggle", "name": name})
+        assert [dash.visible for dash in dashes] == visible
+    plot.legend._handle_msg({"type": "toggle", "name": "true"})
+    assert all(part.visible for part in plot.figure.renderers[-8:])
+
+
+def test_bands_end_at_a_pause_and_a_point_alone_is_a_dot():
+    """S6: the browser draws a band over rows without a value."""
+    times = np.array([0.0, 1, 2, 3, 4, 1000, 2000, 2001, 2002])
+    columns = {"alpha": np.stack([times * 0 + 0.5, times * 0 + 0.25, times * 0 + 0.75], axis=1)}
+    plot = CurvePlot(lambda _time: None, start=0.0)
+    plot.update(Curves(times, columns), Curves(np.empty(0), {}), {})
+    drawn = plot._measured.data
+    shown = drawn["t"] / 1000
+    for low, high in ((4, 1000), (1000, 2000)):
+        bridge = (shown[:-1] == low) & (shown[1:] == high)
+        assert bridge.sum() == 1
+        ends = np.flatnonzero(bridge)[0] + np.arange(2)
+        assert (drawn["h0"][ends] == drawn["l0"][ends]).all()
+        assert np.isnan(drawn["v0"][ends]).all()
+    assert shown[drawn["s"] > 0].tolist() == [1000.0]
 
 
 def test_a_configured_quantity_is_drawn_below_until_the_viewer_chooses():

@@ -48,6 +48,19 @@ def test_an_operator_sets_it_and_scale_bars_follow(desk, sent, tmp_path):
     assert not any(said)
 
 
+def test_a_frame_gets_its_number_once_it_is_in_the_run(desk, tmp_path):
+    """M8: the field stayed empty for whom the frame was shown before it was classified."""
+    tifffile.imwrite(tmp_path / "acquisition" / "shown.tif", np.ones((64, 64), np.uint16))
+    page, _ = the_page(desk)
+    page._take(("shown.tif", 0))
+    assert page._number.value == ""
+    desk.run.recall(
+        [("shown.tif", 0)], np.ones(1), {"alpha": np.full((1, 3), 0.5)}, {}, ["v"], np.ones((1, 3))
+    )
+    page.pull(0.0)
+    assert page._number.value == str(desk.run.number_of(("shown.tif", 0)) + 1)
+
+
 def test_what_no_pixel_measures_is_said_and_not_sent(desk, sent):
     page, said = the_page(desk)
     for text, why in (("5 mm", "no pixel is that size"), ("0.5", "write a number and a length")):

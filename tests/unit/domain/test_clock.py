@@ -1,13 +1,13 @@
 """One clock: no file alone stretches the axis of a run, and honest series stay as they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pychip_stream.domain.clock import HOUR_S, Stamps, newness, on_one_clock
+from pychip_stream.domain.clock import HOUR_S, Stamps, comes_after, newness, on_one_clock
 from pychip_stream.domain.frames import FrameRef
 
 NOW = 1.75e9
@@ -192,6 +192,18 @@ def test_no_frame_that_was_seen_is_of_the_future():
     assert newness(ref) == NOW
     assert newness(FrameRef(path="a", time=NOW + 60, seen=NOW)) == NOW + 60
     assert newness(FrameRef(path="a", time=5.0)) == 5.0
+
+
+def test_a_file_of_another_year_that_is_copied_in_is_the_newest():
+    """B2: it was archived and never shown."""
+    shown = FrameRef(path="a", time=NOW, seen=NOW + 1)
+    old = FrameRef(path="b", time=NOW - 5 * 365 * DAY, seen=NOW + 60)
+    assert comes_after(old, shown)
+    assert comes_after(FrameRef(path="c", time=NOW + 61, seen=NOW + 61), old)
+    assert not comes_after(replace(old, seen=NOW + 2), shown)  # seen together
+    caught_up = FrameRef(path="d", time=NOW - 600, seen=NOW + 60)
+    assert not comes_after(caught_up, shown)
+    assert comes_after(old, None)
 
 
 def test_a_long_run_costs_little():
