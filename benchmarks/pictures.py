@@ -7,9 +7,6 @@ Needs Chromium. It starts `pychip-stream demo`, does what a newcomer does, and e
 """
 
 import argparse
-import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +16,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.looks import Chips, wait_data, wait_shown
-from tests.support.stack import COMMAND
-from tests.support.waiting import wait_for
+from tests.support.session import demo_at
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 DOCS = {
@@ -85,35 +81,26 @@ def walk(out: Path, *, docs: bool) -> None:
     """Do every step in both themes, with a picture after each."""
     out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="pychip-pictures-")) / "demo"
-    command = [COMMAND, "demo", "--no-browser", "--out", str(folder)]
-    log = folder.with_suffix(".log")
-    with log.open("w") as stderr:
-        demo = subprocess.Popen(command, stderr=stderr)
-    try:
-        address = wait_for(lambda: re.search(r"http://\S+", log.read_text()), log.read_text)[0]
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            for number, theme in enumerate(("light", "dark")):
-                page = browser.new_page(viewport=PLAIN, color_scheme=theme)
-                page.set_default_timeout(60_000)
-                page.goto(address)
-                expect(page.locator(".badge")).to_be_visible(timeout=60_000)
-                for step in STEPS:
-                    step(page, folder)
-                    if docs:
-                        page.screenshot(path=IMAGES / DOCS[step.__name__][number])
-                    for width, height in SIZES:
-                        page.set_viewport_size({"width": width, "height": height})
-                        page.wait_for_timeout(1000)  # plots follow their room a moment later
-                        path = out / f"{step.__name__}-{theme}-{width}.png"
-                        page.screenshot(path=path)
-                        print(path, flush=True)
-                    page.set_viewport_size(PLAIN)
-                page.close()
-            browser.close()
-    finally:
-        demo.send_signal(signal.SIGINT)
-        demo.wait(120)
+    with demo_at(folder) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for number, theme in enumerate(("light", "dark")):
+            page = browser.new_page(viewport=PLAIN, color_scheme=theme)
+            page.set_default_timeout(60_000)
+            page.goto(address)
+            expect(page.locator(".badge")).to_be_visible(timeout=60_000)
+            for step in STEPS:
+                step(page, folder)
+                if docs:
+                    page.screenshot(path=IMAGES / DOCS[step.__name__][number])
+                for width, height in SIZES:
+                    page.set_viewport_size({"width": width, "height": height})
+                    page.wait_for_timeout(1000)  # plots follow their room a moment later
+                    path = out / f"{step.__name__}-{theme}-{width}.png"
+                    page.screenshot(path=path)
+                    print(path, flush=True)
+                page.set_viewport_size(PLAIN)
+            page.close()
+        browser.close()
 
 
 def main() -> None:

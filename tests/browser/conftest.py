@@ -8,6 +8,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.stack import Stack
+from tests.support.visits import Visits
 
 expect.set_options(timeout=30_000)
 
@@ -35,38 +36,11 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Open pages; at the end none may have asked anybody else or complained on its console."""
-    contexts, foreign, complaints = [], [], []
-
-    def guard(route):
-        url = route.request.url
-        if url.startswith(("http://127.0.0.1:", "blob:", "data:")):
-            route.continue_()
-        else:
-            foreign.append(url)
-            route.abort()
-
-    def heard(message):
-        if message.type == "error":
-            complaints.append(message.text)
-
-    def open_page(address, **options):
-        options.setdefault("viewport", {"width": 1280, "height": 800})
-        context = browser.new_context(**options)
-        contexts.append(context)
-        context.route("**/*", guard)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", heard)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        return page
-
-    open_page.complaints = complaints
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert foreign == []
-    assert complaints == []
+    visits = Visits(browser)
+    yield visits
+    visits.close()
+    assert visits.foreign == []
+    assert visits.complaints == []
 
 
 @pytest.fixture(scope="module")

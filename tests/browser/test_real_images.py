@@ -9,16 +9,8 @@ from playwright.sync_api import expect
 
 from pychip_stream.archive.support_sets import load_support
 from tests.support.looks import Chips, wait_data
+from tests.support.micrographs import LAO
 from tests.support.stack import call
-
-
-def authors_picks(folder):
-    """Places of the authors' chips of each class; their names count from 1."""
-    found = {}
-    for part in sorted(p for p in folder.iterdir() if p.is_dir()):
-        numbers = [re.search(r"_(\d+)_(\d+)\.\w+$", f.name) for f in sorted(part.iterdir())]
-        found[part.name] = [(int(m[1]) - 1, int(m[2]) - 1) for m in numbers if m]
-    return found
 
 
 def exported(run, folder, *options):
@@ -62,7 +54,7 @@ def run(stack):
 
 def test_lao_from_clicks_to_the_exported_csv(run, visit, shared_data, tmp_path):
     source = shared_data / "pychip_fig2bc"
-    picks = authors_picks(source / "LaO_support")
+    picks = LAO.picks(source)
     shutil.copy(source / "LaO.png", run.root / "LaO.png")
     page = visit(run.address)
     page.get_by_role("tab", name="Examples").click()

@@ -13,6 +13,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.wire.messages import Live, Status, TroubledFile
 from tests.support.archive_samples import failed, record, result
 from tests.support.looks import BELOW, CURVE_POINTS, Chips, wait_data
+from tests.support.micrographs import LAO, MOO3
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import add_second_scoring, make_run
 
@@ -157,30 +158,14 @@ def test_health_says_in_words_how_the_services_are(run, visit):
     expect(row.locator(".state")).to_have_text(re.compile("silent"))  # it has said nothing since
 
 
-PLACES = {
-    "LaO.png": (r"_(\d+)_(\d+)\.\w+$", 1, "LaO_support", (34, 35), (790, 787), (22, 23)),
-    "MoO3.tiff": (r"cropX_(\d+)_Y_(\d+)", 0, "MoO3_support", (32, 32), (512, 512), (16, 16)),
-}
-
-
-def authors_picks(folder, pattern, first, *, column_first):
-    found = {}
-    for part in sorted(p for p in folder.iterdir() if p.is_dir()):
-        numbers = [re.search(pattern, f.name) for f in sorted(part.iterdir())]
-        places = [(int(m[1]) - first, int(m[2]) - first) for m in numbers if m]
-        found[part.name] = [p[::-1] if column_first else p for p in places]
-    return found
-
-
-@pytest.mark.parametrize("name", PLACES)
-def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_data, tmp_path):
-    pattern, first, folder, chip, shape, grid = PLACES[name]
-    source = shared_data / "pychip_fig2bc"
-    picks = authors_picks(source / folder, pattern, first, column_first=first == 0)
+@pytest.mark.parametrize("image", [LAO, MOO3], ids=lambda image: image.name)
+def test_an_image_goes_from_file_to_exported_result(image, run, visit, shared_data, tmp_path):
+    source, chip, grid = shared_data / "pychip_fig2bc", image.chip, image.grid
+    picks = image.picks(source)
     page = open_tab(visit, run, "Upload")
     page.get_by_role("button", name="2 Grid").click()
     expect(page.get_by_text("No appropriate file was selected")).to_be_visible()
-    page.get_by_label("image file").set_input_files(source / name)
+    page.get_by_label("image file").set_input_files(source / image.name)
     expect(page.get_by_text(re.compile("rows × "))).to_be_visible()
     page.get_by_label("square").uncheck()
     sliders = page.locator(".MuiSlider-root input")
@@ -191,7 +176,7 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
     wait_data(page, "picked", "v === '0'")
     # A click counts at once: the first class is active though there was none before the grid.
     expect(page.locator(".pill").first).to_have_attribute("aria-checked", "true")
-    chips = Chips(page, shape, chip)
+    chips = Chips(page, image.shape, chip)
     for number, places in enumerate(picks.values(), start=1):
         if number > 2:
             page.get_by_role("button", name="add a class").click()
@@ -207,7 +192,7 @@ def test_an_image_goes_from_file_to_exported_result(name, run, visit, shared_dat
     table = download(page, "csv", tmp_path)
     with table.open(newline="", encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
-    assert row["path"] == name
+    assert row["path"] == image.name
     for number in range(1, len(picks) + 1):
         value = 100 * float(row[f"feature {number}"])
         assert value == pytest.approx(shown_percent(page, f"feature {number}"), abs=0.051)

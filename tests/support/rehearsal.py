@@ -48,6 +48,7 @@ class Rehearsal:
         self.address = f"http://127.0.0.1:{page}/"
         self.processes = {}
         self.sent = 0
+        self.name = "frame_{:05d}.tif"
         self.version = "0" * 32
         self.latest = 0.0
         self.textures = {}
@@ -113,7 +114,7 @@ class Rehearsal:
 
     def raw(self, share=0.5, after=0.01):
         """Write a frame and say what the watcher would say of it."""
-        path = self.root / f"frame_{self.sent:05d}.tif"
+        path = self.root / self.name.format(self.sent)
         self.sent += 1
         tifffile.imwrite(path, self.texture(round(share, 1)))
         now = time.time()
