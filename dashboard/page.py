@@ -178,7 +178,8 @@ class Page:
         return {
             "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,
             "run": name, "alarms": alarms, "operator": self._viewer.operator,
-            "link": self._link().query, "shares": self._may_share and self._link().page in _SHARED,
+            "user": self._viewer.user, "link": self._link().query,
+            "shares": self._may_share and self._link().page in _SHARED,
         }  # fmt: skip
 
     def _link(self) -> Link:

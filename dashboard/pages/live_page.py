@@ -275,12 +275,13 @@ class LivePage(View):
         if asked == self._curve_of:
             return
         self._curve_of = asked
-        measured, true, quantities = run.curves(minutes)
+        measured, beside, quantities = run.curves(minutes)
         quantities = self._clocks.shifted(quantities)
         self._curve.visible = len(measured) > 0
-        marks = [(one.time, one.version[:8]) for one in run.marks[1:]]
-        marks += [(one.time, one.text[:MARK_TEXT]) for one in run.events]
-        self._plot.update(measured, true, run.colors, marks)
+        marks = [(one.time, self._desk.bench.note_of(one.version)) for one in run.marks[1:]]
+        marks += [(one.time, one.text) for one in run.events]
+        told = [(moment, text[:MARK_TEXT]) for moment, text in marks]
+        self._plot.update(measured, beside, run.colors, told, run.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]
         self._axes.offer(classes, quantities.columns)
         self._plot.add_quantities(measured, quantities, below=below, along=along)
@@ -300,9 +301,10 @@ class LivePage(View):
         if failed := health.counter("failed"):
             facts.append(("failed", f"{failed:.0f}"))
         if support is not None:
-            facts.append(("support set", f"{support.version[:8]} ({', '.join(support.names)})"))
+            called = support.note or support.version[:8]
+            facts.append(("support set", f"{called} ({', '.join(support.names)})"))
         if run.scoring != ACQUIRED:
-            facts.append(("curve", f"labelled again under {run.scoring[:8]}"))
+            facts.append(("curve", f"labelled again under {run.scoring_name}"))
         alerts = [
             [
                 a.level,

@@ -11,7 +11,9 @@ import panel_material_ui as pmui
 from bokeh.events import RangesUpdate, Reset, Tap
 from bokeh.layouts import column
 from bokeh.models import (
+    AdaptiveTicker,
     ColumnDataSource,
+    CompositeTicker,
     DataRange1d,
     DatetimeTickFormatter,
     GlyphRenderer,
@@ -37,13 +39,15 @@ MARK_TEXT = 30
 """So much of the text of an event is shown on the curve."""
 NO_QUANTITY, TIME = "none", "time"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
-_SPANS = (2000.0, 2000.1)
-"""Milliseconds about a single point; two that nobody can tell apart."""
+_SPANS = (2.0, 2.0001)
+"""Seconds about a single point; two that nobody can tell apart."""
+_HOUR_S = 3600.0
 _FEW, _DOT = 3, 6
 """Fewer points than this, and a point alone between pauses, are drawn as dots of this size."""
 _WIDE = 0.5
 """Bands that are wider than this in most frames would cover the plot; they are drawn faintly."""
 _EMPTY: dict[str, list[float]] = {"t": [], "v0": [], "l0": [], "h0": []}
+_LONG = "00:00:00"
 _FINE = ("microseconds", "milliseconds")
 _CLOCK = ("seconds", "minsec", "minutes", "hourmin", "hours")
 
@@ -146,6 +150,8 @@ class CurvePlot:
     ) -> None:
         self._other = other
         self._start = start
+        self._per_s = 1000.0 if start is None else 1.0  # of the time axis; a clock's has ms
+        self._spans = [self._per_s * span for span in _SPANS]
         self._hidden: set[str] = set()
         self._banded = True
         self._parts: dict[str, list[GlyphRenderer]] = {}
@@ -161,7 +167,7 @@ class CurvePlot:
         self._drawn: tuple[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = ((), ())
         self.figure = self._make()
         self._below = self._make_below(name)
-        self._whole = DataRange1d(default_span=_SPANS[0])
+        self._whole = DataRange1d(default_span=self._spans[0])
         self._share(self._whole)
         self._against = AgainstPlot(on_pick, f"{name}-against")
         size: dict[str, Any] = {"sizing_mode": "stretch_both"}
@@ -184,14 +190,19 @@ class CurvePlot:
         true: Curves,
         colors: Mapping[str, str],
         marks: Sequence[tuple[float, str]] = (),
+        other: str | None = None,
     ) -> None:
-        """Show these curves, and marks: moments in seconds since 1970, and their texts."""
+        """Show these curves, and marks: moments in seconds since 1970, and their texts.
+
+        `other`: what the second curves are from now on.
+        """
         names = tuple((name, colors.get(name, "#7f7f7f")) for name in measured.columns)
         known = dict(names) | dict(colors)
         second = tuple((name, known[name]) for name in true.columns if name in known)
         drawn = (names, second)
         alphas = [_band_alpha(measured.columns[name]) for name, _ in names]
-        anew = drawn != self._drawn
+        anew = drawn != self._drawn or (other or self._other) != self._other
+        self._other = other or self._other
         with unlocked():  # in Panel's order, or the data can overtake the plot that it is for
             self._measured.data = self._columns(measured, [n for n, _ in names])
             self._true.data = self._columns(true, [n for n, _ in second])
@@ -200,7 +211,7 @@ class CurvePlot:
                 self._draw(*drawn, alphas)
             for band, alpha in zip(self._bands, alphas, strict=True):
                 band.glyph.fill_alpha = alpha
-            told = {"t": [self._ms(at) for at, _ in marks], "text": [text for _, text in marks]}
+            told = {"t": [self._place(at) for at, _ in marks], "text": [text for _, text in marks]}
             if told != self._marks.data:
                 self._marks.data = told
         if anew:
@@ -212,13 +223,13 @@ class CurvePlot:
         with unlocked():
             self._share(self._whole)
             # Only a change of its own makes the browser's range forget that it was moved by hand.
-            self._whole.default_span = _SPANS[self._whole.default_span == _SPANS[0]]
+            self._whole.default_span = self._spans[self._whole.default_span == self._spans[0]]
 
     def look_at(self, since: float, until: float) -> None:
         """Show this part, in seconds since 1970, until the viewer chooses another."""
         self._note_zoom((since, until))
         with unlocked():
-            self._share(Range1d(self._ms(since), self._ms(until)))
+            self._share(Range1d(self._place(since), self._place(until)))
 
     def _share(self, range_: Any) -> None:
         self.figure.x_range = self._below.x_range = range_
@@ -276,14 +287,14 @@ class CurvePlot:
     def point_at(self, moment: float | None) -> None:
         """Mark a moment; None: none."""
         with unlocked():
-            self._cursor.data = {"t": [] if moment is None else [self._ms(moment)]}
+            self._cursor.data = {"t": [] if moment is None else [self._place(moment)]}
 
-    def time(self, milliseconds: float) -> float:
+    def time(self, place: float) -> float:
         """Seconds since 1970 at a place on the time axis."""
-        return float(milliseconds) / 1000.0 - self._ahead_s()
+        return float(place) / self._per_s - self._ahead_s()
 
-    def _ms(self, moment: float) -> float:
-        return (moment + self._ahead_s()) * 1000.0
+    def _place(self, moment: float) -> float:
+        return (moment + self._ahead_s()) * self._per_s
 
     def _ahead_s(self) -> float:
         """Seconds that the axis is ahead of UTC; the plot knows no time zones."""
@@ -299,24 +310,24 @@ class CurvePlot:
         if len(times) >= _FEW:
             ends = np.isin(np.arange(len(times) + 1), [0, *pauses, len(times)])
             alone = ends[:-1] & ends[1:]
-        # Twice: a band would bridge a row without a value, but nothing is seen where it has no
-        # height.
         twice = np.repeat(pauses, 2)
         beside = np.stack([pauses - 1, pauses], axis=1).ravel()
         shown = np.insert(times, twice, times[beside])
-        columns: dict[str, Any] = {"t": self._ahead_s() * 1000.0 + shown * 1000.0}
+        columns: dict[str, Any] = {"t": (self._ahead_s() + shown) * self._per_s}
         columns["s"] = np.insert(np.where(alone, _DOT, 0), twice, 0)
         for number, name in enumerate(names):
-            flat = np.repeat(curves.columns[name][pauses - 1, 1:2], 2, axis=0)
-            flat = np.hstack([np.full((len(twice), 1), np.nan), flat, flat])
-            rows = np.insert(curves.columns[name], twice, flat, axis=0)
+            rows = np.insert(curves.columns[name], twice, np.nan, axis=0)
             value, low, high = np.ascontiguousarray(rows.T, np.float32)
+            # The browser draws a band over what has no value; nothing is seen without a height.
+            known = np.isfinite(value)
+            low = low[np.maximum.accumulate(np.where(known, np.arange(len(low)), 0))]
+            high = np.where(known, high, low)
             columns |= {f"v{number}": value, f"l{number}": low, f"h{number}": high}
         return columns
 
     def _make(self) -> Any:
         plot = figure(
-            x_axis_type="datetime",
+            x_axis_type="datetime" if self._start is None else "linear",
             tools="xpan,xwheel_zoom,xbox_zoom,reset,tap",
             active_drag="xbox_zoom",
             active_scroll="xwheel_zoom",
@@ -326,12 +337,15 @@ class CurvePlot:
         plot.toolbar.logo = None
         plot.toolbar.autohide = True
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")
-        # One for each plot: a model belongs to one document alone.
-        clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
-        plot.xaxis.formatter = DatetimeTickFormatter(**clock)
         plot.yaxis.axis_label = "fraction of the frame, estimated"
-        if self._start is not None:
-            plot.xaxis.axis_label = "time since start"
+        # One for each plot: a model belongs to one document alone.
+        if self._start is None:
+            clock = dict.fromkeys(_CLOCK, "%H:%M:%S") | dict.fromkeys(_FINE, "%H:%M:%S.%3N")
+            plot.xaxis.formatter = DatetimeTickFormatter(**clock)
+        else:
+            plot.xaxis.formatter = NumeralTickFormatter(format=_LONG)
+            plot.xaxis.ticker = _since_start()
+            plot.xaxis.axis_label = "time since start (h:min:s)"
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         plot.add_layout(
@@ -396,11 +410,28 @@ class CurvePlot:
             (name, f"@v{n}{{0.0 %}} (@l{n}{{0.0 %}} to @h{n}{{0.0 %}})")
             for n, (name, _) in enumerate(names)
         ]
+        clock, form = ("%H:%M:%S", "datetime") if self._start is None else (_LONG, "numeral")
         hover = HoverTool(
-            renderers=lines[:1], mode="vline", tooltips=[("time", "@t{%H:%M:%S}"), *tips],
-            formatters={"@t": "datetime"},
+            renderers=lines[:1], mode="vline", tooltips=[("time", f"@t{{{clock}}}"), *tips],
+            formatters={"@t": form},
         )  # fmt: skip
         plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
+
+
+def _since_start() -> CompositeTicker:
+    """Round steps of seconds, minutes, hours and days, on an axis of seconds."""
+    steps = (
+        (0.0, 1.0, 10, [1, 2, 5]),
+        (1.0, 1800.0, 60, [1, 2, 5, 10, 15, 20, 30]),
+        (_HOUR_S, 12 * _HOUR_S, 24, [1, 2, 4, 6, 8, 12]),
+        (24 * _HOUR_S, None, 10, [1, 2, 5]),
+    )
+    return CompositeTicker(
+        tickers=[
+            AdaptiveTicker(min_interval=least, max_interval=most, base=base, mantissas=mantissas)
+            for least, most, base, mantissas in steps
+        ]
+    )
 
 
 def _band_alpha(column: npt.NDArray[np.float64]) -> float:

@@ -24,10 +24,10 @@ from ..work.display import Contrast
 from ..work.frame_pictures import FramePicture
 from ..work.history import Curves
 from ..work.links import NOTHING, Link
-from ..work.opened_run import AS_ACQUIRED, POINTS, OpenedRun
+from ..work.opened_run import POINTS, OpenedRun
 from ..work.readers import Readers
 from ..work.recent import Every
-from ..work.words import moment
+from ..work.words import AS_ACQUIRED, moment
 from .clock_panel import ClockPanel
 from .components import Scrubber
 from .curve_plot import MARK_TEXT, Axes, CurvePlot

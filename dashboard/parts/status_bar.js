@@ -24,7 +24,12 @@ export function render({ model }) {
   const share = button("sound", SHARE, () => model.send_msg({ type: "share" }));
   share.title = "opens this page for whoever has no account, to look at and no more, for a week";
   share.hidden = true;
-  root.append(badge, alarm, seen, copy, share, sound);
+  const leave = element("a", "leave");
+  leave.href = "logout";
+  for (const [node, short] of [[seen, "ack"], [copy, "link"], [share, "share"], [sound, "sound"], [leave, "out"]]) {
+    node.dataset.short = short; // for narrow screens
+  }
+  root.append(badge, alarm, seen, copy, share, sound, leave);
 
   let shown = "";
   let link = "";
@@ -66,6 +71,8 @@ export function render({ model }) {
     badge.dataset.light = m.light;
     root.dataset.link = link = m.link;
     share.hidden = !m.shares;
+    leave.hidden = !m.user;
+    leave.textContent = `log out ${m.user}`;
     const [first] = m.alarms;
     shown = first ? first.name : "";
     const more = m.alarms.length > 1 ? ` (and ${m.alarms.length - 1} more)` : "";
@@ -84,7 +91,7 @@ export function render({ model }) {
   }, BEEP_MS);
   model.on("remove", () => clearInterval(timer));
   tell();
-  seen.hidden = true;
+  seen.hidden = leave.hidden = true;
   listen(model, show);
   return root;
 }

@@ -6,6 +6,7 @@ Page loads block the server's event loop for up to a second, so nothing of this 
 import logging
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
 from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import ArchiveError, FrameError, SupportError
+from pychip_stream.errors import ArchiveError, FrameError, PychipError, SupportError
 from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire import messages
@@ -34,7 +35,7 @@ from pychip_stream.wire.messages import Live, PixelSizeChanged, Seen, Status, Su
 from .display import with_pixels
 from .frame_pictures import FramePicture, Key
 from .history import measured
-from .opened_run import PastFrames
+from .opened_run import PastFrames, scoring_name
 from .recent import Every
 from .state import FAILURES, Failure, RunState, Shot
 from .workbench import Workbench
@@ -279,9 +280,17 @@ class Feed:
         stamps = np.stack([own, told["mtime_ns"] / 1e9, told["seen"]], axis=1)
         if run.scoring != ACQUIRED:
             versions = [run.scoring] * len(versions)
-        drawn = measured(run)
-        self._state.recall(keys, times, columns, drawn, versions, stamps, run.scoring)
+        drawn, former = measured(run), None
+        # Before the curves: pages draw these once, as soon as they are there.
         self._state.colors = self._state.colors | run.colors
+        self._state.scoring_name = scoring_name(run, run.scoring)
+        if run.scoring != ACQUIRED:
+            old = run.with_scoring(ACQUIRED)
+            former = {n: old.intervals[:, i] for i, n in enumerate((*old.names, UNKNOWN))}
+        self._state.recall(keys, times, columns, drawn, versions, stamps, run.scoring, former)
+        for version in dict.fromkeys(versions):
+            with suppress(PychipError):
+                self._bench.know(run.support_set(version))  # pages ask what it is called
         shot, newest = self._state.shot, keys[int(np.argmax(times))]
         if shot is None or not shot.picture.version:
             self._state.show(Shot(None, self._past.picture(newest)))

@@ -31,7 +31,7 @@ from .history import Curves, History, measured, triples
 from .readers import Readers
 from .recent import Every, Recent
 from .state import RunState
-from .words import support_name
+from .words import AS_ACQUIRED, support_name
 from .workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -43,8 +43,6 @@ _SAMPLED = 200
 _SAMPLES_KEPT = 4
 _SAMPLE_S = 30.0
 """For so long frames that were read for suggestions serve the next ones."""
-AS_ACQUIRED = "as acquired"
-"""Name for people of the scoring that a run is recorded under."""
 POINTS = 800
 """Most moments of a curve."""
 _GEOMETRY = (
@@ -96,7 +94,7 @@ class OpenedRun:
 
     def _take(self) -> None:
         run = self.run
-        self.scorings = {s: self.scorings.get(s) or _scoring_name(run, s) for s in run.scorings}
+        self.scorings = {s: self.scorings.get(s) or scoring_name(run, s) for s in run.scorings}
         own = (*run.names, UNKNOWN)
         self.names = tuple(self._called.get(name, name) for name in own)
         self.colors = {called: run.colors[n] for n, called in zip(own, self.names, strict=True)}
@@ -387,7 +385,7 @@ class PastFrames:
         return opened.picture(self._numbers[key])
 
 
-def _scoring_name(run: Run, scoring: str) -> str:
+def scoring_name(run: Run, scoring: str) -> str:
     """Name of a scoring for people: that of the support set behind it."""
     if scoring == ACQUIRED:
         return AS_ACQUIRED

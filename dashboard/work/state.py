@@ -25,6 +25,7 @@ from pychip_stream.wire.messages import Alert, Live
 from .frame_pictures import FramePicture, Key
 from .history import Curves, History, plotted, triples
 from .recent import Recent
+from .words import AS_ACQUIRED
 
 LIVE_POINTS = 600
 RUN_POINTS = 800
@@ -86,10 +87,10 @@ class Alarm(NamedTuple):
 
 
 class RunCurves(NamedTuple):
-    """Fractions as measured and as a simulation tells them, and the quantities of the frames."""
+    """Fractions as measured, others beside them (`RunState.beside`), and quantities of frames."""
 
     measured: Curves
-    true: Curves
+    beside: Curves
     quantities: Curves
 
 
@@ -105,6 +106,8 @@ class RunState:
     scoring
         Which labels the curves show: "acquired", or a support set's under which the past was
         labelled again.
+    scoring_name
+        That support set as people know it.
     changes
         Grows whenever a curve may have changed.
     pixel_size
@@ -120,6 +123,7 @@ class RunState:
     def __init__(self, expected: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
         self._history, self._truth, self._quantities = History(), History(), History()
+        self._former = History()  # as acquired, where the past was labelled again
         self._stamps = History()  # own time, file's time, and when it was seen, of each frame
         self._recent = Recent[Key, FramePicture](_RECENT)
         self._failures = Recent[Key, Failure](FAILURES)
@@ -130,7 +134,7 @@ class RunState:
         self.health = RunHealth(expected)
         self.changes = 0
         self.shot: Shot | None = None
-        self.scoring = ACQUIRED
+        self.scoring, self.scoring_name = ACQUIRED, ""
         self.support: SupportSet | None = None
         self.marks: tuple[Mark, ...] = ()
         self.events: Sequence[Event] = ()
@@ -156,7 +160,7 @@ class RunState:
         with self._lock:
             self.changes += 1
             if picture is None:
-                for history in (self._history, self._truth, self._quantities, self._stamps):
+                for history in (*self._drawn, self._stamps):
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
@@ -180,12 +184,14 @@ class RunState:
         versions: Sequence[str],
         stamps: npt.NDArray[np.float64],
         scoring: str = ACQUIRED,
+        former: Mapping[str, npt.NDArray[np.float64]] | None = None,
     ) -> None:
         """Take in what the archive knows and was not heard live; see `History.extend`.
 
         `stamps`: (n, 3) own time, time of the file, and when it was seen, in seconds since 1970.
         Under another scoring than before it replaces what was known of these frames; quantities
         it replaces always: those of readings depend on what came after, and on the clocks.
+        `former`: (n, 3) fractions by name as they were acquired, where these are others.
         """
         with self._lock:
             self.changes += 1
@@ -193,8 +199,12 @@ class RunState:
             if anew:
                 self.scoring, self.marks = scoring, ()
                 self._recent.clear()
+                self._former = History()
             self._stamps.extend(keys, times, {"": stamps})
             self._history.extend(keys, times, fractions, replace=anew)
+            if former is not None:
+                self._former.extend(keys, times, former, replace=True)
+                self._former.leave_out(self.left_out)
             drawn = {n: triples(v) for n, v in quantities.items()}
             self._quantities.extend(keys, times, drawn, replace=True)
             for key, moment, version in zip(keys, times, versions, strict=True):
@@ -217,7 +227,7 @@ class RunState:
         with self._lock:
             self.changes += 1
             self.left_out = frames
-            for history in (self._history, self._truth, self._quantities):
+            for history in self._drawn:
                 history.leave_out(frames)
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -270,6 +280,15 @@ class RunState:
         """Whether the true fractions of some frames are known."""
         return bool(self._truth_by_key)
 
+    @property
+    def beside(self) -> str:
+        """What the curves beside the measured ones are, for people."""
+        return AS_ACQUIRED if len(self._former) else "true"
+
+    @property
+    def _drawn(self) -> tuple[History, ...]:
+        return self._history, self._truth, self._quantities, self._former
+
     def alarms(self) -> list[Alarm]:
         """List what is wrong now: what nobody has acknowledged, then the worst, then the latest."""
         known = self._acknowledged
@@ -303,9 +322,9 @@ class RunState:
                 points = LIVE_POINTS
                 newest = self._history.newest_time()
                 since = None if newest is None else newest - 60 * minutes
-            found = RunCurves(
-                *(h.curves(points, since) for h in (self._history, self._truth, self._quantities))
-            )
+            second = self._former if len(self._former) else self._truth
+            shown = (self._history, second, self._quantities)
+            found = RunCurves(*(history.curves(points, since) for history in shown))
             self._curves[minutes] = (self.changes, found)
             return found
 
@@ -356,7 +375,7 @@ class RunState:
         moved = np.flatnonzero(placed != stamps[:, 0]).tolist()
         times = {keys[row]: float(placed[row]) for row in moved}
         back = {key: own for key, (own, _) in self.displaced.items() if key not in times}
-        for history in (self._history, self._truth, self._quantities):
+        for history in self._drawn:
             history.set_times(times | back)
         self.displaced = {keys[row]: (float(stamps[row, 0]), float(placed[row])) for row in moved}
 

@@ -13,6 +13,10 @@ LIGHTS = {
 """What stands beside the colours of a run's state."""
 
 
+AS_ACQUIRED = "as acquired"
+"""What the labels are called that frames got when they came."""
+
+
 def percent(value: float) -> str:
     """Write a fraction for people."""
     return f"{100 * value:.1f} %" if math.isfinite(value) else "–"

@@ -116,6 +116,11 @@ class Workbench:
             known = self._loaded.put(version, load_support(path))
         return known
 
+    def note_of(self, version: str) -> str:
+        """Note of a version that is remembered, or the beginning of its hash."""
+        known = self._loaded.get(version)
+        return (known.note if known else "") or version[:8]
+
     def know(self, support: SupportSet) -> None:
         """Remember a version, for a while."""
         self._loaded.put(support.version, support)

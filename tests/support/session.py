@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from tests.support.stack import COMMAND
 from tests.support.waiting import wait_for
 
@@ -43,4 +45,9 @@ def served(*words):
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-            process.wait(120)
+            try:
+                process.wait(120)
+            except subprocess.TimeoutExpired:
+                for one in (*psutil.Process(process.pid).children(recursive=True), process):
+                    one.kill()
+                process.wait()

@@ -69,13 +69,18 @@ def exports(walk, on):
     page = on.page
     page.get_by_role("button", name="Export").click()
     kinds = [b.get_attribute("data-kind") for b in page.locator("button[data-kind]").all()]
-    for kind, finding in (("picture", "M23"), ("label_map", "M29")):
-        with page.expect_download() as started:
-            page.locator(f"button[data-kind={kind}]:visible").click()
-        kept = walk.out / f"{finding}-{started.value.suggested_filename}"
-        started.value.save_as(kept)
-        assert kept.read_bytes().startswith(b"\x89PNG")
-        walk.see(finding, page, f"{kept.name}; offered: {', '.join(kinds)}")
+    walk.see("M23", page, f"{_exported(walk, page, 'picture')}; offered: {', '.join(kinds)}")
+    walk.see("M29", page, _exported(walk, page, "label_map"))
+
+
+def _exported(walk, page, kind):
+    """Name of the picture, which is kept beside the others."""
+    with page.expect_download() as started:
+        page.locator(f"button[data-kind={kind}]:visible").click()
+    kept = walk.out / f"{kind}-{started.value.suggested_filename}"
+    started.value.save_as(kept)
+    assert kept.read_bytes().startswith(b"\x89PNG")
+    return kept.name
 
 
 @SCENE("M18", "S19")

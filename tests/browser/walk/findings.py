@@ -66,5 +66,4 @@ FINDINGS = {
     "W8": "a frame is left out, and taken back",
     "W14": "confidence is shown over the frame, with a readout under the pointer",
     "W15": "a read-only link opens what is shown",
-    "W21": "an old run is labelled again from Review",
 }

@@ -91,6 +91,7 @@ class Walk:
             self._put(finding, UNSEEN if number else NOT, _line(error), None if number else page)
 
     def _put(self, finding: str, state: str, seen: str, page: Any) -> None:
+        seen = " ".join(seen.split())
         picture = f"{len(self.rows) + 1:02d}-{finding}.png" if page is not None else ""
         if page is not None:
             try:

@@ -188,6 +188,15 @@ def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
     np.testing.assert_allclose(after.columns["gold"][:, 0], [r.intervals[0, 0] for r in results])
     assert np.isfinite(before.columns["alpha"]).all()
     assert feed._state.marks == (Mark(before.times[0], version),)
+    beside = feed._state.curves(None).beside
+    assert feed._state.beside == "as acquired"
+    np.testing.assert_array_equal(beside.columns["alpha"], before.columns["alpha"])
+    assert feed._state.scoring_name.startswith("set 3 · ")
+    assert feed._bench.note_of(version) == "set 3"
+    assert feed._state.colors["gold"] == other.classes[0].color
+    (key, *_), _ = feed._state._former.rows("alpha")
+    feed._state.leave_out({key: None})
+    assert len(feed._state.curves(None).beside) == 2
 
 
 def picture_can_be_shown(state, path):
