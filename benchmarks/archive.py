@@ -2,12 +2,12 @@
 
     python -m benchmarks.archive [filters] [cost] [read] [rescore] [kill] [options] [--json]
 
-Frames are simulated (640 x 640 pixels, 20 x 20 chips), embedded and classified as in a run, then
-repeated with other names and times. *filters*: time and size of compression choices. *cost*: CPU
-and wall time per archived frame near the start and the end of a long run, and the size of an hour
-at 25 frames/s. *read*: opening that run and its curve, live and closed, and writing while it is
-read. *rescore*: adding a scoring. *kill*: an archiver under load is killed at random, over and
-over; every acknowledged frame must be there, whole and once.
+Frames are simulated (20 x 20 chips of 32 x 32 pixels, or `--chips N`), embedded and classified as
+in a run, then repeated with other names and times. *filters*: time and size of compression choices.
+*cost*: CPU and wall time per archived frame near the start and the end of a long run, and the size
+of an hour at 25 frames/s. *read*: opening that run and its curve, live and closed, and writing
+while it is read. *rescore*: adding a scoring. *kill*: an archiver under load is killed at random,
+over and over; every acknowledged frame must be there, whole and once.
 """
 
 import argparse
@@ -21,12 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from pychip_stream.analysis.rescoring import rescore as rescore_run
 from pychip_stream.archive.run import open_run
@@ -46,9 +47,14 @@ RATE = 25
 Report = dict[str, object]
 
 
-def pool(count: int) -> tuple[SupportSet, list[FrameRecord]]:
+def simulated(count: int, chips: int) -> Experiment:
+    """Return an experiment whose frames have chips x chips chips."""
+    return Experiment(frames=count, size=(chips * CHIP_SIZE.height, chips * CHIP_SIZE.width))
+
+
+def pool(experiment: Experiment) -> tuple[SupportSet, list[FrameRecord]]:
     """Return a support set and really classified frames."""
-    experiment = Experiment(frames=count, size=(640, 640))
+    count = experiment.frames
     first = Frame(experiment.frame(0).pixels, pixel_size=0.04, unit="nm")
     picks = experiment.picks(count // 2, CHIP_SIZE, 6, np.random.default_rng(0))
     middle = Frame(experiment.frame(count // 2).pixels, pixel_size=0.04, unit="nm")
@@ -111,10 +117,14 @@ def filters(records: Sequence[FrameRecord], folder: Path) -> Report:
         "shuffle+gzip 4": {"compression": "gzip", "compression_opts": 4, "shuffle": True},
     }
     results = [r.result for r in records if r.result is not None]
+
+    def flat(arrays: Iterable[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+        return np.concatenate([one.reshape(-1, one.shape[-1]) for one in arrays])
+
     kinds = {
-        "embeddings": np.concatenate([r.embeddings.reshape(400, -1) for r in records]),
-        "probabilities": np.concatenate([r.probabilities.reshape(400, -1) for r in results]),
-        "distances": np.concatenate([r.distances.reshape(400, -1) for r in results]),
+        "embeddings": flat(r.embeddings for r in records if r.embeddings is not None),
+        "probabilities": flat(r.probabilities for r in results),
+        "distances": flat(r.distances for r in results),
         "novelty": np.concatenate([r.novelty.reshape(-1) for r in results]),
         "label_map": np.stack([r.label_map for r in results]),
     }
@@ -256,7 +266,11 @@ def _keep_reading(path: Path) -> None:
 
 
 def rescore(
-    support: SupportSet, records: Sequence[FrameRecord], folder: Path, frames: int
+    experiment: Experiment,
+    support: SupportSet,
+    records: Sequence[FrameRecord],
+    folder: Path,
+    frames: int,
 ) -> Report:
     """Score a closed run again under other examples, and compare with classifying afresh."""
     writer = RunWriter(folder, "rescore")
@@ -266,9 +280,8 @@ def rescore(
         if writer.full:
             writer.publish()
     path = writer.close()
-    experiment = Experiment(frames=len(records), size=(640, 640))
     encoder = load_encoder()
-    report: Report = {"frames": frames}
+    report: Report = {"frames": frames, "chips of each": int(records[0].result.label_map.size)}
     for kind, number in (("same range", len(records) // 3), ("own range", len(records) // 4)):
         norm = support.normalization if kind == "same range" else None
         frame = Frame(experiment.frame(number).pixels, pixel_size=0.04, unit="nm")
@@ -385,6 +398,8 @@ def _options() -> argparse.Namespace:
     parts = ("filters", "cost", "read", "rescore", "kill")
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--frames", type=int, default=100_000, help="of the long run")
+    parser.add_argument("--chips", type=int, default=20, help="along an edge of each frame")
+    parser.add_argument("--rescored", type=int, default=10_000, help="frames that are re-scored")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--embeddings", choices=("with", "without", "both"), default="both")
     parser.add_argument("--folder", type=Path, help="where to write; default: temporary")
@@ -398,7 +413,8 @@ def _options() -> argparse.Namespace:
 def _measure(options: argparse.Namespace, folder: Path) -> Report:
     report: Report = {}
     if set(options.parts) - {"kill"}:
-        support, records = pool(64)
+        experiment = simulated(64, options.chips)
+        support, records = pool(experiment)
     if "filters" in options.parts:
         report["filters"] = filters(records, folder)
     if "cost" in options.parts:
@@ -410,7 +426,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> Report:
     if "read" in options.parts:
         report["read"] = read_while_writing(records, folder, 4096)
     if "rescore" in options.parts:
-        report["rescore"] = rescore(support, records, folder, 10_000)
+        report["rescore"] = rescore(experiment, support, records, folder, options.rescored)
     if "kill" in options.parts:
         report["kill"] = kill(folder, options.kills, options.seed)
     return report

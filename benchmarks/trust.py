@@ -280,17 +280,17 @@ def one_run(name: str, weights: Path | None, seed: int, number: int) -> Tally | 
 def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]) -> float:
     """Seconds that the intervals of a frame take, best of three."""
     scorer = classifier.scorer
-    scores = scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=True)
-    flat = embeddings.reshape(-1, embeddings.shape[-1])
+    flat = embeddings.reshape(1, -1, embeddings.shape[-1])
+    scores = scorer.score(flat, reject=True)
     chips = (flat - scorer.mean) / scorer.deviation
     logits = largest_per_class(chips @ scorer.weights + scorer.offsets, scorer.owners)
     best = float("inf")
     for _ in range(3):
         begun = time.perf_counter()
         frame_shares(
-            scorer.ensemble, chips, logits, scores.labels, scores.probabilities,
-            scores.novelty, scores.shifts,
-            reject=True, strange=False,
+            scorer.ensemble, chips, np.swapaxes(logits, 1, 2), scores.labels,
+            np.swapaxes(scores.probabilities, 1, 2), scores.novelty, scores.shifts,
+            reject=True, strange=np.zeros(1, np.bool_),
         )  # fmt: skip
         best = min(best, time.perf_counter() - begun)
     return best

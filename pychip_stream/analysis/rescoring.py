@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from pychip_stream.archive.scorings import add_scoring, set_default_scoring
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.progress import Progress, no_progress
+from pychip_stream.domain.records import half
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError, EncoderError
 from pychip_stream.model.classifier import Classifier
@@ -121,9 +123,9 @@ def _configured(run: Run) -> Sequence[EncoderConfig]:
         return ()
 
 
-_FRAMES_PER_TASK = 8
+_CHIPS_PER_TASK = 4096
+"""So many are scored at once: enough for NumPy, few enough for the caches of a processor."""
 _MAX_THREADS = 8
-_LARGEST = np.float32(np.finfo(np.float16).max)
 
 
 Fitted = Sequence[tuple[Classifier, npt.NDArray[np.int64]]]
@@ -144,8 +146,8 @@ def scored_here(run: Run, fitted: Fitted, reject: bool) -> Iterator[Rows]:
             for _, block in run.embedding_blocks(frames):
                 empty = _unscored(block, classifier.names)
                 jobs = [
-                    threads.submit(_score, classifier.scorer, block, empty, first, reject=reject)
-                    for first in range(0, len(block), _FRAMES_PER_TASK)
+                    threads.submit(_score, classifier.scorer, block, empty, frames, reject=reject)
+                    for frames in _alike(block)
                 ]
                 if waiting is not None:
                     yield _finished(*waiting)
@@ -157,9 +159,18 @@ def scored_here(run: Run, fitted: Fitted, reject: bool) -> Iterator[Rows]:
 def scored_block(block: Rows, names: tuple[str, ...], scorer: Scorer, *, reject: bool) -> Rows:
     """Score the embeddings of some frames."""
     into = _unscored(block, names)
-    for first in range(0, len(block), _FRAMES_PER_TASK):
-        _score(scorer, block, into, first, reject=reject)
+    for frames in _alike(block):
+        _score(scorer, block, into, frames, reject=reject)
     return into
+
+
+def _alike(block: Rows) -> Iterator[slice]:
+    """Frames beside each other that have one grid, a task at a time."""
+    edges = np.flatnonzero((np.diff(block.grids, axis=0) != 0).any(axis=1)) + 1
+    for first, end in pairwise([0, *edges.tolist(), len(block)]):
+        step = max(_CHIPS_PER_TASK // int(block.counts[first]), 1)
+        for start in range(first, end, step):
+            yield slice(start, min(start + step, end))
 
 
 def _unscored(block: Rows, names: tuple[str, ...]) -> Rows:
@@ -172,17 +183,19 @@ def _finished(rows: Rows, jobs: Sequence[Future[None]]) -> Rows:
     return rows
 
 
-def _score(scorer: Scorer, block: Rows, into: Rows, first: int, *, reject: bool) -> None:
-    """Score some frames of a block into their places."""
-    for number in range(first, min(first + _FRAMES_PER_TASK, len(block))):
-        mine = block.span(number)
-        scores = scorer.score(block.arrays[VALUES][mine], reject=reject)
-        labels = into.labels(number)
-        labels[...] = scores.labels.reshape(labels.shape)
-        into.intervals[number] = scores.shares.intervals
-        into.arrays["probabilities"][mine] = scores.probabilities
-        into.arrays["distances"][mine] = np.minimum(scores.distances, _LARGEST)
-        into.arrays["novelty"][mine] = np.minimum(scores.novelty, _LARGEST)
+def _score(scorer: Scorer, block: Rows, into: Rows, frames: slice, *, reject: bool) -> None:
+    """Score frames of one grid into their places."""
+    mine = block.span(frames.start, frames.stop - 1)
+    values = block.arrays[VALUES][mine]
+    scores = scorer.score(
+        values.reshape(frames.stop - frames.start, -1, values.shape[1]), reject=reject
+    )
+    rows, columns = block.grids[frames.start].tolist()
+    into.label_map[frames, :rows, :columns] = scores.labels.reshape(-1, rows, columns)
+    into.intervals[frames] = scores.shares.intervals
+    for name in OF_RESULTS:
+        there = into.arrays[name][mine]
+        there[...] = half(getattr(scores, name)).reshape(there.shape)
 
 
 logger = logging.getLogger(__name__)

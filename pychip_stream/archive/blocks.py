@@ -17,7 +17,7 @@ from pychip_stream import foreign
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.hdf import Array, UnusableFileError
 from pychip_stream.archive.layout import NO_CHIP
-from pychip_stream.domain.records import FrameResult
+from pychip_stream.domain.records import FrameResult, half
 from pychip_stream.domain.support import UNKNOWN
 
 PER_CLASS = ("probabilities", "distances")
@@ -215,8 +215,8 @@ def pack(
         mine = rows.span(number)
         for name in PER_CLASS:
             flat = getattr(result, name).reshape(height * width, -1)
-            rows.arrays[name][mine][:, codes[:-1]] = _half(flat)
-        rows.arrays["novelty"][mine] = _half(result.novelty.reshape(-1))
+            rows.arrays[name][mine][:, codes[:-1]] = half(flat)
+        rows.arrays["novelty"][mine] = half(result.novelty.reshape(-1))
     return rows
 
 
@@ -238,14 +238,6 @@ def registry(known: Sequence[str], results: Iterable[FrameResult]) -> tuple[str,
     for result in results:
         names.update(dict.fromkeys(result.names))
     return (*names, UNKNOWN)
-
-
-def _half(values: Array) -> Array:
-    """float16 without overflow to infinity."""
-    if values.dtype == np.float16:
-        return values
-    limit = float(np.finfo(np.float16).max)
-    return np.clip(values, -limit, limit).astype(np.float16)
 
 
 def stored_order(classes: Sequence[_T]) -> tuple[_T, ...]:

@@ -113,6 +113,23 @@ def _level(values: npt.NDArray[np.floating], most: float = 1.0) -> npt.NDArray[n
     return np.asarray(np.rint(shares * 255), np.uint8)
 
 
+_HALF = np.finfo(np.float16)
+
+
+def half(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
+    """Numbers per chip as they travel and are kept: float16, without overflow to infinity."""
+    if values.dtype == np.float16:
+        return np.asarray(values, np.float16)
+    limit = float(_HALF.max)
+    found = np.clip(values, -limit, limit)
+    # Where the processor has to say that digits were lost below the normal numbers, NumPy needs
+    # fifty times as long; nearly all probabilities are there.
+    tiny = np.abs(found) < _HALF.smallest_normal
+    step = values.dtype.type(_HALF.smallest_subnormal)
+    found[tiny] = np.rint(found[tiny] / step) * step
+    return np.asarray(found, np.float16)
+
+
 Status = Literal["ok", "failed", "moved"]
 
 MAX_REASON = 500

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
@@ -177,18 +178,19 @@ class Classifier:
             Whether chips with a novelty above 1 become "unknown".
         """
         shape = embeddings.shape[:2]
-        scores = self.scorer.score(embeddings.reshape(-1, embeddings.shape[-1]), reject=reject)
+        flat = embeddings.reshape(1, -1, embeddings.shape[-1])
+        scores = self.scorer.score(flat, reject=reject)
         return FrameResult(
             names=self.names,
             label_map=scores.labels.reshape(shape),
             probabilities=scores.probabilities.reshape(*shape, -1),
             distances=scores.distances.reshape(*shape, -1),
             novelty=scores.novelty.reshape(shape),
-            intervals=scores.shares.intervals,
+            intervals=scores.shares.intervals[0],
             support_version=self.support_version,
             drift=float(scores.shifts.max()),
-            strange=scores.strange,
-            doubts=scores.shares.doubts,
+            strange=float(scores.strange[0]),
+            doubts=dict(zip(DOUBTS, scores.shares.doubts[0].tolist(), strict=True)),
         )
 
     def derived(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -23,6 +23,7 @@ from pychip_stream.model.lda import (
     Examples,
     Float,
     Index,
+    best_class,
     largest_per_class,
     linear_rule,
     prototypes,
@@ -99,25 +100,30 @@ class Ensemble:
 
 
 def moderated(logits: Float32, vagueness: Float32) -> Float32:
-    """Flatten (n, K) logits by how vague the borders of a chip's two best classes are.
+    """Flatten (…, K, n) logits by how vague, (…, K), the borders of a chip's two best classes are.
 
     The mean of a sigmoid under Gaussian uncertainty of its argument (MacKay, "The evidence
     framework applied to classification networks", Neural Computation 4, 1992); the order of the
     classes stays.
     """
-    each, best = np.arange(len(logits)), logits.argmax(axis=1)
-    away = logits - logits[each, best, None]
-    others = away.copy()
-    others[each, best] = -np.inf
+    best = best_class(logits)
+    away = logits - logits.max(axis=-2, keepdims=True)
+    second = best_class(np.where(_only(best, logits.shape[-2]), -np.inf, away))
     square = np.square(vagueness)
-    variance = (square[best] + square[others.argmax(axis=1)])[:, None]
-    return np.asarray(away / np.sqrt(1.0 + np.pi / 8.0 * variance), np.float32)
+    variance = np.take_along_axis(square, best, -1) + np.take_along_axis(square, second, -1)
+    return np.asarray(away / np.sqrt(1.0 + np.pi / 8.0 * variance)[..., None, :], np.float32)
+
+
+def _only(chosen: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.bool_]:
+    """(…, K, n) where the (…, n) chosen classes are."""
+    return np.asarray(chosen[..., None, :] == np.arange(classes, dtype=np.uint8)[:, None])
 
 
 def probable(logits: Float32) -> Float32:
-    """Logits to probabilities that sum to 1 over the classes, which are the second axis."""
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    """(…, K, n) logits to probabilities that sum to 1 over the classes."""
+    odds = logits - logits.max(axis=-2, keepdims=True)
+    np.exp(odds, out=odds)
+    return np.asarray(odds / odds.sum(axis=-2, keepdims=True))
 
 
 def fit_ensemble(
@@ -176,19 +182,19 @@ def _gaps(rule: Discriminant) -> Float:
 
 @dataclass(frozen=True, eq=False)
 class Shares:
-    """Fractions of a frame.
+    """Fractions of F frames.
 
     Attributes
     ----------
     intervals
-        (K + 1, 3) rows of value, low, high; the last is unknown.
+        (F, K + 1, 3) rows of value, low, high; the last is unknown.
     doubts
-        Of the class with the widest interval, half the width that each of `DOUBTS` alone would
-        give it.
+        (F, len(DOUBTS)) of the class with the widest interval, half the width that each of
+        `DOUBTS` alone would give it.
     """
 
     intervals: Float
-    doubts: dict[str, float]
+    doubts: Float
 
 
 def frame_shares(
@@ -201,103 +207,133 @@ def frame_shares(
     shifts: Float,
     *,
     reject: bool,
-    strange: bool,
+    strange: npt.NDArray[np.bool_],
 ) -> Shares:
-    """Estimate the fractions of a frame, with their intervals.
+    """Estimate the fractions of F frames of n chips each, with their intervals.
 
     Parameters
     ----------
     chips
-        (n, D) standardised embeddings.
+        (F, n, D) standardised embeddings.
     logits
-        (n, K), divided by the temperature.
+        (F, K, n), divided by the temperature.
     labels
-        (n,) class indices; K means unknown.
+        (F, n) class indices; K means unknown.
     probabilities
-        (n, K) of these logits, moderated by vague borders and drift.
+        (F, K, n) of these logits, moderated by vague borders and drift.
     novelty
-        (n,) above 1 means unknown.
+        (F, n) above 1 means unknown.
     shifts
-        (K,) drift of each class, in units of the way to its border.
+        (F, K) drift of each class, in units of the way to its border.
     strange
-        Whether the chips are not those of the support frame at all: nothing is then known of
-        the fractions, and the intervals say so.
+        (F,) whether the chips are not those of the support frame at all: nothing is then known
+        of the fractions, and the intervals say so.
     """
-    classes = ensemble.classes
-    value = np.bincount(labels, minlength=classes + 1) / len(labels)
+    classes, frames = ensemble.classes, len(chips)
+    value = _tally(labels, classes + 1) / labels.shape[1]
     # Many classes cost as much as many chips; the interval must stay cheap next to the network.
     looked_at = max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128)
-    step = -(-len(chips) // looked_at)
-    chips, logits, novelty = chips[::step], logits[::step], novelty[::step]
-    probabilities = probabilities[::step]
-    accepted = novelty <= 1.0 if reject else np.ones(len(chips), np.bool_)
-    parts = np.zeros((len(DOUBTS), classes + 1))
-    if strange:
-        parts[-1] = 1.0
-    elif reject:
+    step = -(-chips.shape[1] // looked_at)
+    chips, logits, novelty = chips[:, ::step], logits[..., ::step], novelty[:, ::step]
+    accepted = novelty <= 1.0 if reject else np.ones(novelty.shape, np.bool_)
+    number = accepted.sum(axis=1)
+    known = np.flatnonzero(number)
+    parts = np.zeros((len(DOUBTS), frames, classes + 1))
+    if reject:
         parts[-1] = _REJECTION * _rejection(ensemble, logits, novelty)
-    if accepted.any():
-        chips, logits = chips[accepted], logits[accepted]
+    parts[-1, strange] = 1.0
+    if len(known):
+        if len(known) < frames:  # frames of nothing but unknown chips
+            chips, logits, accepted = chips[known], logits[known], accepted[known]
+        probabilities = probabilities[known][..., ::step]
         found = _resampled_logits(ensemble, chips, 0, CORRECTED)
-        vagueness = ensemble.vagueness(np.stack([0 * shifts, shifts]))
+        vague, drifting = (ensemble.vagueness(by) for by in (0 * shifts[known], shifts[known]))
         # As the rule alone sees the chips, then with vague borders, then with their drift as well.
-        sharp, mixed = probable(logits), probable(moderated(logits, vagueness[0]))
-        drifted = probabilities[accepted]
-        moved = found + (ensemble.borders * vagueness[1])[:CORRECTED, :, None]
-        value[:-1] += (1 - value[-1]) * correction(sharp.T, probable(moved))
-        value[:-1] *= (1 - value[-1]) / np.maximum(value[:-1], 0, out=value[:-1]).sum()
-        confused = np.square([(p * (1 - p)).mean(axis=0) for p in (sharp, mixed, drifted)])
+        sharp, mixed = probable(logits), probable(moderated(logits, vague))
+        moved = ensemble.borders[:CORRECTED] * drifting[:, None]
+        change = correction(sharp, probable(found + moved[..., None]), accepted)
+        rest = 1 - value[known, -1:]
+        mine = np.maximum(value[known, :-1] + rest * change, 0)
+        value[known, :-1] = mine * rest / mine.sum(axis=1, keepdims=True)
+        within = accepted.astype(np.float32)[..., None] / number[known, None, None]
+        confused = np.square([
+            ((p - p * p) @ within)[..., 0] for p in (sharp, mixed, probabilities)
+        ])  # fmt: skip
         grown = _CONFUSED * np.sqrt(np.maximum(np.diff(confused, axis=0), 0))
-        named = _named(ensemble, chips, found)
-        parts[:-1, :-1] = accepted.mean() * np.stack([
-            _EXAMPLES * np.sqrt(np.square(named[1:] - named[0]).mean(axis=0)),
+        named = _named(ensemble, chips, found, accepted)
+        parts[:-1, known, :-1] = accepted.mean(axis=1)[:, None] * np.stack([
+            _EXAMPLES * np.sqrt(np.square(named[:, 1:] - named[:, :1]).mean(axis=1)),
             _CONFUSED * np.sqrt(confused[0]),
             *grown,
         ])  # fmt: skip
         unseen = _UNSEEN * ensemble.mistakes * np.sqrt(value * (1 - value))
-        parts[1, :-1] = np.hypot(parts[1], unseen)[:-1]
-    parts[:, -1] *= reject
+        parts[1, known, :-1] = np.hypot(parts[1], unseen)[known, :-1]
+    parts[..., -1] *= reject
     half = np.sqrt(np.square(parts).sum(axis=0))
     low, high = np.maximum(value - half, 0), np.minimum(value + half, 1)
-    widest = parts[:, int((high - low).argmax())].tolist()
-    return Shares(np.stack([value, low, high], axis=1), dict(zip(DOUBTS, widest, strict=True)))
+    widest = parts[:, np.arange(frames), (high - low).argmax(axis=1)].T
+    return Shares(np.stack([value, low, high], axis=2), widest)
+
+
+def _tally(
+    values: npt.NDArray[np.integer], kinds: int, counting: npt.NDArray[np.bool_] | None = None
+) -> Index:
+    """(F, kinds) how often each of the (F, n) values that count is there; default: all do."""
+    keys = values + np.arange(len(values))[:, None] * kinds
+    those = keys.ravel() if counting is None else keys[counting]
+    return np.bincount(those, minlength=len(values) * kinds).reshape(-1, kinds)
 
 
 def _resampled_logits(ensemble: Ensemble, chips: Float32, first: int, stop: int) -> Float32:
-    """(stop - first, K, n) logits of (n, D) chips by some of the replicates."""
+    """(…, stop - first, K, n) logits of (…, n, D) chips by some of the replicates."""
     count = len(ensemble.owners)
     rows = slice(first * count, stop * count)
-    logits = ensemble.weights[rows] @ chips.T
+    logits = ensemble.weights[rows] @ np.swapaxes(chips, -1, -2)
     logits += ensemble.offsets[rows]
-    return largest_per_class(logits.reshape(-1, count, len(chips)), ensemble.owners, axis=1)
+    logits = logits.reshape(*chips.shape[:-2], -1, count, chips.shape[-2])
+    return largest_per_class(logits, ensemble.owners, axis=-2)
 
 
-def _named(ensemble: Ensemble, chips: Float32, found: Float32) -> Float32:
-    """(B, K) share of the chips that each replicate gives to each class.
+def _named(
+    ensemble: Ensemble, chips: Float32, found: Float32, accepted: npt.NDArray[np.bool_]
+) -> Float32:
+    """(F, B, K) share of the (F, n) accepted chips that each replicate gives to each class.
 
     `found` are the logits of the first replicates. Of the other ones only chips are looked at that
     these do not agree on by far (`_SURE`).
     """
-    best = found[0].argmax(axis=0)
-    others = np.where(best == np.arange(found.shape[1])[:, None], -np.inf, found).max(axis=1)
-    margin = np.take_along_axis(found, best[None, None], axis=1)[:, 0] - others
-    margin /= np.abs(margin).mean(axis=1, keepdims=True) + np.float32(1e-30)  # temperatures differ
-    open_ = np.flatnonzero(margin.mean(axis=0) <= _SURE * margin.std(axis=0))
-    sure = np.bincount(np.delete(best, open_), minlength=found.shape[1])
-    first, stop = len(found), len(ensemble.thresholds)
-    rest = np.tile(sure.astype(np.float32), (stop - first, 1))
-    if len(open_):
-        logits = _resampled_logits(ensemble, chips[open_], first, stop)
-        rest += len(open_) * counted(logits)
-    return np.concatenate([counted(found), rest / np.float32(len(best))])
+    frames, first, classes, _ = found.shape
+    best = best_class(found[:, 0])
+    mine = _only(best, classes)[:, None]
+    margin = (mine * found).sum(axis=2) - np.where(mine, -np.inf, found).max(axis=2)
+    number = accepted.sum(axis=1)[:, None, None]
+    size = (np.abs(margin) @ accepted.astype(np.float32)[..., None]) / number
+    margin /= size.astype(np.float32) + np.float32(1e-30)  # temperatures differ
+    open_ = accepted & (margin.mean(axis=1) <= _SURE * margin.std(axis=1))
+    others = len(ensemble.thresholds) - first
+    rest = np.tile(_tally(best, classes, accepted & ~open_), (others, 1, 1))
+    frame, chip = np.nonzero(open_)
+    for start in range(0, len(frame), SAMPLED_CHIPS):
+        of = frame[start : start + SAMPLED_CHIPS]
+        asked = chips[of, chip[start : start + SAMPLED_CHIPS]]
+        names = best_class(_resampled_logits(ensemble, asked, first, first + others))
+        rest += _tally(names + of * classes, frames * classes).reshape(rest.shape)
+    rest = rest.transpose(1, 0, 2) / number
+    return np.concatenate([counted(found, accepted[:, None]), rest.astype(np.float32)], axis=1)
 
 
 def _rejection(ensemble: Ensemble, logits: Float32, novelty: Float32) -> Float:
-    """(K + 1,) deviation of the fractions when "unknown" begins elsewhere."""
-    member = np.equal.outer(logits.argmax(axis=1), np.arange(logits.shape[1])).astype(np.float32)
-    kept = (novelty <= ensemble.thresholds[:, None]).astype(np.float32) @ member / len(novelty)
+    """(F, K + 1) deviation of the fractions when "unknown" begins elsewhere."""
+    frames, classes, chips = logits.shape
+    limits = np.sort(ensemble.thresholds)
+    # A chip is kept by the limits that are not below its novelty.
+    place = np.searchsorted(limits, novelty) + best_class(logits) * np.intp(len(limits) + 1)
+    counts = _tally(place, classes * (len(limits) + 1)).reshape(frames, classes, -1)
+    kept = np.cumsum(counts, axis=2)[..., :-1] / chips
     every = np.concatenate([kept, kept.sum(axis=1, keepdims=True)], axis=1)
-    return np.asarray(np.sqrt(np.square(every[1:] - every[0]).mean(axis=0)))
+    own = np.searchsorted(limits, ensemble.thresholds[0])
+    square = np.square(every - every[..., own, None]).sum(axis=2)
+    return np.asarray(np.sqrt(square / (len(limits) - 1)))
 
 
 def _resample(

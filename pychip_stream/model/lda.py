@@ -109,6 +109,17 @@ def largest_per_class(values: npt.NDArray[Any], owners: Index, axis: int = -1) -
     return np.asarray(np.maximum.reduceat(values, starts, axis=axis))
 
 
+def best_class(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(…, n) first class with the largest of (…, K, n) values; argmax along such axes is slow."""
+    best = np.zeros((*values.shape[:-2], values.shape[-1]), np.uint8)
+    top = values[..., 0, :]
+    for k in range(1, values.shape[-2]):
+        larger = values[..., k, :] > top
+        np.maximum(best, larger.view(np.uint8) * np.uint8(k), out=best)
+        top = np.maximum(top, values[..., k, :])
+    return best
+
+
 def prototypes(examples: Examples, weights: Float | None = None) -> Float:
     """(P, D) weighted mean chip of every blob; `weights` (N,) default to equal ones."""
     share = np.ones(len(examples.labels)) if weights is None else weights

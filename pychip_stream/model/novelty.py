@@ -8,6 +8,7 @@ over cells, so a chip on a border lies between chips of its two phases.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class Whitening:
     prototypes: Floating = field(repr=False)
 
     def distances(self, flat: Floating) -> Floating:
-        """(n, D) whitened chips to (n, P) distances to the prototypes."""
+        """(…, D) whitened chips to (…, P) distances to the prototypes."""
         return np.asarray(np.sqrt(_squared(flat, self.prototypes)))
 
     def unlikeness(self, chips: Floating) -> Float:
@@ -98,10 +99,15 @@ class Novelty:
         whitening = Whitening(*(part.astype(np.float32) for part in parts))
         return replace(self, whitening=whitening, reference=self.reference.astype(np.float32))
 
+    @cached_property
+    def _compared(self) -> tuple[Floating, Floating]:
+        """What `apart` needs of the reference for every frame."""
+        square = np.einsum("nd,nd->n", self.reference, self.reference)
+        return (-2 * self.reference).T, square
+
     def apart(self, flat: Floating) -> Floating:
         """(n,) distance of (n, D) whitened chips from the nearest that was shown."""
-        others = (-2 * self.reference).T
-        square = np.einsum("nd,nd->n", self.reference, self.reference)
+        others, square = self._compared
         least = np.einsum("nd,nd->n", flat, flat)
         for start in range(0, len(flat), _AT_ONCE):
             mine = slice(start, start + _AT_ONCE)
@@ -145,9 +151,9 @@ def _borders(chips: Float, whitening: Whitening, rng: np.random.Generator) -> Fl
 
 
 def _squared(chips: Floating, others: Floating) -> Floating:
-    """(n, m) squared distances of (n, D) chips and (m, D) others."""
+    """(…, m) squared distances of (…, D) chips and (m, D) others."""
     found = chips @ (-2 * others).T
-    found += np.einsum("nd,nd->n", chips, chips)[:, None]
+    found += np.einsum("...d,...d->...", chips, chips)[..., None]
     found += np.einsum("nd,nd->n", others, others)
     return np.asarray(np.maximum(found, 0.0, out=found))
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pychip_stream.domain.caveats import STRANGE, TRUST, caveats, middle
 from pychip_stream.errors import SupportError
 from pychip_stream.model.intervals import Ensemble, Shares, frame_shares, moderated, probable
-from pychip_stream.model.lda import Examples, Float, Index, largest_per_class
+from pychip_stream.model.lda import Examples, Float, Index, best_class, largest_per_class
 from pychip_stream.model.novelty import Floating, Novelty
 
 FEWEST = 8
@@ -60,18 +60,20 @@ class Origin:
             reach.append(max(float(gaps.min()) / 2.0, 1e-6))
         return cls(np.stack(means).astype(np.float32), np.array(scatter), np.array(reach))
 
-    def shifts(self, flat: Floating, labels: Index, usual: npt.NDArray[np.bool_]) -> Float:
-        """(K,) share of the way to the border that each class has moved; 0 for absent ones.
+    def shifts(
+        self, flat: Floating, labels: npt.NDArray[np.uint8], usual: npt.NDArray[np.bool_]
+    ) -> Float:
+        """(F, K) share of the way to the border that each class has moved; 0 for absent ones.
 
-        `flat` are (n, D) whitened chips, `labels` and `usual` (n,) the class of each and whether it
-        is like the examples at all.
+        `flat` are (F, n, D) whitened chips, `labels` and `usual` (F, n) the class of each and
+        whether it is like the examples at all.
         """
         classes, dim = self.means.shape
-        member = np.equal.outer(np.arange(classes), labels) & usual
-        count = member.sum(axis=1)
+        member = (labels[:, None] == np.arange(classes)[:, None]) & usual[:, None]
+        count = member.sum(axis=2)
         enough = count >= FEWEST
-        means = member.astype(flat.dtype) @ flat / np.maximum(count, 1)[:, None]
-        square = np.square(means - self.means, dtype=np.float64).sum(axis=1)
+        means = member.astype(flat.dtype) @ flat / np.maximum(count, 1)[..., None]
+        square = np.square(means - self.means, dtype=np.float64).sum(axis=2)
         chance = _CHANCE * (dim / np.maximum(count, 1) + self.scatter)
         moved = np.sqrt(np.maximum(square - chance, 0.0))
         return np.asarray(np.where(enough, moved / self.reach, 0.0))
@@ -87,22 +89,22 @@ _BROKEN = np.float32(1e6)
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The chips of a frame, n = rows × columns, in row order.
+    """The chips of F frames, n = rows × columns of each, in row order.
 
     Attributes
     ----------
     labels
-        (n,) uint8 class indices; K means unknown.
+        (F, n) uint8 class indices; K means unknown.
     probabilities, distances
-        (n, K) float32.
+        (F, n, K) float32.
     novelty
-        (n,) float32, above 1 means unlike the examples.
+        (F, n) float32, above 1 means unlike the examples.
     shares
         Fractions with their intervals.
     shifts
-        (K,) drift of each class: share of the way to its border that its chips have moved.
+        (F, K) drift of each class: share of the way to its border that its chips have moved.
     strange
-        Share of the chips that are less like the examples than most of the support frame is.
+        (F,) share of the chips that are less like the examples than most of the support frame is.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -110,8 +112,8 @@ class Scores:
     distances: Float32
     novelty: Float32
     shares: Shares
-    shifts: npt.NDArray[np.float64]
-    strange: float
+    shifts: Float
+    strange: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,32 +149,33 @@ class Scorer:
     origin: Origin = field(repr=False)
 
     def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
-        """Classify (n, D) embeddings, not standardised.
+        """Classify the chips of (F, n, D) embeddings, not standardised.
 
         They are rounded to float16 first, the precision that archives keep: a frame then has
-        the same labels while it is acquired and whenever its run is re-scored with its examples.
-        Another D than that of the examples is a SupportError.
+        the same labels while it is acquired and whenever its run is re-scored with its examples,
+        alone or among others. Another D than that of the examples is a SupportError.
         """
         chips, broken = self._standardise(embeddings)
+        # A product for each frame, however many there are: larger ones are rounded otherwise.
         logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
+        logits = np.ascontiguousarray(np.swapaxes(logits, 1, 2))
         whitening = self.novelty.whitening
         flat = chips @ whitening.matrix
         distances = whitening.distances(flat)
         nearest = -largest_per_class(-distances, self.owners)
-        apart = self.novelty.apart(flat)
-        strange = float(((apart > self.novelty.common) | broken).mean())
+        apart = np.stack([self.novelty.apart(frame) for frame in flat])
+        strange = ((apart > self.novelty.common) | broken).mean(axis=1)
         unusual = apart * (self.sensitivity / self.novelty.threshold)
         novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
         novelty[broken] = _BROKEN
-        labels = logits.argmax(axis=1).astype(np.uint8)
+        best = best_class(logits)
         usual = novelty <= 1.0
-        shifts = self.origin.shifts(flat, labels.astype(np.intp), usual)
-        if reject:
-            labels[~usual] = logits.shape[1]
+        shifts = self.origin.shifts(flat, best, usual)
+        labels = np.where(usual | (not reject), best, logits.shape[1]).astype(np.uint8)
         probabilities = probable(moderated(logits, self.ensemble.vagueness(shifts)))
         return Scores(
             labels=labels,
-            probabilities=probabilities,
+            probabilities=np.swapaxes(probabilities, 1, 2),
             distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
             novelty=novelty,
             shares=frame_shares(
@@ -187,18 +190,23 @@ class Scorer:
         self, embeddings: npt.NDArray[np.floating]
     ) -> tuple[Float32, npt.NDArray[np.bool_]]:
         """Standardised chips, and which of them are not finite (those become zero)."""
-        if embeddings.ndim != 2 or embeddings.shape[1] != len(self.mean):
+        if embeddings.ndim != 3 or embeddings.shape[2] != len(self.mean):
             raise SupportError(
-                f"embeddings of shape {embeddings.shape} do not fit the support set, whose "
+                f"embeddings of shape {embeddings.shape[1:]} do not fit the support set, whose "
                 f"encoder gives {len(self.mean)} components; embed both with one encoder"
             )
-        if len(embeddings) == 0:
+        if embeddings.shape[1] == 0:
             raise SupportError("a frame without chips cannot be classified")
         with np.errstate(over="ignore"):  # becomes infinite, and so unlike everything
             kept = embeddings.astype(np.float16, copy=False)
-        chips = (kept.astype(np.float32) - self.mean) / self.deviation
-        broken = ~np.isfinite(chips).all(axis=1)
-        chips[broken] = 0.0
+        chips = kept.astype(np.float32)
+        chips -= self.mean
+        chips /= self.deviation
+        finite = np.isfinite(chips)
+        broken = np.zeros(chips.shape[:2], np.bool_)
+        if not finite.all():
+            broken = np.asarray(~finite.all(axis=2))
+            chips[broken] = 0.0
         np.clip(chips, -_FARTHEST, _FARTHEST, out=chips)
         return chips, broken
 

@@ -90,7 +90,7 @@ def suggest(
     chosen = _Choice([frame.shape[:2] for frame in frames], taken)
     flat = np.concatenate([frame.reshape(-1, frame.shape[-1]) for frame in frames])
     chips = _standardised(flat, classifier)
-    scores = classifier.scorer.score(flat, reject=False) if classifier else None
+    scores = classifier.scorer.score(flat[None], reject=False) if classifier else None
     groups = _Groups.of(chips, _shown(chips, chosen.blocked, classifier), chosen.blocked, seed)
     near = count - (count >= 2)
     chosen.fill("typical", groups.typical(), near if scores is None else -(-near // 2))
@@ -253,10 +253,10 @@ def _shown(chips: Float, blocked: list[int], classifier: Classifier | None) -> F
 
 def _uncertain(scores: Scores) -> list[int]:
     """Chips of the named classes, those with the smallest margin between two first."""
-    ordered = np.sort(scores.probabilities, axis=1)
+    ordered = np.sort(scores.probabilities[0], axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
     order = np.argsort(margin, kind="stable")
-    return [int(n) for n in order if scores.novelty[n] <= 1.0]
+    return [int(n) for n in order if scores.novelty[0, n] <= 1.0]
 
 
 def _described(
@@ -270,12 +270,12 @@ def _described(
     if classifier is None or scores is None:
         reason = "typical of a large group" if kind == "typical" else "unlike everything else here"
         return Suggestion(row, column, kind, None, None, reason, frame)
-    order = np.argsort(-scores.probabilities[number], kind="stable")
+    order = np.argsort(-scores.probabilities[0, number], kind="stable")
     first, second = (classifier.names[int(k)] for k in order[:2])
     reason = {
         "typical": f"typical of a group without examples; looks like {first!r}",
         "uncertain": f"between {first!r} and {second!r}",
         "far": f"the least like any example; nearest is {first!r}",
     }[kind]
-    confidence = float(scores.probabilities[number, order[0]])
+    confidence = float(scores.probabilities[0, number, order[0]])
     return Suggestion(row, column, kind, first, confidence, reason, frame)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pychip_stream.domain.quantities import declare_stimulus
-from pychip_stream.domain.records import FrameRecord, FrameResult
+from pychip_stream.domain.records import FrameRecord, FrameResult, half
 from pychip_stream.errors import WireError
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet
@@ -35,7 +35,7 @@ def to_message(record: FrameRecord, worker: str) -> tuple[Result, Arrays]:
     )
     arrays: dict[str, np.typing.NDArray[np.generic]] = {}
     if result is not None:
-        arrays = {name: getattr(result, name).astype(np.float16) for name in _HALF}
+        arrays = {name: half(getattr(result, name)) for name in _HALF}
         arrays["label_map"] = result.label_map
         arrays["intervals"] = result.intervals
         if record.embeddings is not None:

@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 import tifffile
 
+from pychip_stream.analysis import rescoring
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify
-from pychip_stream.analysis.rescoring import encoder_finder, rescore, uncovered
+from pychip_stream.analysis.rescoring import encoder_finder, rescore, scored_block, uncovered
 from pychip_stream.analysis.verification import verify
+from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.joining import merge_scorings
+from pychip_stream.archive.layout import NO_CHIP
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.records import half
 from pychip_stream.errors import ArchiveError, EncoderError, SupportError
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import embed_support
@@ -50,6 +54,24 @@ def test_it_agrees_with_classifying_afresh(tmp_path, close):
     wanted = Classifier.fit(other, sensitivity=0.9).score(run.embeddings(1))
     assert np.allclose(run.result(1).intervals, wanted.intervals)
     assert np.allclose(run.probabilities(1), wanted.probabilities, atol=1e-3)
+
+
+def test_frames_of_several_grids_are_scored_each_in_its_own(monkeypatch):
+    monkeypatch.setattr(rescoring, "_CHIPS_PER_TASK", 12)
+    grids = [(2, 3), (2, 3), (2, 3), (3, 2), (4, 4), (1, 1)]
+    block = Rows.laid(range(len(grids)), grids, encoder=("x", 6)).allocated()
+    values = block.arrays["values"]
+    values[...] = np.random.default_rng(0).normal(size=values.shape)
+    classifier = Classifier.fit(FIRST)
+    found = scored_block(block, FIRST.names, classifier.scorer, reject=False)
+    for number, grid in enumerate(grids):
+        alone = classifier.score(block.array("values", number), reject=False)
+        np.testing.assert_array_equal(found.labels(number), alone.label_map)
+        np.testing.assert_array_equal(found.array("distances", number), half(alone.distances))
+        np.testing.assert_allclose(found.intervals[number], alone.intervals, atol=1e-6)
+        beyond = np.ones(found.grid, bool)
+        beyond[: grid[0], : grid[1]] = False
+        assert (found.label_map[number][beyond] == NO_CHIP).all()
 
 
 def test_the_set_of_the_acquisition_changes_nothing(tmp_path):

@@ -36,7 +36,7 @@ def test_the_borders_of_the_two_best_classes_flatten_the_logits_of_a_chip():
     logits = np.array([[5, 1, 3, 0], [0, 2, 1, 4], [3, 4, 1, 0]], np.float32)
     vague = np.array([1, 10, 2, 20], np.float32)
     for row, found, best in zip(
-        logits, moderated(logits, vague), ([0, 2], [3, 1], [1, 0]), strict=True
+        logits, moderated(logits.T, vague).T, ([0, 2], [3, 1], [1, 0]), strict=True
     ):
         width = np.sqrt(1 + np.pi / 8 * np.square(vague[best]).sum())
         np.testing.assert_allclose(found, (row - row.max()) / width, rtol=1e-5)
