@@ -24,6 +24,7 @@ from pychip_stream.formats.source import (
     Structure,
     check_frames,
     check_memory,
+    left_out,
     wanted,
 )
 
@@ -34,6 +35,9 @@ _PREFERRED = ("HAADF", "DF-S")
 _PRISMATIC = "realslice"
 _SIMULATED = "annular_detector"
 """What Prismatic calls the images of a detector; its other results come after them."""
+_GREY = "buif"
+_TRANSFORM = 9
+"""Place of what is complex, behind all images of grey values."""
 _SPECTROMETERS = ("SUPERX", "ULTRAX", "ZEBRA", "EDS", "EELS")
 _METADATA = (
     ("Optics.AccelerationVoltage", "high_voltage_kV", "V"),
@@ -65,17 +69,19 @@ def examine(source: Source) -> Structure:
         if foreign.has(file, "ImageList") and foreign.has(file, "DocumentObjectList"):
             raise FrameError(f"{source.name}: is a DM5 file, not supported; save it as DM4")
         if foreign.has(file, "Data") and foreign.has(foreign.subgroup(file, "Data"), "Image"):
-            images = _velox(source.name, file)
-            images.insert(0, images.pop(wanted(source, [image.detector for image in images])))
-            data = images[0].data
-            chosen = _Emd("velox", data.name, _left_out(images))
-            return _structure(source, data, 2, chosen)
-        found = _berkeley(source.name, file)
-        found.insert(0, found.pop(wanted(source, [image.detector for image in found])))
-        data = found[0].data
+            data, notes = _chosen(source, _velox(source.name, file))
+            return _structure(source, data, 2, _Emd("velox", data.name, notes))
+        data, notes = _chosen(source, _berkeley(source.name, file))
         flavour: Flavour = "x first" if _is_x_first(data) else "berkeley"
         axis = 0 if flavour == "berkeley" else 2
-        return _structure(source, data, axis, _Emd(flavour, data.name, _left_out(found)))
+        return _structure(source, data, axis, _Emd(flavour, data.name, notes))
+
+
+def _chosen(source: Source, images: list["_Image"]) -> tuple[h5py.Dataset, tuple[str, ...]]:
+    """Image that is wanted, else the first one, and what is left out for it."""
+    names = [image.detector for image in images]
+    chosen = wanted(source, names)
+    return images[chosen].data, left_out("images", names, chosen)
 
 
 Flavour = Literal["velox", "berkeley", "x first"]
@@ -123,10 +129,10 @@ def _velox(name: str, file: h5py.File) -> list[_Image]:
     for member in parent:
         group = foreign.subgroup(parent, member)
         data = _image(group, "Data")
-        if data is not None and data.dtype.kind in "uif":
+        if data is not None:
             detector = _detector(group)
             images.append(_Image(data, detector, _rank(detector, data)))
-    if not images:
+    if not any(image.data.dtype.kind in _GREY for image in images):
         raise FrameError(f"{name}: is a Velox file without images of grey values")
     # The number last: the same choice whenever the same file is read.
     return sorted(images, key=lambda image: (image.rank, image.detector, image.data.name))
@@ -141,19 +147,14 @@ def _detector(group: h5py.Group) -> str:
 
 
 def _rank(detector: str, data: h5py.Dataset) -> int:
+    if data.dtype.kind not in _GREY:
+        return _TRANSFORM
     if detector.upper().startswith(_SPECTROMETERS):
         return 4  # a map made from spectra, which Velox keeps as an image
     if detector.upper() in _PREFERRED:
         return _PREFERRED.index(detector.upper())
     # Counts come from detectors; numbers with fractions were calculated (DPC, filters).
     return 2 if data.dtype.kind in "ui" else 3
-
-
-def _left_out(images: list[_Image]) -> tuple[str, ...]:
-    chosen, *others = (image.detector or "unnamed" for image in images)
-    if not others:
-        return ()
-    return (f"{len(images)} images: {chosen} is analysed, {', '.join(others)} left out",)
 
 
 def _json(group: h5py.Group, index: int) -> dict[str, Any]:
@@ -179,7 +180,9 @@ def _berkeley(name: str, file: h5py.File) -> list[_Image]:
             data = next((one for one in datasets if one is not None), None)
             if data is not None:
                 called = path.rpartition("/")[2]
-                found.append(_Image(data, called, int(not called.startswith(_SIMULATED))))
+                rank = int(not called.startswith(_SIMULATED))
+                rank = rank if data.dtype.kind in _GREY else _TRANSFORM
+                found.append(_Image(data, called, rank))
 
     try:
         file.visititems(visit)  # follows no link elsewhere
@@ -199,7 +202,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
         data = _found(file, found.path)
         axes = slice(-2, None) if flavour == "berkeley" else slice(2)
         check_memory(source.name, _needed(data, axes), max_bytes)
-        if data.dtype.kind not in "uif":
+        if data.dtype.kind not in _GREY:
             raise FrameError(f"{source.name}: pixels of type {data.dtype} are not grey values")
         if data.ndim == 2:
             pixels = data[()]
@@ -207,6 +210,7 @@ def read(source: Source, structure: Structure, index: int, max_bytes: int) -> Fr
             pixels = data[index] if flavour == "berkeley" else data[:, :, index]
         if flavour == "x first":
             pixels = np.ascontiguousarray(pixels.T)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     meta = _metadata(source, found, index)
     return replace(meta, pixels=pixels, source=source.name, index=index, notes=found.notes)
 
@@ -227,7 +231,7 @@ _UNKNOWN = Frame(np.zeros((1, 1), np.uint8))
 def _metadata(source: Source, found: _Emd, index: int) -> Frame:
     if found.flavour == "velox":
         return courtesy(lambda: _velox_metadata(source, found.path, index), _UNKNOWN)
-    return courtesy(lambda: _berkeley_metadata(source, found), _UNKNOWN)
+    return courtesy(lambda: _berkeley_metadata(source, found, index), _UNKNOWN)
 
 
 def _velox_metadata(source: Source, path: str, index: int) -> Frame:
@@ -281,7 +285,7 @@ def _is_x_first(data: h5py.Dataset) -> bool:
     return names == ["x", "y"]
 
 
-def _berkeley_metadata(source: Source, found: _Emd) -> Frame:
+def _berkeley_metadata(source: Source, found: _Emd, index: int) -> Frame:
     with _hdf5(source) as file:
         data = _found(file, found.path)
         first = 0 if foreign.has(data.parent, "dim0") else 1  # EMD 1.0 counts from 0
@@ -289,16 +293,34 @@ def _berkeley_metadata(source: Source, found: _Emd) -> Frame:
         down, across = (2, 1) if found.flavour == "x first" else (last - 1, last)
         axes = [foreign.own(data.parent, f"dim{n}") for n in (down, across)]
         (height, unit_y), (size, unit) = map(_step, axes)
+        frames = data.shape[2 if found.flavour == "x first" else 0] if data.ndim == 3 else 1
+        third = f"dim{first if found.flavour == 'berkeley' else last}"
+        before = courtesy(lambda: _before_last(foreign.own(data.parent, third), index, frames), 0.0)
     ratio = height / size if height and size and unit_y == unit else 1.0
-    return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio)
+    return replace(_UNKNOWN, pixel_size=size, unit=unit, pixel_ratio=ratio, before_last_s=before)
+
+
+def _before_last(axis: h5py.Dataset, index: int, frames: int) -> float:
+    """Seconds from a frame to the last one, by the axis of a stack where that is a time."""
+    factor = units.interval(1, _unit(axis))
+    if frames < 2 or factor is None or math.prod(axis.chunks or ()) > _MAX_JSON:
+        return 0.0
+    if len(axis) == frames:
+        told = float(axis[frames - 1]) - float(axis[index])
+    else:  # first and second value of an even axis
+        told = (frames - 1 - index) * float(np.diff(axis[:2])[0])
+    return told * factor if math.isfinite(told) and told > 0 else 0.0
 
 
 def _step(axis: h5py.Dataset) -> tuple[float | None, str | None]:
     readable = axis.ndim == 1 and len(axis) > 1 and math.prod(axis.chunks or ()) <= _MAX_JSON
     step = float(np.diff(axis[:2])[0]) if readable else None
-    unit = _attribute(axis, "units", "OSU")
+    return pixel_size(step, _unit(axis))
+
+
+def _unit(axis: h5py.Dataset) -> str:
     # Written as "[n_m]" in the format's own examples.
-    return pixel_size(step, str(_plain(unit)).replace("_", ""))
+    return str(_plain(_attribute(axis, "units", "OSU"))).replace("_", "")
 
 
 def _attribute(node: Any, name: str, kinds: str) -> Any:

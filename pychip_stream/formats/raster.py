@@ -26,8 +26,9 @@ _OWN_TEXT = "\0".join(_OWN).encode("latin-1")
 _MOST_PARTS = 1_000_000
 _NO_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-# The moment of exposure and the one of the file, each with its fraction of a second.
-_DETAILS, _EXPOSED, _WRITTEN, _ORIENTATION = 34665, (36867, 37521), (306, 37520), 274
+# The moment of exposure and the one of the file: time, fraction of a second, zone.
+_DETAILS, _ORIENTATION = 34665, 274
+_EXPOSED, _WRITTEN = (36867, 37521, 36881), (306, 37520, 36880)
 _16_BIT_COLOURS = {2, 4, 6}
 _AXON = "MicroscopeControlImage"
 _AXON_VALUES = (
@@ -211,10 +212,12 @@ def _exif(image: Image.Image) -> tuple[Stamp | None, int]:
         exif = image.getexif()
         details = exif.get_ifd(_DETAILS)
         orientation = int(exif.get(_ORIENTATION, 1))
-        for tags, (day, fraction) in ((details, _EXPOSED), (exif, _EXPOSED), (exif, _WRITTEN)):
-            part = str(tags.get(fraction) or details.get(fraction) or "").strip("\0 ")
-            whole = str(tags.get(day) or "").strip("\0 ")
-            if stamp := units.from_text(f"{whole}.{part}" if part.isdecimal() else whole):
+        for tags, places in ((details, _EXPOSED), (exif, _EXPOSED), (exif, _WRITTEN)):
+            whole, part, zone = (
+                str(tags.get(place) or details.get(place) or "").strip("\0 ") for place in places
+            )
+            whole = f"{whole}.{part}" if part.isdecimal() else whole
+            if stamp := units.from_text(whole + zone) or units.from_text(whole):
                 return stamp, orientation
     except Exception:
         return None, 1

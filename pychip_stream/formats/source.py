@@ -306,6 +306,15 @@ def wanted(source: Source, names: Sequence[str]) -> int:
     return known.index(source.detector.casefold())
 
 
+def left_out(kind: str, names: Sequence[str], chosen: int) -> tuple[str, ...]:
+    """Say which images or channels of a file are not analysed; nothing where there is only one."""
+    called = [name or "unnamed" for name in names]
+    name = called.pop(chosen)
+    if not called:
+        return ()
+    return (f"{len(names)} {kind}: {name} is analysed, {', '.join(called)} left out",)
+
+
 def check_memory(name: str, needed: int, max_bytes: int) -> None:
     """Refuse to allocate more than allowed.
 

@@ -22,6 +22,7 @@ from pychip_stream.formats.source import (
     Structure,
     check_memory,
     cut_off,
+    left_out,
     one_frame,
     wanted,
 )
@@ -92,7 +93,10 @@ def examine(source: Source) -> Structure:
     planes, notes = np.arange(count), tuple[str, ...]()
     if count == stack.planes:
         chosen = wanted(source, stack.channel_names if stack.channels > 1 else stack.names)
-        planes, notes = np.flatnonzero(stack.channel == chosen), stack.left_out(chosen)
+        planes, notes = (
+            np.flatnonzero(stack.channel == chosen),
+            left_out("channels", stack.channel_names, chosen),
+        )
         missing = {at: missing[n] for at, n in enumerate(planes.tolist()) if n in missing}
     present = [n for at, n in enumerate(planes.tolist()) if at not in missing]
     known = present and present[-1] < len(stack.seconds)

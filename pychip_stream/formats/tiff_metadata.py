@@ -14,7 +14,7 @@ from pychip_stream.domain.pixel_size import pixel_size
 from pychip_stream.formats import units
 from pychip_stream.formats.metadata import Metadata, collect, xml
 
-_GATAN_UNIT, _GATAN_SCALE = 65003, 65009
+_GATAN_UNITS, _GATAN_SCALES = (65003, 65004), (65009, 65010)
 _DATETIME = 306
 _OLYMPUS = 33560
 _TVIPS_DIFFRACTION = 3
@@ -274,12 +274,14 @@ def _imagej(page: tifffile.TiffPage, description: str) -> Meta | None:
 
 
 def _gatan(_file: tifffile.TiffFile, page: tifffile.TiffPage) -> Meta | None:
-    scale, unit = page.tags.valueof(_GATAN_SCALE), page.tags.valueof(_GATAN_UNIT)
-    if scale is None:
+    x, y = map(page.tags.valueof, _GATAN_SCALES)
+    if x is None:
         return None
-    if isinstance(unit, bytes):
-        unit = unit.decode("utf-8", "replace")
-    return _meta(scale, unit)
+    unit, unit_y = (
+        found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+        for found in map(page.tags.valueof, _GATAN_UNITS)
+    )
+    return _meta(x, unit, y, unit_y)
 
 
 def _fei(file: tifffile.TiffFile, _page: tifffile.TiffPage) -> Meta | None:

@@ -58,14 +58,6 @@ class Stack:
         named = self.names[: self.channels]
         return (*named, *map(_unnamed, range(len(named), self.channels)))
 
-    def left_out(self, chosen: int) -> tuple[str, ...]:
-        """Say which channels are not analysed."""
-        names = [*self.channel_names]
-        name = names.pop(chosen)
-        if not names:
-            return ()
-        return (f"{self.channels} channels: {name} is analysed, {', '.join(names)} left out",)
-
 
 def _unnamed(channel: int) -> str:
     return f"channel {channel}"

@@ -71,7 +71,9 @@ def from_days(value: Any) -> Stamp | None:
 def from_text(text: Any) -> Stamp | None:
     """Seconds since 1970 of an ISO 8601 or TIFF date; without a zone it is this computer's."""
     cleaned = str(text or "").replace("\0", "").strip()
-    exif = re.match(r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?)$", cleaned)
+    exif = re.match(
+        r"^(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?(?:[-+]\d\d:\d\d)?)$", cleaned
+    )
     if exif:
         cleaned = f"{exif[1]}-{exif[2]}-{exif[3]} {exif[4]}"
     cleaned = re.sub(r"(\.\d{6})\d+", r"\1", cleaned)

@@ -86,3 +86,61 @@ def test_axes_of_words_have_no_step(tmp_path):
             axis.attrs["name"], axis.attrs["units"] = "part", ""
     frame = read_frame(tmp_path / "a.emd")
     assert (frame.shape, frame.pixel_size) == ((5, 3), None)
+
+
+def stack_of(path, axes, data, name="stack"):
+    """Add a stack with the axes (name, unit, values)."""
+    with h5py.File(path, "a") as file:
+        group = file.create_group(f"data/{name}")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = data
+        for number, (called, unit, values) in enumerate(axes, 1):
+            axis = group.create_dataset(f"dim{number}", data=values)
+            axis.attrs["name"], axis.attrs["units"] = called, unit
+
+
+PLANE = [("y", "[n_m]", [0.0, 0.5]), ("x", "[n_m]", [0.0, 0.5])]
+FRAMES = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("axis", "before"),
+    [
+        (("time", "[s]", [0.0, 0.5, 2.0]), [2.0, 1.5, 0.0]),
+        (("time", "ms", [0.0, 500.0]), [1.0, 0.5, 0.0]),
+        (("z", "[n_m]", [0.0, 1.0, 2.0]), [0.0] * 3),
+        (("time", "s", [3.0, 2.0, 1.0]), [0.0] * 3),
+        (("time", "s", [b"a", b"b", b"c"]), [0.0] * 3),
+    ],
+    ids=["each", "even", "heights", "backwards", "words"],
+)
+def test_frames_have_the_times_of_their_axis(tmp_path, axis, before):
+    stack_of(tmp_path / "a.emd", [axis, *PLANE], FRAMES)
+    frames = [read_frame(tmp_path / "a.emd", index) for index in range(3)]
+    assert [frame.before_last_s for frame in frames] == before
+    assert [frame.pixel_size for frame in frames] == [0.5] * 3
+
+
+def test_frames_along_the_last_axis_have_its_times(tmp_path):
+    times = ("time", "s", [0.0, 0.25, 0.5, 0.75, 1.0])
+    axes = [("x", "nm", [0.0, 0.5]), ("y", "nm", [0.0, 0.5]), times]
+    stack_of(tmp_path / "a.emd", axes, FRAMES)
+    assert [read_frame(tmp_path / "a.emd", n).before_last_s for n in (0, 4)] == [1.0, 0.0]
+
+
+def test_complex_images_are_left_out(tmp_path):
+    stack_of(tmp_path / "a.emd", [PLANE[0], *PLANE], FRAMES.astype(np.complex64), "a_fft")
+    with pytest.raises(FrameError, match="are not grey values"):
+        read_frame(tmp_path / "a.emd")
+    stack_of(tmp_path / "a.emd", [PLANE[0], *PLANE], FRAMES, "b")
+    frame = read_frame(tmp_path / "a.emd")
+    assert np.array_equal(frame.pixels, FRAMES[0])
+    assert frame.notes == ("2 images: b is analysed, a_fft left out",)
+
+
+@pytest.mark.parametrize("dtype", [">u2", ">f4", "?"])
+def test_values_of_every_order_come_in_that_of_the_machine(tmp_path, dtype):
+    stack_of(tmp_path / "a.emd", [PLANE[0], *PLANE], FRAMES.astype(dtype))
+    pixels = read_frame(tmp_path / "a.emd", 2).pixels
+    assert pixels.dtype.isnative
+    assert np.array_equal(pixels, FRAMES[2].astype(dtype))

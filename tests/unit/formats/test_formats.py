@@ -124,6 +124,20 @@ def test_jpeg_with_the_name_of_a_png(tmp_path):
     assert frame.time is not None
 
 
+@pytest.mark.parametrize("exposed", [True, False])
+def test_exif_times_have_the_zone_that_is_told(tmp_path, exposed):
+    exif = Image.Exif()
+    details = exif.get_ifd(34665)
+    exif[306], details[36880] = "2026:03:01 12:00:00", "-02:00"
+    if exposed:
+        details[36867], details[36881] = "2026:03:01 12:00:00", "+09:00"
+        details[37521] = "25"
+    (tmp_path / "a.jpg").write_bytes(jpeg(np.full((64, 64), 77, np.uint8), exif=exif))
+    noon = 1_772_366_400.0  # 2026-03-01T12:00:00Z
+    expected = noon - 9 * 3600 + 0.25 if exposed else noon + 2 * 3600
+    assert read_frame(tmp_path / "a.jpg").time == pytest.approx(expected)
+
+
 def test_pictures_beyond_what_pillow_dares_to_open(tmp_path, monkeypatch):
     grey = np.full((64, 64), 77, np.uint8)
     (tmp_path / "a.png").write_bytes(png(RAMP))

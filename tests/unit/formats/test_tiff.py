@@ -222,6 +222,13 @@ def test_gatan_tells_pixel_size_and_time(place):
     assert frame.time == datetime.datetime(2026, 3, 1, 12, 0, 5).timestamp()
 
 
+def test_gatan_tells_both_edges(place):
+    tags = [(65003, "s", 0, "nm", True), (65004, "s", 0, "um", True)]
+    tags += [(65009, "d", 1, 0.5, True), (65010, "d", 1, 0.001, True)]
+    tifffile.imwrite(place, picture("u2"), metadata=None, extratags=tags)
+    assert (read_frame(place).pixel_size, read_frame(place).pixel_ratio) == (0.5, 2.0)
+
+
 def test_fei_tells_pixel_size_exposure_and_time(place):
     text = (
         "[User]\nDate=03/01/2026\nTime=01:02:03 PM\n\n"

@@ -72,7 +72,7 @@ def test_transforms_and_calculated_images_are_no_frames(tmp_path):
     calculated = COUNTS.astype(np.float32)
     velox(tmp_path / "a.emd", {"a": ("HAADF", transform), "b": ("BF", COUNTS)})
     assert np.array_equal(read_frame(tmp_path / "a.emd").pixels, COUNTS)
-    assert read_frame(tmp_path / "a.emd").notes == ()
+    assert read_frame(tmp_path / "a.emd").notes == ("2 images: BF is analysed, HAADF left out",)
     velox(tmp_path / "b.emd", {"a": ("B-D", calculated), "b": ("Ceta", COUNTS)})
     assert np.array_equal(read_frame(tmp_path / "b.emd").pixels, COUNTS)
     velox(tmp_path / "c.emd", {"a": ("HAADF", transform)})
