@@ -1,11 +1,13 @@
 """Batch: what sharing frames out costs and gives.
 
     python -m benchmarks.batch [cost] [memory] [live] [--frames N] [--json]
+    python -m benchmarks.batch scale [--gbit 10] [--seconds 5] [--json]
 
 *cost*: frames of 512 x 512 pixels (chips of 64) by one process and by two Dask workers of this
 machine, the start of the workers apart. *memory*: tiny frames through the same workers, 100 and
 then 3,000 (`--frames`); the most memory that this process and a worker ever had. *live*: a run
 with one worker and with two that is given frames at once; frames per second until all are archived.
+*scale*: a table of what more workers would give, and drives that check it (`benchmarks.scale`).
 """
 
 import argparse
@@ -21,6 +23,7 @@ import numpy as np
 import tifffile
 from distributed import Worker
 
+from benchmarks import scale
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify, classify_by
 from pychip_stream.archive.support_sets import save_support, support_from_bytes, support_to_bytes
@@ -140,12 +143,20 @@ def main() -> None:
         "cost": (cost, COST_FRAMES), "memory": (memory, MEMORY_FRAMES), "live": (live, LIVE_FRAMES),
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", help=f"default: {', '.join(kinds)}")
+    parser.add_argument("what", nargs="*", help=f"scale, or (default) {', '.join(kinds)}")
     parser.add_argument("--frames", type=int)
+    parser.add_argument("--gbit", type=float, default=10.0, help="bandwidth of the share (scale)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each drive (scale)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     reports: dict[str, Report] = {}
     for name in options.what or kinds:
+        if name == "scale":
+            with tempfile.TemporaryDirectory() as folder:
+                reports[name] = scale.measure(Path(folder), options.gbit, options.seconds)
+            if not options.json:
+                print("\n".join(scale.show(reports[name])))
+            continue
         work, usual = kinds[name]
         with tempfile.TemporaryDirectory() as folder:
             reports[name] = work(Path(folder), options.frames or usual)

@@ -21,6 +21,9 @@ _FLOOD_S = 0.02
 _HANDSHAKE_MS = 3000
 """Who connects and says nothing is cut off after this, so that it holds a handle no longer."""
 
+BEAT_MS, SILENCE_MS = 1000, 10_000
+"""A peer is asked so often whether it is there; after so long without a word it is given up."""
+
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
@@ -44,6 +47,10 @@ class Channel:
         the channel is made: `send` returns False, publishers drop for slow subscribers.
     largest
         Bytes of the largest part that is received; more ends the sender's connection.
+    patient
+        Whether the receiver may let its queue stay full. ZeroMQ reads no answer to its question
+        whether the peer is there then, and gives up the connection with all that is on its way
+        (zeromq/libzmq#4767); so the system asks, whose answers pass by the queue.
 
     Attributes
     ----------
@@ -59,6 +66,8 @@ class Channel:
         kind: int,
         queue: int,
         largest: int = codec.MAX_BYTES,
+        *,
+        patient: bool = False,
     ) -> None:
         self._socket = context.socket(kind)
         self._kind = kind
@@ -70,8 +79,11 @@ class Channel:
             (zmq.SNDHWM, queue),
             (zmq.RCVHWM, queue),
             (zmq.MAXMSGSIZE, largest),
-            (zmq.HEARTBEAT_IVL, 1000),
-            (zmq.HEARTBEAT_TIMEOUT, 10000),
+            (zmq.HEARTBEAT_IVL, 0 if patient else BEAT_MS),
+            (zmq.HEARTBEAT_TIMEOUT, SILENCE_MS),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, 10),
+            (zmq.TCP_KEEPALIVE_INTVL, 1),
             (zmq.RECONNECT_IVL, 50),
             (zmq.RECONNECT_IVL_MAX, 1000),
             (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),

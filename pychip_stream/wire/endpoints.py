@@ -53,7 +53,7 @@ class Endpoints:
         queue
             Messages that wait for or from each peer at most.
         """
-        channel = self._channel(kind, queue, LARGEST[port])
+        channel = self._channel(port, kind, queue, LARGEST[port])
         if self._keys is not None:
             if self._guard is None:
                 self._guard = _Guard(self._context, self._keys.allowed)
@@ -72,7 +72,7 @@ class Endpoints:
         topics: Iterable[bytes] = (),
     ) -> Channel:
         """Open a socket to a service; it connects again by itself for as long as it lives."""
-        channel = self._channel(kind, queue, codec.MAX_BYTES)
+        channel = self._channel(port, kind, queue, codec.MAX_BYTES)
         if self._keys is not None:
             self._keys.protect_client(channel.raw)
         for topic in topics:
@@ -93,8 +93,9 @@ class Endpoints:
             self._guard.stop()
         self._context.term()
 
-    def _channel(self, kind: int, queue: int, largest: int) -> Channel:
-        channel = Channel(self._context, kind, queue, largest)
+    def _channel(self, port: PortName, kind: int, queue: int, largest: int) -> Channel:
+        # The archiver takes no results while its disk is full, or slow.
+        channel = Channel(self._context, kind, queue, largest, patient=port == "results")
         self._channels.append(channel)
         return channel
 

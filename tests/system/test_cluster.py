@@ -23,6 +23,7 @@ from pychip_stream.batch.cluster import open_cluster
 from pychip_stream.batch.shared_frames import crew
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.model.encoders import load_encoder
+from tests.support.command import call_here
 from tests.support.simple_runs import archive, picked, pixels
 from tests.support.waiting import wait_for
 
@@ -118,4 +119,27 @@ def test_runs_are_scored_although_a_worker_is_killed_and_labels_are_those_of_one
         assert one.scoring == there.scoring == OTHER.version
         np.testing.assert_array_equal(one.intervals, there.intervals)
         for number in range(FRAMES):
+            np.testing.assert_array_equal(one.label_map(number), there.label_map(number))
+
+
+def test_one_command_has_a_run_scored_by_the_workers(workers, tmp_path):
+    address, _ = workers
+    run = archive(tmp_path)
+    shutil.copy(run, tmp_path / "one.h5")
+    support = tmp_path / "other.h5"
+    support.write_bytes(support_to_bytes(OTHER))
+    with Client(address, set_as_default=False) as client:
+
+        def executed():
+            return sum(client.run(lambda dask_worker: dask_worker.state.executed_count).values())
+
+        before = executed()
+        called = call_here("rescore", run, "--support", support, "--cluster", address, "--json")
+        assert called.document["scoring"] == OTHER.version
+        assert executed() > before
+    rescore(tmp_path / "one.h5", OTHER, None)
+    with open_run(tmp_path / "one.h5") as one, open_run(run) as there:
+        assert one.scoring == there.scoring == OTHER.version
+        np.testing.assert_array_equal(one.intervals, there.intervals)
+        for number in range(one.count):
             np.testing.assert_array_equal(one.label_map(number), there.label_map(number))

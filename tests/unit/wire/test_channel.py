@@ -10,8 +10,9 @@ from pychip_stream.errors import PychipError
 from pychip_stream.wire import channel as module
 from pychip_stream.wire import codec
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.endpoints import request
+from pychip_stream.wire.endpoints import Endpoints, request
 from pychip_stream.wire.messages import KeysWanted, Ready
+from tests.support.ports import free_wire
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def test_bad_messages_are_counted_and_dropped(pair):
     dealer.send(Ready(worker="w", credit=2))
     assert router.receive(5.0).packet.message.credit == 2
     assert router.dropped == 3
+
+
+def test_results_are_not_lost_while_the_archiver_takes_none_for_long(monkeypatch):
+    monkeypatch.setattr(module, "BEAT_MS", 50)
+    monkeypatch.setattr(module, "SILENCE_MS", 200)
+    config = WireConfig(**free_wire())
+    with Endpoints(config) as here, Endpoints(config) as there:
+        archiver = here.listen("results", zmq.ROUTER, 4).raw
+        worker = there.reach("results", zmq.DEALER, 4, identity="worker").raw
+        sent, end = 0, time.monotonic() + 2.0  # many silences
+        while time.monotonic() < end:
+            if worker.poll(100, zmq.POLLOUT):
+                worker.send(bytes(200_000))
+                sent += 1
+        found = 0
+        while archiver.poll(1000):
+            archiver.recv_multipart()
+            found += 1
+    assert found == sent > 8
 
 
 def test_an_unknown_receiver_is_said(pair):
