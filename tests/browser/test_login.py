@@ -44,6 +44,11 @@ def test_a_wrong_password_is_told_and_the_right_one_opens_the_page(run, visit):
     wait_shown(page, 1)
     page.get_by_role("tab", name="Examples").click()
     expect(page.get_by_role("button", name="Save version")).to_be_enabled()
+    page.set_viewport_size({"width": 820, "height": 1180})  # M20, and in sight on a tablet
+    page.get_by_role("tab", name="Live").click()
+    expect(page.get_by_role("button", name="copy read-only link")).to_be_visible()
+    page.get_by_role("link", name="log out ann").click()
+    expect(page.get_by_label("password")).to_be_visible()
 
 
 def test_a_viewer_who_enables_a_button_is_told_no(run, visit):

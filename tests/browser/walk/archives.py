@@ -44,10 +44,9 @@ def a_run_is_opened(walk, on):
     """Open the demo's run, play it, look at confidence, compare it with another."""
     page = on.page
     _open(page, "demo")
-    scrubber = page.locator(".scrubber")
+    scrubber = page.locator(".scrubber[data-count]")
     page.get_by_label("frame of the run").press("Space")
     expect(scrubber).to_have_attribute("data-playing", "1")
-    page.wait_for_function("() => true")
     page.get_by_label("frame of the run").press("Space")
     height = page.locator(".bk-Figure:visible").first.bounding_box()["height"]
     walk.see("M16", page, f"Space plays and stops; the curve is {height:.0f} px high")

@@ -46,7 +46,7 @@ def a_viewer(walk, on):
     tab(page, "Examples")
     said = page.get_by_text("this login may look and download").first
     expect(said).to_be_visible()
-    expect(page.get_by_role("button", name="log out")).to_contain_text("bob")
+    expect(page.get_by_role("link", name="log out")).to_contain_text("bob")
     walk.see("M20", page, said.inner_text())
 
 

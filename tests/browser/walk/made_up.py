@@ -78,15 +78,15 @@ def a_steady_rate(walk, on):
     run.frame(0.5)
 
 
-@SCENE("S6", "M25", "M17")
-def pauses_and_blanks(walk, on):
-    """A pause of an hour, a frame without a beam, and a frame with a long name."""
+@SCENE("S6")
+def a_pause(walk, on):
+    """Frames, a pause, frames."""
     page, run = on.page, on.things["run"]
     tab(page, "Live")
     for share in (0.3, 0.4, 0.5):
-        run.frame(share, after=600)
+        run.frame(share, after=2)
     for share in (0.5, 0.6, 0.7):
-        run.frame(share, after=600 + 5400 * (share == 0.5))
+        run.frame(share, after=2 + 100 * (share == 0.5))
     wait_shown(page, 1)
     page.wait_for_function(
         """() => window.Bokeh.documents[0].get_model_by_name("phase")
@@ -94,17 +94,29 @@ def pauses_and_blanks(walk, on):
     )
     page.wait_for_timeout(1500)  # for the eye
     walk.see("S6", page, f"{page.evaluate(CURVE_POINTS)} frames, a break in the line")
+
+
+@SCENE("M25")
+def a_blank_frame(walk, on):
+    """A frame without a beam."""
+    page, run = on.page, on.things["run"]
     before = page.evaluate(CURVE_POINTS)
     unknown = np.full((_SIZE // _CHIP, _SIZE // _CHIP), 2, np.uint8)
-    run.frame(labels=unknown, after=600, **_BLANK)
+    run.frame(labels=unknown, after=2, **_BLANK)
     said = page.locator(".misfit").first
     expect(said).to_contain_text("blank")
-    run.frame(0.7, after=600)
+    run.frame(0.7, after=2)
     page.wait_for_function(f"n => ({CURVE_POINTS})() === n", arg=before + 1)
     page.wait_for_timeout(1500)  # for the eye
     walk.see("M25", page, "no point in the curve; " + said.inner_text())
+
+
+@SCENE("M17")
+def a_long_name(walk, on):
+    """A frame with a long name."""
+    page, run = on.page, on.things["run"]
     run.name = _LONG
-    run.frame(0.7, after=600)
+    run.frame(0.7, after=2)
     end = page.locator(".caption:visible span").last
     expect(end).to_contain_text(f"{run.sent - 1:05d}.tif")
     walk.see("M17", page, end.inner_text())
