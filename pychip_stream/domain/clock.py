@@ -25,7 +25,7 @@ _STRAYS = 3
 """More files that stand alone are a slow series."""
 _SAME_S = 1e-5
 _LATEST_S = 1e12
-_WHILE_S = 5.0
+_WHILE_S = 1.0
 """What is seen within it may have been there together, in any order."""
 
 

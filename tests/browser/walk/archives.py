@@ -55,7 +55,7 @@ def a_run_is_opened(walk, on):
     page.get_by_role("button", name="Compare").click()
     page.get_by_label("compare with").click()
     page.locator("li", has_text="run heating").click()
-    expect(page.get_by_label(re.compile("of B is")).first).to_be_visible()
+    expect(page.locator(".names:visible .item").get_by_text("B", exact=True)).to_be_visible()
     page.wait_for_timeout(1500)  # for the eye
     walk.see("S22", page, " ".join(page.locator(".names:visible .item").all_inner_texts()))
     page.get_by_label("compare with").click()

@@ -229,6 +229,7 @@ def the_past_again(walk, on):
     page = on.page
     tab(page, "Examples")
     frame = page.get_by_label("frame of the run")
+    expect(frame).not_to_have_value("")
     shown = frame.input_value()
     frame.fill("99999")
     frame.press("Enter")
@@ -263,7 +264,8 @@ def an_end_and_a_restart(walk, on):
     code, _ = run.stop()
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
     walk.see("S7", page, page.get_by_text("The run has ended.").inner_text())
-    assert code == 0 and not [line for line in run.log if "killing" in line]
+    killed = [line for line in run.log if "killing" in line]
+    assert (code, killed) == (0, []), (code, killed, run.log[-3:])
     walk.see("M19", page, "exit code 0, nobody was killed, one page open")
     page.close()
     run.start()
