@@ -60,6 +60,7 @@ class Analyst:
     match: bool = True
     monitor: Monitor = field(default_factory=Monitor)
     _said: set[str] = field(default_factory=set, repr=False)
+    _detectors: list[str] = field(default_factory=list, repr=False)  # the first one
     _unusual: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
 
     @classmethod
@@ -128,6 +129,7 @@ class Analyst:
         found = (
             *frame.notes,
             shape_warning(frame),
+            self._other_detector(frame),
             None if "pixel_size_ratio" in record.measured else scale_warning(self.support, frame),
             range_warning(self.support, record.measured),
             self._inversion(record, frame),
@@ -136,6 +138,20 @@ class Analyst:
         self._said.update(new)
         for line in (*self.monitor.observe(record.frame.path, record.measured), *sorted(new)):
             logger.warning("%s: %s", record.frame.path, line, extra={"frame": record.frame.path})
+
+    def _other_detector(self, frame: Frame) -> str | None:
+        """Say that another detector took a frame than the first one that is known."""
+        detector = frame.texts.get("detector")
+        if detector is None:
+            return None
+        if not self._detectors:
+            self._detectors.append(detector)
+        if detector == self._detectors[0]:
+            return None
+        return (
+            f"frames of the detector {detector} beside those of {self._detectors[0]}: their "
+            "fractions cannot be compared; name one as watch.detector, or leave the others out"
+        )
 
     def _inversion(self, record: FrameRecord, frame: Frame) -> str | None:
         """Say that a frame has the examples' contrast inverted: so turned, it is like them.

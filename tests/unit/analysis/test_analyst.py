@@ -95,6 +95,18 @@ def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):
     assert any("factor of 0.5" in line for line in analyst.notices)
 
 
+def test_another_detector_in_one_run_is_said(encoder):
+    analyst = Analyst.of(a_support(a_frame()), encoder, ClassifyConfig())
+    lines = []
+    for name in ("", "HAADF", "", "HAADF", "BF", "BF", "HAADF"):
+        frame = replace(a_frame(), metadata={"detector": name} if name else {})
+        analyst.analyse_frame(frame, "", FrameRef(path="a.tif"))
+        lines.append([line for line in analyst.notices if "detector" in line])
+    assert lines[:4] == [[]] * 4
+    assert [len(said) for said in lines[4:]] == [1, 1, 1]
+    assert lines[4][0].startswith("frames of the detector BF beside those of HAADF")
+
+
 def test_a_set_of_another_encoder_is_embedded_again_and_said(encoder, caplog):
     frame = a_frame()
     bundled = open_encoder(EncoderConfig(device="cpu"))
