@@ -137,7 +137,7 @@ class Classifier:
             novelty=novelty,
             held_out=held_out,
             scorer=scorer,
-            warnings=tuple(_caveats(support, examples, novelty)),
+            warnings=tuple(_caveats(support, examples, background, novelty)),
             encoder=encoder,
         )
 
@@ -259,13 +259,23 @@ def _candidates(examples: Examples, method: Method) -> tuple[float, ...]:
     return (analytic, *(s for s in others if abs(s - analytic) > 1e-9))
 
 
-def _caveats(support: SupportSet, examples: Examples, novelty: Novelty) -> list[str]:
+def _caveats(
+    support: SupportSet,
+    examples: Examples,
+    background: npt.NDArray[np.float64],
+    novelty: Novelty,
+) -> list[str]:
     """Say what makes the numbers of this set less certain than they look."""
     out = []
     if not np.isfinite(novelty.threshold):
         out.append(
-            "the examples came without their frame, so nothing can be told to be unknown; pick "
-            "them on a frame to have unlike chips rejected"
+            "the examples came without their frame, one of each class, so nothing can be told to "
+            "be unknown; add more, or pick them on a frame to have unlike chips rejected"
+        )
+    elif len(background) <= len(examples.labels):
+        out.append(
+            "the examples came without their frame, so what is unknown is judged by how far they "
+            "are from each other, which finds less and is less sure; pick some on a frame"
         )
     single = [name for name, count in support.counts.items() if count == 1]
     if single:

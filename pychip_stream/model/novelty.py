@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 
+from pychip_stream.model.cross_validation import folds
 from pychip_stream.model.lda import Examples, Float, ledoit_wolf, prototypes, shrunken
 
 Floating = npt.NDArray[np.floating]
@@ -28,6 +29,11 @@ _QUANTILE = 0.98
 _SLACK = 1.15
 """Room for frames that differ a little from the one the examples came from; set for the bundled
 weights with benchmarks/trust.py on seeds that its documented figures do not use."""
+_SLACK_ALONE = 2.2
+"""The same for examples without their frame, against the farthest of them: chips of a frame are
+seen with their surroundings, which those pictures lack."""
+_LEFT_OUT = 10
+"""In at most so many parts the examples are left out in turn."""
 _ROUNDS = 3
 _AT_ONCE = 2048
 """Chips that are compared at once; bounds the memory for frames of very many."""
@@ -80,9 +86,11 @@ class Novelty:
     reference
         (m, D) whitened chips: of the support frame, the examples, and of borders.
     threshold
-        Distance at which novelty is 1 at sensitivity 1; infinite where no frame is known.
+        Distance at which novelty is 1 at sensitivity 1; infinite where neither a frame nor two
+        examples of a class are known.
     common
-        Distance within which nine in ten chips of the support frame lie; infinite likewise.
+        Distance within which nine in ten chips of the support frame lie; without one, the
+        threshold.
     spread
         Distance of a typical chip from its class; the unit of published distances.
     """
@@ -121,16 +129,22 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     """Learn what is usual from the examples and the (m, D) standardised background.
 
     Where the background is nothing but the examples (imported chips, whose frame is not known)
-    nobody can say how far chips of the same phase usually scatter: the threshold is infinite.
+    they are compared with each other instead, see `_scatter`. With a single example of each class
+    nobody can say how far chips of a phase usually scatter: the threshold is infinite.
     """
     whitening = _robust(examples, background)
     distance = whitening.unlikeness(background)
     bulk = distance[distance <= np.quantile(distance, _KEPT)] if len(distance) else distance
     spread = max(float(np.median(bulk)) if len(bulk) else 0.0, 1e-6)
     shown = examples.chips @ whitening.matrix
-    if len(background) <= len(examples.labels):  # no more than the examples themselves
-        return Novelty(whitening, shown, np.inf, np.inf, spread)
     rng = np.random.default_rng(0)
+    if len(background) <= len(examples.labels):  # no more than the examples themselves
+        farthest = _scatter(examples).max(initial=0.0)
+        if farthest <= 0:
+            return Novelty(whitening, shown, np.inf, np.inf, spread)
+        reference = np.concatenate([shown, _borders(shown, whitening, rng)])
+        threshold = _SLACK_ALONE * farthest
+        return Novelty(whitening, reference, threshold, threshold, spread)
     some = rng.permutation(len(background))[:_REFERENCE]
     frame = background[some] @ whitening.matrix
     seen = np.concatenate([frame, shown])
@@ -139,6 +153,23 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
     threshold = _SLACK * float(edge) if edge > 0 else float(np.sqrt(shown.shape[1]))
     reference = np.concatenate([seen, _borders(seen, whitening, rng)])
     return Novelty(whitening, reference, threshold, max(float(common), 1e-6), spread)
+
+
+def _scatter(examples: Examples) -> Float:
+    """Distances of examples from the nearest other one of their class; none of single ones.
+
+    Each under a whitening that does not know it: among few examples of many components the one
+    that was fitted to all finds none of them far from the others.
+    """
+    chips, labels, found = examples.chips, examples.labels, []
+    for held in folds(labels, _LEFT_OUT, 0):
+        kept = np.setdiff1d(np.arange(len(labels)), held)
+        rest = Examples(examples.cells[kept], labels[kept])
+        whitening = _robust(rest, chips[:0])
+        apart = _squared(chips[held] @ whitening.matrix, chips[kept] @ whitening.matrix)
+        apart[labels[held][:, None] != labels[kept]] = np.inf
+        found.append(np.sqrt(apart.min(axis=1)))
+    return np.concatenate(found) if found else np.zeros(0)
 
 
 def _borders(chips: Float, whitening: Whitening, rng: np.random.Generator) -> Float:

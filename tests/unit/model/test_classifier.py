@@ -307,17 +307,39 @@ def test_another_shrinkage_must_save_several_errors(wrong, chosen):
     assert cross_validation.choose_shrinkage(held_out(wrong))[0] == chosen
 
 
-def test_without_a_frame_behind_the_examples_nothing_is_unknown_and_it_says_so():
+def imported(support):
+    """The same examples without their frame."""
+    embedding = support.embedding
+    return support.with_embedding(replace(embedding, background=embedding.cells.mean(1)))
+
+
+def test_without_a_frame_behind_the_examples_they_are_compared_with_each_other():
+    world = World(5)
+    classifier = Classifier.fit(imported(world.support()))
+    assert any("without their frame" in line for line in classifier.warnings)
+    own = np.arange(90) % len(classifier.names)
+    known = world.cells(own, world.centres).mean(1).reshape(9, 10, DIM).astype(np.float32)
+    strange = world.cells(np.zeros(9, int), world.centres + 50.0).mean(1).reshape(3, 3, DIM)
+    unnamed = len(classifier.names)
+    assert (classifier.score(known).label_map == unnamed).mean() < 0.05
+    result = classifier.score(strange.astype(np.float32))
+    assert (result.label_map == unnamed).all()
+    assert result.strange == 1.0
+    framed = Classifier.fit(world.support())
+    assert not any("without their frame" in line for line in framed.warnings)
+    assert (framed.score(strange.astype(np.float32)).label_map == unnamed).all()
+
+
+def test_single_examples_without_their_frame_make_nothing_unknown_and_it_says_so():
     world = World(5)
     support = world.support()
-    embedding = support.embedding
-    alone = replace(embedding, background=embedding.cells.mean(1))
-    classifier = Classifier.fit(support.with_embedding(alone))
-    assert any("without their frame" in line for line in classifier.warnings)
+    firsts = [support.label_indices.tolist().index(k) for k in range(len(support.names))]
+    alone = replace(
+        support,
+        chips=tuple(support.chips[i] for i in firsts),
+        embedding=replace(support.embedding, cells=support.embedding.cells[firsts]),
+    )
+    classifier = Classifier.fit(imported(alone))
+    assert any("nothing can be told to be unknown" in line for line in classifier.warnings)
     strange = world.cells(np.zeros(9, int), world.centres + 50.0).mean(1).reshape(3, 3, DIM)
-    result = classifier.score(strange.astype(np.float32))
-    assert (result.label_map < len(classifier.names)).all()
-    assert result.fractions["unknown"][0] == 0.0
-    framed = Classifier.fit(support)
-    assert not any("without their frame" in line for line in framed.warnings)
-    assert (framed.score(strange.astype(np.float32)).label_map == len(framed.names)).all()
+    assert classifier.score(strange.astype(np.float32)).fractions["unknown"][0] == 0.0

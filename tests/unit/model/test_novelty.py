@@ -46,6 +46,25 @@ def test_single_examples_without_their_frame_make_nothing_unknown():
     assert found.threshold == np.inf
 
 
+def test_examples_without_their_frame_tell_how_far_others_may_be():
+    """The whitening that they made finds none of them far: each is seen by one of the others."""
+    rng = np.random.default_rng(4)
+    wide = 40  # many more components than examples
+    centres = np.zeros((2, wide))
+    centres[1] = 4.0
+
+    def drawn(count):
+        return centres[np.arange(count) % 2] + rng.normal(size=(count, wide))
+
+    cells = drawn(11)[:, None] + rng.normal(0, 0.5, (11, 16, wide))
+    shown = Examples(cells, np.append(np.arange(10) % 2, 2))  # the last class has one alone
+    found = fit_novelty(shown, shown.chips)
+    own = found.apart(drawn(300) @ found.whitening.matrix)
+    assert (own <= found.threshold).mean() > 0.98
+    other = found.apart((drawn(300) - 25.0) @ found.whitening.matrix)
+    assert (other > found.threshold).mean() > 0.98
+
+
 def test_few_chips_of_a_frame_are_judged_together():
     rng = np.random.default_rng(3)
     shown, few = examples(rng, 4), chips(rng, 7)
