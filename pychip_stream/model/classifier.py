@@ -122,7 +122,9 @@ class Classifier:
             owners=rule.owners,
             novelty=novelty.in_single_precision(),
             sensitivity=sensitivity,
-            ensemble=fit_ensemble(examples, rule, shrinkage, temperature, held_out, seed=seed),
+            ensemble=fit_ensemble(
+                examples, rule, shrinkage, temperature, held_out, novelty.doubt, seed=seed
+            ),
             origin=Origin.of(examples, novelty, background, rule.logits(background).argmax(axis=1)),
         )
         return cls(

@@ -53,7 +53,6 @@ _EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 1.1, 2.5, 1.0, 1.5
 2007), that hold in 95 % of the cases on labelled micrographs, their rare phases, procedural sets
 of other sessions, and simulated runs together; see docs/trust.md."""
 _TEMPERATURE_SPREAD = 0.35
-_THRESHOLD_SPREAD = 0.15
 
 Float32 = npt.NDArray[np.float32]
 
@@ -132,6 +131,7 @@ def fit_ensemble(
     shrinkage: float,
     temperature: float,
     held_out: HeldOut,
+    doubt: float,
     *,
     seed: int,
 ) -> Ensemble:
@@ -140,7 +140,8 @@ def fit_ensemble(
     Each class (or blob of one) is resampled with replacement. The mean of n resampled examples
     scatters less than a mean of n new ones would, by (n - 1)/n in variance and by the ratio of
     the normal to Student's t in the tails; the deviation of every resampled prototype is widened
-    by both. A class with a single example borrows the scatter of the others.
+    by both. A class with a single example borrows the scatter of the others. `doubt` is that of
+    `Novelty`.
     """
     rng = np.random.default_rng(seed)
     counts, owners = np.bincount(examples.members), examples.owners
@@ -161,7 +162,7 @@ def fit_ensemble(
     return Ensemble(
         weights.reshape(-1, dim),
         offsets.reshape(-1, 1),
-        np.exp(_THRESHOLD_SPREAD * luck[:, 1]).astype(np.float32),
+        np.exp(doubt * luck[:, 1]).astype(np.float32),
         owners,
         luck[:, 2:].astype(np.float32),
         (_gaps(rule) / temperature).astype(np.float32),

@@ -32,6 +32,8 @@ weights with benchmarks/trust.py on seeds that its documented figures do not use
 _SLACK_ALONE = 2.2
 """The same for examples without their frame, against the farthest of them: chips of a frame are
 seen with their surroundings, which those pictures lack."""
+_DOUBT, _DOUBT_ALONE = 0.15, 0.45
+"""Standard deviation of the logarithm of the threshold, with a frame and without one."""
 _LEFT_OUT = 10
 """In at most so many parts the examples are left out in turn."""
 _ROUNDS = 3
@@ -93,6 +95,8 @@ class Novelty:
         threshold.
     spread
         Distance of a typical chip from its class; the unit of published distances.
+    doubt
+        Standard deviation of the logarithm of the threshold, for the interval of unknown.
     """
 
     whitening: Whitening
@@ -100,6 +104,7 @@ class Novelty:
     threshold: float
     common: float
     spread: float
+    doubt: float = _DOUBT
 
     def in_single_precision(self) -> "Novelty":
         """Return the same with float32 arrays, for the hot path."""
@@ -144,7 +149,7 @@ def fit_novelty(examples: Examples, background: Float) -> Novelty:
             return Novelty(whitening, shown, np.inf, np.inf, spread)
         reference = np.concatenate([shown, _borders(shown, whitening, rng)])
         threshold = _SLACK_ALONE * farthest
-        return Novelty(whitening, reference, threshold, threshold, spread)
+        return Novelty(whitening, reference, threshold, threshold, spread, _DOUBT_ALONE)
     some = rng.permutation(len(background))[:_REFERENCE]
     frame = background[some] @ whitening.matrix
     seen = np.concatenate([frame, shown])

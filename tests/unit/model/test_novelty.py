@@ -59,6 +59,7 @@ def test_examples_without_their_frame_tell_how_far_others_may_be():
     cells = drawn(11)[:, None] + rng.normal(0, 0.5, (11, 16, wide))
     shown = Examples(cells, np.append(np.arange(10) % 2, 2))  # the last class has one alone
     found = fit_novelty(shown, shown.chips)
+    assert found.doubt > fit_novelty(shown, drawn(300)).doubt
     own = found.apart(drawn(300) @ found.whitening.matrix)
     assert (own <= found.threshold).mean() > 0.98
     other = found.apart((drawn(300) - 25.0) @ found.whitening.matrix)
