@@ -1,8 +1,10 @@
 """Stimulus: joining readings to frames, live and afterwards, and reading long logs.
 
 python -m benchmarks.stimulus [join | journal | seconds | iso | local] [--lines 10000000]
+python -m benchmarks.stimulus ramp [--seeds 10] [--first 0]
 
-One log is written and read in a process, so that its memory is its own.
+One log is written and read in a process, so that its memory is its own. `ramp` judges the whole way
+over simulated runs: a ramp, a log that pauses, a clock that is off.
 """
 
 import argparse
@@ -14,10 +16,23 @@ from pathlib import Path
 import numpy as np
 
 from pychip_stream import config as configuration
+from pychip_stream.analysis import past_logs
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.offset_suggestion import suggested
+from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.readings import ReadingJournal, StimulusFiles
+from pychip_stream.archive.run import open_run
+from pychip_stream.archive.support_sets import support_to_bytes
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.cli.demo import CHIP_SIZE, examples_of
+from pychip_stream.config import ClassifyConfig
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.domain.signals import Readings, Signal, join, series_of
+from pychip_stream.model.encoders import load_encoder
 from pychip_stream.operation.stimulus_keeper import StimulusKeeper
+from pychip_stream.sim.furnace import HeatingProgram, HolderLog
+from pychip_stream.sim.specimen import Experiment
 from pychip_stream.stimulus.log_reading import read_log
 from pychip_stream.stimulus_settings import StimulusConfig
 
@@ -25,6 +40,7 @@ START = 1.7e9
 FORMS = ("seconds", "iso", "local")
 FRAMES, READINGS = 100_000, 1_000_000
 LINES = 1000
+RAMP, RATE, OFFSET_S = 120, 8.0, 37.0
 
 
 def join_many():
@@ -97,10 +113,77 @@ def read_many(folder, form, lines):
     return time.perf_counter() - begun, time.process_time() - used
 
 
+def judge_ramp(folder, seed):
+    """Offset of a run with a ramp and a pause, what was suggested, and what holds of its frames.
+
+    Returns
+    -------
+    Suggestion, and the shares of frames that have a temperature, of these that have the right one,
+    and of fractions that are in their intervals.
+    """
+    program = HeatingProgram(RAMP / RATE)
+    experiment = Experiment(seed=seed, frames=RAMP, interval_s=1 / RATE, furnace=program)
+    support = examples_of(experiment, seed)
+    analyst = Analyst.of(support, load_encoder(), ClassifyConfig(), embeddings=False)
+    writer, true = RunWriter(folder, f"ramp-{seed}"), []
+    writer.add_support(support_to_bytes(support), support.version)
+    for n in range(RAMP):
+        shot, moment = experiment.frame(n), START + n / RATE
+        frame = Frame(shot.pixels, shot.pixel_size_nm, "nm", source="simulated", time=moment)
+        ref = FrameRef(path=f"{n:03}.tif", size=1, mtime_ns=n + 1, time=moment)
+        writer.append(analyst.analyse_frame(frame, f"{n:016x}", ref))
+        true.append(experiment.true_fractions(n, CHIP_SIZE))
+    path, log = writer.close(), folder / f"furnace-{seed}.csv"
+    holder = HolderLog(log, program, "protochips", offset_s=OFFSET_S, pause_at_s=2.0)
+    holder.write_until(START, RAMP / RATE)
+    run = open_run(path)
+    past_logs.add_logs(run, [StimulusConfig(name="furnace", log=log)])
+    run.refresh()
+    found = suggested(run, "furnace")
+    set_offset(RunPlaces.of(path), run.run_id, "furnace", found.offset_s, who="benchmark")
+    run.refresh()
+    measured = run.columns("temperature_C")["temperature_C"]
+    known = np.isfinite(measured)
+    near = np.array(
+        [[program.temperature_at((n + by) / RATE) for by in (-1, 1)] for n in range(RAMP)]
+    )
+    right = (near.min(axis=1) - 1 <= measured) & (measured <= near.max(axis=1) + 1)
+    inside = [
+        (run.intervals[:, k, 1] <= share) & (share <= run.intervals[:, k, 2])
+        for k, name in enumerate(run.names)
+        for share in [np.array([one[name] for one in true])]
+    ]
+    return found, known.mean(), right[known].mean(), np.array(inside)[:, known].mean()
+
+
+def print_ramps(folder, seeds):
+    """Print a line for each seed, and what holds of all."""
+    print("| seed | suggested, s | off, frames | clear | with a value | right | fractions hold |")
+    print("|---|---|---|---|---|---|---|")
+    rows = []
+    for seed in seeds:
+        found, known, right, inside = judge_ramp(folder, seed)
+        off = (found.offset_s - OFFSET_S) * RATE
+        rows.append((abs(off) <= 1 and found.sure, right, inside))
+        print(
+            f"| {seed} | {found.offset_s:.3f} | {off:+.2f} | {'yes' if found.sure else 'no'} "
+            f"| {known:.1%} | {right:.1%} | {inside:.1%} |",
+            flush=True,
+        )
+    hold, right, inside = np.array(rows, float).T
+    print(f"clear and within a frame: {hold.sum():.0f} of {len(rows)}; ", end="")
+    print(f"right values {right.mean():.1%}, fractions {inside.mean():.1%}, ", end="")
+    print(f"worst run {inside.min():.1%}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["join", "journal", *FORMS], default="join")
+    parser.add_argument(
+        "what", nargs="?", choices=["join", "journal", "ramp", *FORMS], default="join"
+    )
     parser.add_argument("--lines", type=int, default=10_000_000)
+    parser.add_argument("--seeds", type=int, default=10, help="runs of `ramp`")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,6 +197,9 @@ def main():
                 f"journal of {LINES} lines, 2 x 1000 readings each: {first:.2f} ms a line at first,"
             )
             print(f"{last:.2f} ms at the end, {whole:.0f} ms together")
+            return
+        if asked.what == "ramp":
+            print_ramps(folder, range(asked.first, asked.first + asked.seeds))
             return
         wall, used = read_many(folder, asked.what, asked.lines)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

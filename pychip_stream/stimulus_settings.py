@@ -1,5 +1,6 @@
 """Stimulus settings: which logs and senders tell what is done to the specimen, and how."""
 
+import datetime
 from pathlib import Path
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -40,6 +41,12 @@ class StimulusConfig(Section):
     max_gap_s: float = Field(
         MAX_GAP_S, gt=0, le=86400, description="nothing is interpolated over longer gaps"
     )
+
+    @field_validator("date", "start", mode="before")
+    @classmethod
+    def _as_text(cls, told: object) -> object:
+        """YAML makes a date of what looks like one."""
+        return told.isoformat() if isinstance(told, datetime.date) else told
 
     @field_validator("zone")
     @classmethod

@@ -108,6 +108,7 @@ def test_notes_of_a_log_are_kept_once_and_stand_on_its_clock(path, caplog, monke
         (1, "mark", "gas on", "oven"), (2, "mark", "xxxxxx", "oven"), (3, "mark", "gas on", "oven")
     ]  # fmt: skip
     assert len(told(path)[1][2]) == 400
+    MarkKeeper(places, run.run_id).put_notes("oven", notes)
     assert len(EVENTS.files(places)) == 2
     mark(run, START + 5, "mine", who="ann")
     set_offset(places, run.run_id, "oven", 10.0, who="ann")

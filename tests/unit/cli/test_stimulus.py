@@ -82,5 +82,9 @@ def test_settings_come_from_a_list(path, tmp_path, capsys):
     )
     run("stimulus", path, tmp_path / "s.yaml", "--json")
     assert json.loads(capsys.readouterr().out)["sources"][0]["quantities"] == {"heat_K": "K"}
+    words = "start: 2023-11-14T22:13:20, time_column: when, time_format: elapsed, zone: UTC"
+    (tmp_path / "s.yaml").write_text(f"stimulus: [{{log: odd.txt, name: other, {words}}}]")
+    run("stimulus", path, tmp_path / "s.yaml")  # of which YAML makes a date
+    capsys.readouterr()
     (tmp_path / "s.yaml").write_text("stimulus: [{log: odd.txt, zone: Nowhere}]")
     run("stimulus", path, tmp_path / "s.yaml", code=2)

@@ -12,7 +12,12 @@ from dashboard.work.feed import Feed
 from dashboard.work.opened_run import PastFrames
 from dashboard.work.state import RunState
 from pychip_stream.analysis.offset_suggestion import Suggestion
+from pychip_stream.archive.clock_offsets import set_offset
+from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.readings import add_readings
 from pychip_stream.archive.run import open_run
+from pychip_stream.domain.signals import Readings, Signal
+from pychip_stream.domain.support import current_user
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
 AS_READ = [0.0, 1, 2, 3, 4, 5]
@@ -109,3 +114,91 @@ def test_a_suggestion_that_is_clear_is_tried_and_kept_with_its_reason(seen, monk
     assert one.panel._slider.start < one.panel._slider.value == 90.25 < one.panel._slider.end
     one.panel._keep.clicks += 1
     assert one.kept == [("furnace", 90.25, "ann", "a step")]
+
+
+@pytest.fixture
+def readings_of(desk):
+    """Add readings of a source, so many seconds after the first frame."""
+    run = open_run(desk.config.run_path)
+
+    def add(source, name, seconds, values):
+        signals = (Signal(name, "degC", "number", np.array(values, float)),)
+        some = Readings(source, run.start + np.array(seconds, float), signals)
+        add_readings(RunPlaces.of(run.path), run.run_id, [some])
+
+    return add
+
+
+def drawn(one):
+    """Times and fractions of the frames, as they are drawn."""
+    return {name: list(values) for name, values in one.view._plot._measured.data.items()}
+
+
+only_live = pytest.mark.parametrize("seen", ["live"], indirect=True)
+
+
+@only_live
+def test_a_trial_moves_no_frame_and_ends_where_nothing_can_be_meant(seen):
+    one = seen()
+    slider = one.panel._slider
+    assert (slider.start, slider.end, slider.step) == (-60.0, 60.0, 0.1)
+    before = drawn(one)
+    slider.value = -2.5
+    assert one.temperatures == [t + 2.5 for t in AS_READ]
+    assert drawn(one) == before
+    for odd in (1e9, float("-inf"), 1e10):
+        slider.value = odd
+        assert one.temperatures == AS_READ
+    one.panel._keep.clicks += 1
+    assert one.kept == [("furnace", 0.0, "ann", "by hand")]
+
+
+@only_live
+def test_a_suggestion_that_was_moved_on_from_is_kept_as_by_hand(seen, monkeypatch):
+    monkeypatch.setattr(
+        clock_panel, "suggested", lambda _run, _source: Suggestion(3.0, 0.9, True, "a step")
+    )
+    one = seen(Viewer(""))
+    one.panel._suggest()
+    assert one.temperatures == [t - 3 for t in AS_READ]
+    one.panel._slider.value = 2.9
+    one.panel._keep.clicks += 1
+    assert one.kept == [("furnace", 2.9, current_user(), "by hand")]
+    monkeypatch.setattr(clock_panel, "suggested", lambda _run, _source: None)
+    one.panel._suggest()
+    assert "nothing that furnace and the frames both saw" in one.panel._note.object
+
+
+@only_live
+def test_each_source_has_an_offset_of_its_own(seen, readings_of):
+    readings_of("gas", "pressure", range(-5, 20), range(25))
+    one = seen()
+    assert one.panel._source.options == ["furnace", "gas"]
+    one.panel._slider.value = 2.0
+    one.panel._source.value = "gas"
+    assert one.panel._slider.value == 0.0  # what was tried of the other one has ended
+    assert one.temperatures == AS_READ
+    one.panel._slider.value = 4.0
+    assert one.temperatures == AS_READ
+    one.panel._keep.clicks += 1
+    assert one.kept == [("gas", 4.0, "ann", "by hand")]
+    one.panel._source.value = "furnace"
+    assert one.panel._slider.value == 0.0
+    assert "by ann" not in one.panel._note.object
+    one.panel._source.value = "gas"
+    assert one.panel._slider.value == 4.0
+    assert "kept: +4.0 s, by ann" in one.panel._note.object
+
+
+@only_live
+def test_what_comes_while_an_offset_is_tried_is_shown_with_it(seen, readings_of):
+    one = seen(BOB)
+    one.panel._slider.value = 2.0
+    readings_of("furnace", "temperature", [3.0], [100.0])
+    assert one.temperatures == [-2.0, -1.0, 0.0, 1.0, 2.0, 100.0]
+    run = open_run(one.run)
+    set_offset(RunPlaces.of(run.path), run.run_id, "furnace", 1.0, who="zoe")
+    one.panel.show(False)
+    one.panel.show(True)
+    assert one.panel._slider.value == 1.0
+    assert "kept: +1.0 s, by zoe" in one.panel._note.object

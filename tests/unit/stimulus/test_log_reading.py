@@ -167,11 +167,12 @@ def test_notes_are_told_with_their_time(tmp_path, text, more, found):
 
 
 def test_a_note_on_many_lines_is_one_over_blocks_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("pychip_stream.stimulus.log_reading._BLOCK", 100)
     marks = ["", "hot", "hot", "", "", "hot", "cold"]
     rows = [f"2026-06-01 12:00:{n:02},{n},{marks[n // 7]}\n" for n in range(49)]
     path = write(tmp_path / "a.csv", "time,T,note\n" + "".join(rows))
-    assert notes(path) == [(7, "hot"), (35, "hot"), (42, "cold")]
+    for size in range(50, 300, 10):
+        monkeypatch.setattr("pychip_stream.stimulus.log_reading._BLOCK", size)
+        assert notes(path) == [(7, "hot"), (35, "hot"), (42, "cold")], size
 
 
 def test_what_was_understood_is_said(tmp_path):
