@@ -14,6 +14,8 @@ from pychip_stream.formats import metadata, tiff_metadata, units
 
 _MAX_PLANES = 1_000_000
 _MAX_CHANNELS = 7
+_MOST_CHANNELS = 10_000
+_LONGEST_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def _ome(root: Element) -> Stack:
     images = [(image, image.find("{*}Pixels")) for image in root.iterfind("{*}Image")]
     dates = [units.from_text(image.findtext("{*}AcquisitionDate")) for image, _ in images]
     start = None if not dates or None in dates else dates[0]
-    names: list[str] = []
+    names: dict[str, int] = {}
     parts: list[_Part] = []
     end = 0
     for number, (_, pixels) in enumerate(images):
@@ -130,7 +132,7 @@ def _ome(root: Element) -> Stack:
         end,
         np.full(end, -1),
         np.zeros(end),
-        () if names == [_unnamed(0)] else tuple(names),
+        () if [*names] == [_unnamed(0)] else tuple(names),
         start,
         np.zeros(end, np.int64),
     )
@@ -146,8 +148,8 @@ def _axes(pixels: Element) -> _Axes:
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZT"}
     sizes["C"] = max(1, sizes["C"] // max(1, *samples)) if samples else sizes["C"]
     order = pixels.get("DimensionOrder", "XYCZT")[2:]
-    if min(sizes.values()) < 1:
-        raise ValueError("an axis without a place")
+    if min(sizes.values()) < 1 or sizes["C"] > _MOST_CHANNELS:
+        raise ValueError("axes that cannot be")
     return _Axes(sizes, order if sorted(order) == ["C", "T", "Z"] else "CZT")
 
 
@@ -196,7 +198,7 @@ def _part(
     axes: _Axes,
     pages: npt.NDArray[np.int64],
     planes: npt.NDArray[np.int64],
-    names: list[str],
+    names: dict[str, int],
     began: float,
 ) -> _Part:
     """Channels and times of the planes of an image; `names` are those of all channels so far."""
@@ -204,7 +206,7 @@ def _part(
     if not all(named) or len({*named}) != axes.sizes["C"]:
         named = [*map(_unnamed, range(axes.sizes["C"]))]
     # Images of one detector each are channels, too: by its name.
-    names += [name for name in named if name not in names]
+    numbers = [names.setdefault(name, len(names)) for name in named]
     at = axes.places(planes)
     items = {axes.number(item, "The"): item for item in pixels.iterfind("{*}Plane")}
     told = (
@@ -220,7 +222,7 @@ def _part(
     moments = [_moment(told.get(page)) for page in pages.tolist()] if told else [None]
     every = at["T"] * (step or 0.0)
     seconds = np.asarray(every if None in moments else moments, np.float64) + began
-    channel = np.array([names.index(name) for name in named])[at["C"]]
+    channel = np.array(numbers)[at["C"]]
     return _Part(number, pages, channel, seconds, told)
 
 
@@ -228,7 +230,8 @@ def _moment(plane: Element | None) -> float | None:
     """Seconds of a plane since its image was begun."""
     delta = None if plane is None else plane.get("DeltaT")
     factor = None if plane is None else units.interval(1, plane.get("DeltaTUnit", "s"))
-    return None if delta is None or factor is None else float(delta) * factor
+    seconds = None if delta is None or factor is None else float(delta) * factor
+    return seconds if seconds is not None and abs(seconds) < _LONGEST_S else None
 
 
 def _imagej(description: str) -> Stack:

@@ -137,3 +137,16 @@ def test_images_of_one_detector_each_are_channels(tmp_path):
 def test_planes_that_cannot_be_say_nothing(tmp_path, listed):
     path = written(tmp_path / "a.ome.tif", image(listed, t=700_000 if "6" in listed else 3), [RAMP])
     assert contents(path).frames == 1
+
+
+def test_more_channels_than_there_can_be_say_nothing(tmp_path):
+    told = image('<TiffData IFD="0"/>', c=10**12)
+    assert contents(written(tmp_path / "a.ome.tif", told, [RAMP])).frames == 1
+
+
+@pytest.mark.parametrize("delta", ["nan", "inf", "1e300"])
+def test_times_that_cannot_be_are_none(tmp_path, delta):
+    planes = f'<Plane TheT="0" DeltaT="0"/><Plane TheT="1" DeltaT="{delta}"/>'
+    told = image(planes, t=2, TimeIncrement=2, before=DATE)
+    path = written(tmp_path / "a.ome.tif", told, [RAMP, RAMP])
+    assert [read_frame(path, n).time - START for n in range(2)] == [0, 2]
