@@ -75,7 +75,8 @@ class LivePage(View):
         )
         self._correct = Corrections(viewer, desk.drafts, desk.run, self._frame, self._hold)
         self._leaving = LeavingOut(viewer, self._leave_out)
-        self._mark = mark_field(viewer, self._mark_frame, width=150)
+        self._mark = mark_field(viewer, self._mark_frame, self._open_mark, width=150)
+        self._mark_moment: float | None = None
         self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
@@ -204,14 +205,21 @@ class LivePage(View):
         self._background.do(work, lambda found: self._show_past(found, pick))
 
     def _mark_frame(self, text: str) -> None:
-        """Mark the moment of the frame that is on the screen."""
-        picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
-        if picture is not None:
-            past, user, moment = self._desk.past, self._user, picture.time
+        """Mark the moment at which the field was opened."""
+        if self._mark_moment is None:
+            self._open_mark()
+        moment, self._mark_moment = self._mark_moment, None
+        if moment is not None:
+            past, user = self._desk.past, self._user
             self._background.do(
                 lambda: past.edit(lambda run: mark(run, moment, text, who=user)),
                 lambda _done: None,
             )
+
+    def _open_mark(self) -> None:
+        """Note the moment of the frame on the screen; frames go on while somebody writes."""
+        picture = self._frame.painted[0] if self._frame.painted else self._frame.picture
+        self._mark_moment = picture.time if picture is not None else None
 
     def _note_painted(self) -> None:
         painted, shot = self._frame.painted, self._shot

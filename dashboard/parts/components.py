@@ -83,6 +83,12 @@ class CurveNames(_Part):
     _bundle = _HERE / "curve_names.js"
 
 
+class MarkField(_Part):
+    """Takes the text of a mark; sends opened when somebody begins to write, and mark."""
+
+    _bundle = _HERE / "mark_field.js"
+
+
 class ClassShelf(_Part):
     """The classes of a draft with their chips."""
 

@@ -15,28 +15,35 @@ from ..accounts import Viewer
 from ..work.background import Background
 from ..work.opened_run import OpenedRun
 from ..work.words import moment
-from .components import table
+from .components import MarkField, table
 from .layouts import note, plain_text, small_button, wrapped
 
 _NEW = "new, at this frame"
 _MOST_ROWS = 500
 
 
-def mark_field(viewer: Viewer, act: Callable[[str], None], **options: Any) -> Any:
-    """Make the field in which an operator writes a mark; calls `act` with its text, once."""
-    field = pmui.TextInput(
-        label="mark", placeholder="what happened; Enter", size="small", margin=(8, 0),
-        visible=viewer.operator, **options,
-    )  # fmt: skip
+def mark_field(
+    viewer: Viewer, act: Callable[[str], None], opened: Callable[[], None] | None = None,
+    **options: Any,
+) -> MarkField:  # fmt: skip
+    """Make the field in which an operator writes a mark.
 
-    def written(event: Any) -> None:
-        text = str(event.new or "").strip()
-        if text and viewer.operator:
-            field.param.update(value="", value_input="")
+    Parameters
+    ----------
+    act
+        Called with the text of each.
+    opened
+        Called when somebody begins to write.
+    """
+
+    def heard(message: dict[str, Any]) -> None:
+        text = " ".join(str(message.get("text") or "").split())
+        if viewer.operator and message["type"] == "opened" and opened is not None:
+            opened()
+        elif viewer.operator and message["type"] == "mark" and text:
             act(text)
 
-    field.param.watch(written, "value")
-    return field
+    return MarkField(heard, margin=(8, 0), visible=viewer.operator, **options)
 
 
 class EventsPanel:

@@ -108,6 +108,46 @@ def test_the_controls_of_live_leave_the_room_to_the_curve(run, visit):
     )
 
 
+MARK_FIELD = """async (script) => {
+  const { render } = await import(script);
+  const model = { sent: [], on: () => {}, send_msg: (message) => model.sent.push(message) };
+  const host = document.createElement("div"), other = document.createElement("div");
+  host.attachShadow({ mode: "open" }).append(render({ model }));
+  other.attachShadow({ mode: "open" }).append(document.createElement("textarea"));
+  document.body.replaceChildren(host, other);
+  window.sent = () => model.sent.splice(0).map((one) => one.text ?? one.type);
+  window.hide = (hidden) => { host.style.display = hidden ? "none" : ""; };
+}"""
+
+
+def test_m_opens_a_mark_where_nothing_is_typed(run, visit):
+    script = run.address.rstrip("/") + "/parts/mark_field.js"
+    page = visit(script)
+    page.evaluate(MARK_FIELD, script)
+    sent, field = lambda: page.evaluate("window.sent()"), page.get_by_label("mark")
+    assert sent() == ["ready"]
+    page.keyboard.press("m")
+    page.keyboard.type("gas m")
+    page.keyboard.press("Enter")
+    assert sent() == ["opened", "gas m"]
+    expect(field).to_be_empty()
+    page.keyboard.press("M")
+    page.keyboard.type("no")
+    page.keyboard.press("Escape")
+    assert sent() == ["opened"]
+    expect(field).not_to_be_focused()
+    page.keyboard.press("Control+m")
+    page.locator("textarea").press("m")
+    expect(page.locator("textarea")).to_have_value("m")
+    page.locator("textarea").blur()
+    page.evaluate("window.hide(true)")
+    page.keyboard.press("m")
+    assert sent() == []
+    page.evaluate("window.hide(false)")
+    page.keyboard.press("m")
+    assert sent() == ["opened"]
+
+
 SCRUBBER = """async (script) => {
   const { render } = await import(script);
   const model = { sent: [], on: (_kind, act) => (model.hear ||= act) };

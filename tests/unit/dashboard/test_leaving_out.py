@@ -155,9 +155,27 @@ def test_marks_made_elsewhere_are_noticed_and_known_to_a_page_that_starts_later(
 def test_only_operators_mark_whatever_the_browser_says(desk, viewer, written):
     page = page_of(desk, "review", viewer)
     panel = page._sections._events
-    panel._text.value = "hot"
+    panel._text._handle_msg({"type": "mark", "text": " hot "})
+    panel._text._handle_msg({"type": "mark", "text": " "})
     panel._write("hot again") if viewer is BOB else None
     assert [one.text for one in events_of(open_run(desk.config.run_path))] == written
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_mark_is_of_the_moment_at_which_it_was_opened(desk, held):
+    page = page_of(desk, "live")
+    if held:
+        page._on_pick(2.0)
+    moment = page._frame.picture.time
+    page._mark._handle_msg({"type": "opened"})
+    later = shot(live("frame_004.tif", time=moment + 5.0))
+    page._frame.show(later.picture, "", None)
+    page._mark._handle_msg({"type": "mark", "text": "gas on"})
+    page._mark._handle_msg({"type": "mark", "text": "next"})
+    found = events_of(open_run(desk.config.run_path))
+    assert [(one.time, one.text) for one in found] == [
+        (moment, "gas on"), (later.picture.time, "next")
+    ]  # fmt: skip
 
 
 def test_a_page_that_starts_later_knows_of_it(desk):
