@@ -3,9 +3,17 @@
 import re
 
 import pytest
+import tifffile
 from playwright.sync_api import expect
 
+from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.classification import Batch, classify
 from pychip_stream.archive.support_sets import SupportFolder, load_support
+from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.support import SupportSet
+from pychip_stream.model.encoders import open_encoder
 from tests.support.looks import Chips, data, wait_data
 from tests.support.rehearsal import Rehearsal
 from tests.support.waiting import wait_for
@@ -26,7 +34,20 @@ def open_examples(visit, run):
     return page, Chips(page, (run.size, run.size), (64, 64))
 
 
+def archive_before(run, name):
+    """An archive of a frame that was classified before the one that is shown."""
+    tifffile.imwrite(run.root / name, run.texture(0.3))
+    pixels = run.texture(0.5)
+    scale = Normalization.from_percentiles(pixels)
+    picks = {"a": [(0, 0)], "b": [(0, 7)]}
+    support = SupportSet.from_picks(Frame(pixels), run.chip, picks, normalization=scale)
+    analyst = Analyst.of(support, open_encoder(run.config.encoder), run.config.classify)
+    writer = RunWriter(run.config.archive.folder, run.config.archive.name)
+    classify(Batch.of([run.root / name]), analyst, writer)
+
+
 def test_a_support_set_from_clicks_to_publication(run, visit):
+    archive_before(run, "before.tif")
     page, chips = open_examples(visit, run)
     chips.click((0, 0), (3, 1), (6, 2))
     page.keyboard.press("2")
@@ -46,6 +67,12 @@ def test_a_support_set_from_clicks_to_publication(run, visit):
     expect(page.locator(".legend .row").first).to_contain_text("fine <b>", timeout=60_000)
     expect(page.locator(".legend .row").first).to_contain_text(re.compile(r"(4|5)\d\.\d %"))
     expect(page.locator(".line").first).to_contain_text("accuracy")
+
+    there = page.locator(".hint").first  # a chip of another frame is worth choosing, too
+    expect(there).to_contain_text("frame 1, ")
+    there.click()
+    expect(page.locator(".caption")).to_have_text("before.tif")
+    wait_data(page, "highlights", "Number(v) >= 1")
 
     page.reload()  # nothing is lost
     page.get_by_role("tab", name="Examples").click()
