@@ -123,7 +123,7 @@ def _configured(run: Run) -> Sequence[EncoderConfig]:
         return ()
 
 
-_CHIPS_PER_TASK = 4096
+_CHIPS_PER_TASK = 8192
 """So many are scored at once: enough for NumPy, few enough for the caches of a processor."""
 _MAX_THREADS = 8
 
