@@ -33,6 +33,8 @@ MESSAGES = {
     "toggle": [{"name": FIRST}],
     "acknowledge": [{"name": "disk"}, {"name": "worker-1"}],
     "share": [{}],
+    "opened": [{}],
+    "mark": [{"text": "gas on"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
