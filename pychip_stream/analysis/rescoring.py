@@ -187,9 +187,8 @@ def _score(scorer: Scorer, block: Rows, into: Rows, frames: slice, *, reject: bo
     """Score frames of one grid into their places."""
     mine = block.span(frames.start, frames.stop - 1)
     values = block.arrays[VALUES][mine]
-    scores = scorer.score(
-        values.reshape(frames.stop - frames.start, -1, values.shape[1]), reject=reject
-    )
+    count = frames.stop - frames.start
+    scores = scorer.score(values.reshape(count, -1, values.shape[1]), reject=reject)
     rows, columns = block.grids[frames.start].tolist()
     into.label_map[frames, :rows, :columns] = scores.labels.reshape(-1, rows, columns)
     into.intervals[frames] = scores.shares.intervals
