@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pychip_stream.analysis.block_scoring import Scoring, scored_here
 from pychip_stream.analysis.rescoring import (
     Rescored,
-    Scoring,
     classify_settings,
     encoder_finder,
     rescore,
     scored_already,
-    scored_here,
 )
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings

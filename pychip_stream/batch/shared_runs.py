@@ -14,7 +14,7 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from pychip_stream import __version__
-from pychip_stream.analysis.rescoring import Fitted, scored_block
+from pychip_stream.analysis.block_scoring import Fitted, scored_block
 from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.run import BLOCK_CHIPS, Run, open_run
 from pychip_stream.batch.cluster import (
@@ -124,7 +124,7 @@ def _score(name: str, piece: Piece) -> list[Rows]:
 
 
 def score_on(cluster: Cluster, run: Run, fitted: Fitted, reject: bool) -> Iterator[Rows]:
-    """Score frames of a run on the workers of a cluster, in their order (`rescoring.Scoring`).
+    """Score frames of a run on the workers of a cluster, in their order (`block_scoring.Scoring`).
 
     Raises
     ------

@@ -58,8 +58,8 @@ def rescore(
     so that the past is labelled again and the future follows. Of several runs, those that are
     scored completely are skipped: after Ctrl-C the same command goes on with the rest.
     """
+    from pychip_stream.analysis.block_scoring import scored_here
     from pychip_stream.analysis.many_runs import Order
-    from pychip_stream.analysis.rescoring import scored_here
 
     chosen, data = read_support(support)
     with open_cluster(cluster, tls_ca, tls_cert, tls_key) as many:

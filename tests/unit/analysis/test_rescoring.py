@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis import rescoring
+from pychip_stream.analysis import block_scoring
 from pychip_stream.analysis.analyst import Analyst
+from pychip_stream.analysis.block_scoring import scored_block
 from pychip_stream.analysis.classification import Batch, classify
-from pychip_stream.analysis.rescoring import encoder_finder, rescore, scored_block, uncovered
+from pychip_stream.analysis.rescoring import encoder_finder, rescore, uncovered
 from pychip_stream.analysis.verification import verify
 from pychip_stream.archive.blocks import Rows
 from pychip_stream.archive.joining import merge_scorings
@@ -57,7 +58,7 @@ def test_it_agrees_with_classifying_afresh(tmp_path, close):
 
 
 def test_frames_of_several_grids_are_scored_each_in_its_own(monkeypatch):
-    monkeypatch.setattr(rescoring, "_CHIPS_PER_TASK", 12)
+    monkeypatch.setattr(block_scoring, "_CHIPS_PER_TASK", 12)
     grids = [(2, 3), (2, 3), (2, 3), (3, 2), (4, 4), (1, 1)]
     block = Rows.laid(range(len(grids)), grids, encoder=("x", 6)).allocated()
     values = block.arrays["values"]

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from pychip_stream.analysis import many_runs
-from pychip_stream.analysis.rescoring import scored_here
+from pychip_stream.analysis.block_scoring import scored_here
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support
 from pychip_stream.errors import ClusterError
