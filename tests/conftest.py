@@ -41,6 +41,24 @@ def as_loud_as_before():
     log.setLevel(level)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def timed_once():
+    """Time each kind of network once, and not for each of hundreds of encoders."""
+    from pychip_stream.model.encoders import device
+
+    real, known = device.seconds, {}
+
+    def seconds(place, network):
+        key = str(place), type(network), sum(one.numel() for one in network.parameters())
+        if key not in known:
+            known[key] = real(place, network)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "seconds", seconds)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real micrographs and formats, where they are at hand."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests.support.chaos import EXACT
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.stack import Stack
 from tests.support.visits import Visits
@@ -50,7 +51,7 @@ def stack(tmp_path_factory):
 
     def make(support=None, **sections):
         folder = tmp_path_factory.mktemp("experiment")
-        sections = {"dashboard": {"enabled": True}} | sections
+        sections = {"dashboard": {"enabled": True}, "encoder": EXACT} | sections
         made.append(Stack(folder, support, **sections))
         return made[-1]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.chaos import EXACT
 from tests.support.stack import Stack
 
 
@@ -11,6 +12,7 @@ def stack(tmp_path):
     made = []
 
     def make(support=None, **sections):
+        sections = {"encoder": EXACT} | sections
         made.append(Stack(tmp_path / f"experiment-{len(made)}", support, **sections))
         return made[-1]
 

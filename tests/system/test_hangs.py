@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop processes by signals"),
 ]
-QUICK = {"encoder": chaos.EXACT, "watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
+QUICK = {"watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
 
 
 def test_a_worker_that_hangs_is_listed_and_started_again(stack, tmp_path):

@@ -13,7 +13,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = {"encoder": chaos.EXACT, "watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
+QUICK = {"watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
 
 
 def test_a_second_start_is_refused_and_the_first_goes_on(stack, tmp_path):

@@ -29,7 +29,6 @@ def test_microscope_and_gpu_machine(stack, tmp_path):
 
     wire = free_wire() | {"host": GPU, "watcher_host": MICROSCOPE}
     quick = {
-        "encoder": chaos.EXACT,
         "watch": {"quiet_s": 0.2, "reconcile_s": 1.0},
         "inference": {"frames": "pixels"},
     }
