@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.benchmark import (
@@ -93,18 +94,14 @@ def network_speed(device: str, size: Size, seconds: float) -> Iterator[Row]:
         whole = edge + 2 * encoder.network.margin
         windows = torch.rand((batch, 1, whole, whole), device=encoder.place.device)
         chips = batch * size.window**2
-        plain = Contender(launched(encoder, windows), chips)
-        ways = {"launched": plain}
-        try:
+        ways = {"launched": Contender(launched(encoder, windows), chips)}
+        if encoder.place.device.type == "cuda":
             ways["as a graph"] = Contender(graphed(encoder, windows), chips)
+        try:
             take_turns(list(ways.values()), seconds / len(cases))
         except torch.OutOfMemoryError:
             yield f"{encoder.device}, batch {batch}", "too little memory", ""
             continue
-        except RuntimeError as error:
-            ways = {"launched": plain}
-            take_turns([plain], seconds / len(cases))
-            yield f"{encoder.device}, batch {batch} as a graph", f"no: {_line(error)}", ""
         for way, one in ways.items():
             name = f"{encoder.device}, batch {batch} {way}"
             best = max(best, (one.rate(), name))
@@ -123,23 +120,12 @@ def launched(encoder: DenseEncoder, windows: torch.Tensor) -> Callable[[], None]
 
 
 def graphed(encoder: DenseEncoder, windows: torch.Tensor) -> Callable[[], None]:
-    """Return the same, recorded once and replayed; RuntimeError where that cannot be."""
-    if windows.device.type != "cuda":
-        raise RuntimeError(f"{windows.device.type} records no graphs")
-    with torch.inference_mode():
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # libraries choose their ways before the recording
-            for _ in range(3):
-                encoder.network(windows)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            found = encoder.network(windows).float()
+    """Return the same as the encoder calls it on CUDA: recorded once and replayed."""
+    forward = encoder.place.recorded(encoder.network)
 
+    @torch.inference_mode()
     def call() -> None:
-        graph.replay()
-        finish(found)
+        finish(forward(windows))
 
     return call
 
@@ -194,10 +180,6 @@ def _of_edge(
         yield f"{name}, {edge}²", told, f"{_GOAL_SHARE} of bare"
 
 
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0][:80]
-
-
 def _where(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(torch.device(device))
@@ -206,7 +188,10 @@ def _where(device: str) -> str:
 
 def rows(device: str, size: Size, seconds: float) -> Iterator[Row]:
     """Measure everything; the seconds are shared by what is timed."""
-    with tempfile.TemporaryDirectory(prefix="pychip-gpu-") as name:
+    with (
+        threadpool_limits(1, "blas"),  # as the installed commands do (`threads.settle`)
+        tempfile.TemporaryDirectory(prefix="pychip-gpu-") as name,
+    ):
         yield from agreement(device, size, Path(name))
         yield from network_speed(device, size, 0.6 * seconds)
         encoder = load_encoder("bundled", device=device)

@@ -4,6 +4,7 @@ Windows of the frame are brought to the network's scale by an area filter and mi
 borders.
 """
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable
@@ -45,12 +46,16 @@ class AxisFilter:
         the axis is only cut or mirrored.
     weights
         (taps, out) float32; each column sums to 1.
+    cut
+        Where the axis is only cut: its first input sample, and the one after its last.
     """
 
     indices: torch.Tensor
     weights: torch.Tensor
+    cut: tuple[int, int] | None = None
 
 
+@functools.lru_cache(64)  # the windows of a run's frames are always the same
 def axis_filter(
     limit: int, size: int, target: int, start: int, stop: int, device: torch.device | str = "cpu"
 ) -> AxisFilter:
@@ -75,10 +80,13 @@ def axis_filter(
         taps, weights = _area(positions, size, target)
     else:
         taps, weights = _linear(positions, size, target)
-    return AxisFilter(
-        torch.from_numpy(_mirror(taps, limit)).to(device),
-        torch.from_numpy(weights.astype(np.float32)).to(device),
-    )
+    straight = size == target and start >= 0 and stop <= limit
+    with torch.inference_mode(mode=False):  # whoever asks first, others may train with them
+        return AxisFilter(
+            torch.from_numpy(_mirror(taps, limit)).to(device),
+            torch.from_numpy(weights.astype(np.float32)).to(device),
+            (start, stop) if straight else None,
+        )
 
 
 def _area(positions: _Taps, size: int, target: int) -> tuple[_Taps, _Weights]:
@@ -112,23 +120,16 @@ def window(image: torch.Tensor, rows: AxisFilter, columns: AxisFilter) -> torch.
 
 
 def _along(image: torch.Tensor, axis: AxisFilter, dim: int) -> torch.Tensor:
+    if axis.cut is not None:
+        start, stop = axis.cut
+        return image.narrow(dim, start, stop - start)
     if len(axis.indices) == 1:
-        return _take(image, axis.indices[0], dim)
+        return image.index_select(dim, axis.indices[0])
     shape = (-1, 1) if dim == 0 else (1, -1)
     out = image.index_select(dim, axis.indices[0]) * axis.weights[0].view(shape)
     for index, weight in zip(axis.indices[1:], axis.weights[1:], strict=True):
         out.addcmul_(image.index_select(dim, index), weight.view(shape))
     return out
-
-
-def _take(image: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
-    """Cut along an axis; the straight part is a view, only mirrored ends are copied."""
-    length = int(index.numel())
-    if length <= image.shape[dim] and int(index[-1]) - int(index[0]) == length - 1:
-        straight = torch.arange(length, device=index.device) + index[0]
-        if torch.equal(straight, index):
-            return image.narrow(dim, int(index[0]), length)
-    return image.index_select(dim, index)
 
 
 class Network(Protocol):
@@ -167,6 +168,7 @@ class DenseEncoder(Encoder):
         self.device = str(place)
         self.network = network
         self.place = place
+        self._forward = place.recorded(network)
         self.on_window: Callable[[int, int], None] = lambda _done, _total: None
         self._lock = threading.Lock()
 
@@ -219,7 +221,7 @@ class DenseEncoder(Encoder):
             axis(plane.shape[0], size.height, rows),
             axis(plane.shape[1], size.width, columns),
         )
-        features = self.network(window(plane, down, right)[None, None]).float()
+        features = self._forward(window(plane, down, right)[None, None])
         skip = margin // CELL
         return features[..., skip : skip + len(rows) * CELLS, skip : skip + len(columns) * CELLS]
 
