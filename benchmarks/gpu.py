@@ -15,9 +15,8 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +31,8 @@ from pychip_stream.analysis.benchmark import (
     worker,
     worker_step,
 )
-from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.frames import FrameRef
+from pychip_stream.formats.ahead import ReadAhead
 from pychip_stream.formats.reading import read_checked, read_frame
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.encoders import load_encoder
@@ -130,30 +130,6 @@ def graphed(encoder: DenseEncoder, windows: torch.Tensor) -> Callable[[], None]:
     return call
 
 
-class Ahead:
-    """Reads the next file while the last one is analysed."""
-
-    def __init__(self, folder: Path, refs: Sequence[FrameRef]) -> None:
-        self._threads = ThreadPoolExecutor(1)
-        self._turns = itertools.cycle(
-            (folder / ref.path, ref.index, ref.size, ref.mtime_ns) for ref in refs
-        )
-        self._next = self._begin()
-
-    def read(self, *_which: Any) -> tuple[Frame, str]:
-        """Give the next frame; they come in the order in which they are asked for."""
-        found = self._next.result()
-        self._next = self._begin()
-        return found
-
-    def close(self) -> None:
-        """End the thread."""
-        self._threads.shutdown(cancel_futures=True)
-
-    def _begin(self) -> Future[tuple[Frame, str]]:
-        return self._threads.submit(read_checked, *next(self._turns))
-
-
 def worker_speed(encoder: DenseEncoder, size: Size, folder: Path, seconds: float) -> Iterator[Row]:
     """Measure frames/s of a worker for frames of every size."""
     for edge in size.edges:
@@ -166,11 +142,14 @@ def worker_speed(encoder: DenseEncoder, size: Size, folder: Path, seconds: float
 def _of_edge(
     analyst: Analyst, folder: Path, refs: list[FrameRef], edge: int, seconds: float
 ) -> Iterator[Row]:
-    ahead = Ahead(folder, refs)
+    ahead = ReadAhead(read_checked)
+    turns = itertools.cycle([*refs[1:], refs[0]])  # what follows each
     try:
         bare = bare_step(analyst, folder, refs)
         plain = worker_step(analyst, folder, refs)
-        overlapping = worker_step(analyst, folder, refs, ahead.read)
+        overlapping = worker_step(
+            analyst, folder, refs, lambda *wanted: ahead.then(folder, next(turns))(*wanted)
+        )
         take_turns([bare, plain, overlapping], seconds)
     finally:
         ahead.close()

@@ -13,9 +13,11 @@ from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.delivery import delivered
 from pychip_stream.archive.support_sets import support_from_bytes
 from pychip_stream.config import Config
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError, SupportError
+from pychip_stream.formats.ahead import ReadAhead
 from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.encoders.dense import DenseEncoder
@@ -67,6 +69,7 @@ class Worker:
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._reader = GuardedReader.of(config.watch)
+        self._ahead = ReadAhead(self._reader.read_checked)
         if config.inference.frames == "path":
             self._reader.start()
         self._encoder = open_encoder(config.encoder)
@@ -110,6 +113,8 @@ class Worker:
         if self._jobs:
             time.sleep(0.05)  # LINGER is 0; let the releases leave
         self._reader.close()
+        self._ahead.close()
+        self._reader.close()  # what was being read ahead started it again
         self._beacon.close()
         self._endpoints.close()
 
@@ -119,6 +124,7 @@ class Worker:
             message = received.packet.message
             if isinstance(message, PixelSizeChanged):
                 self._reader.pixel_size = message.size or self._config.watch.pixel_size
+                self._ahead.forget()
             if not isinstance(message, SupportChanged):
                 continue
             try:
@@ -192,13 +198,20 @@ class Worker:
 
     def _analyse(self, job: Job, analyst: Analyst) -> FrameRecord:
         if job.image is None:
-            return analyst.analyse(self._config.watch.root, job.frame, self._reader.read_checked)
+            root, following = self._config.watch.root, self._following()
+            return analyst.analyse(root, job.frame, self._ahead.then(root, following))
         image, arrays = job.image, self._pixels.get(job.lease, {})
         try:
             frame = delivered(job.frame, image, arrays)
         except FrameError as error:
             return FrameRecord.failed(job.frame, str(error), read=time.time())
         return analyst.analyse_frame(self._reader.sized(frame), image.content_hash, job.frame)
+
+    def _following(self) -> FrameRef | None:
+        """Name the frame to read ahead; not one that has cost a worker before."""
+        if len(self._jobs) < 2 or self._jobs[1].attempt > 1 or self._jobs[1].image is not None:
+            return None
+        return self._jobs[1].frame
 
     def _deliver(self, message: Result, arrays: Arrays) -> None:
         """Send the result of the first job, or keep it for the next step."""

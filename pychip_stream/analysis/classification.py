@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -28,6 +27,7 @@ from pychip_stream.errors import (
     FrameLostError,
     UsageError,
 )
+from pychip_stream.formats.ahead import ReadAhead, with_following
 from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.formats.reading import ReadChecked, frames_below
 
@@ -169,7 +169,12 @@ def classify(
     """Classify every frame of a batch in this process, as `classify_by` does."""
 
     def analyse(refs: Iterator[FrameRef], reader: GuardedReader) -> Iterator[FrameRecord]:
-        return map(partial(analysed, analyst, batch.root, read=reader.read_checked), refs)
+        ahead = ReadAhead(reader.read_checked)
+        try:
+            for ref, following in with_following(refs):
+                yield analysed(analyst, batch.root, ref, ahead.then(batch.root, following))
+        finally:
+            ahead.close()
 
     settle_sums(torch.get_num_threads())
     return classify_by(analyse, batch, analyst.support, writer, progress)

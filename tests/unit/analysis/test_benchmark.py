@@ -95,14 +95,3 @@ def test_the_figures_of_a_gpu_need_nothing_but_the_gpu(capsys):
     for name in ("worker, 704²", "worker that reads ahead, 704²"):
         assert float(found[name].split()[0]) > 0
         assert float(found[name].split()[2]) > 0  # no test judges how fast a machine is
-
-
-def test_a_worker_that_reads_ahead_gets_the_frames_that_it_asks_for(tmp_path):
-    analyst, refs = module.worker(load_encoder("bundled", device="cpu/float32"), tmp_path, 704)
-    ahead = gpu.Ahead(tmp_path, refs)
-    try:
-        for ref in (*refs, refs[0]):
-            known = analyst.analyse(tmp_path, ref)
-            assert analyst.analyse(tmp_path, ref, ahead.read).content_hash == known.content_hash
-    finally:
-        ahead.close()

@@ -2,14 +2,15 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import zmq
 
 from pychip_stream import config as configuration
-from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Channel
-from pychip_stream.wire.messages import PixelSizeChanged, Ready, Status
+from pychip_stream.wire.messages import Image, Job, PixelSizeChanged, Ready, Status
 from services import inference
 from tests.support.ports import free_wire
 from tests.support.waiting import wait_for
@@ -66,3 +67,17 @@ def test_frames_have_the_pixel_size_that_was_set_from_then_on(tmp_path):
 
 def shown(worker, frame):
     return worker._reader.sized(frame).pixel_size
+
+
+def test_the_next_file_is_read_ahead_unless_it_has_cost_a_worker_before(tmp_path):
+    frames = [FrameRef(path=f"{name}.tif", index=0, size=1, mtime_ns=1) for name in "abc"]
+    first, second, third = (Job(lease=n, frame=frame) for n, frame in enumerate(frames))
+    held = SimpleNamespace(_jobs=[first])
+    assert inference.Worker._following(held) is None
+    for following, begun in (
+        (second, second.frame),
+        (msgspec.structs.replace(second, attempt=2), None),
+        (msgspec.structs.replace(second, image=Image(content_hash="", time=0.0)), None),
+    ):
+        held = SimpleNamespace(_jobs=[first, following, third])
+        assert inference.Worker._following(held) == begun
