@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pychip_stream.analysis.run_sample import SampledFrame, sample_run
 from pychip_stream.archive import hdf
@@ -98,7 +97,7 @@ class OpenedRun:
         own = (*run.names, UNKNOWN)
         self.names = tuple(self._called.get(name, name) for name in own)
         self.colors = {called: run.colors[n] for n, called in zip(own, self.names, strict=True)}
-        self.table: pd.DataFrame = run.fractions
+        self.table = run.fractions
         self.intervals = run.intervals
         self._read_pixels = self.pixel_reader()
         self._geometry = run.columns(*_GEOMETRY)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-import torch
 import yaml
 
 from pychip_stream.acquisition.identity import Identity, answer
@@ -176,6 +175,8 @@ def classify(
         finally:
             ahead.close()
 
+    import torch  # loads slowly; the page offers this long before it is done
+
     settle_sums(torch.get_num_threads())
     return classify_by(analyse, batch, analyst.support, writer, progress)
 
@@ -282,6 +283,8 @@ def settle_sums(threads: int) -> None:
     One thread sums products of float32 in another order than two or more, which all agree: only
     so are labels the same bit for bit, whoever shares the work.
     """
+    import torch
+
     torch.set_num_threads(max(2, threads))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+import scipy  # its parts load when they are used
 
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.signals import Series, Times
@@ -208,7 +208,7 @@ class _Joint:
 
 def _without_outliers(values: Times) -> Times:
     """Single frames that nothing beside them is like become like these."""
-    usual = ndimage.median_filter(values, 5, mode="nearest")
+    usual = scipy.ndimage.median_filter(values, 5, mode="nearest")
     away = np.abs(values - usual)
     return np.where(away > _CLIP * max(float(np.nanpercentile(away, 90)), 1e-300), usual, values)
 
@@ -287,10 +287,10 @@ def _best_shift(
     if not signal.any() or not curve.any():
         return None
     size = len(signal) + len(curve) - 1
-    long = int(fft.next_fast_len(size))
+    long = int(scipy.fft.next_fast_len(size))
 
     def correlate(a: Times, b: Times) -> Times:
-        found = fft.irfft(fft.rfft(a, long) * np.conj(fft.rfft(b, long)), long)
+        found = scipy.fft.irfft(scipy.fft.rfft(a, long) * np.conj(scipy.fft.rfft(b, long)), long)
         return np.concatenate([found[long - len(b) + 1 :], found[: len(a)]])
 
     count = np.rint(correlate(ones_c, ones_s))

@@ -8,13 +8,15 @@ import json
 import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +76,10 @@ def read_alerts(places: RunPlaces) -> list[AlertRow]:
     return sorted(rows.values(), key=lambda row: row.time)
 
 
-def alert_table(rows: list[AlertRow]) -> pd.DataFrame:
+def alert_table(rows: list[AlertRow]) -> "pd.DataFrame":
     """Put alerts into a table with a column for each field."""
+    import pandas as pd
+
     return pd.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
 
 

@@ -1,10 +1,11 @@
 """Conversion: a run as the objects of other packages; large ones are imported when asked for."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pychip_stream.archive import hdf
 from pychip_stream.archive.catalog import Catalog
@@ -13,6 +14,8 @@ from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.errors import UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pychip_stream.archive.run import Run
 
 
@@ -21,7 +24,13 @@ _FIXED = frozenset(
 )
 
 
-def fraction_table(run: "Run", catalog: Catalog, number: npt.NDArray[np.int64]) -> pd.DataFrame:
+def _table(content: Any, **options: Any) -> pd.DataFrame:
+    import pandas as pd  # loads slowly, and services have no tables
+
+    return pd.DataFrame(content, **options)
+
+
+def fraction_table(run: Run, catalog: Catalog, number: npt.NDArray[np.int64]) -> pd.DataFrame:
     """`Run.fractions` for classified frames of these numbers."""
     rows, table, values = catalog.classified[number], catalog.table, run.intervals
     columns: dict[str, object] = {
@@ -36,7 +45,7 @@ def fraction_table(run: "Run", catalog: Catalog, number: npt.NDArray[np.int64]) 
         column = f"class {name}" if name in _FIXED else name
         for end, suffix in enumerate(("", "_low", "_high")):
             columns[column + suffix] = values[number, code, end]
-    return pd.DataFrame(columns, index=number)
+    return _table(columns, index=number)
 
 
 def frame_table(catalog: Catalog, table: Table) -> pd.DataFrame:
@@ -50,7 +59,7 @@ def frame_table(catalog: Catalog, table: Table) -> pd.DataFrame:
     for name, values in table.items():
         ordered = values[order]
         columns[name] = hdf.strings(ordered) if ordered.dtype.kind == "S" else ordered
-    return pd.DataFrame(columns)
+    return _table(columns)
 
 
 def exclusion_table(catalog: Catalog) -> pd.DataFrame:
@@ -61,17 +70,17 @@ def exclusion_table(catalog: Catalog) -> pd.DataFrame:
         (number, *key, known[key].who, known[key].when)
         for number, key in zip(out.tolist(), places, strict=True)
     ]
-    return pd.DataFrame(told, columns=["frame", "path", "index", "who", "when"])
+    return _table(told, columns=["frame", "path", "index", "who", "when"])
 
 
 def displaced_table(catalog: Catalog) -> pd.DataFrame:
     """`Run.displaced`."""
     rows, table = catalog.displaced, catalog.table
     columns = {"path": hdf.strings(table["path"][rows]), "index": table["index"][rows]}
-    return pd.DataFrame(columns | {"own_time": own_times(table)[rows], "time": table["time"][rows]})
+    return _table(columns | {"own_time": own_times(table)[rows], "time": table["time"][rows]})
 
 
-def to_xarray(run: "Run") -> Any:
+def to_xarray(run: Run) -> Any:
     """Fractions, intervals and label maps as an `xarray.Dataset`."""
     try:
         import xarray
@@ -114,7 +123,7 @@ def to_xarray(run: "Run") -> Any:
     )
 
 
-def to_hyperspy(run: "Run") -> Any:
+def to_hyperspy(run: Run) -> Any:
     """Label maps as a HyperSpy signal: an image stack over time."""
     try:
         from hyperspy.signals import Signal2D
@@ -142,7 +151,7 @@ def to_hyperspy(run: "Run") -> Any:
     return signal
 
 
-def label_stack(run: "Run") -> npt.NDArray[np.uint8]:
+def label_stack(run: Run) -> npt.NDArray[np.uint8]:
     """(count, rows, columns) uint8 index into the names, their number means unknown.
 
     NO_CHIP stands beyond a frame's grid and in frames that are left out or not covered.
@@ -155,7 +164,7 @@ def label_stack(run: "Run") -> npt.NDArray[np.uint8]:
     return stack
 
 
-def _chip_edges(run: "Run") -> tuple[tuple[float, float], str]:
+def _chip_edges(run: Run) -> tuple[tuple[float, float], str]:
     """Height and width of a chip in the unit of the first frame that has one."""
     columns = run.columns("pixel_size", "pixel_height", "unit", "chip_height", "chip_width")
     known = np.flatnonzero(np.isfinite(columns["pixel_size"]) & (columns["unit"] != b""))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
@@ -122,7 +121,7 @@ def _write_scorings(entry: h5py.Group, catalog: Catalog, written: Checksums, def
 
 def _colors(entry: h5py.Group, newest_first: Array, scoring: str) -> dict[str, str]:
     """Colours of the classes: those of the newest support set that has them."""
-    used = hdf.strings(pd.unique(newest_first.astype(object)))
+    used = dict.fromkeys(hdf.strings(newest_first))
     colors: dict[str, str] = {}
     supports = entry[layout.SUPPORTS]
     for version in (scoring, *used, *supports):

@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 import h5py
 import numpy as np
-import pandas as pd
 import xxhash
 
 from pychip_stream import foreign
@@ -341,5 +340,7 @@ def superseded(table: Table) -> Array:
     """(n,) whether a later revision of the same frame was archived, or it was moved."""
     if not len(table["revision"]) or table["revision"].max() <= 1:
         return np.zeros(len(table["revision"]), bool)
+    import pandas as pd  # most runs have none, and services start without it
+
     keys = pd.DataFrame({"path": table["path"].astype(object), "index": table["index"]})
     return np.asarray(keys.duplicated(keep="last") | (table["status"] == b"moved"))

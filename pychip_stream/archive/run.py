@@ -1,15 +1,16 @@
 """Run reader: what a run holds, live or closed, read when it is asked for."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from pychip_stream.archive import convert, hdf, layout
 from pychip_stream.archive.alert_journal import alert_table, read_alerts
@@ -26,10 +27,13 @@ from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, ArchiveUsageError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 BLOCK_CHIPS = 1 << 17
 
 
-def open_run(path: str | Path, *, everything: bool = False) -> "Run":
+def open_run(path: str | Path, *, everything: bool = False) -> Run:
     """Open a run, live or closed.
 
     Parameters
@@ -86,7 +90,7 @@ class Run(AbstractContextManager["Run"]):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def with_scoring(self, name: str, *, everything: bool | None = None) -> "Run":
+    def with_scoring(self, name: str, *, everything: bool | None = None) -> Run:
         """Return the same run under another scoring; `everything` as in `open_run`."""
         if name not in self.scorings:
             raise ArchiveUsageError(
@@ -418,7 +422,7 @@ class Run(AbstractContextManager["Run"]):
             return [self._scoring]
         used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
         held = self.support_versions
-        versions = dict.fromkeys(hdf.strings(pd.unique(used.astype(object))))
+        versions = dict.fromkeys(hdf.strings(used))
         return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
 
     def _table(

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+import scipy  # its parts load when they are used
 
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.frames import Frame
@@ -120,15 +120,15 @@ def correlation_length(pixels: Float) -> float:
     height, width = (n // step * step for n in pixels.shape)
     blocks = pixels[:height, :width].reshape(height // step, step, width // step, step)
     small = _flattened(blocks.mean(axis=(1, 3)))
-    shape = tuple(fft.next_fast_len(2 * n, real=True) for n in small.shape)
-    power = np.abs(fft.rfft2(small, shape)) ** 2
-    lags = fft.irfft2(power, shape)
+    shape = tuple(scipy.fft.next_fast_len(2 * n, real=True) for n in small.shape)
+    power = np.abs(scipy.fft.rfft2(small, shape)) ** 2
+    lags = scipy.fft.irfft2(power, shape)
     if not lags[0, 0] > 1e-9 * max(float(np.square(pixels).sum()), 1e-300):
         return 0.0
     reach = max(min(small.shape) // 2, 2)
     y, x = np.mgrid[-reach + 1 : reach, :reach]
     ring = np.rint(np.hypot(y, x)).astype(np.intp)
-    profile = ndimage.mean(lags[y, x] / lags[0, 0], ring, np.arange(reach))
+    profile = scipy.ndimage.mean(lags[y, x] / lags[0, 0], ring, np.arange(reach))
     below = np.flatnonzero(profile < np.exp(-1))
     if not len(below):
         return float(reach * step)
@@ -200,10 +200,10 @@ def _strongest(tile: Float) -> Lattice | None:
     """Find the peak that stands out most in one square part."""
     edge = len(tile)
     window = np.hanning(edge)
-    power = np.abs(fft.rfft2(_flattened(tile) * window[:, None] * window)) ** 2
-    radius = np.hypot(fft.fftfreq(edge)[:, None], fft.rfftfreq(edge)) * edge
+    power = np.abs(scipy.fft.rfft2(_flattened(tile) * window[:, None] * window)) ** 2
+    radius = np.hypot(scipy.fft.fftfreq(edge)[:, None], scipy.fft.rfftfreq(edge)) * edge
     ring = np.rint(radius).astype(np.intp)
-    floor = ndimage.median(power, ring, np.arange(ring.max() + 1))
+    floor = scipy.ndimage.median(power, ring, np.arange(ring.max() + 1))
     # Rounding errors of an image without high frequencies must not look like a lattice.
     floor = np.maximum(floor, 1e-9 * float(power.max(initial=0.0)))
     lattice_like = (radius >= _ACROSS) & (radius <= edge / _SHORTEST)

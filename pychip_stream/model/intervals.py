@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, stdtrit
+import scipy  # its parts load when they are used
 
 from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.records import Fraction
@@ -372,7 +372,9 @@ def _moved_prototypes(
 def widening(count: int) -> float:
     """Factor from the scatter of a bootstrap mean of `count` values to a t-interval's."""
     degrees = max(count - 1, 1)
-    tail = float(stdtrit(degrees, 0.5 + LEVEL / 2) / ndtri(0.5 + LEVEL / 2))
+    tail = float(
+        scipy.special.stdtrit(degrees, 0.5 + LEVEL / 2) / scipy.special.ndtri(0.5 + LEVEL / 2)
+    )
     return float(np.sqrt(max(count, 2) / degrees) * min(tail, 3.0))
 
 
@@ -386,7 +388,7 @@ def field_interval(fractions: npt.ArrayLike) -> Fraction:
     mean = float(values.mean())
     if len(values) < 2:
         return Fraction(mean, 0.0, 1.0)
-    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(
+    half = float(scipy.special.stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * float(
         values.std(ddof=1) / np.sqrt(len(values))
     )
     return Fraction(mean, max(mean - half, 0.0), min(mean + half, 1.0))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+import scipy  # its parts load when they are used
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.intp]
@@ -187,7 +187,9 @@ def linear_rule(
     if shrinkage >= 1.0:
         weights = centres.T / matrix[0, 0]
     else:
-        weights = cho_solve(cho_factor(matrix, lower=True, check_finite=False), centres.T)
+        weights = scipy.linalg.cho_solve(
+            scipy.linalg.cho_factor(matrix, lower=True, check_finite=False), centres.T
+        )
     offsets = -0.5 * np.einsum("kd,dk->k", centres, weights)
     classes = np.arange(len(centres)) if owners is None else owners
     return Discriminant(centres, weights, offsets, classes)

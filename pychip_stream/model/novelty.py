@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+import scipy  # its parts load when they are used
 
 from pychip_stream.model.cross_validation import folds
 from pychip_stream.model.lda import Examples, Float, ledoit_wolf, prototypes, shrunken
@@ -220,6 +220,6 @@ def _whiten(centre: Float, residual: Float) -> Whitening:
     dim = centre.shape[1]
     covariance = residual.T @ residual / max(len(residual), 1)
     shrinkage = ledoit_wolf(residual) if np.trace(covariance) > 0 else 1.0
-    lower = cholesky(shrunken(covariance, max(shrinkage, 0.01)), lower=True)
-    matrix = solve_triangular(lower, np.eye(dim), lower=True).T
+    lower = scipy.linalg.cholesky(shrunken(covariance, max(shrinkage, 0.01)), lower=True)
+    matrix = scipy.linalg.solve_triangular(lower, np.eye(dim), lower=True).T
     return Whitening(matrix, centre @ matrix)

@@ -1,10 +1,13 @@
 """Stimulus keeper: readings of logs and senders, kept with a live run and shown as they come."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +19,11 @@ from pychip_stream.archive.readings import ReadingJournal
 from pychip_stream.config import Config
 from pychip_stream.domain.signals import Readings, Series, Signal, Times, series_of
 from pychip_stream.stimulus.follower import LogFollower
-from pychip_stream.stimulus.log_reading import Block
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.messages import Measurement, Reply, Stimulus
+
+if TYPE_CHECKING:
+    from pychip_stream.stimulus.log_reading import Block
 
 MOST_PER_SECOND = 1000
 """Readings of one sender; more are refused, so that it waits."""

@@ -1,15 +1,20 @@
 """Follower: the logs of a run, read beside its work, so that a share that hangs stops nothing."""
 
+from __future__ import annotations
+
 import logging
 import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pychip_stream.stimulus.dialect import LogError
-from pychip_stream.stimulus.log_reading import Block, LogFile
 from pychip_stream.stimulus_settings import StimulusConfig
+
+if TYPE_CHECKING:
+    from pychip_stream.stimulus.log_reading import Block, LogFile
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +94,9 @@ class LogFollower:
             self.look()
 
     def _look_at(self, source: StimulusConfig) -> str:
+        # Reading logs takes pandas, which loads slowly; most runs have none.
+        from pychip_stream.stimulus.log_reading import LogFile
+
         assert source.log is not None
         paths = _matching(source.log)
         for path in paths:

@@ -1,6 +1,5 @@
 """Endpoints: all the sockets of one process, with or without keys, opened and closed together."""
 
-import asyncio
 import logging
 import sys
 import time
@@ -113,6 +112,8 @@ class _Guard:
         from zmq.auth.thread import ThreadAuthenticator  # loads slowly; most runs have no keys
 
         if sys.platform == "win32":
+            import asyncio
+
             # The authenticator's loop watches sockets, which the default one there cannot.
             asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
         self._allowed = Allowed(folder)

@@ -1,8 +1,5 @@
 """Shrinkage of the covariance, against scikit-learn; and what the start of a service costs."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,11 +20,3 @@ def test_the_shrinkage_is_that_of_scikit_learn(count, dim, seed):
 def test_rows_that_do_not_scatter_need_no_shrinkage():
     assert ledoit_wolf(np.ones((5, 1))) == 0.0
     assert ledoit_wolf(np.zeros((5, 3))) == 0.0
-
-
-@pytest.mark.parametrize("name", ["services.inference", "dashboard.app"])
-def test_what_takes_a_second_to_import_waits_until_it_is_used(name):
-    slow = "{'sklearn', 'scipy.stats'}"
-    code = f"import sys, pychip_stream.{name}; print({slow} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stderr
