@@ -126,7 +126,8 @@ class Archiver:
         if now - self._beat_at > _BEAT_S:
             self._beat_at = now
             self._tasks.send(ArchiverBeat(run=self._writer.run_id, count=len(self._writer.keys)))
-        self._keep_readings()
+        if not self._trouble:
+            self._keep_readings()
         self._say()
 
     def close(self) -> None:

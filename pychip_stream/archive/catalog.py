@@ -25,6 +25,7 @@ from pychip_stream.archive.files import (
     read_part,
 )
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
+from pychip_stream.archive.identity import kept_identity
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.marks import EVENTS, EventRow
 from pychip_stream.archive.readings import Stimulus, StimulusFiles
@@ -113,11 +114,13 @@ class FileCatalog:
                 scorings[version] = part
         used = {p.path for p in (*parts, *scorings.values())}
         self._known = {path: v for path, v in self._known.items() if path in used}
-        run_id = parts[-1].header.run_id if parts else ""
-        excluded = self._exclusions.read(run_id) if parts else []
+        run_id = parts[-1].header.run_id if parts else kept_identity(places)
+        excluded = self._exclusions.read(run_id) if run_id else []
         stimulus = self._stimulus.read(run_id)
-        events = self._events.read(run_id) if parts else []
-        found = Catalog(places, parts, scorings, excluded, stimulus, events, one_clock=True)
+        events = self._events.read(run_id) if run_id else []
+        found = Catalog(
+            places, parts, scorings, excluded, stimulus, events, run_id=run_id, one_clock=True
+        )
         known = self._newest
         return known if known and known.same(found) else found
 
@@ -172,6 +175,8 @@ class Catalog:
         Readings of what was done to the specimen.
     events
         Every mark that was made, changed or removed, in order.
+    run_id
+        Identifies the run; empty while nothing says it.
     one_clock
         The parts are the whole run, whose frames stand on one clock (`domain.clock`).
     """
@@ -185,6 +190,7 @@ class Catalog:
         stimulus: Stimulus | None = None,
         events: Sequence[EventRow] = (),
         *,
+        run_id: str = "",
         one_clock: bool = False,
     ) -> None:
         self.places = places
@@ -193,14 +199,17 @@ class Catalog:
         self.exclusions = exclusions
         self.stimulus = stimulus or Stimulus()
         self.events = events
+        self.run_id = run_id
         self._one_clock = one_clock
 
     def same(self, other: "Catalog") -> bool:
         """Whether another holds the same."""
-        mine = (self.parts, self.scorings, self.exclusions, self.stimulus, self.events)
-        return mine == (
-            other.parts, other.scorings, other.exclusions, other.stimulus, other.events,
-        )  # fmt: skip
+        return self._held == other._held
+
+    @property
+    def _held(self) -> tuple[object, ...]:
+        beside = self.exclusions, self.stimulus, self.events
+        return self.run_id, self.parts, self.scorings, *beside
 
     @cached_property
     def table(self) -> Table:

@@ -5,6 +5,7 @@ What reads raises `UnusableFileError` where something is missing, damaged or ref
 
 import errno
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ LAYOUT = 2
 """Version of the layout that this package writes; it reads this one and older ones."""
 
 _LIBVER = ("earliest", "v110")
+_numbers = itertools.count()
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -58,7 +60,10 @@ class ForeignFileError(UnusableFileError):
 
 def new_image() -> h5py.File:
     """Open an empty HDF5 file in memory; `image` gives its bytes."""
-    return h5py.File("image", "w", driver="core", backing_store=False, libver=_LIBVER)
+    # HDF5 opens no two files of one name to write, in memory either.
+    return h5py.File(
+        f"image-{next(_numbers)}", "w", driver="core", backing_store=False, libver=_LIBVER
+    )
 
 
 def image(file: h5py.File) -> bytes:

@@ -1,11 +1,8 @@
-"""Joining: small segments become larger ones while a run goes on, and one file at its end."""
+"""Joining: the segments of a run become one file at its end."""
 
 import logging
-import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -13,13 +10,12 @@ import numpy as np
 
 from pychip_stream import foreign
 from pychip_stream.archive import alert_journal, hdf, layout, nexus
-from pychip_stream.archive.blocks import RowsWriter, stackable
+from pychip_stream.archive.blocks import RowsWriter
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.damage import harmed, is_hurt, keep_beside, mend_segment, put_aside
 from pychip_stream.archive.disk import Disk, RunLock, check_room, reason
 from pychip_stream.archive.files import (
     Header,
-    Part,
     RunPlaces,
     Span,
     covering,
@@ -29,11 +25,11 @@ from pychip_stream.archive.files import (
     start_file,
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
+from pychip_stream.archive.identity import forget_identity
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.readings import write_stimulus
 from pychip_stream.archive.row_group import write_row_groups
 from pychip_stream.archive.scorings import default_scoring, forget_default
-from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
 from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.errors import ArchiveError, PychipError
@@ -200,60 +196,6 @@ def _verify(path: Path, table: Table, written: Checksums) -> None:
         ) from error
 
 
-FAN_IN = 16
-MAX_FRAMES = 1536
-MAX_BYTES = 192 << 20
-GRACE_S = 30.0
-"""Readers that have just listed the narrow files get this long to read them."""
-
-
-class Compactor:
-    """Knows the segments of a run and joins the newest ones where enough have come together.
-
-    Parameters
-    ----------
-    parts
-        Files of the run at the start; kept up to date in `parts`.
-    """
-
-    def __init__(
-        self, places: RunPlaces, files: FileCatalog, disk: Disk, parts: list[Part]
-    ) -> None:
-        self._places = places
-        self._files = files
-        self._disk = disk
-        self._leaving: deque[tuple[float, Path]] = deque()
-        self.parts = list(parts)
-
-    def add(self, part: Part) -> bool:
-        """Count a new segment; whether older ones went into another file."""
-        self.parts.append(part)
-        self._files.adopt(part)
-        self._remove_old()
-        moved = False
-        while group := _ready(self.parts):
-            joined = self._join(group)
-            first = self.parts.index(group[0])
-            self.parts[first : first + len(group)] = [joined]
-            self._leaving.extend((time.monotonic(), old.path) for old in group)
-            moved = True
-        return moved
-
-    def _join(self, group: list[Part]) -> Part:
-        block = block_of_parts(Catalog(self._places, group))
-        header = merged_header(group)
-        path = self._places.segment(Span(header.first, header.last))
-        with self._disk.atomic(path, new=True) as temporary:
-            self._disk.write(temporary, segment_image(header, block))
-        part = part_of(path, header, block)
-        self._files.adopt(part)
-        return part
-
-    def _remove_old(self) -> None:
-        while self._leaving and time.monotonic() - self._leaving[0][0] > GRACE_S:
-            self._disk.remove(self._leaving.popleft()[1])
-
-
 def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
     """Segments that a wider file or the merged archive stands for."""
     base = next((p for p in catalog.parts if p.kind == "run"), None)
@@ -264,26 +206,6 @@ def superfluous(places: RunPlaces, catalog: Catalog) -> list[Span]:
         return []  # something cannot be read; then nothing goes
     reach = max([0, *(p.header.last for p in catalog.parts)])
     return [span for span in spans if span not in chosen and span.last <= reach]
-
-
-def _ready(parts: list[Part]) -> list[Part]:
-    """Return the newest FAN_IN segments, if they are of one width and not too large."""
-    group = parts[-FAN_IN:]
-    if len(group) < FAN_IN or any(part.kind != "segment" for part in group):
-        return []
-    if len({part.header.last - part.header.first for part in group}) > 1:
-        return []
-    if any(b.header.first != a.header.last + 1 for a, b in pairwise(group)):
-        return []  # the joined file would stand for one that it does not hold
-    if sum(map(len, group)) > MAX_FRAMES or not _stacks(group):
-        return []
-    return group if sum(p.path.stat().st_size for p in group) <= MAX_BYTES else []
-
-
-def _stacks(group: list[Part]) -> bool:
-    """Whether the labels of segments fit into one stack of bounded size."""
-    grids = [rows.grids for part in group for rows in part.scorings.values()]
-    return not grids or stackable(np.concatenate(grids)) == sum(map(len, grids))
 
 
 AGAIN = "{} will be analysed again when the run goes on"
@@ -332,6 +254,8 @@ def _merge_catalog(places: RunPlaces, catalog: Catalog, disk: Disk) -> None:
         disk.remove(places.segment(span))
     for version in places.support_versions():
         disk.remove(places.support(version))
+    if catalog.parts or not added:
+        forget_identity(places, disk)  # what lies beside a run without frames still names it
     with suppress(OSError):
         places.segments.rmdir()  # stays if something was set aside
     disk.remove(places.live)

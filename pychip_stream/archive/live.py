@@ -12,10 +12,10 @@ import numpy as np
 
 from pychip_stream.archive import hdf, layout, nexus
 from pychip_stream.archive.catalog import Catalog, FileCatalog
+from pychip_stream.archive.compaction import GRACE_S
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces, merged_header, start_file
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.joining import GRACE_S
 from pychip_stream.archive.scorings import default_scoring
 from pychip_stream.archive.selection import Selection
 from pychip_stream.errors import ArchiveError

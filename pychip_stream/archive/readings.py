@@ -190,6 +190,8 @@ def add_readings(
     ArchiveError
         If that cannot be written.
     """
+    if not run_id:
+        raise ArchiveError(f"{places.closed}: holds nothing yet; try again in a moment")
     name = _ADDED.replace("*", f"{time.time_ns():019d}-{secrets.token_hex(4)}")
     disk, count = disk or Disk(), 0
     try:

@@ -111,8 +111,8 @@ class Run(AbstractContextManager["Run"]):
 
     @property
     def run_id(self) -> str:
-        """Identifies the run; empty while it holds no frame."""
-        return self._catalog.parts[-1].header.run_id if self._catalog.parts else ""
+        """Identifies the run; empty where nothing was ever archived."""
+        return self._catalog.run_id
 
     @property
     def count(self) -> int:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.alert_journal import AlertJournal, AlertRow
 from pychip_stream.archive.blocks import registry, stackable
 from pychip_stream.archive.catalog import FileCatalog
+from pychip_stream.archive.compaction import FAN_IN, Compactor
 from pychip_stream.archive.damage import (
     check_supports,
     find_supports,
@@ -27,14 +27,8 @@ from pychip_stream.archive.files import (
     run_ids,
 )
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.joining import (
-    AGAIN,
-    FAN_IN,
-    Compactor,
-    checked,
-    merge_run,
-    superfluous,
-)
+from pychip_stream.archive.identity import Identity
+from pychip_stream.archive.joining import AGAIN, checked, merge_run, superfluous
 from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.live import LiveView
 from pychip_stream.archive.segments import (
@@ -121,6 +115,7 @@ class RunWriter:
         self._known = KnownFrames()
         self._files = FileCatalog(self._places)
         self._live = LiveView(self._places, self._files, self._disk)
+        self._identity = Identity(self._places, self._disk)
         try:
             self._places.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -142,8 +137,8 @@ class RunWriter:
 
     @property
     def run_id(self) -> str:
-        """Identifies the run, also over restarts."""
-        return self._run_id
+        """Identifies the run, also over restarts; on disk once `look` has returned."""
+        return self._identity.run_id
 
     @property
     def path(self) -> Path:
@@ -337,6 +332,7 @@ class RunWriter:
                     self._places.closed, gone[0].name, len(gone),
                 )  # fmt: skip
                 self._reload()
+            self._identity.keep()
         except (OSError, UnusableFileError) as error:
             kind, told = ArchiveError, str(error)
             if isinstance(error, OSError):
@@ -374,7 +370,7 @@ class RunWriter:
             self._disk.remove(path)
         table, alerts = catalog.full_table(), AlertJournal(self._places, self._disk)
         # Nothing of this object changes before everything could be read.
-        self._run_id = ids.pop() if ids else uuid.uuid4().hex
+        self._identity.settle(ids.pop() if ids else "")
         self._alerts, self._known = alerts, KnownFrames()
         self._known.read(table)
         self._sequence = int(table["sequence"].max(initial=-1)) + 1
@@ -405,7 +401,7 @@ class RunWriter:
             records, revisions, self._sequence, self._session.number, self._class_names,
             embeddings=self._embeddings,
         )  # fmt: skip
-        header = Header(self._run_id, self._places.name, self._next, self._next, (self._session,))
+        header = Header(self.run_id, self._places.name, self._next, self._next, (self._session,))
         return Batch(records, header, block, segment_image(header, block))
 
     def _tried(self, record: FrameRecord) -> FrameRecord:

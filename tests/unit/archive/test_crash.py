@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pychip_stream.archive import joining
+from pychip_stream.archive import compaction
 from pychip_stream.archive.convert import label_stack
 from pychip_stream.archive.hdf import Checksums
 from pychip_stream.archive.run import open_run
@@ -54,8 +54,8 @@ def work(folder, disk, acknowledged):
 @pytest.fixture
 def small_fan_in(monkeypatch):
     """Segments are joined after four, and narrow ones go at once."""
-    monkeypatch.setattr(joining, "FAN_IN", 4)
-    monkeypatch.setattr(joining, "GRACE_S", 0.0)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
 
 
 def check(folder, acknowledged):
@@ -112,7 +112,7 @@ def test_death_at_every_operation(tmp_path, small_fan_in, when):
 
 def test_death_between_the_name_and_the_acknowledgement(tmp_path):
     """What was published but not told is neither lost nor done twice."""
-    disk = DyingDisk(at=3, when="after")  # write, sync, publish
+    disk = DyingDisk(at=6, when="after")  # write, sync, publish; likewise the identity before
     writer = RunWriter(tmp_path, "run", segment_frames=3, disk=disk)
     for n in range(3):
         writer.append(record(n))

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.archive import joining, probe
+from pychip_stream.archive import compaction, probe
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
@@ -167,9 +167,9 @@ def test_an_archive_with_a_damaged_chunk_is_continued_and_closed(tmp_path, harm,
 
 
 def test_a_join_that_meets_damage_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
     monkeypatch.setattr("pychip_stream.archive.writer.FAN_IN", 4)
-    monkeypatch.setattr(joining, "GRACE_S", 0.0)
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
     made = start(tmp_path)
     fill(made, [numbered(n) for n in range(12)])
     DAMAGE["embeddings"](segments(tmp_path)[1])

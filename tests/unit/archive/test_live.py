@@ -4,9 +4,9 @@ import pytest
 
 from pychip_stream.archive import live
 from pychip_stream.archive.catalog import FileCatalog
+from pychip_stream.archive.compaction import GRACE_S
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
-from pychip_stream.archive.joining import GRACE_S
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nexusformat.nexus import nxload
 
-from pychip_stream.archive import joining, live
+from pychip_stream.archive import compaction, live
 from pychip_stream.archive.nexus import dataset_names
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring
@@ -121,7 +121,7 @@ def test_xarray_shows_named_dimensions(file):
 
 
 def test_the_live_view_follows_segments_that_are_joined(tmp_path, monkeypatch, eager):
-    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
     for first in range(0, 20, 2):
         fill(writer, [record(first), record(first + 1)])

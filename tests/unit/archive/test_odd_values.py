@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pychip_stream.archive import joining, live, writer
+from pychip_stream.archive import compaction, live, writer
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.frames import FrameRef
@@ -18,8 +18,8 @@ def eager(monkeypatch):
     """The live view is renewed, and segments are joined, at once."""
     monkeypatch.setattr(live, "PAUSE_S", 0.0)
     monkeypatch.setattr(live, "SHARE", 1e9)
-    monkeypatch.setattr(joining, "FAN_IN", 4)
-    monkeypatch.setattr(joining, "GRACE_S", 0.0)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
 
 
 def named(*names):

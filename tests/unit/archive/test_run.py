@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pychip_stream as ps
-from pychip_stream.archive import joining
+from pychip_stream.archive import compaction
 from pychip_stream.archive.layout import NO_CHIP
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.scorings import add_scoring, set_default_scoring
@@ -128,8 +128,8 @@ def test_failed_frames_are_told_apart(tmp_path):
 
 
 def test_a_live_run_is_followed_while_segments_are_joined(tmp_path, monkeypatch):
-    monkeypatch.setattr(joining, "FAN_IN", 3)
-    monkeypatch.setattr(joining, "GRACE_S", 0.0)
+    monkeypatch.setattr(compaction, "FAN_IN", 3)
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
     run = open_run(tmp_path / "run")
     assert run.live

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pychip_stream.archive import joining, live
+from pychip_stream.archive import compaction, live
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import support_to_bytes
@@ -272,8 +272,8 @@ def test_a_damaged_segment_is_set_aside_and_its_frames_are_done_again(tmp_path):
 
 def test_a_joined_segment_never_stands_for_one_that_it_does_not_hold(tmp_path, monkeypatch):
     """Noting one segment fails (a share hiccups); joining goes on without hiding it."""
-    monkeypatch.setattr(joining, "FAN_IN", 4)
-    monkeypatch.setattr(joining, "GRACE_S", 0.0)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
     writer = writer_of(tmp_path)
     adopt, calls = writer._files.adopt, iter(range(100))
 
@@ -317,7 +317,7 @@ def test_a_folder_without_room_for_a_lock_is_named(tmp_path):
 
 
 def test_long_runs_are_compacted_and_closed_in_order_of_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(joining, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "FAN_IN", 4)
     writer = writer_of(tmp_path)
     order = np.random.default_rng(0).permutation(40)
     fill(writer, [failed(int(n)) if n == 11 else record(int(n)) for n in order])

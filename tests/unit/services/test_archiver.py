@@ -58,11 +58,21 @@ class Bench:
         self.hub = Channel(self.context, zmq.ROUTER, 1000)
         self.hub.bind(self.config.wire.endpoint("requests"))
         self.hurry = threading.Event()
-        self.service = archiver.Archiver(self.config, self.hurry)
+        self.start()
         self.worker = Channel(self.context, zmq.DEALER, 4)
         self.worker.connect(self.config.wire.endpoint("results"))
         self.state, self.detail, self.keys, self.peer = "", "", [], None
         self.acknowledged, self.live, self.stimulus = [], [], []
+
+    def start(self):
+        self.service = archiver.Archiver(self.config, self.hurry)
+
+    def kill(self):
+        """Let everything of the service go that the system takes from a dead process."""
+        self.service._writer.release()
+        self.service._stimulus.close()
+        self.service._beacon.close()
+        self.service._endpoints.close()
 
     def send(self, number, **changes):
         made = record(number, result=result(number, version=support().version), **changes)
@@ -350,6 +360,40 @@ def test_an_event_is_on_disk_when_it_is_acknowledged_and_its_author_alone_change
     assert told(bench)[0][3] == "valve shut"
     assert answers(bench, msgspec.structs.replace(valve, removed=True)) == [(True, "v1", "")]
     assert told(bench) == []
+
+
+def test_what_is_acknowledged_before_the_first_frame_outlives_a_kill(bench):
+    start = record(0).frame.time
+    valve = Event(id="v1", author="ada", text="valve open", time=start)
+    heat = Measurement(
+        source="oven", name="heat", value=20.0, unit="degC", time=start, kind="state"
+    )
+    assert [ok for ok, *_ in answers(bench, valve, heat)] == [True, True]
+    bench.kill()
+    bench.start()
+    for number in range(2):
+        bench.send(number)
+    bench.until(lambda: len(bench.keys) == 2, "the frames are archived")
+    assert [one[3:] for one in told(bench)] == [("valve open", "ada")]
+    assert open_run(bench.config.run_path).frames["heat_C"].tolist() == [20.0, 20.0]
+
+
+def test_nothing_is_acknowledged_while_it_is_not_known_whose_it_is(bench):
+    """The disk refuses what identifies the run, but would take the event."""
+    bench.kill()
+    (bench.config.archive.folder / "run.segments" / "run.json").unlink()
+    bench.disk.broken = True
+    bench.start()
+    valve = Event(id="v1", author="ada", text="valve open", time=1.7e9)
+    assert bench.worker.send_waiting(valve, None, 10)
+    bench.until(lambda: bench.state == "paused", "the pause is said")
+    assert bench.worker.receive() is None
+    bench.disk.broken = False
+    bench.until(lambda: bench.worker.receive(), "it is acknowledged")
+    run_id = bench.service._writer.run_id
+    bench.kill()
+    bench.start()
+    assert bench.service._writer.run_id == run_id
 
 
 def test_a_sender_of_too_many_events_is_told(bench, monkeypatch):
