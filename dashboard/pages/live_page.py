@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.archive.exclusions import Exclusion
+from pychip_stream.archive.exclusions import BLANK, Exclusion
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import mark
 from pychip_stream.domain.clock import told
@@ -22,14 +22,14 @@ from ..parts.curve_plot import MARK_TEXT, Axes, CurvePlot
 from ..parts.events_panel import mark_field
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
-from ..parts.leaving_out import LeavingOut
+from ..parts.leaving_out import LeavingOut, blank_words
 from ..parts.thresholds import Thresholds
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
 from ..work.links import Link
 from ..work.recent import Every
 from ..work.state import Shot
-from ..work.words import LIGHTS, STAGE_WORDS, clock, duration
+from ..work.words import LIGHTS, STAGE_WORDS, clock, count, duration
 
 _SIMULATION = (
     "A simulated specimen; dashed lines are the truth. Try: Examples, click other chips, Publish."
@@ -181,7 +181,12 @@ class LivePage(View):
         self._left_out = run.left_out.get(picture.key)
         self._note = note
         words = self._leaving.about(self._left_out)
-        self._frame.show(picture, note + words, run.truth_of(picture.key))
+        self._frame.show(
+            picture,
+            note=note + words,
+            truth=run.truth_of(picture.key),
+            warning=blank_words(self._left_out),
+        )
 
     def _mark_anew(self) -> None:
         """Say that somebody has left the shown frame out, or taken it back."""
@@ -308,6 +313,10 @@ class LivePage(View):
             facts.append(("not painted here", str(self._skipped)))
         if failed := health.counter("failed"):
             facts.append(("failed", f"{failed:.0f}"))
+        if run.left_out:
+            blank = sum(one.who == BLANK for one in run.left_out.values())
+            out = count(len(run.left_out), "frame") + f", {blank} of them blank" * bool(blank)
+            facts.append(("left out", out))
         if support is not None:
             called = support.note or support.version[:8]
             facts.append(("support set", f"{called} ({', '.join(support.names)})"))

@@ -1,7 +1,7 @@
 """Frame view: a canvas with one picture on its way, and crops as recorded when zoomed in."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -72,11 +72,9 @@ class FrameView:
         """Let no chip be chosen on what the canvas shows."""
         self.canvas.send(type="picks", classes=[], picks=[], echo=0, locked=True)
 
-    def show(
-        self, picture: FramePicture, note: str = "", truth: Mapping[str, float] | None = None
-    ) -> None:
-        """Send a picture; see `FramePicture.message`."""
-        self.picture, self._options = picture, {"note": note, "truth": truth}
+    def show(self, picture: FramePicture, **options: Any) -> None:
+        """Send a picture; for the options see `FramePicture.message`."""
+        self.picture, self._options = picture, options
         self._wanted = None
         self._seq += 1
         self._sent_at, self._in_flight = time.monotonic(), True

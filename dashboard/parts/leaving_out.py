@@ -2,11 +2,21 @@
 
 from collections.abc import Callable
 
-from pychip_stream.archive.exclusions import Exclusion
+from pychip_stream.archive.exclusions import BLANK, Exclusion
 
 from ..accounts import Viewer
 from ..work.words import clock
 from .layouts import small_button
+
+_BLANK = (
+    "Blank: no more signal than without a beam. It is left out of curves, means and tables; "
+    "an operator can take it back."
+)
+
+
+def blank_words(excluded: Exclusion | None) -> str:
+    """Say why a frame was left out by itself; empty for all others."""
+    return _BLANK if excluded is not None and excluded.who == BLANK else ""
 
 
 class LeavingOut:
@@ -32,6 +42,8 @@ class LeavingOut:
         self.button.label = "Take this frame back" if self._out else "Leave this frame out"
         if excluded is None:
             return ""
+        if excluded.who == BLANK:
+            return "blank, left out: "
         who = f" by {excluded.who}" if excluded.who else ""
         return f"left out{who} at {clock(excluded.when)}, not in the curves: "
 

@@ -33,7 +33,7 @@ from .components import Scrubber
 from .curve_plot import MARK_TEXT, Axes, CurvePlot
 from .frame_view import FrameView
 from .layouts import side_by_side
-from .leaving_out import LeavingOut
+from .leaving_out import LeavingOut, blank_words
 from .review_tables import same_frame
 from .run_sections import RunSections
 
@@ -240,7 +240,8 @@ class RunView:
             replace(other, jpeg=picture.jpeg, grey=picture.grey, key=picture.key)
             if other and swapped
             else picture,
-            self._leaving.about(self._marked),
+            note=self._leaving.about(self._marked),
+            warning=blank_words(self._marked),
         )
         if self._plot is not None:
             self._plot.point_at(picture.time)

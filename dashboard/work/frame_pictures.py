@@ -152,7 +152,11 @@ class FramePicture:
             return [0, 0]
 
     def message(
-        self, seq: int, note: str = "", truth: Mapping[str, float] | None = None
+        self,
+        seq: int,
+        note: str = "",
+        truth: Mapping[str, float] | None = None,
+        warning: str = "",
     ) -> dict[str, Any]:
         """Say what the canvas wants.
 
@@ -164,6 +168,8 @@ class FramePicture:
             Before its path.
         truth
             True fractions, where they are known.
+        warning
+            In place of its own.
         """
         colors = dict(zip(self.names, self.colors, strict=True))
         bars = [
@@ -187,7 +193,7 @@ class FramePicture:
             "unit": f"{self.unit} (by hand)" if self.by_hand else self.unit,
             "layers": {name: levels.tobytes() for name, levels in self.layers.items()},
             "grey": None if self.grey is None else self.grey._asdict(),
-            "warning": self.warning,
+            "warning": warning or self.warning,
             "bars": bars,
             "caption": note + where,
             "alt": f"frame {where}" + f": {words}" * bool(words),

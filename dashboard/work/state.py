@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.archive.exclusions import Exclusion
+from pychip_stream.archive.exclusions import BLANK, Exclusion
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import CHANGE, MARK, Event
 from pychip_stream.domain.clock import Stamps, newness, on_one_clock
@@ -164,6 +164,9 @@ class RunState:
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
+            if live.blank and key not in self.left_out:  # as the archive does, and says soon
+                out = Exclusion("", *key, True, BLANK, live.classified)
+                self._leave_out({**self.left_out, key: out})
             frame = live.frame
             self._stamps.put(key, frame.time, {"": (frame.time, frame.mtime_ns / 1e9, frame.seen)})
             drawn = plotted(live.names, live.measured)
@@ -226,9 +229,7 @@ class RunState:
         """Draw the curves without these frames, and with all others, from now on."""
         with self._lock:
             self.changes += 1
-            self.left_out = frames
-            for history in self._drawn:
-                history.leave_out(frames)
+            self._leave_out(frames)
 
     def tell(self, events: Sequence[Event]) -> None:
         """Draw these marks of people from now on."""
@@ -363,6 +364,11 @@ class RunState:
         """Return the true fractions of a frame, where a simulation told them."""
         with self._lock:
             return self._truth_by_key.get(key, {})
+
+    def _leave_out(self, frames: Mapping[Key, Exclusion]) -> None:
+        self.left_out = frames
+        for history in self._drawn:
+            history.leave_out(frames)
 
     def _set_clock(self) -> None:
         """Put all frames on one clock, by the same rule as the archive does."""

@@ -12,6 +12,7 @@ import numpy as np
 from pychip_stream.analysis.magnification import matched_size, ratio_of, scale_warning
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain import quantities
+from pychip_stream.domain.caveats import STRANGE
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.records import FrameRecord, FrameResult
@@ -30,6 +31,11 @@ _UNUSUAL = 0.3
 """Share of strange chips from which on a frame is looked at with its contrast inverted."""
 _OTHER_DEPTH = 8.0
 """A range of counts so many times as wide as that of the examples comes from other settings."""
+
+_NO_SIGNAL = 0.1
+"""Without beam all counts lie within this share of the examples' range, and at its dark end."""
+_ALIKE = 0.2
+"""Correlation of neighbouring pixels from which on a faint frame is a picture."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,9 @@ class Analyst:
 
     def _notice(self, record: FrameRecord, frame: Frame) -> None:
         """Say once what a frame changes about how far the numbers can be trusted."""
+        if record.blank:  # it says nothing about specimen, exposure or detector
+            logger.info("%s: blank, left out", record.frame.path)
+            return
         found = (
             *frame.notes,
             shape_warning(frame),
@@ -190,7 +199,9 @@ class Analyst:
         embeddings = self.encoder.embed(frame, size, self.support.normalization)
         result = self.classifier.score(embeddings, reject=self.reject)
         known = ratio if ratio is not None and matched is not None else float("nan")
-        return replace(result, chip_size=size, pixel_size_ratio=known), embeddings
+        blank = result.strange > STRANGE and is_blank(self.support, frame)
+        told = replace(result, chip_size=size, pixel_size_ratio=known, blank=float(blank))
+        return told, embeddings
 
     def _record(
         self,
@@ -228,6 +239,35 @@ def shape_warning(frame: Frame) -> str | None:
         return None
     height = frame.pixel_size * frame.pixel_ratio
     return f"pixels are not square: {frame.pixel_size:.4g} wide, {height:.4g} {frame.unit} high"
+
+
+def is_blank(support: SupportSet, frame: Frame) -> bool:
+    """Whether a frame has no more signal than a detector without beam.
+
+    Its counts are few and alike, and where they differ that is noise: a picture of a tenth of the
+    exposure, or of 8 bits after examples of 16, is not blank.
+    """
+    _, dark, bright = quantities.intensity(frame)
+    low, high = support.normalization.limits(frame.pixels)
+    most = _NO_SIGNAL * (high - low)
+    return bright - dark <= most and bright <= low + most and not _structured(frame)
+
+
+def _structured(frame: Frame) -> bool:
+    """Whether neighbouring pixels are alike, in both directions; those of noise are not."""
+    pixels = frame.pixels
+    step = max(min(pixels.shape) // 256, 1)
+    here, right, below = (
+        np.nan_to_num(part.astype(np.float64)).ravel()
+        for part in (
+            pixels[:-1:step, :-1:step],
+            pixels[:-1:step, 1::step],
+            pixels[1::step, :-1:step],
+        )
+    )
+    with np.errstate(all="ignore"):  # a single grey value has none
+        alike = [np.corrcoef(here, other)[0, 1] for other in (right, below)]
+    return float(min(alike)) > _ALIKE
 
 
 def range_warning(support: SupportSet, measured: Mapping[str, float]) -> str | None:

@@ -19,7 +19,7 @@ import msgspec
 from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.row_group import read_rows
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ChangeKind(Generic[RowT]):
         Raises
         ------
         ArchiveError
-            If the run holds nothing yet, or that cannot be written.
+            If the run holds nothing yet; a StorageError if that cannot be written.
         """
         if not change.run:
             raise ArchiveError(f"{places.closed}: holds nothing yet; try again in a moment")
@@ -84,7 +84,7 @@ class ChangeKind(Generic[RowT]):
         try:
             (disk or Disk()).save(places.scorings / name, msgspec.json.encode(change))
         except OSError as error:
-            raise ArchiveError(f"{places.scorings}: cannot be written ({reason(error)})") from error
+            raise StorageError(f"{places.scorings}: cannot be written ({reason(error)})") from error
 
     def read(self, path: Path, run_id: str) -> list[RowT]:
         """Rows of a file; none of one that is damaged or of another run."""

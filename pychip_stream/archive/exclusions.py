@@ -10,8 +10,12 @@ import msgspec
 from pychip_stream.archive.changes import ChangeKind
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.domain.records import FrameRecord
 
 GROUP = "exclusions"
+
+BLANK = "blank frame"
+"""Stands in place of a person for what is left out by itself."""
 
 FrameKey = tuple[str, int]
 """Path and index."""
@@ -70,11 +74,26 @@ def exclude(
 
     Raises
     ------
-    ArchiveError
+    StorageError
         If that cannot be written.
     """
     change = _Change(run_id, list(frames), not undo, who, time.time())
     EXCLUSIONS.save(places, change, disk)
+
+
+def exclude_blank(
+    places: RunPlaces, run_id: str, records: Iterable[FrameRecord], disk: Disk
+) -> None:
+    """Leave out those frames that show nothing; like any other they can be taken back.
+
+    Raises
+    ------
+    StorageError
+        If that cannot be written.
+    """
+    keys = [(one.frame.path, one.frame.index) for one in records if one.blank]
+    if keys:
+        exclude(places, run_id, keys, who=BLANK, disk=disk)
 
 
 def changes(places: RunPlaces) -> list[Path]:

@@ -18,6 +18,7 @@ from pychip_stream.archive.damage import (
     put_destructive_aside,
 )
 from pychip_stream.archive.disk import Disk, RunLock, reason
+from pychip_stream.archive.exclusions import exclude_blank
 from pychip_stream.archive.files import (
     Header,
     RunPlaces,
@@ -213,7 +214,8 @@ class RunWriter:
     def add_support(self, data: bytes, version: str) -> None:
         """Keep a support set with the run; it is written before the next segment."""
         self._held[version] = data
-        if not self._places.support(version).exists() and version not in self._stored_supports():
+        stored = {v for part in self._compactor.parts for v in part.supports}
+        if not self._places.support(version).exists() and version not in stored:
             self._supports[version] = data
 
     def add_alert(self, row: AlertRow) -> bool:
@@ -248,6 +250,7 @@ class RunWriter:
         path = self._places.segment(span)
         try:
             self._write_supports()
+            exclude_blank(self._places, self.run_id, batch.records, self._disk)
             publish_segment(self._disk, path, batch.image)
         except OSError as error:
             raise StorageError(f"{path}: cannot be written ({reason(error)})") from error
@@ -418,9 +421,6 @@ class RunWriter:
         for version in list(self._supports):
             self._disk.save(self._places.support(version), self._supports[version])
             del self._supports[version]
-
-    def _stored_supports(self) -> set[str]:
-        return {version for part in self._compactor.parts for version in part.supports}
 
     def _adopt(self, path: Path, batch: Batch) -> None:
         """Count the new segment; tidying up may fail without any harm."""

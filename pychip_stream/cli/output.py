@@ -39,8 +39,12 @@ def choose_scoring(run: "Run", name: str | None) -> "Run":
     return run.with_scoring(found[0] if len(found) == 1 else name)
 
 
+_BLANK = "blank (no beam?), left out; `exclude RUN FRAME… --undo` takes them back"
+
+
 def run_document(run: "Run", path: Path) -> dict[str, object]:
     """Summarise a run as `classify --json` prints it."""
+    from pychip_stream.archive.exclusions import BLANK
     from pychip_stream.domain.caveats import TRUST, caveats
 
     table = run.fractions
@@ -50,6 +54,7 @@ def run_document(run: "Run", path: Path) -> dict[str, object]:
         for number in table["frame"].tolist()
         for line in caveats({name: float(values[number]) for name, values in trust.items()})
     )
+    left_out = Counter(run.exclusions["who"])
     values = run.intervals[table["frame"], :, 0]
     names = [*run.names, "unknown"]
     return {
@@ -57,7 +62,10 @@ def run_document(run: "Run", path: Path) -> dict[str, object]:
         "frames": len(run),
         "failed": failed_frames(run),
         "displaced": run.displaced.to_dict("records"),
-        "caveats": [f"{n} of {len(table)} frames: {line}" for line, n in lines.items()],
+        "caveats": [
+            *(f"{n} of {len(table)} frames: {line}" for line, n in lines.items()),
+            *[f"{left_out[BLANK]} of {run.count} frames: {_BLANK}"] * (BLANK in left_out),
+        ],
         "fractions": [
             {"path": path, "index": index, **dict(zip(names, values, strict=True))}
             for path, index, values in zip(

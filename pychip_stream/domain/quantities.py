@@ -86,7 +86,7 @@ class Quantity:
 
 
 @lru_cache(maxsize=1)
-def _intensity(frame: Frame) -> tuple[float, float, float]:
+def intensity(frame: Frame) -> tuple[float, float, float]:
     """Mean, 1st and 99th percentile of a sample of the finite pixels, in counts."""
     step = max(int(np.sqrt(frame.pixels.size / _SAMPLE)), 1)
     sample: npt.NDArray[np.float64] = frame.pixels[::step, ::step].astype(np.float64)
@@ -146,15 +146,19 @@ OF_FRAMES = Registry[Quantity](
     (
         Quantity(
             "intensity_mean", "count", "mean of the frame",
-            measure=lambda frame, _: _intensity(frame)[0],
+            measure=lambda frame, _: intensity(frame)[0],
         ),
         Quantity(
             "intensity_p1", "count", "1st percentile of the frame", plotted=False,
-            measure=lambda frame, _: _intensity(frame)[1],
+            measure=lambda frame, _: intensity(frame)[1],
         ),
         Quantity(
             "intensity_p99", "count", "99th percentile of the frame", plotted=False,
-            measure=lambda frame, _: _intensity(frame)[2],
+            measure=lambda frame, _: intensity(frame)[2],
+        ),
+        Quantity(
+            "blank", "", "1 for a frame that shows nothing (no beam), which is left out",
+            plotted=False, measure=lambda _, result: result.blank,
         ),
         Quantity(
             "drift", "", "how far the chips moved from the examples; 1 is a class's border",

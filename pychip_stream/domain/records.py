@@ -62,6 +62,8 @@ class FrameResult:
     drift
         How far the class that moved most has gone from where the support frame showed it: at
         1 its typical chip stands on the border to another class; NaN where it was not measured.
+    blank
+        1 where the frame shows nothing (no beam), 0 where it does, NaN where that was not judged.
     """
 
     names: tuple[str, ...]
@@ -73,6 +75,7 @@ class FrameResult:
     support_version: str = ""
     drift: float = float("nan")
     strange: float = float("nan")
+    blank: float = float("nan")
     doubts: Mapping[str, float] = field(default_factory=dict)
     chip_size: ChipSize | None = None
     pixel_size_ratio: float = float("nan")
@@ -217,6 +220,11 @@ class FrameRecord:
     def moved(cls, frame: FrameRef, to: str) -> "FrameRecord":
         """Record that an archived frame counts no more: its content is archived as `to`."""
         return cls(frame=frame, status="moved", reason=f"is {' '.join(to.split())} now")
+
+    @property
+    def blank(self) -> bool:
+        """Whether the frame shows nothing."""
+        return self.measured.get("blank", 0.0) > 0
 
     @property
     def time(self) -> float:

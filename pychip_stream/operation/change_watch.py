@@ -36,6 +36,8 @@ class ChangeWatch:
 
     def take(self, live: Live, fractions: Mapping[str, float]) -> list[Event]:
         """Take in a frame that is newer than those before; returns what has changed."""
+        if live.blank:
+            return []
         shares = tuple(fractions) if "fraction" in self._subjects else ()
         names = tuple(name for name in self._subjects if name != "fraction")
         if self._of != (live.support_version, shares):  # other labels are no change of the specimen

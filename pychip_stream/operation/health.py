@@ -174,13 +174,13 @@ class RunHealth:
         self.classified_at = now
         if comes_after(live.frame, self.newest.frame if self.newest else None):
             self.newest = live
-            values = np.asarray(arrays["intervals"], np.float64)[:, 0]
-            self.fractions = dict(zip((*live.names, UNKNOWN), values.tolist(), strict=False))
-            for name, value in live.measured.items():
-                quantity = find(name)
-                if quantity is not None and np.isfinite(value):
-                    newest = self._measured.setdefault(name, deque(maxlen=quantity.smoothed))
-                    newest.append(value)
+            measured = {"blank": 1.0} if live.blank else live.measured
+            if not live.blank:  # else the frame before tells more of the specimen
+                values = np.asarray(arrays["intervals"], np.float64)[:, 0]
+                self.fractions = dict(zip((*live.names, UNKNOWN), values.tolist(), strict=False))
+            for name, value in measured.items():
+                if (quantity := find(name)) is not None and np.isfinite(value):
+                    self._measured.setdefault(name, deque(maxlen=quantity.smoothed)).append(value)
             for name in self._measured.keys() - live.measured.keys():
                 if split(name)[1]:  # of a class that there is no more
                     del self._measured[name]

@@ -241,6 +241,11 @@ class Live(Message, frozen=True, kw_only=True):
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
     texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
 
+    @property
+    def blank(self) -> bool:
+        """Whether the frame shows nothing."""
+        return self.measured.get("blank", 0.0) > 0
+
 
 class TroubledFile(msgspec.Struct, frozen=True, array_like=True):
     """A file that is not analysed as it should be.

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -61,6 +62,22 @@ def test_live(run, visit):
     for page in (ann, bob):
         points(page, count)
         expect(page.locator(".caption")).not_to_contain_text("left out")
+
+
+def test_a_blank_frame_says_so_and_is_no_spike(run, visit):
+    """M25: a frame without beam was a spike to 100 % unknown."""
+    bob = enter(visit, run, "bob", "banana")
+    run.frame(0.5)
+    wait_shown(bob, 1)
+    bob.wait_for_function(f"() => ({CURVE_POINTS})() >= 1")
+    count = bob.evaluate(CURVE_POINTS)
+    run.frame(labels=np.full((8, 8), 2, np.uint8), blank=1.0)
+    expect(bob.locator(".misfit")).to_contain_text("Blank: no more signal than without a beam")
+    expect(bob.locator(".caption")).to_contain_text("blank, left out: ")
+    expect(bob.get_by_text("1 frame, 1 of them blank")).to_be_visible()
+    run.frame(0.5)
+    points(bob, count + 1)
+    expect(bob.locator(".misfit")).to_be_hidden()
 
 
 def test_review(run, visit):

@@ -15,7 +15,7 @@ from tests.support.rehearsal import Rehearsal
 _SIZE, _CHIP = 4096, 64
 _SAMPLES = 40
 _LONG = "20260421_insitu_holder_ETEM_Au_on_carbon_0.4Pa_O2_300kV_heating_to_850C_series_{:05d}.tif"
-_BLANK = {"intensity_mean": 12.0, "intensity_p1": 10.0, "intensity_p99": 14.0}
+_BLANK = {"intensity_mean": 12.0, "intensity_p1": 10.0, "intensity_p99": 14.0, "blank": 1.0}
 
 
 def _setting(walk):
@@ -104,7 +104,7 @@ def a_blank_frame(walk, on):
     unknown = np.full((_SIZE // _CHIP, _SIZE // _CHIP), 2, np.uint8)
     run.frame(labels=unknown, after=2, **_BLANK)
     said = page.locator(".misfit").first
-    expect(said).to_contain_text("blank")
+    expect(said).to_contain_text("Blank")
     run.frame(0.7, after=2)
     page.wait_for_function(f"n => ({CURVE_POINTS})() === n", arg=before + 1)
     page.wait_for_timeout(1500)  # for the eye

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from pychip_stream.analysis.analyst import Analyst, range_warning, scale_warning, shape_warning
+from pychip_stream.analysis.analyst import (
+    Analyst,
+    is_blank,
+    range_warning,
+    scale_warning,
+    shape_warning,
+)
 from pychip_stream.analysis.drafting import suggest_chips
 from pychip_stream.config import ClassifyConfig, EncoderConfig
 from pychip_stream.domain.frames import Frame, FrameRef
@@ -127,3 +133,44 @@ def test_suggestions_leave_out_what_is_an_example_on_this_frame(encoder):
     elsewhere = replace(frame, source="/data/second.tif")
     assert suggest_chips(elsewhere, support, encoder, count=3)
     assert ChipSource().path == ""
+
+
+DARK = np.random.default_rng(1).poisson(30, (128, 192)).astype(np.uint16)
+SIGNAL = (a_frame().pixels * 40).astype(np.uint16)
+
+
+def test_a_frame_without_beam_is_blank_and_nothing_else_is(encoder):
+    """M25: it was a spike to 100 % unknown, and said to be of another exposure."""
+    frame = replace(a_frame(), pixels=SIGNAL)
+    analyst = Analyst.of(a_support(frame), encoder, ClassifyConfig())
+
+    def blank(pixels):
+        record = analyst.analyse_frame(replace(frame, pixels=pixels), "", FrameRef(path="a.tif"))
+        assert record.measured["blank"] == record.blank
+        return record.blank
+
+    assert [blank(pixels) for pixels in (DARK, DARK * 0, DARK * 0 + 3)] == [True] * 3
+    assert analyst.notices == ()
+    assert not blank(SIGNAL)
+    assert not blank(SIGNAL // 2)
+    assert not blank(np.kron(SIGNAL[::4, ::4] // 12, np.ones((4, 4), np.uint16)))  # faint
+    assert not blank(DARK + SIGNAL.max())  # vacuum in bright field
+    assert not blank(DARK * 0 + SIGNAL.max())  # saturated
+
+
+def test_where_each_frame_has_its_own_range_a_single_grey_value_is_blank():
+    support = a_support(a_frame())
+    by_frame = replace(support, normalization=Normalization("frame"))
+    assert not is_blank(by_frame, replace(a_frame(), pixels=DARK))
+    assert is_blank(by_frame, replace(a_frame(), pixels=DARK * 0 + 7))
+
+
+def test_what_looks_like_an_example_is_never_blank(encoder):
+    """A dark, empty support is a class of its own in many a dark field."""
+    pixels = SIGNAL.copy()
+    pixels[:, :96] = DARK[:, :96]
+    frame = replace(a_frame(), pixels=pixels)
+    analyst = Analyst.of(a_support(frame), encoder, ClassifyConfig())
+    record = analyst.analyse_frame(replace(frame, pixels=DARK), "", FrameRef(path="a.tif"))
+    assert is_blank(analyst.support, replace(frame, pixels=DARK))
+    assert record.measured["blank"] == 0

@@ -1,6 +1,7 @@
 """Frames that were left out: kept, numbered, and absent from whatever goes over the frames."""
 
 import csv
+import errno
 import json
 import re
 from dataclasses import replace
@@ -12,14 +13,15 @@ import pytest
 from pychip_stream.analysis.audit import chips_per_class, draw_chips
 from pychip_stream.analysis.rescoring import rescore, uncovered
 from pychip_stream.archive import files
-from pychip_stream.archive.exclusions import changes, exclude
+from pychip_stream.archive.exclusions import BLANK, changes, exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.repair import damage, repair_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.cli.output import run_document
 from pychip_stream.domain.records import FrameRecord
-from pychip_stream.errors import ArchiveError
+from pychip_stream.errors import ArchiveError, StorageError
 from pychip_stream.export.curves import curve_of, export_svg
 from pychip_stream.export.film import chosen_frames
 from pychip_stream.export.pictures import export_png
@@ -337,3 +339,33 @@ def test_names_of_before_are_looked_up_once(tmp_path, monkeypatch):
     assert run.refresh()
     assert run.exclusions["path"].tolist() == ["Hour_01/other.dm4"]
     assert len(read) == len(set(read)) == 3
+
+
+def test_a_blank_frame_is_left_out_by_itself_and_can_be_taken_back(tmp_path):
+    writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
+    fill(writer, [record(n, measured={"blank": float(n in (1, 3))}) for n in range(4)])
+    path = tmp_path / "run.h5"
+    assert left_out(path) == [1, 3]
+    assert open_run(path).exclusions["who"].tolist() == [BLANK, BLANK]
+    leave_out(path, 3, undo=True)
+    writer.close()
+    assert left_out(path) == [1]
+    assert run_document(open_run(path), path)["caveats"] == [
+        "1 of 4 frames: blank (no beam?), left out; `exclude RUN FRAME… --undo` takes them back"
+    ]
+
+
+def test_on_a_full_disk_blank_frames_wait_like_all_others(tmp_path):
+    disk = QuickDisk()
+    writer = RunWriter(tmp_path, "run", disk=disk)
+    writer.append(record(0, measured={"blank": 1.0}))
+    disk.save = full
+    with pytest.raises(StorageError):
+        writer.publish()
+    del disk.save
+    assert writer.publish() == [record(0).frame]
+    assert left_out(tmp_path / "run.h5") == [0]
+
+
+def full(path, _data):
+    raise OSError(errno.ENOSPC, "no space left", str(path))

@@ -169,7 +169,7 @@ def test_a_mark_is_of_the_moment_at_which_it_was_opened(desk, held):
     moment = page._frame.picture.time
     page._mark._handle_msg({"type": "opened"})
     later = shot(live("frame_004.tif", time=moment + 5.0))
-    page._frame.show(later.picture, "", None)
+    page._frame.show(later.picture)
     page._mark._handle_msg({"type": "mark", "text": "gas on"})
     page._mark._handle_msg({"type": "mark", "text": "next"})
     found = events_of(open_run(desk.config.run_path))

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dashboard.work.frame_pictures import FramePicture, checked_rect
 from dashboard.work.state import Alarm, RunState
+from pychip_stream.archive.exclusions import BLANK
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.sim.truth import TruthFile
 from pychip_stream.wire.channel import Received
@@ -201,3 +202,14 @@ def test_services_that_are_not_well_are_alarms_too():
     assert state.alarms() == [Alarm("watcher", "warning", "paused: the folder is away", "")]
     state.acknowledge("watcher", "ann")
     assert state.alarms()[0].acknowledged == "ann"
+
+
+def test_a_blank_frame_is_no_point_of_the_curves_unless_it_was_taken_back():
+    """M25: it was a spike to 100 % unknown until the archive had it."""
+    state = RunState()
+    for number, blank in enumerate((0.0, 1.0, 0.0)):
+        record(state, live(f"{number}.tif", number + 1.0, blank=blank))
+    assert state.curves(None).measured.times.tolist() == [1.0, 3.0]
+    assert [(key, one.who) for key, one in state.left_out.items()] == [(("1.tif", 0), BLANK)]
+    state.leave_out({})
+    assert state.curves(None).measured.times.tolist() == [1.0, 2.0, 3.0]

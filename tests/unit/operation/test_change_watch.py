@@ -53,6 +53,16 @@ def test_other_examples_are_no_change_of_the_specimen():
         assert not watch.take(live(n, "v" if n < 120 else "w"), shares(beta))
 
 
+def test_a_beam_that_was_off_is_no_change_of_the_specimen():
+    watch, random = ChangeWatch(("fraction", "intensity_mean")), np.random.default_rng(6)
+    for n in range(200):
+        off = 80 <= n < 120
+        beta, mean = (0.0, 5.0) if off else (0.4, 500.0)
+        told = shares(beta + random.normal(0, 0.01))
+        frame = live(n, intensity_mean=mean + random.normal(0, 3), blank=float(off))
+        assert not watch.take(frame, told)
+
+
 def test_only_what_there_is_can_be_watched(tmp_path):
     for name in ("nonsense", "domains"):
         tree = {"watch": {"root": "."}, "alerts": {"changes": [name]}}

@@ -3,6 +3,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.operation import health as module
@@ -319,3 +320,18 @@ def test_one_limit_of_silence_holds_for_services_and_the_hub(health, clock):
         assert (health.state("worker-1") == "stalled") == silent
         assert (health.liveness().light == "lost") == silent
     assert SILENT_S == 3.5  # as docs/operate.md says
+
+
+def test_a_blank_frame_fires_no_rule_about_the_specimen(health):
+    shares = np.array([[0.75, 0, 1], [0.25, 0, 1], [0.0, 0, 1]])
+    hear(health, replace(live(1.0), measured={"strange": 0.1, "blank": 0.0}), intervals=shares)
+    before = health.values()
+    assert (before["fraction", "alpha"], before["blank", ""]) == (0.75, 0.0)
+    hear(
+        health, replace(live(2.0), measured={"strange": 1.0, "blank": 1.0}), intervals=shares[::-1]
+    )
+    assert health.newest.frame.path == "2.0.tif"
+    after = health.values()
+    assert after["blank", ""] == 1.0
+    told = [("fraction", "alpha"), ("fraction", "beta"), ("unknown", ""), ("strange", "")]
+    assert [after[name] for name in told] == [before[name] for name in told]
