@@ -48,7 +48,7 @@ others could name otherwise."""
 _SURE = 5.0
 """A chip whose margin over the next class is so many times its scatter over these replicates is
 named alike by all others, which need not look at it."""
-_EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 1.1, 2.5, 1.0, 1.5
+_EXAMPLES, _CONFUSED, _UNSEEN, _REJECTION = 1.1, 2.5, 1.0, 2.0
 """Half widths per unit of what was measured. Narrowest, by the interval score (Gneiting & Raftery
 2007), that hold in 95 % of the cases on labelled micrographs, their rare phases, procedural sets
 of other sessions, and simulated runs together; see docs/trust.md."""

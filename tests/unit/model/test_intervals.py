@@ -49,7 +49,7 @@ def plainly(scorer, embeddings, novelty, shifts, reject):
                 for t in rules.thresholds]  # fmt: skip
         kept = np.array(kept) / len(chips)
         kept[:, -1] = kept.sum(axis=1)
-        parts[4] = 1.5 * np.sqrt(np.square(kept[1:] - kept[0]).mean(axis=0))
+        parts[4] = 2.0 * np.sqrt(np.square(kept[1:] - kept[0]).mean(axis=0))
     if accepted.any():
         chips, logits = chips[accepted], logits[accepted]
         calm, moved = rules.vagueness(0 * shifts), rules.vagueness(shifts)
