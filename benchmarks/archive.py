@@ -359,8 +359,9 @@ def _small(number: int) -> FrameRecord:
 
     labels = rng.integers(0, 3, (6, 6)).astype(np.uint8)
     shares = np.bincount(labels.ravel(), minlength=3) / 36
+    chances, away = rng.random((2, 6, 6, 2), np.float32)
     result = FrameResult(
-        ("a", "b"), labels, rng.random((6, 6, 2)), rng.random((6, 6, 2)), rng.random((6, 6)),
+        ("a", "b"), labels, chances, away, rng.random((6, 6), np.float32),
         np.stack([shares, shares, shares], axis=1), "0" * 32,
     )  # fmt: skip
     return FrameRecord(

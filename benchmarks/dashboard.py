@@ -197,7 +197,8 @@ def serve(config_path, frames):
         for name, v in (("alpha", wave), ("beta", 1 - wave), ("unknown", 0 * wave))
     }
     keys = [(f"old_{i}.tif", 0) for i in range(frames)]
-    board.run.recall(keys, times, columns, {}, ["0" * 32] * frames)
+    stamps = np.repeat(times[:, None], 3, axis=1)
+    board.run.recall(keys, times, columns, {}, ["0" * 32] * frames, stamps)
     return lifecycle.run(lambda: board, lifecycle.stop_event())
 
 

@@ -109,7 +109,6 @@ def installed(folder, size, picks=()):
         camera.frame()
         if picks:
             run.wait_archived(1)
-        run.address = f"http://127.0.0.1:{run.resolved.dashboard.port}/"
         yield run, camera
         run.stop()
     finally:
@@ -119,7 +118,7 @@ def installed(folder, size, picks=()):
 def new_page(browser, run):
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(120_000)
-    page.goto(run.address)
+    page.goto(f"http://127.0.0.1:{run.resolved.dashboard.port}/")
     return page
 
 

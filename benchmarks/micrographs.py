@@ -134,7 +134,7 @@ def judge(classifier: Classifier, target: Target) -> dict[str, Any]:
     alone = np.zeros(len(known))
     if accepted.any():
         odds = result.probabilities[0, accepted].T.astype(np.float64)
-        alone = likeliest(odds, 200) * accepted.mean()
+        alone = likeliest(odds, rounds=200) * accepted.mean()
     right = result.label_map[0] == truth
     return {
         "accuracy": float(right[truth < len(known)].mean()) if (truth < len(known)).any() else 0.0,

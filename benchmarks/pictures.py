@@ -10,9 +10,9 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.looks import Chips, wait_data, wait_shown
@@ -26,7 +26,8 @@ DOCS = {
     "health": ("health-light.png", "health-dark.png"),
     "upload": ("upload-light.png", "upload-dark.png"),
 }
-PLAIN = {"width": 1280, "height": 800}
+PLAIN: ViewportSize = {"width": 1280, "height": 800}
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = ((1280, 800), (1920, 1080), (3840, 2160))
 _SECONDS = 25
 """How long the run goes on before the first picture."""
@@ -83,7 +84,7 @@ def walk(out: Path, *, docs: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="pychip-pictures-")) / "demo"
     with demo_at(folder) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for number, theme in enumerate(("light", "dark")):
+        for number, theme in enumerate(THEMES):
             page = browser.new_page(viewport=PLAIN, color_scheme=theme)
             page.set_default_timeout(60_000)
             page.goto(address)

@@ -166,12 +166,11 @@ class Pipeline:
         self._poller.register(self._events.raw, zmq.POLLIN)
         self._workers = []
         for number in range(_PLAYED):
-            tasks, results = (
-                self.endpoints.reach(port, zmq.DEALER, queue, identity=f"played-{number}")
-                for port, queue in (("tasks", 100), ("results", 4))
-            )
+            name = f"played-{number}"
+            tasks = self.endpoints.reach("tasks", zmq.DEALER, 100, identity=name)
+            results = self.endpoints.reach("results", zmq.DEALER, 4, identity=name)
             self._poller.register(tasks.raw, zmq.POLLIN)
-            self._workers.append((f"played-{number}", tasks, results))
+            self._workers.append((name, tasks, results))
         self._ready_at = 0.0
         edge, self._root = self.record.shape[0], self.folder / "acquisition"
         whole = self.folder / "whole.tif"

@@ -73,11 +73,12 @@ class Run:
         self.network = CellNet(design).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.temperatures = torch.nn.Parameter(torch.tensor([-1.0, 1.0]))
         self.average = copy.deepcopy(self.network).eval()
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.network.parameters())},
+            {"params": [self.temperatures], "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": list(self.network.parameters())},
-                {"params": [self.temperatures], "weight_decay": 0.0},
-            ],
+            groups,
             lr=settings.rate,
             weight_decay=settings.decay,
         )
