@@ -40,8 +40,32 @@ def visit(browser):
     visits = Visits(browser)
     yield visits
     visits.close()
-    assert visits.foreign == []
-    assert visits.complaints == []
+    visits.check()
+
+
+@pytest.fixture(scope="module")
+def lent(browser):
+    """Visits whose pages are had by test after test."""
+    visits = Visits(browser)
+    yield visits
+    visits.close()
+
+
+@pytest.fixture
+def borrow(lent, request):
+    """Open a page, or take that of the test before: to load one costs more than most tests.
+
+    A test leaves it as it was opened; what one that failed has left, no other gets.
+    """
+    failed = request.session.testsfailed
+    yield lent.borrow
+    try:
+        lent.check()
+    except AssertionError:
+        lent.close()
+        raise
+    if request.session.testsfailed > failed:
+        lent.close()
 
 
 @pytest.fixture(scope="module")

@@ -19,19 +19,42 @@ from tests.support.rehearsal import Rehearsal
 from tests.support.waiting import wait_for
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    one = Rehearsal(tmp_path_factory.mktemp("shared") / "e", size=512, chip=64).start()
+    one.frame(0.5)
+    yield one
+    one.stop()
+
+
 @pytest.fixture
-def run(tmp_path):
+def fresh(tmp_path):
+    """A run in which nothing was chosen yet."""
     one = Rehearsal(tmp_path / "e", size=512, chip=64).start()
     one.frame(0.5)
     yield one
     one.stop()
 
 
-def open_examples(visit, run):
-    page = visit(run.address)
+def open_examples(have, run):
+    page = have(run.address)
     page.get_by_role("tab", name="Examples").click()
     wait_data(page, "picked", "v !== undefined")
     return page, Chips(page, (run.size, run.size), (64, 64))
+
+
+@pytest.fixture
+def examples(borrow, shared):
+    """The page of the test before without its picks, on a grid of 8 × 8."""
+    page, chips = open_examples(borrow, shared)
+    number = page.get_by_label("px: N or W×H")
+    number.fill("64")
+    number.press("Enter")
+    wait_data(page, "grid", "v === '8x8'")
+    while left := page.locator(".class .thumb").count():
+        page.locator(".class .thumb").first.click()
+        expect(page.locator(".class .thumb")).to_have_count(left - 1)
+    return page, chips
 
 
 def archive_before(run, name):
@@ -46,9 +69,9 @@ def archive_before(run, name):
     classify(Batch.of([run.root / name]), analyst, writer)
 
 
-def test_a_support_set_from_clicks_to_publication(run, visit):
-    archive_before(run, "before.tif")
-    page, chips = open_examples(visit, run)
+def test_a_support_set_from_clicks_to_publication(fresh, visit):
+    archive_before(fresh, "before.tif")
+    page, chips = open_examples(visit, fresh)
     chips.click((0, 0), (3, 1), (6, 2))
     page.keyboard.press("2")
     chips.click((1, 5))
@@ -81,7 +104,7 @@ def test_a_support_set_from_clicks_to_publication(run, visit):
     page.get_by_label("note").fill("first try")
     page.get_by_role("button", name="Publish to the run").click()
     expect(page.get_by_text(re.compile("published [0-9a-f]{8}"))).to_be_visible()
-    folder = SupportFolder(run.config.support.folder)
+    folder = SupportFolder(fresh.config.support.folder)
     support = load_support(folder.path(folder.current_version()))
     assert support.counts == {"fine <b>": 3, "feature 2": 2}
     assert support.note == "first try"
@@ -90,8 +113,25 @@ def test_a_support_set_from_clicks_to_publication(run, visit):
     }
 
 
-def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
-    page, _ = open_examples(visit, run)
+def test_frames_are_counted_from_one_and_the_grid_is_there_from_the_start(shared, borrow):
+    """M8, M11: it said 0 whatever was shown, and took 99,999 in silence."""
+    shared.frame(0.4)
+    page, _ = open_examples(borrow, shared)
+    expect(page.get_by_label("grid")).to_be_checked()
+    number = page.get_by_label("frame of the run")
+    expect(number).to_have_value("2")
+    expect(page.get_by_text("of 2 in the run")).to_be_visible()
+    number.fill("1")
+    number.press("Enter")
+    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
+    number.fill("99999")
+    number.press("Enter")
+    expect(page.locator(".line[data-level=error]")).to_contain_text("has the frames 1 to 2")
+    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
+
+
+def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(shared, examples):
+    page, _ = examples
     page.locator(".chipwrap canvas").focus()
     before = int(data(page, "picked"))
     page.keyboard.press("1")
@@ -102,16 +142,16 @@ def test_the_grid_follows_the_slider_and_the_keyboard_is_enough(run, visit):
     slider.focus()
     slider.press("ArrowRight")
     wait_data(page, "grid", "v === '7x7'")
-    kept = run.config.support.folder / "drafts" / "everybody.json"
+    kept = shared.config.support.folder / "drafts" / "everybody.json"
     wait_for(kept.exists, "a draft")
     wait_for(lambda: '"chip_size": [65, 65]' in kept.read_text(), "the draft follows")
     page.get_by_role("button", name="Use the recommended size").click()
     wait_data(page, "grid", "v !== '7x7'")
 
 
-def test_the_chip_size_is_a_number_and_says_what_it_costs(run, visit):
+def test_the_chip_size_is_a_number_and_says_what_it_costs(examples):
     """M3, M4: 12 sizes a pixel of the slider; larger chips merged examples and said nothing."""
-    page, chips = open_examples(visit, run)
+    page, chips = examples
     chips.click((0, 0), (0, 1), (3, 3))
     number = page.get_by_label("px: N or W×H")
     number.fill("128x64")
@@ -125,23 +165,6 @@ def test_the_chip_size_is_a_number_and_says_what_it_costs(run, visit):
     number.press("Enter")
     expect(page.locator("input[aria-invalid=true]")).to_have_count(1)
     wait_data(page, "grid", "v === '4x4'")
-
-
-def test_frames_are_counted_from_one_and_the_grid_is_there_from_the_start(run, visit):
-    """M8, M11: it said 0 whatever was shown, and took 99,999 in silence."""
-    run.frame(0.4)
-    page, _ = open_examples(visit, run)
-    expect(page.get_by_label("grid")).to_be_checked()
-    number = page.get_by_label("frame of the run")
-    expect(number).to_have_value("2")
-    expect(page.get_by_text("of 2 in the run")).to_be_visible()
-    number.fill("1")
-    number.press("Enter")
-    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
-    number.fill("99999")
-    number.press("Enter")
-    expect(page.locator(".line[data-level=error]")).to_contain_text("has the frames 1 to 2")
-    expect(page.locator(".caption")).to_have_text("frame_00000.tif")
 
 
 def test_what_was_clicked_is_counted_at_once_and_the_wait_is_said(visit, tmp_path):

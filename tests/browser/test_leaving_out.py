@@ -30,22 +30,47 @@ def run(tmp_path_factory):
     one.stop()
 
 
-def enter(visit, run, name, password):
-    page = visit(run.address)
-    page.get_by_label("name").fill(name)
-    page.get_by_label("password").fill(password)
-    page.get_by_role("button", name="Log in").click()
+@pytest.fixture
+def ann(borrow, run):
+    return enter(borrow(run.address), "ann", "apple")
+
+
+@pytest.fixture
+def bob(borrow, run):
+    return enter(borrow(run.address, "bob"), "bob", "banana")
+
+
+def enter(page, name, password):
+    """Log in, if that is not done, and follow the run."""
+    expect(page.get_by_label("password").or_(page.get_by_role("tab", name="Live"))).to_be_visible()
+    if page.get_by_label("password").count():
+        page.get_by_label("name").fill(name)
+        page.get_by_label("password").fill(password)
+        page.get_by_role("button", name="Log in").click()
+    page.get_by_role("tab", name="Live").click()
+    back = page.get_by_role("button", name="Back to live")
+    if back.is_visible():
+        back.click()
     return page
+
+
+def open_heating(page):
+    """Go to Review, and open the run there, if it is not."""
+    page.get_by_role("tab", name="Review").click()
+    card, scrubber = page.locator(".card[data-name=heating]"), page.locator(".scrubber[data-count]")
+    expect(card.or_(scrubber).first).to_be_visible()
+    if card.is_visible():
+        card.click()
+    points(page, FRAMES, "review")
 
 
 def points(page, count, name="phase"):
     page.wait_for_function(f"n => ({CURVE_POINTS.replace('phase', name)})() === n", arg=count)
 
 
-def test_live(run, visit):
+def test_live(run, ann, bob):
     for _ in range(3):
         run.frame(0.5)
-    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
     run.frame(0.75)
     for page in (ann, bob):
         wait_shown(page, 1)
@@ -64,13 +89,11 @@ def test_live(run, visit):
         expect(page.locator(".caption")).not_to_contain_text("left out")
 
 
-def test_a_blank_frame_says_so_and_is_no_spike(run, visit):
+def test_a_blank_frame_says_so_and_is_no_spike(run, bob):
     """M25: a frame without beam was a spike to 100 % unknown."""
-    bob = enter(visit, run, "bob", "banana")
+    count = bob.evaluate(CURVE_POINTS) + 1
     run.frame(0.5)
-    wait_shown(bob, 1)
-    bob.wait_for_function(f"() => ({CURVE_POINTS})() >= 1")
-    count = bob.evaluate(CURVE_POINTS)
+    points(bob, count)
     run.frame(labels=np.full((8, 8), 2, np.uint8), blank=1.0)
     expect(bob.locator(".misfit")).to_contain_text("Blank: no more signal than without a beam")
     expect(bob.locator(".caption")).to_contain_text("blank, left out: ")
@@ -80,12 +103,9 @@ def test_a_blank_frame_says_so_and_is_no_spike(run, visit):
     expect(bob.locator(".misfit")).to_be_hidden()
 
 
-def test_review(run, visit):
-    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
+def test_review(run, ann, bob):
     for page in (ann, bob):
-        page.get_by_role("tab", name="Review").click()
-        page.locator(".card[data-name=heating]").click()
-        points(page, FRAMES, "review")
+        open_heating(page)
         expect(page.locator(".caption")).to_contain_text("frame_000.tif")
         page.get_by_label("frame of the run").fill("3")
         expect(page.locator(".caption")).to_contain_text("frame_003.tif")
@@ -113,11 +133,10 @@ def marked(page, text, name):
     page.wait_for_function(f"([name, text]) => ({MARKS})(name).includes(text)", arg=[name, text])
 
 
-def test_marks_on_live(run, visit):
-    ann, bob = enter(visit, run, "ann", "apple"), enter(visit, run, "bob", "banana")
-    run.frame(0.5)
+def test_marks_on_live(run, ann, bob):
+    frame = run.frame(0.5)
     for page in (ann, bob):
-        wait_shown(page, 1)
+        expect(page.locator(".caption")).to_have_text(frame.path)
     expect(bob.get_by_role("textbox", name="mark", exact=True)).to_have_count(0)
     field = ann.get_by_role("textbox", name="mark", exact=True)
     for page in (bob, ann):
@@ -130,11 +149,8 @@ def test_marks_on_live(run, visit):
     expect(field).to_have_value("")
 
 
-def test_marks_in_review(run, visit):
-    ann = enter(visit, run, "ann", "apple")
-    ann.get_by_role("tab", name="Review").click()
-    ann.locator(".card[data-name=heating]").click()
-    points(ann, FRAMES, "review")
+def test_marks_in_review(ann):
+    open_heating(ann)
     ann.get_by_role("button", name="Events").click()
     field = ann.get_by_role("textbox", name="mark", exact=True)
     field.fill("hot")

@@ -35,12 +35,31 @@ def run(tmp_path_factory):
     one.stop()
 
 
-def test_frames_and_curves_follow_with_the_truth_beside_them(run, visit):
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A run from its first minutes to its end."""
+    one = Rehearsal(tmp_path_factory.mktemp("short") / "e").start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def page(run, borrow):
+    return borrow(run.address)
+
+
+def show(run, page, share=0.5, **frame):
+    """Have a frame taken, and wait until the page shows it or a later one."""
+    before = int(data(page, "seq") or 0)
+    run.frame(share, **frame)
+    wait_shown(page, before + 1)
+
+
+def test_frames_and_curves_follow_with_the_truth_beside_them(run, page):
     (run.root / "truth.csv").write_text(
         "frame,index,path,time_s,alpha,beta\n"
         + "".join(f"{i},0,frame_{i:05d}.tif,{i},0.5,0.5\n" for i in range(5))
     )
-    page = visit(run.address)
     run.frame(0.25)
     wait_shown(page, 1)
     run.frame(0.5)
@@ -55,33 +74,53 @@ def test_frames_and_curves_follow_with_the_truth_beside_them(run, visit):
     assert data(page, "scale").endswith("nm")
 
 
-def test_the_first_minutes_lead_to_examples(tmp_path, visit):
+def test_the_first_minutes_lead_to_examples(short, borrow):
     """B3: a black page and a red badge for who has no support set yet."""
-    one = Rehearsal(tmp_path / "e").start()
-    try:
-        page = visit(one.address)
-        expect(page.get_by_text(f"watching {one.root}: no frame is there yet")).to_be_visible()
-        badge = page.locator(".badge")
-        for _ in range(100):
-            one.worker(support=False, detail="waiting for a support set")
-            one.raw()
-            one.watcher(behind=one.sent)
-            if "no examples yet" in badge.inner_text():
-                break
-            page.wait_for_timeout(200)
-        expect(badge).to_contain_text("frames arrive, no examples yet")
-        expect(badge).to_have_attribute("data-light", "waiting")
-        wait_shown(page, 1)
-        assert colours(page) > 20
-        page.get_by_role("button", name="Choose examples on this frame").click()
-        expect(page.get_by_role("tab", name="Examples")).to_have_attribute("aria-selected", "true")
-    finally:
-        one.stop()
+    one, page = short, borrow(short.address)
+    expect(page.get_by_text(f"watching {one.root}: no frame is there yet")).to_be_visible()
+    badge = page.locator(".badge")
+    for _ in range(100):
+        one.worker(support=False, detail="waiting for a support set")
+        one.raw()
+        one.watcher(behind=one.sent)
+        if "no examples yet" in badge.inner_text():
+            break
+        page.wait_for_timeout(200)
+    expect(badge).to_contain_text("frames arrive, no examples yet")
+    expect(badge).to_have_attribute("data-light", "waiting")
+    wait_shown(page, 1)
+    assert colours(page) > 20
+    page.get_by_role("button", name="Choose examples on this frame").click()
+    expect(page.get_by_role("tab", name="Examples")).to_have_attribute("aria-selected", "true")
 
 
-def test_what_the_worker_says_of_its_numbers_stands_on_the_page(run, visit):
+def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(short, borrow):
+    """S5: they stayed blank after a class was renamed. M13: a band stayed without its line."""
+    one, page = short, borrow(short.address)
+    visible = """() => [...window.Bokeh.documents[0]._all_models.values()]
+      .filter((m) => m.type === "Figure").flatMap((m) => m.renderers)
+      .filter((r) => r.visible && r.data_source?.name === "phase").length"""
+    page.get_by_role("tab", name="Live").click()
+    items = page.locator(".names .item")
+    for _ in range(50):  # what is sent before the page has reached the hub is lost
+        one.frame()
+        page.wait_for_timeout(500)
+        if items.count():
+            break
+    expect(items).to_have_text(["alpha", "beta", "unknown"])
+    one.frame(names=("gold", "beta"))
+    expect(items).to_have_text(["alpha", "beta", "unknown", "gold"])
+    page.wait_for_function(f"() => ({visible})() === 12")
+    page.get_by_role("button", name="show gold in the curves").click()
+    expect(items.last).to_have_attribute("aria-pressed", "false")
+    page.wait_for_function(f"() => ({visible})() === 9")
+    page.get_by_role("checkbox", name="intervals").click()
+    page.wait_for_function(f"() => ({visible})() === 6")
+
+
+def test_what_the_worker_says_of_its_numbers_stands_on_the_page(run, page):
     """B4: only the log had it."""
-    page, words = visit(run.address), "the chips have moved away from the examples"
+    words = "the chips have moved away from the examples"
     line = page.locator(".alert.warning", has_text=words)
     for _ in range(50):
         run.worker(detail=words)
@@ -93,59 +132,28 @@ def test_what_the_worker_says_of_its_numbers_stands_on_the_page(run, visit):
     expect(line).to_have_count(0)
 
 
-def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(tmp_path, visit):
-    """S5: they stayed blank after a class was renamed. M13: a band stayed without its line."""
-    one = Rehearsal(tmp_path / "e").start()
-    visible = """() => [...window.Bokeh.documents[0]._all_models.values()]
-      .filter((m) => m.type === "Figure").flatMap((m) => m.renderers)
-      .filter((r) => r.visible && r.data_source?.name === "phase").length"""
-    try:
-        page = visit(one.address)
-        items = page.locator(".names .item")
-        for _ in range(50):  # what is sent before the page has reached the hub is lost
-            one.frame()
-            page.wait_for_timeout(500)
-            if items.count():
-                break
-        expect(items).to_have_text(["alpha", "beta", "unknown"])
-        one.frame(names=("gold", "beta"))
-        expect(items).to_have_text(["alpha", "beta", "unknown", "gold"])
-        page.wait_for_function(f"() => ({visible})() === 12")
-        page.get_by_role("button", name="show gold in the curves").click()
-        expect(items.last).to_have_attribute("aria-pressed", "false")
-        page.wait_for_function(f"() => ({visible})() === 9")
-        page.get_by_role("checkbox", name="intervals").click()
-        page.wait_for_function(f"() => ({visible})() === 6")
-    finally:
-        one.stop()
-
-
-def test_zoom_is_kept_and_shows_the_frame_as_recorded(run, visit):
-    page = visit(run.address)
-    run.frame(0.5)
-    wait_shown(page, 1)
-    before = int(data(page, "seq"))
+def test_zoom_is_kept_and_shows_the_frame_as_recorded(run, page):
+    show(run, page)
     canvas = page.locator(".chipwrap canvas")
     canvas.focus()
     for _ in range(4):
         page.keyboard.press("+")
     wait_data(page, "crop", "v")
     zoom = data(page, "zoom")
-    run.frame(0.5)
-    wait_shown(page, before + 1)
+    show(run, page)
     assert data(page, "zoom") == zoom
     page.keyboard.press("0")
     assert data(page, "zoom") == "1.00"
 
 
-def test_a_class_is_hidden_and_shown_again(run, visit):
-    page = visit(run.address)
-    run.frame(0.5)
-    wait_shown(page, 1)
+def test_a_class_is_hidden_and_shown_again(run, page):
+    show(run, page)
     toggle = page.get_by_role("button", name="show alpha on the frame")
     expect(toggle).to_have_attribute("aria-pressed", "true")
     shown = colours(page)
-    page.locator('input[data-key="opacity"]').fill("1")
+    opacity = page.locator('input[data-key="opacity"]')
+    usual = opacity.input_value()
+    opacity.fill("1")
     page.wait_for_timeout(100)
     full = colours(page)
     toggle.click()
@@ -153,14 +161,16 @@ def test_a_class_is_hidden_and_shown_again(run, visit):
     page.wait_for_timeout(100)
     assert full < shown
     assert colours(page) > full
+    toggle.click()
+    opacity.fill(usual)
 
 
-def test_how_sure_each_chip_is_can_be_seen_and_read(run, visit):
+def test_how_sure_each_chip_is_can_be_seen_and_read(run, page):
     """Point 4: the confidence map was in the archive and never drawn."""
-    page = visit(run.address)
-    run.frame(0.5, sure=np.repeat(np.arange(0, 256, 8), 32).reshape(32, 32))
-    wait_shown(page, 1)
-    page.locator('input[data-key="opacity"]').fill("1")
+    show(run, page, sure=np.repeat(np.arange(0, 256, 8), 32).reshape(32, 32))
+    opacity, shown = page.locator('input[data-key="opacity"]'), page.get_by_label("chips show")
+    usual = opacity.input_value(), shown.input_value()
+    opacity.fill("1")
     wait_for(lambda: colours(page) < 50)
     few = colours(page)
     page.locator(".chipwrap canvas").hover(position=Chips(page, (2048, 2048), (64, 64)).place(2, 3))
@@ -168,12 +178,13 @@ def test_how_sure_each_chip_is_can_be_seen_and_read(run, visit):
     expect(readout).to_contain_text("row 2, column 3 · at 9.6, 6.4 nm · alpha · 6 % sure")
     expect(readout).to_contain_text("unknown score 0.50")
     expect(readout).to_contain_text(re.compile("≈ 9[0-9]{2}|1[0-9]{3} counts"))
-    page.get_by_label("chips show").select_option("confidence")
+    shown.select_option("confidence")
     wait_for(lambda: colours(page) > few + 20)
+    opacity.fill(usual[0])
+    shown.select_option(usual[1])
 
 
-def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, visit):
-    page = visit(run.address)
+def test_a_click_on_the_curve_shows_that_frame_until_back_to_live(run, page):
     run.frame(0.125, after=40)
     run.frame(0.875, after=40)
     newest = f"frame_{run.sent - 1:05d}.tif"
@@ -201,12 +212,10 @@ def test_a_corrected_label_is_in_the_draft_that_examples_shows(run, visit):
     expect(page.get_by_role("button", name="Correct labels")).to_be_hidden()
 
 
-def test_a_quantity_is_drawn_below_the_fractions(run, visit):
-    page = visit(run.address)
+def test_a_quantity_is_drawn_below_the_fractions(run, page):
     drawn = BELOW.replace("NAME", "phase")
     for drift in (0.25, 0.5):
-        run.frame(0.5, after=1, drift=drift)
-    wait_shown(page, 1)
+        show(run, page, after=1, drift=drift)
     assert page.evaluate(drawn) is None
     page.get_by_role("combobox", name="below").click()
     # Quantities of classes are known once there are classes: these were lost on a page that opens.
@@ -219,11 +228,9 @@ def test_a_quantity_is_drawn_below_the_fractions(run, visit):
     page.wait_for_function(f"() => ({drawn})() === null")
 
 
-def test_the_fractions_are_drawn_against_a_quantity(run, visit):
-    page = visit(run.address)
+def test_the_fractions_are_drawn_against_a_quantity(run, page):
     for drift in (0.125, 0.25, 0.5, 0.75, 0.25):
-        run.frame(drift, after=1, drift=drift)
-    wait_shown(page, 1)
+        show(run, page, drift, after=1, drift=drift)
     page.get_by_role("combobox", name="along x").click()
     page.locator("li", has_text="drift").click()
     drawn = AGAINST.replace("NAME", "phase")
@@ -235,10 +242,13 @@ def test_the_fractions_are_drawn_against_a_quantity(run, visit):
     expect(plot).to_have_count(1)
     plot.click()
     expect(page.locator(".badge")).to_contain_text("a past frame")
+    page.get_by_role("button", name="Back to live").click()
+    page.get_by_role("combobox", name="along x").click()
+    page.locator("li", has_text=re.compile("^time$")).click()
+    page.wait_for_function(f"() => ({drawn})() === null")
 
 
-def test_alerts_stand_on_the_page_until_they_end(run, visit):
-    page = visit(run.address)
+def test_alerts_stand_on_the_page_until_they_end(run, page):
     alert = {"rule": "disk", "level": "critical", "reason": "the disk is full <soon>"}
     run.channel.send(Alert(id="1", state="on", time=time.time(), **alert))
     banner = page.locator(".alert.critical")
@@ -274,11 +284,9 @@ LIMITS = """() => {
 }"""
 
 
-def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run, visit):
+def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run, page):
     """S10: rules were in YAML only."""
-    page = visit(run.address)
-    run.frame(0.5, after=1)
-    wait_shown(page, 1)
+    show(run, page, after=1)
     page.get_by_role("tab", name="Health").click()
     page.get_by_label("name", exact=True).fill("beta appears")
     page.get_by_role("combobox", name="of class").click()
@@ -294,14 +302,13 @@ def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run,
     page.wait_for_function(f"() => ({LIMITS})() === ''")
 
 
-def test_a_fraction_is_written_as_finely_as_its_interval(run, visit):
-    page = visit(run.address)
+def test_a_fraction_is_written_as_finely_as_its_interval(run, page):
     run.frame(5 / 32, after=1)
     expect(page.locator(".number").first).to_have_text("15.6 % (10.6–20.6)")
 
 
-def test_two_viewers_see_the_same_at_once(run, visit):
-    pages = [visit(run.address) for _ in range(2)]
+def test_two_viewers_see_the_same_at_once(run, page, visit):
+    pages = [page, visit(run.address)]
     for _ in range(2):
         run.frame(0.5, after=1)
     caption = f"frame_{run.sent - 1:05d}.tif"
@@ -321,19 +328,16 @@ def keep_sending(run, page, words, behind):
     expect(badge).to_contain_text(words)
 
 
-def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, visit):
-    page = visit(run.address)
+def test_the_page_says_how_far_it_is_behind_and_when_it_stalls(run, page):
     keep_sending(run, page, "● live", behind=0)
     keep_sending(run, page, "▲ 7 frames behind", behind=7)
     expect(page.locator(".badge")).to_have_text(re.compile("stalled since"))
 
 
-def test_a_run_that_ends_says_so(tmp_path, visit):
+def test_a_run_that_ends_says_so(short, borrow, lent):
     """S7: it looked like a crash."""
-    one = Rehearsal(tmp_path / "e").start()
-    page = visit(one.address)
-    one.frame()
-    wait_shown(page, 1)
+    one, page = short, borrow(short.address)
+    show(one, page)
     one.processes["dashboard.app"].send_signal(signal.SIGINT)
     one.processes["dashboard.app"].wait(20)
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
@@ -344,9 +348,7 @@ def test_a_run_that_ends_says_so(tmp_path, visit):
     expect(page.get_by_role("tab")).to_have_text(["Review", "Upload"])  # by itself
     expect(page.locator(".statusbar .state")).to_have_text("○ the run has ended")
     expect(page.locator(".scrubber .where").first).to_contain_text("1 of 3")
-    page.close()
-    one.stop()
-    forgive_lost_connections(visit)
+    forgive_lost_connections(lent)
 
 
 def forgive_lost_connections(visit):
@@ -359,12 +361,10 @@ RANGE = """() => { const m = [...window.Bokeh.documents[0]._all_models.values()]
   .at(-1); return m.x_range.end - m.x_range.start; }"""
 
 
-def test_a_zoomed_curve_leads_back(run, visit):
+def test_a_zoomed_curve_leads_back(run, page):
     """S9: it stayed frozen under "live", and the buttons did nothing."""
-    page = visit(run.address)
     for _ in range(3):
-        run.frame(after=20)
-    wait_shown(page, 1)
+        show(run, page, after=20)
     page.wait_for_function(f"() => ({CURVE_POINTS})() >= 3")
     page.wait_for_timeout(1000)
     whole = page.evaluate(RANGE)
@@ -378,29 +378,26 @@ def test_a_zoomed_curve_leads_back(run, visit):
         page.get_by_role("button", name=press).click()
         page.wait_for_function(f"whole => ({RANGE})() > 0.8 * whole", arg=min(whole, 500_000))
         expect(page.get_by_role("button", name="Back to live")).to_be_hidden()
+    page.get_by_role("button", name="whole run").click()
 
 
-def test_no_line_leads_over_a_pause(run, visit):
+def test_no_line_leads_over_a_pause(run, page):
     """S6: 18 minutes without a run were drawn as a linear evolution."""
-    page = visit(run.address)
     for _ in range(4):
         run.frame(after=1)
-    run.frame(after=3600)
-    wait_shown(page, 1)
+    show(run, page, after=3600)
     page.wait_for_function(
         """() => window.Bokeh.documents[0].get_model_by_name("phase")
              ?.get_column("v0").some((v) => Number.isNaN(v))"""
     )
 
 
-def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, visit):
-    page = visit(run.address)
-    run.frame(0.5, after=100)
-    wait_shown(page, 1)
+def test_a_restarted_server_is_noticed_and_the_page_comes_back(run, page, lent):
+    show(run, page, after=100)
     run.processes["dashboard.app"].kill()
     run.processes["dashboard.app"].wait(20)
     expect(page.get_by_text("Connection lost")).to_be_visible()
     run.start("dashboard.app")
     expect(page.locator(".chipwrap[data-seq]")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("Connection lost")).to_be_hidden(timeout=60_000)
-    forgive_lost_connections(visit)
+    forgive_lost_connections(lent)

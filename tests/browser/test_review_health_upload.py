@@ -33,8 +33,8 @@ def run(tmp_path_factory):
     one.stop()
 
 
-def open_tab(visit, run, name):
-    page = visit(run.address)
+def open_tab(have, run, name):
+    page = have(run.address)
     page.get_by_role("tab", name=name).click()
     return page
 
@@ -53,8 +53,8 @@ def shown_percent(page, name):
     return float(re.match(r"([\d.]+) %", text)[1])
 
 
-def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
-    page = open_tab(visit, run, "Review")
+def test_a_run_is_opened_scrubbed_compared_and_exported(run, borrow, visit, tmp_path):
+    page = open_tab(borrow, run, "Review")
     card = page.locator(".card[data-name=heating]")
     expect(card).to_contain_text(f"{FRAMES} frames, 1 failed")
     expect(page.locator(".card[data-name=growing] .state")).to_have_text("live")
@@ -109,8 +109,8 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, visit, tmp_path):
     expect(page.locator(".card")).to_have_count(2)
 
 
-def test_a_live_run_is_followed(run, visit):
-    page = open_tab(visit, run, "Review")
+def test_a_live_run_is_followed(run, borrow):
+    page = open_tab(borrow, run, "Review")
     page.locator(".card[data-name=growing]").click()
     scrubber = page.locator(".scrubber[data-count]")
     expect(scrubber).to_have_attribute("data-count", "2")
@@ -125,11 +125,11 @@ def test_a_live_run_is_followed(run, visit):
     expect(page.locator(".caption")).to_contain_text("labels alone")
 
 
-def test_health_says_in_words_how_the_services_are(run, visit):
+def test_health_says_in_words_how_the_services_are(run, borrow):
     folder = run.config.archive.folder
     log = folder / f"{run.config.archive.name}.log"
     log.write_text("watcher    12:00:00 INFO <b>looking</b>\n")
-    page = open_tab(visit, run, "Health")
+    page = open_tab(borrow, run, "Health")
     torn = TroubledFile("deep/torn.dm4", "incomplete", "its end is missing")
     counters = {"seen": 5.0, "archived": 2.0, "behind": 3.0}
     run.channel.send(

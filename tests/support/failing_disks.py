@@ -31,7 +31,7 @@ class DyingDisk(QuickDisk):
         self.when = when
         self.count = 0
         self.dead = False
-        self.divisible = []
+        self.divisible, self.syncs = [], []
 
     def _step(self, action, torn=None):
         if self.dead:
@@ -55,7 +55,8 @@ class DyingDisk(QuickDisk):
         )
 
     def sync(self, descriptor):
-        return self._step(lambda: super(DyingDisk, self).sync(descriptor))
+        self._step(lambda: super(DyingDisk, self).sync(descriptor))
+        self.syncs.append(self.count)
 
     def publish(self, temporary, final):
         def torn():  # both names are there

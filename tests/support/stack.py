@@ -31,7 +31,8 @@ def call(*words, timeout_s=180, cwd=None):
     """Run a command to its end; returns exit code, standard output, standard error.
 
     Most are called in this process: what a command needs to start is more than what it does. That
-    the installed ones work is shown by test_readme, test_start and tests/packaging.
+    the installed ones work is shown by test_interrupted, test_readme, test_start and
+    tests/packaging.
     """
     if words[0] not in _OWN_PROCESS:
         with contextlib.chdir(cwd or "."):

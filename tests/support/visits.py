@@ -16,6 +16,7 @@ class Visits:
     def __init__(self, browser):
         self.browser = browser
         self.contexts, self.foreign, self.complaints = [], [], []
+        self._borrowed = {}
 
     def __call__(self, address, **options):
         options.setdefault("viewport", PLAIN)
@@ -29,10 +30,25 @@ class Visits:
         page.goto(address)
         return page
 
+    def borrow(self, address, whose="", **options):
+        """Return the page that was opened so before, or open it."""
+        key = address, whose, repr(options)
+        if key not in self._borrowed:
+            self._borrowed[key] = self(address, **options)
+        return self._borrowed[key]
+
+    def check(self):
+        """See that nobody else was asked and nothing complained since the last check."""
+        foreign, self.foreign = self.foreign, []
+        complaints, self.complaints = self.complaints, []
+        assert foreign == []
+        assert complaints == []
+
     def close(self):
         for context in self.contexts:
             context.close()
         self.contexts.clear()
+        self._borrowed.clear()
 
     def _guard(self, route):
         if route.request.url.startswith(_OURS):

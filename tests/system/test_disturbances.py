@@ -140,53 +140,99 @@ def test_after_all_of_this_the_closed_run_is_whole(plant, record_property):
     record_property("figures", outcome.table())
 
 
-@pytest.mark.skipif(not is_root(), reason="mounts a small file system")
-def test_a_full_disk(stack, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("cannot mount here")
-    try:
-        sections = QUICK | {"archive": QUICK["archive"] | {"folder": str(disk)}}
-        plant = Plant(stack(chaos.make_support(tmp_path), **sections).start())
-        plant.feed()
-        ballast = disk / "ballast"
-        with (
-            ballast.open("wb", buffering=0) as file,
-            pytest.raises(OSError, match="No space"),
-        ):
-            while True:
-                file.write(bytes(1 << 12))
-        plant.write()
-        plant.wait_state("archiver", "paused", "No space left")
-        ballast.unlink()
-        plant.feed()
-        plant.finish()
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+class PoorPlants(Plants):
+    """The same on a small disk, without the rights of root, and with little memory."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.disk = folder / "disk"
+        self.disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(self.disk)]
+        self.mounted = is_root() and not subprocess.run(mount, capture_output=True).returncode
+
+    def _start(self):
+        supervision = chaos.PATIENT | {"memory_mb": 300}
+        archive = QUICK["archive"] | {"folder": str(self.disk / f"{len(self.stacks)}")}
+        sections = QUICK | {"supervision": supervision, "archive": archive}
+        run = Stack(self.folder / f"experiment-{len(self.stacks)}", self.support, **sections)
+        self.stacks.append(run)
+        if is_root() and shutil.which("setpriv"):  # who may do anything; so take that away
+            less = "-dac_override,-dac_read_search"
+            run.prefix = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
+        return Plant(run.start())
 
 
-def test_permissions_that_are_taken_away(stack, tmp_path):
-    run = stack(chaos.make_support(tmp_path), **QUICK)
-    if is_root():  # who may do anything; so take that away
-        if shutil.which("setpriv") is None:
-            pytest.skip("root, and no setpriv to become less")
-        less = "-dac_override,-dac_read_search"
-        run.prefix = ["setpriv", f"--bounding-set={less}", f"--inh-caps={less}"]
-    plant = Plant(run.start())
-    plant.feed()
+@pytest.fixture(scope="module")
+def poor_plants(tmp_path_factory):
+    made = PoorPlants(tmp_path_factory.mktemp("poor"))
+    yield made
+    for one in made.stacks:
+        one.kill_all()
+    if made.mounted:
+        subprocess.run(["umount", "-l", str(made.disk)], check=True)
+
+
+@pytest.fixture
+def poor_plant(poor_plants):
+    one = poor_plants.take()
+    yield one
+    if one.recovered:
+        poor_plants.ready = one
+
+
+def test_a_full_disk(poor_plant, poor_plants):
+    if not poor_plants.mounted:
+        pytest.skip("cannot mount a small file system here")
+    ballast = poor_plants.disk / "ballast"
+    with (
+        ballast.open("wb", buffering=0) as file,
+        pytest.raises(OSError, match="No space"),
+    ):
+        while True:
+            file.write(bytes(1 << 12))
+    poor_plant.write()
+    poor_plant.wait_state("archiver", "paused", "No space left")
+    ballast.unlink()
+    poor_plant.recovers()
+
+
+def test_permissions_that_are_taken_away(poor_plant):
+    run = poor_plant.run
+    if is_root() and not run.prefix:
+        pytest.skip("root, and no setpriv to become less")
     segments = run.config.archive.folder / "run.segments"
     segments.chmod(0o500)
-    plant.write()
-    plant.wait_state("archiver", "paused", "Permission denied")
+    poor_plant.write()
+    poor_plant.wait_state("archiver", "paused", "Permission denied")
     segments.chmod(0o700)
-    plant.feed()
+    poor_plant.feed()
     run.root.chmod(0)
-    plant.wait_state("watcher", "paused", "cannot be reached")
+    poor_plant.wait_state("watcher", "paused", "cannot be reached")
     run.root.chmod(0o700)
-    plant.feed()
-    plant.finish()
+    poor_plant.recovers()
+
+
+def test_a_message_that_never_ends_costs_the_service_that_collects_it(poor_plant):
+    """libzmq keeps the parts of a message until its last one, however many they are."""
+    run = poor_plant.run
+    archiver = run.service("services.archiver")
+    with Endless(run.resolved.wire, "results") as peer:
+        run.listen_for(lambda: not archiver.is_running(), "it has ended itself")
+        assert peer.sent_mb < 3000
+    assert any("takes more than 300 MB (supervision.memory_mb); ending" in x for x in run.log)
+    poor_plant.recovers()
+
+
+def test_everything_started_again_twice_repeats_nothing(poor_plant):
+    run, written = poor_plant.run, poor_plant.camera.written
+    assert run.stop()[0] == 0
+    for _ in range(2):
+        run.start().wait_archived(len(written))
+        poor_plant.feed(2)
+        assert run.stop()[0] == 0
+    outcome = chaos.examine(run, written, chaos.Outcome())
+    assert outcome.clean, outcome.table()
+    assert not Path(run.config.archive.folder / "run.segments").exists()
 
 
 def test_a_deadly_frame_is_given_up_and_its_neighbours_are_not(stack, tmp_path, monkeypatch):
@@ -240,32 +286,3 @@ def test_connections_that_break_and_dawdle(stack, tmp_path, record_property):
     cuts = sum(proxy.cuts for proxy in proxies.values())
     assert cuts > 20
     record_property("figures", f"connections cut       {cuts}, frames {outcome.frames}, lost 0")
-
-
-def test_a_message_that_never_ends_costs_the_service_that_collects_it(stack, tmp_path):
-    """libzmq keeps the parts of a message until its last one, however many they are."""
-    sections = QUICK | {"supervision": chaos.PATIENT | {"memory_mb": 300}}
-    plant = Plant(stack(chaos.make_support(tmp_path), **sections).start())
-    plant.feed(3)
-    archiver = plant.run.service("services.archiver")
-    with Endless(plant.run.resolved.wire, "results") as peer:
-        plant.run.listen_for(lambda: not archiver.is_running(), "it has ended itself")
-        assert peer.sent_mb < 3000
-    assert any(
-        "takes more than 300 MB (supervision.memory_mb); ending" in line for line in plant.run.log
-    )
-    plant.feed(3)
-    plant.finish()
-
-
-def test_everything_started_again_twice_repeats_nothing(stack, tmp_path):
-    plant = Plant(stack(chaos.make_support(tmp_path), **QUICK))
-    plant.write(6)
-    for _ in range(3):
-        run = plant.run.start()
-        run.wait_archived(len(plant.camera.written))
-        plant.feed(2)
-        assert run.stop()[0] == 0
-    outcome = chaos.examine(plant.run, plant.camera.written, chaos.Outcome())
-    assert outcome.clean, outcome.table()
-    assert not Path(run.config.archive.folder / "run.segments").exists()

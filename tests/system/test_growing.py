@@ -9,7 +9,8 @@ import tifffile
 
 from pychip_stream.archive.run import open_run
 from pychip_stream.formats.reading import read_frame
-from tests.support.stack import call_json
+from tests.support.chaos import EXACT
+from tests.support.stack import Stack, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -18,29 +19,66 @@ KILLED = {1: "services.archiver", 2: "services.watcher", 5: "services.inference"
 """Who ends with which section."""
 
 
+class Growing:
+    """A run that goes on from test to test, the frames of a series, and what is archived of them.
+
+    Attributes
+    ----------
+    before, counted : int
+        Rows, revisions among them, that were archived before the test; what the run had counted.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        words = ("--frames", 6, "--size", "128", "--format", "tiff")
+        call_json("simulate", folder / "some", *words)
+        paths = sorted((folder / "some").rglob("*.tif*"))
+        picks = ("--pick", "a=0,0;1,1;2,0", "--pick", "b=3,3;2,2;0,3")
+        support = folder / "s.h5"
+        call_json("support", "make", paths[0], "--chip-size", 32, *picks, "-o", support)
+        self.pixels = [read_frame(path).pixels for path in paths]
+        self.run = Stack(folder / "experiment", support, encoder=EXACT, watch={"incomplete_s": 3.0})
+        self.before = self.counted = 0
+
+    def go_on(self):
+        if self.run.process is None or self.run.process.poll() is not None:
+            self.run.start()
+        if self.run.config.run_path.exists():
+            self.before = self.archived()
+        self.counted = self.run.monitor.counter("archived")
+
+    def wait_archived(self, count):
+        self.run.wait_archived(self.counted + count)
+
+    def archived(self):
+        with open_run(self.run.config.run_path) as archive:
+            return archive.archived
+
+    def rows(self, names):
+        """Path, index and status of the frames under these names, and their times."""
+        with open_run(self.run.config.run_path) as archive:
+            table = archive.frames.sort_values(["path", "index"])
+        table = table[table["path"].str.fullmatch(names)]
+        found = table[["path", "index", "status"]].itertuples(index=False)
+        return [tuple(row) for row in found], table["time"].tolist()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    made = Growing(tmp_path_factory.mktemp("growing"))
+    yield made
+    made.run.kill_all()
+
+
 @pytest.fixture
-def material(tmp_path):
-    """Frames of a simulated series, as pixels, and a support set of one."""
-    call_json("simulate", tmp_path / "some", "--frames", 6, "--size", "128", "--format", "tiff")
-    paths = sorted((tmp_path / "some").rglob("*.tif*"))
-    picks = ("--pick", "a=0,0;1,1;2,0", "--pick", "b=3,3;2,2;0,3")
-    support = tmp_path / "s.h5"
-    call_json("support", "make", paths[0], "--chip-size", 32, *picks, "-o", support)
-    return [read_frame(path).pixels for path in paths], support
+def growing(shared):
+    shared.go_on()
+    return shared
 
 
-def rows(run):
-    with open_run(run.config.run_path) as archive:
-        table = archive.frames.sort_values(["path", "index"])
-        found = [tuple(row) for row in table[["path", "index", "status"]].itertuples(index=False)]
-        return found, archive.archived, table["time"].tolist()
-
-
-def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(stack, material):
-    pixels, support = material
-    run = stack(support).start()
-    seen = []
-    for number, page in enumerate(pixels):
+def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(growing):
+    run, seen = growing.run, []
+    for number, page in enumerate(growing.pixels):
         if number == 3:  # it grows while nothing runs
             run.stop()
         tifffile.imwrite(run.root / "a.tif", page, append=number > 0)
@@ -50,25 +88,22 @@ def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(s
         if number == 4:
             run.start()
         if number != 3:
-            run.wait_archived(number + 1)
-    run.stop()
-    found, archived, times = rows(run)
+            growing.wait_archived(number + 1)
+    found, times = growing.rows("a.tif")
     assert found == [("a.tif", index, "ok") for index in range(6)]
-    assert archived == 6  # and no revision beside them
+    assert growing.archived() == growing.before + 6  # and no revision beside them
     seen[3] = seen[4]  # came with the one after it
     assert times == pytest.approx(seen, abs=1e-3)
 
 
-def test_a_renamed_folder_and_file_count_once(stack, material):
-    pixels, support = material
-    run = stack(support).start()
+def test_a_renamed_folder_and_file_count_once(growing):
+    run, pixels = growing.run, growing.pixels
+    names = ".*/.*|bad.tif|copy.tif|damaged.tif"
     (run.root / "day").mkdir()
     for number, page in enumerate(pixels[:4]):
         tifffile.imwrite(run.root / "day" / f"{number}.tif", page)
-    tifffile.imwrite(run.root / "damaged.tif", pixels[0])
-    data = (run.root / "damaged.tif").read_bytes()
-    (run.root / "damaged.tif").write_bytes(b"nothing" + data)
-    run.wait_archived(5)
+    (run.root / "damaged.tif").write_bytes(b"nothing" + (run.root / "day/0.tif").read_bytes())
+    growing.wait_archived(5)
     (run.root / "day").rename(run.root / "night")
     (run.root / "night" / "3.tif").rename(run.root / "night" / "three.tif")
     (run.root / "damaged.tif").rename(run.root / "bad.tif")
@@ -76,35 +111,33 @@ def test_a_renamed_folder_and_file_count_once(stack, material):
         ("bad.tif", 0, "failed"),
         *((f"night/{name}.tif", 0, "ok") for name in (0, 1, 2, "three")),
     ]
-    run.listen_for(lambda: rows(run)[0] == wanted, "they have their new names")
+    run.listen_for(lambda: growing.rows(names)[0] == wanted, "they have their new names")
     run.stop()
-    assert rows(run)[0] == wanted
+    assert growing.rows(names)[0] == wanted
     (run.root / "night").rename(run.root / "day")  # while nothing runs
     tifffile.imwrite(run.root / "copy.tif", pixels[0])
     wanted = [(path.replace("night", "day"), *rest) for path, *rest in wanted]
     wanted.insert(1, ("copy.tif", 0, "ok"))
     run.start()
-    run.listen_for(lambda: rows(run)[0] == wanted, "and their old ones again")
-    run.stop()
-    assert rows(run)[0] == wanted
+    run.listen_for(lambda: growing.rows(names)[0] == wanted, "and their old ones again")
 
 
-def test_of_a_stack_that_was_cut_the_missing_are_failed_rows(stack, material):
-    pixels, support = material
-    run = stack(support, watch={"incomplete_s": 3.0}).start()
-    with mrcfile.new(run.root / "part.mrc") as file:
+def test_of_a_stack_that_was_cut_the_missing_are_failed_rows(growing):
+    run, pixels = growing.run, growing.pixels
+    with mrcfile.new(growing.folder / "whole.mrc") as file:
         file.set_data(np.stack(pixels))
-    whole = (run.root / "part.mrc").read_bytes()
-    (run.root / "part.mrc").unlink()
+    whole = (growing.folder / "whole.mrc").read_bytes()
     (run.root / "a.mrc").write_bytes(whole[: -pixels[0].nbytes - 1])
     begun = time.monotonic()
-    run.wait_archived(6)
+    growing.wait_archived(6)
     assert time.monotonic() - begun > 2.0  # it might have grown
-    found, _, _ = rows(run)
-    assert [row[:2] for row in found if row[0] == "a.mrc"] == [("a.mrc", n) for n in range(6)]
+    found, _ = growing.rows("a.mrc")
+    assert [row[:2] for row in found] == [("a.mrc", n) for n in range(6)]
     assert [row[1] for row in found if row[2] == "failed"] == [4, 5]
     (run.root / "a.mrc").write_bytes(whole)
-    run.listen_for(lambda: all(row[2] == "ok" for row in rows(run)[0]), "they have come")
+    whole_rows = [("a.mrc", n, "ok") for n in range(6)]
+    run.listen_for(lambda: growing.rows("a.mrc")[0] == whole_rows, "they have come")
+    live, _ = growing.rows(".*")
     run.stop()
-    _, archived, _ = rows(run)
-    assert archived == 8  # what was whole is not done again
+    assert growing.rows(".*")[0] == live
+    assert growing.archived() == growing.before + 8  # what was whole is not done again

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.stack import COMMAND
+from tests.support.stack import COMMAND, call
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -59,7 +59,10 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """An empty folder after everything but the benchmark was typed in it."""
+    """An empty folder after everything but the benchmark was typed in it.
+
+    What goes on beside the others is a process of the installed command.
+    """
     cwd = tmp_path_factory.mktemp("reader")
     beside = []
     try:
@@ -67,11 +70,9 @@ def folder(tmp_path_factory):
             if words[0] == "bench":
                 continue
             if ends:
-                done = subprocess.run(
-                    [COMMAND, *words], cwd=cwd, capture_output=True, text=True, timeout=300
-                )
-                assert done.returncode == 0, f"{words}\n{done.stderr}"
-                assert done.stdout.strip(), words
+                code, out, err = call(*words, cwd=cwd)
+                assert code == 0, f"{words}\n{err}"
+                assert out.strip(), words
             else:
                 beside.append(terminal := Terminal(words, cwd))
                 wait_for(

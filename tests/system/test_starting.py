@@ -1,7 +1,6 @@
 """Starting: by mistake a second time, on a busy port, before the acquisition folder is there."""
 
 import configparser
-import socket
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,20 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"watch": {"quiet_s": 0.2, "reconcile_s": 1.0}}
 
 
-def test_a_second_start_is_refused_and_the_first_goes_on(stack, tmp_path):
-    run = stack(chaos.make_support(tmp_path), **QUICK).start()
-    run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is there")
+def test_a_folder_that_comes_late_is_waited_for_and_a_second_start_refused(stack, tmp_path):
+    run = stack(chaos.make_support(tmp_path), **QUICK)
+    run.root.rmdir()
+    run.start()
+    run.listen_for(lambda: run.monitor.state("watcher") == "paused", "the watcher waits")
+    wait_for(lambda: any("not there yet; waiting" in line for line in run.log), "it is told")
+    status = call_json("status", run.config_path)["services"]["watcher"]
+    assert status["state"] == "paused"
+    assert str(run.root) in status["detail"]
+    assert "waiting for it" in status["detail"]
+    run.root.mkdir()
+    states = run.monitor.state
+    run.listen_for(lambda: states("watcher") == states("worker-1") == "running", "all is there")
+
     resolved = run.config.archive.folder / "run.resolved.yaml"
     before = resolved.read_bytes()
 
@@ -35,38 +45,6 @@ def test_a_second_start_is_refused_and_the_first_goes_on(stack, tmp_path):
     camera.stop()
     code, document = run.stop()
     assert (code, document["frames"]) == (0, 5)
-
-
-def test_a_busy_port_of_the_page_ends_nothing(stack, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = busy.getsockname()[1]
-        page = {"enabled": True, "port": port}
-        run = stack(chaos.make_support(tmp_path), **QUICK, dashboard=page).start()
-        run.listen_for(lambda: run.monitor.state("dashboard") == "running", "the page is there")
-        assert run.resolved.dashboard.port not in (0, port)
-        assert any(f"127.0.0.1:{port} cannot be had" in line for line in run.log)
-        chaos.Camera(run.root, 20.0).write()
-        run.wait_archived(1)
-        code, document = run.stop()
-        assert (code, document["frames"]) == (0, 1)
-
-
-def test_a_folder_that_comes_late_is_waited_for(stack, tmp_path):
-    run = stack(chaos.make_support(tmp_path), **QUICK)
-    run.root.rmdir()
-    run.start()
-    run.listen_for(lambda: run.monitor.state("watcher") == "paused", "the watcher waits")
-    wait_for(lambda: any("not there yet; waiting" in line for line in run.log), "it is told")
-    status = call_json("status", run.config_path)["services"]["watcher"]
-    assert status["state"] == "paused"
-    assert str(run.root) in status["detail"]
-    assert "waiting for it" in status["detail"]
-    run.root.mkdir()
-    camera = chaos.Camera(run.root, 20.0, limit=3).start()
-    run.wait_archived(3)
-    camera.stop()
-    code, document = run.stop()
-    assert (code, document["frames"]) == (0, 3)
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,12 @@ def make(image, out, left, right):
     return call_json("support", "make", image, "--chip-size", 32, *words, "-o", out)["version"]
 
 
-def test_publish_switch_and_late_join(image, tmp_path, stack):
+def test_refuse_publish_switch_and_late_join(image, tmp_path, stack):
     first, second = tmp_path / "first.h5", tmp_path / "second.h5"
     one, two = make(image, first, "stripes", "speckle"), make(image, second, "lines", "noise")
     run = stack().start()  # no support set: the worker waits, and says for what
     run.listen_for(lambda: run.monitor.state("worker-1") == "waiting", "the worker waits")
+    what_is_no_support_set_is_refused(run, first, tmp_path)
     shutil.copy(image, run.root / "a.tif")
     run.listen_for(lambda: run.monitor.counter("behind") == 1, "the frame waits")
 
@@ -84,9 +85,7 @@ def test_a_restarted_run_keeps_its_support_set(image, tmp_path, stack):
         assert set(archive.frames["support_version"]) == {made}
 
 
-def test_what_is_no_support_set_is_refused(image, tmp_path, stack):
-    run = stack().start()
-    run.listen_for(lambda: run.monitor.state("worker-1") == "waiting", "the worker waits")
+def what_is_no_support_set_is_refused(run, good, tmp_path):
     bad = tmp_path / "bad.h5"
     bad.write_bytes(b"no support set")
     code, out, err = call("support", "publish", bad, "--config", run.config_path)
@@ -94,8 +93,7 @@ def test_what_is_no_support_set_is_refused(image, tmp_path, stack):
     assert "bad.h5" in err
     assert len(err.strip().splitlines()) == 1
 
-    make(image, tmp_path / "set.h5", "stripes", "speckle")
-    support = load_support(tmp_path / "set.h5")
+    support = load_support(good)
     chips = (*support.chips, replace(support.chips[0], label="speckle"))
     save_support(replace(support, chips=chips, embedding=None), tmp_path / "old.h5")
     code, _, err = call("support", "publish", tmp_path / "old.h5", "--config", run.config_path)
@@ -104,4 +102,3 @@ def test_what_is_no_support_set_is_refused(image, tmp_path, stack):
     data = bytes_array((tmp_path / "old.h5").read_bytes())  # nor does the hub take it from others
     with pytest.raises(PychipError, match="example of 'stripes' and of"):
         request(run.resolved.wire, PublishSupport(author="x"), data)
-    assert run.stop()[0] == 0
