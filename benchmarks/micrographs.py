@@ -21,9 +21,9 @@ from pychip_stream.domain.caveats import STRANGE, WIDE
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportEmbedding, SupportSet
+from pychip_stream.domain.support import ChipSource, SupportEmbedding, SupportSet
 from pychip_stream.model.classifier import Classifier
-from pychip_stream.model.embedding import BACKGROUND_CHIPS
+from pychip_stream.model.embedding import BACKGROUND_CHIPS, embed_support
 from pychip_stream.model.encoders import Encoder
 from pychip_stream.model.prevalence import likeliest
 from pychip_stream.sim.truth import class_shares, clean_chips
@@ -90,8 +90,27 @@ def scenes(seed: int) -> list[Picture]:
     return out
 
 
-def fit(picture: Picture, cells: Float32, rng: np.random.Generator) -> Classifier | None:
-    """Fit a classifier to examples drawn from a picture; None without two classes to show."""
+def as_pictures(support: SupportSet, encoder: Encoder) -> SupportSet:
+    """Let the examples of a set be pictures: cut out, embedded by themselves, without the frame."""
+    down, right = support.margin
+    chips = tuple(
+        replace(
+            chip, pixels=chip.pixels[down : -down or None, right : -right or None],
+            source=ChipSource(),
+        )
+        for chip in support.chips
+    )  # fmt: skip
+    alone = replace(support, chips=chips, margin=(0, 0), reference=None, embedding=None)
+    return embed_support(alone, encoder)
+
+
+def fit(
+    picture: Picture, cells: Float32, rng: np.random.Generator, pictures_by: Encoder | None = None
+) -> Classifier | None:
+    """Fit a classifier to examples drawn from a picture; None without two classes to show.
+
+    With an encoder the examples are `as_pictures`.
+    """
     picks = {}
     for k in range(picture.shares.shape[2]):
         places = clean_chips(picture.shares[..., k], CLEAN)
@@ -102,6 +121,8 @@ def fit(picture: Picture, cells: Float32, rng: np.random.Generator) -> Classifie
     if len(picks) < 2 or picture.shares[..., unnamed].sum(axis=-1).mean() > 0.1:
         return None
     support = SupportSet.from_picks(Frame(picture.pixels), picture.chip, picks)
+    if pictures_by is not None:
+        return Classifier.fit(as_pictures(support, pictures_by))
     shown = np.stack([cells[c.source.row, c.source.column] for c in support.chips])
     background = cells.mean(axis=2).reshape(-1, cells.shape[-1])
     if len(background) > BACKGROUND_CHIPS:
@@ -135,9 +156,11 @@ def judge(classifier: Classifier, target: Target) -> dict[str, Any]:
     if accepted.any():
         odds = result.probabilities[0, accepted].T.astype(np.float64)
         alone = likeliest(odds, rounds=200) * accepted.mean()
-    right = result.label_map[0] == truth
+    right, shown = result.label_map[0] == truth, truth < len(known)
     return {
-        "accuracy": float(right[truth < len(known)].mean()) if (truth < len(known)).any() else 0.0,
+        "accuracy": float(right[shown].mean()) if shown.any() else 0.0,
+        "known rejected": float((~accepted)[shown].mean()) if shown.any() else 0.0,
+        "unknown found": None if shown.all() else float((~accepted)[~shown].mean()),
         "strange": result.strange > STRANGE,
         "covered": ((low - 1e-9 <= wanted) & (wanted <= high + 1e-9)).tolist(),
         "width": (high - low)[:-1].tolist(),
@@ -157,9 +180,12 @@ def flat(kind: str, embedded: Float32, picture: Picture) -> Target:
 
 
 def of_micrographs(
-    folder: Path, encoder: Encoder, seed: int, draws: int
+    folder: Path, encoder: Encoder, seed: int, draws: int, *, imported: bool = False
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Judge the images of a folder: kind of target and what came out."""
+    """Judge the images of a folder: kind of target and what came out.
+
+    `imported`: the examples come as pictures.
+    """
     families = read(folder)
     for name, pictures in families.items():
         strangers = [p for other, found in families.items() if other != name for p in found]
@@ -175,12 +201,15 @@ def of_micrographs(
                 foreign(stranger.embedded(encoder, scale), picture),
             ]
             yield from _judged(
-                picture, cells, targets, np.random.default_rng([seed, number]), draws
-            )
+                picture, cells, targets, np.random.default_rng([seed, number]), draws,
+                encoder if imported else None,
+            )  # fmt: skip
 
 
-def of_scenes(count: int, encoder: Encoder, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Judge procedural specimens."""
+def of_scenes(
+    count: int, encoder: Encoder, seed: int, *, imported: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Judge procedural specimens, as `of_micrographs` does."""
     before: Picture | None = None
     for number in range(count):
         first, later, session = scenes(1_000 * (seed + 1) + number)
@@ -194,7 +223,10 @@ def of_scenes(count: int, encoder: Encoder, seed: int) -> Iterator[tuple[str, di
         if before is not None:
             targets.append(foreign(before.embedded(encoder), first))
         before = first
-        yield from _judged(first, cells, targets, np.random.default_rng([seed, number]), 2)
+        yield from _judged(
+            first, cells, targets, np.random.default_rng([seed, number]), 2,
+            encoder if imported else None,
+        )  # fmt: skip
 
 
 def foreign(embedded: Float32, picture: Picture) -> Target:
@@ -204,10 +236,11 @@ def foreign(embedded: Float32, picture: Picture) -> Target:
 
 
 def _judged(
-    picture: Picture, cells: Float32, targets: list[Target], rng: np.random.Generator, draws: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
+    picture: Picture, cells: Float32, targets: list[Target], rng: np.random.Generator, draws: int,
+    pictures_by: Encoder | None,
+) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
     for _ in range(draws):
-        classifier = fit(picture, cells, rng)
+        classifier = fit(picture, cells, rng, pictures_by)
         if classifier is None:
             continue
         rare = thinned(targets[0], int(rng.choice([int(n) for n in classifier.names])), rng)
@@ -238,11 +271,13 @@ def _reduced(found: list[dict[str, Any]]) -> dict[str, float]:
         return {"cases": 0.0}
     usual = [one for one in found if not one["strange"]]
     out = {"cases": float(len(found)), "told to be strange": 1 - len(usual) / len(found)}
+    if told := [one["unknown found"] for one in found if one["unknown found"] is not None]:
+        out["unknown found"] = float(np.mean(told))
     if usual:
         widths = np.concatenate([one["width"] for one in usual])
         out |= {
             name: float(np.mean([one[name] for one in usual]))
-            for name in ("accuracy", "counted", "likeliest", "estimated")
+            for name in ("accuracy", "known rejected", "counted", "likeliest", "estimated")
         }
         out |= {
             "within": float(np.concatenate([one["covered"][:-1] for one in usual]).mean()),

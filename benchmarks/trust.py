@@ -6,7 +6,7 @@ compared with what the simulator knows, for chips (majority class) and for fract
 chips by majority class, which is what a phase fraction is; and share of pixels besides).
 
     python -m benchmarks.trust [--runs 200] [--seed 0] [--jobs 2] [--encoder NAME]
-        [--micrographs DIR] [--draws 10] [--scenes N] [--json]
+        [--micrographs DIR] [--draws 10] [--scenes N] [--imported] [--json]
 
 With `--micrographs DIR` (index.csv, images/*.tif, masks/*.png) the fractions of real, labelled
 images are judged as well, and with `--scenes N` those of procedural ones, see
@@ -119,8 +119,13 @@ def simulate(scenario: str, seed: int, encoder: Encoder) -> Run:
     )  # fmt: skip
 
 
-def draw_support(run: Run, per_class: int, encoder: Encoder, seed: int) -> SupportSet | None:
-    """Pick clean chips of the first frame; None if fewer than two classes have any."""
+def draw_support(
+    run: Run, per_class: int, encoder: Encoder, seed: int, *, imported: bool = False
+) -> SupportSet | None:
+    """Pick clean chips of the first frame; None if fewer than two classes have any.
+
+    `imported`: they come as pictures.
+    """
     rng = np.random.default_rng(seed)
     clean = [clean_chips(run.shares[0, :, :, k], CLEAN) for k in range(len(run.names))]
     picks = {
@@ -131,6 +136,8 @@ def draw_support(run: Run, per_class: int, encoder: Encoder, seed: int) -> Suppo
     if len(picks) < 2:
         return None
     support = SupportSet.from_picks(run.first, CHIP, picks)
+    if imported:
+        return micrographs.as_pictures(support, encoder)
     places = [(chip.source.row or 0, chip.source.column or 0) for chip in support.chips]
     background = run.embeddings[0].reshape(-1, run.embeddings.shape[-1])[:BACKGROUND_CHIPS]
     cells = np.stack([run.cells[place] for place in places])
@@ -239,11 +246,13 @@ def tally_intervals(tally: Tally, scenario: str, judged: Judged, shots: int) -> 
     tally.add(f"width {few}", scenario, (high - low)[:-1])
 
 
-def tally_run(tally: Tally, run: Run, encoder: Encoder, seed: int) -> bool:
+def tally_run(
+    tally: Tally, run: Run, encoder: Encoder, seed: int, *, imported: bool = False
+) -> bool:
     """Judge one run with two support sets; False if it has no two classes to show."""
     shots = int(np.random.default_rng([seed, 1]).integers(FEWEST, MOST + 1))
-    five = draw_support(run, SHOTS, encoder, seed)
-    some = draw_support(run, shots, encoder, seed + 1)
+    five = draw_support(run, SHOTS, encoder, seed, imported=imported)
+    some = draw_support(run, shots, encoder, seed + 1, imported=imported)
     if five is None or some is None:
         return False
     for judged in judge(run, Classifier.fit(five)):
@@ -268,13 +277,15 @@ def encoder_here(name: str, weights: Path | None) -> Encoder:
     return load_encoder(name, weights)
 
 
-def one_run(name: str, weights: Path | None, seed: int, number: int) -> Tally | None:
+def one_run(
+    name: str, weights: Path | None, seed: int, imported: bool, number: int
+) -> Tally | None:
     """Simulate and judge run `number`; None if it has no two classes to show."""
     encoder, names = encoder_here(name, weights), list(SCENARIOS)
     own = 1_000_000 * (seed + 1) + number
     run = simulate(names[number % len(names)], own, encoder)
     tally = Tally()
-    return tally if tally_run(tally, run, encoder, own) else None
+    return tally if tally_run(tally, run, encoder, own, imported=imported) else None
 
 
 def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]) -> float:
@@ -371,11 +382,14 @@ def main() -> None:
     parser.add_argument("--micrographs", type=Path, default=None, metavar="DIR")
     parser.add_argument("--draws", type=int, default=10, help="support sets of each micrograph")
     parser.add_argument("--scenes", type=int, default=0, metavar="N", help="procedural specimens")
+    parser.add_argument(
+        "--imported", action="store_true", help="examples are pictures without their frame"
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     encoder = load_encoder(args.encoder, args.weights)
     tally, used = Tally(), 0
-    work = partial(one_run, args.encoder, args.weights, args.seed)
+    work = partial(one_run, args.encoder, args.weights, args.seed, args.imported)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         for found_here in pool.map(work, range(args.runs)):
             used += found_here is not None
@@ -386,11 +400,13 @@ def main() -> None:
         "weights": encoder.weights_hash[:8], **(figures(tally) if used else {}),
     }  # fmt: skip
     if args.micrographs is not None:
-        judged = micrographs.of_micrographs(args.micrographs, encoder, args.seed, args.draws)
+        judged = micrographs.of_micrographs(
+            args.micrographs, encoder, args.seed, args.draws, imported=args.imported
+        )
         found["micrographs"] = micrographs.figures(judged)
     if args.scenes:
         found["scenes"] = micrographs.figures(
-            micrographs.of_scenes(args.scenes, encoder, args.seed)
+            micrographs.of_scenes(args.scenes, encoder, args.seed, imported=args.imported)
         )
     if args.json:
         print(json.dumps(found, indent=1))
