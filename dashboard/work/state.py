@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pychip_stream.archive.exclusions import BLANK, Exclusion
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import CHANGE, MARK, Event
+from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.clock import Stamps, newness, on_one_clock
 from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
 from pychip_stream.domain.support import UNKNOWN, SupportSet
@@ -164,7 +165,9 @@ class RunState:
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
-            if live.blank and key not in self.left_out:  # as the archive does, and says soon
+            if (
+                shows_nothing(live.measured) and key not in self.left_out
+            ):  # as the archive does, and says soon
                 out = Exclusion("", *key, True, BLANK, live.classified)
                 self._leave_out({**self.left_out, key: out})
             frame = live.frame

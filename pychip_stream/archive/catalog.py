@@ -25,10 +25,10 @@ from pychip_stream.archive.files import (
     read_part,
 )
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
-from pychip_stream.archive.identity import kept_identity
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.marks import EVENTS, EventRow
 from pychip_stream.archive.readings import Stimulus, StimulusFiles
+from pychip_stream.archive.run_identity import kept_identity
 from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support
 from pychip_stream.domain.clock import told

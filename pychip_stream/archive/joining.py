@@ -25,10 +25,10 @@ from pychip_stream.archive.files import (
     start_file,
 )
 from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
-from pychip_stream.archive.identity import forget_identity
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.archive.readings import write_stimulus
 from pychip_stream.archive.row_group import write_row_groups
+from pychip_stream.archive.run_identity import forget_identity
 from pychip_stream.archive.scorings import default_scoring, forget_default
 from pychip_stream.archive.selection import Selection
 from pychip_stream.archive.support_sets import GROUP, read_support

@@ -72,10 +72,9 @@ class Run(AbstractContextManager["Run"]):
 
     def refresh(self) -> bool:
         """Take in what was archived since; whether there was anything."""
-        before, shown = self._catalog, self._scoring
+        before = self._catalog.told, self._scoring
         self._take()
-        now = self._catalog
-        return before.told != now.told or shown != self._scoring
+        return before != (self._catalog.told, self._scoring)
 
     def _take(self) -> None:
         """Give numbers to the frames that there are now."""
@@ -85,10 +84,10 @@ class Run(AbstractContextManager["Run"]):
         for name in ("intervals", "fractions", "frames", "names", "colors"):
             self.__dict__.pop(name, None)
 
-    def close(self) -> None:
+    def close(self, *_error: object) -> None:
         """Nothing stays open between calls; for those who close what they opened."""
 
-    def __exit__(self, *error: object) -> None: ...
+    __exit__ = close
 
     def with_scoring(self, name: str, *, everything: bool | None = None) -> Run:
         """Return the same run under another scoring; `everything` as in `open_run`."""
@@ -203,8 +202,7 @@ class Run(AbstractContextManager["Run"]):
         """Acquisition folder that the frames' paths are relative to, where it is known."""
         if "root" in self.metadata:
             return Path(self.metadata["root"])
-        named = self.watch.get("root")
-        return Path(named) if isinstance(named, str) else None
+        return Path(named) if isinstance(named := self.watch.get("root"), str) else None
 
     @property
     def sequence(self) -> npt.NDArray[np.int64]:
@@ -408,8 +406,7 @@ class Run(AbstractContextManager["Run"]):
     @property
     def _counts(self) -> npt.NDArray[np.bool_]:
         """(count,) which of the classified frames the tables tell of."""
-        left_out = self._catalog.left_out
-        return np.ones_like(left_out) if self.everything else ~left_out
+        return self.everything | ~self._catalog.left_out
 
     def _checked(self, frame: int) -> int:
         if not -self.count <= frame < self.count:
@@ -422,8 +419,7 @@ class Run(AbstractContextManager["Run"]):
             return [self._scoring]
         used = self._catalog.table["support_version"][self._catalog.classified[::-1]]
         held = self.support_versions
-        versions = dict.fromkeys(hdf.strings(used))
-        return [v for v in dict.fromkeys([*versions, *reversed(held)]) if v in held]
+        return [v for v in dict.fromkeys([*hdf.strings(used), *reversed(held)]) if v in held]
 
     def _table(
         self, sequence: npt.NDArray[np.int64], names: tuple[str, ...] | None = None

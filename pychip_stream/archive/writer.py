@@ -28,10 +28,10 @@ from pychip_stream.archive.files import (
     run_ids,
 )
 from pychip_stream.archive.hdf import UnusableFileError
-from pychip_stream.archive.identity import Identity
 from pychip_stream.archive.joining import AGAIN, checked, merge_run, superfluous
 from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.live import LiveView
+from pychip_stream.archive.run_identity import Identity
 from pychip_stream.archive.segments import (
     Batch,
     block_of,

@@ -61,3 +61,8 @@ def caveats(measured: Mapping[str, float]) -> list[str]:
         *found,
         f"intervals are wider than {100 * WIDE:.0f} % mostly since {DOUBTS[why]} ({why})",
     ]
+
+
+def shows_nothing(measured: Mapping[str, float]) -> bool:
+    """Whether these quantities are those of a blank frame."""
+    return measured.get("blank", 0.0) > 0

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.support import UNKNOWN
@@ -224,7 +225,7 @@ class FrameRecord:
     @property
     def blank(self) -> bool:
         """Whether the frame shows nothing."""
-        return self.measured.get("blank", 0.0) > 0
+        return shows_nothing(self.measured)
 
     @property
     def time(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xxhash
 
+from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.sequential import SequentialTests
 from pychip_stream.wire.messages import Event, Live
 
@@ -36,7 +37,7 @@ class ChangeWatch:
 
     def take(self, live: Live, fractions: Mapping[str, float]) -> list[Event]:
         """Take in a frame that is newer than those before; returns what has changed."""
-        if live.blank:
+        if shows_nothing(live.measured):
             return []
         shares = tuple(fractions) if "fraction" in self._subjects else ()
         names = tuple(name for name in self._subjects if name != "fraction")

@@ -13,6 +13,7 @@ import numpy as np
 import zmq
 
 from pychip_stream.config import Config
+from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import find, split
@@ -174,16 +175,16 @@ class RunHealth:
         self.classified_at = now
         if comes_after(live.frame, self.newest.frame if self.newest else None):
             self.newest = live
-            measured = {"blank": 1.0} if live.blank else live.measured
-            if not live.blank:  # else the frame before tells more of the specimen
+            measured = {"blank": 1.0} if shows_nothing(live.measured) else live.measured
+            if measured is live.measured:  # else the frame before tells more of the specimen
                 values = np.asarray(arrays["intervals"], np.float64)[:, 0]
                 self.fractions = dict(zip((*live.names, UNKNOWN), values.tolist(), strict=False))
             for name, value in measured.items():
                 if (quantity := find(name)) is not None and np.isfinite(value):
                     self._measured.setdefault(name, deque(maxlen=quantity.smoothed)).append(value)
-            for name in self._measured.keys() - live.measured.keys():
-                if split(name)[1]:  # of a class that there is no more
-                    del self._measured[name]
+            gone = self._measured.keys() - live.measured.keys()
+            for name in filter(lambda name: split(name)[1], gone):  # of a class no more there
+                del self._measured[name]
         return True
 
     def counters(self, instance: str) -> Mapping[str, float]:
@@ -281,8 +282,7 @@ class RunHealth:
     @property
     def unsupported(self) -> bool:
         """Whether every worker says that it has no support set."""
-        told = [s.counters.get("support") for s in self.statuses.values()]
-        known = [has for has in told if has is not None]
+        known = [s.counters["support"] for s in self.statuses.values() if "support" in s.counters]
         return bool(known) and not any(known)
 
     @property

@@ -21,14 +21,13 @@ LIVE = b"live"
 ALERT = b"alert"
 STIMULUS = b"stimulus"
 
-
 VERSION = 1
 """Protocol version; a peer that speaks another one is counted and ignored."""
 
 Name = Annotated[str, Meta(max_length=200)]
+"""Of a thing; `checks` refuses what cannot be printed."""
 QuantityName = Annotated[str, Meta(max_length=300)]
 """CLASS.NAME where it is one of a class."""
-"""Of a thing; `checks` refuses what cannot be printed."""
 Text = Annotated[str, Meta(max_length=1 << 20)]
 """For people: cut to `MOST_TEXT` printable characters when a message is made or read."""
 MOST_TEXT = 4000
@@ -240,11 +239,6 @@ class Live(Message, frozen=True, kw_only=True):
     intensity: tuple[float, float, float] = (0.0, 0.0, 0.0)
     measured: Annotated[dict[QuantityName, float], Meta(max_length=quantities.MOST)] = {}
     texts: Annotated[dict[Name, Name], Meta(max_length=100)] = {}
-
-    @property
-    def blank(self) -> bool:
-        """Whether the frame shows nothing."""
-        return self.measured.get("blank", 0.0) > 0
 
 
 class TroubledFile(msgspec.Struct, frozen=True, array_like=True):
