@@ -164,14 +164,18 @@ def print_ramps(folder, seeds):
     for seed in seeds:
         found, known, right, inside = judge_ramp(folder, seed)
         off = (found.offset_s - OFFSET_S) * RATE
-        rows.append((abs(off) <= 1 and found.sure, right, inside))
+        rows.append((found.sure, abs(off) > 1, right, inside))
+        within = "" if found.within_s is None else f" ± {found.within_s:.3f}"
         print(
-            f"| {seed} | {found.offset_s:.3f} | {off:+.2f} | {'yes' if found.sure else 'no'} "
-            f"| {known:.1%} | {right:.1%} | {inside:.1%} |",
+            f"| {seed} | {found.offset_s:.3f}{within} | {off:+.2f} "
+            f"| {'yes' if found.sure else 'no'} | {known:.1%} | {right:.1%} | {inside:.1%} |",
             flush=True,
         )
-    hold, right, inside = np.array(rows, float).T
-    print(f"clear and within a frame: {hold.sum():.0f} of {len(rows)}; ", end="")
+    clear, off, right, inside = np.array(rows, float).T
+    print(
+        f"within a frame: {(1 - off).sum():.0f} of {len(rows)}; clear: {clear.sum():.0f}, ", end=""
+    )
+    print(f"of these further off: {(clear * off).sum():.0f}; ", end="")
     print(f"right values {right.mean():.1%}, fractions {inside.mean():.1%}, ", end="")
     print(f"worst run {inside.min():.1%}")
 

@@ -146,7 +146,7 @@ class ClockPanel:
             text += f", by {offset.who} at {moment(offset.when)}, {offset.how}"
         if found is not None:
             words = "suggested" if found.sure else "nothing clear; the best is"
-            text += f"\n{words} {found.offset_s:+.1f} s, {found.how} ({found.agreement:.2f})"
+            text += f"\n{words} {found.told}, {found.how} ({found.agreement:.2f})"
         note(self._note, text)
 
     def _set(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts load when they are used
 
+from pychip_stream.analysis.progress_fit import ProgressFit
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.signals import Series, Times
 
@@ -24,8 +25,13 @@ _OFFSETS, _FINE, _MOST_FITTED = 240, 4, 1000
 """Offsets that are looked at everywhere, those that are looked at closely, points of a fit."""
 _CLEAR = 30.0
 """A gain below this says nothing."""
-_LEAST_LESS = 8.0
-"""Four standard deviations."""
+_LEAST_LESS = 5.0
+"""Between two offsets, in logarithms of the likelihood: three standard deviations."""
+_FAR_LESS = 16.0
+_FRAMES = 5
+"""Offsets of so many frames to both sides are judged closely."""
+_WALKS = "drift"
+"""The curve that changes while nothing else does."""
 
 
 def suggested(run: Run, source: str) -> "Suggestion | None":
@@ -52,15 +58,24 @@ class Suggestion(NamedTuple):
     agreement
         Correlation at this offset, 0…1.
     sure
-        Whether that is clear: high, and no other offset does nearly as well.
+        Whether that is clear: high, and no other offset further than a frame does nearly as well.
     how
         From what, in words.
+    within_s
+        Offsets further from it than this are clearly less likely; None where that is not known.
     """
 
     offset_s: float
     agreement: float
     sure: bool
     how: str
+    within_s: float | None = None
+
+    @property
+    def told(self) -> str:
+        """Offset and how well it is known, in words."""
+        known = "" if self.within_s is None else f" ± {self.within_s:.2g} s"
+        return f"{self.offset_s:+.1f} s{known}"
 
 
 def suggest_offset(
@@ -72,8 +87,9 @@ def suggest_offset(
     with those over longer spans, over every shift (Pearson's coefficient over what overlaps);
     outliers are clipped. About the shifts found so, and over all others, the curves are fitted
     together: each as its level, a drift, the reading and the integral of a cubic of it, for heat
-    that drives a reaction at a rate of its own (profile likelihood over the shift). The clearest
-    shift wins.
+    that drives a reaction at a rate of its own (profile likelihood over the shift). What such a fit
+    leaves depends on the frames before, so the neighbourhood of the best is judged by
+    `ProgressFit`. The clearest shift wins.
 
     Parameters
     ----------
@@ -106,11 +122,12 @@ def suggest_offset(
             best = _best_shift(mine, seen, step, most_s, start - other)
             if best is None:
                 continue
-            shift, agreement, rival = best
+            shift, agreement, rival, within = best
             # Over long spans anything that happened once agrees with what else happened once.
             sure = span == 1 and agreement > _SURE[told] and rival < _RIVAL * agreement
+            sure &= within <= step * 1.01
             how = f"{told} of {series.quantity} against changes of {name}"
-            found.append(Suggestion(shift, agreement, sure, how))
+            found.append(Suggestion(shift, agreement, sure, how, within))
     top = max(found, key=lambda one: one.agreement, default=None)
     if top is None:
         return None
@@ -142,7 +159,7 @@ class _Joint:
             name for name, one in curves.items()
             if np.isfinite(one).mean() > 0.8 and np.nanstd(one) > 0
         ]  # fmt: skip
-        self._quantity = series.quantity
+        self._quantity, self._series = series.quantity, series
         known = [_without_outliers(curves[name]) for name in self._names]
         self._curves = np.stack(known, axis=1) if known else np.empty((len(times), 0))
         there = np.isfinite(self._curves).all(axis=1)
@@ -191,19 +208,34 @@ class _Joint:
         self.top = gains[offset]
         if self.top < _CLEAR:
             return None
-        frame, far = self._step * 1.01, self._step * 2 * _NEAR
         sure = all(
-            self.top - gain > _LEAST_LESS if abs(one - offset) < far else self.far_below(gain)
+            self.far_below(gain)
             for one, gain in gains.items()
-            if abs(one - offset) > frame
+            if abs(one - offset) > self._step * 2 * _NEAR
         )
+        offset, within = self._closely(float(offset))
+        sure &= within is not None and within <= self._step * 1.01
         share = 1 - math.exp(-2 * self.top / self._curves.size)
         how = f"{self._quantity} and what it adds up to against {', '.join(self._names)}"
-        return Suggestion(float(offset), math.sqrt(share), sure, how)
+        return Suggestion(offset, math.sqrt(share), sure, how, within)
+
+    def _closely(self, offset: float) -> tuple[float, float | None]:
+        """Give the best offset nearby, and how far from it others are nearly as good."""
+        own = [n for n, name in enumerate(self._names) if name != _WALKS]
+        fit = ProgressFit(self._series, self._times, self._curves[:, own], self._longest)
+        near = offset + np.arange(-2 * _FRAMES, 2 * _FRAMES + 1) * self._step / 2
+        logs = fit.logs(near) if own else None
+        if logs is None:
+            return offset, None
+        best = float(near[logs.argmax()])
+        good = np.flatnonzero(logs >= logs.max() - _LEAST_LESS)
+        if good[0] == 0 or good[-1] == len(near) - 1:
+            return best, None
+        return best, float(np.abs(near[good] - best).max())
 
     def far_below(self, gain: float) -> bool:
         """Whether what was gained elsewhere is clearly less, though no model is quite right."""
-        return self.top - gain > 2 * _LEAST_LESS + 0.05 * self.top
+        return self.top - gain > _FAR_LESS + 0.05 * self.top
 
 
 def _without_outliers(values: Times) -> Times:
@@ -280,8 +312,8 @@ def _compared(signal: Times, curve: Times) -> Iterator[tuple[str, int, Times, Ti
 
 def _best_shift(
     signal: Times, curve: Times, step: float, most_s: float, base: float
-) -> tuple[float, float, float] | None:
-    """Offset, its correlation, and the best one at another offset."""
+) -> tuple[float, float, float, float] | None:
+    """Offset, its correlation, the best one at another offset, and how far others are as good."""
     ones_s, ones_c = (np.isfinite(one).astype(np.float64) for one in (signal, curve))
     signal, curve = _clipped(signal), _clipped(curve)
     if not signal.any() or not curve.any():
@@ -309,7 +341,18 @@ def _best_shift(
     top = int(agreement.argmax())
     near = np.abs(np.arange(len(agreement)) - top) <= max(3, _width(agreement, top))
     rival = float(agreement[~near].max(initial=0.0))
-    return float(shifts[top]), float(min(agreement[top], 1.0)), rival
+    logs = _alike(signal, curve) * count[top] / 2 * np.log1p(-np.minimum(agreement**2, 1 - 1e-9))
+    good = np.flatnonzero(near & (logs <= logs[top] + _LEAST_LESS))
+    within = float(np.abs(shifts[good] - shifts[top]).max())
+    return float(shifts[top]), float(min(agreement[top], 1.0)), rival, within
+
+
+def _alike(signal: Times, curve: Times) -> float:
+    """Part of the points that count as independent (Bartlett, J. R. Stat. Soc. 98 (1935) 536)."""
+    both = 1.0
+    for one in (signal, curve):
+        both *= float(one[1:] @ one[:-1]) / max(float(one @ one), 1e-300)
+    return (1 - both) / (1 + both)
 
 
 def _width(agreement: Times, top: int) -> int:

@@ -51,7 +51,7 @@ def stimulus(
                         f"give it, --offset {source}=SECONDS"
                     )
                 seconds, how = found.offset_s, found.how
-                say(f"{source}: {seconds:+.1f} s, {how} (agreement {found.agreement:.2f})")
+                say(f"{source}: {found.told}, {how} (agreement {found.agreement:.2f})")
             set_offset(RunPlaces.of(path), run.run_id, source, seconds, who=current_user(), how=how)
         run.refresh()
         sources = past_logs.describe(run)

@@ -221,7 +221,8 @@ class Experiment:
         if self._furnace is None:
             return i / last
         while len(self._passed) <= i:
-            speed = self._furnace.speed_at(len(self._passed) * self.interval_s)
+            # Between two frames the pace is that of the middle, else all would come early.
+            speed = self._furnace.speed_at((len(self._passed) - 0.5) * self.interval_s)
             self._passed.append(min(self._passed[-1] + speed / last, 1.0))
         return self._passed[i]
 

@@ -104,11 +104,11 @@ def test_a_viewer_keeps_nothing_whatever_his_browser_says(seen):
 
 
 def test_a_suggestion_that_is_clear_is_tried_and_kept_with_its_reason(seen, monkeypatch):
-    found = [Suggestion(90.25, 0.4, False, "a hunch"), Suggestion(90.25, 0.9, True, "a step")]
+    found = [Suggestion(90.25, 0.4, False, "a hunch", 0.25), Suggestion(90.25, 0.9, True, "a step")]
     monkeypatch.setattr(clock_panel, "suggested", lambda _run, _source: found.pop(0))
     one = seen()
     one.panel._suggest()
-    assert "nothing clear; the best is +90.2 s, a hunch" in one.panel._note.object
+    assert "nothing clear; the best is +90.2 s ± 0.25 s, a hunch" in one.panel._note.object
     assert one.panel._slider.value == 0.0
     one.panel._suggest()
     assert one.panel._slider.start < one.panel._slider.value == 90.25 < one.panel._slider.end

@@ -79,3 +79,11 @@ def test_heat_drives_the_change_and_the_pause_stops_it(tmp_path):
     assert len(collected(read_log(log, StimulusConfig(log=log))).time) >= 5
     with pytest.raises(UsageError, match="choose csv"):
         HolderLog(tmp_path / "x", program, "nonsense")
+
+
+def test_what_heat_does_comes_with_its_frame_not_half_a_frame_early():
+    program = HeatingProgram(15.0)
+    specimen = Experiment(seed=1, frames=121, size=(64, 64), interval_s=0.125, furnace=program)
+    fine = np.cumsum([program.speed_at(n / 800) for n in range(12001)]) / 12000
+    reached = np.array([specimen.progress(n) for n in range(121)])
+    assert np.abs(reached - np.minimum(fine[::100], 1.0)).max() < 2e-3

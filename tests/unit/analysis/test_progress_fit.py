@@ -1,0 +1,40 @@
+"""Curves as random walks in the progress of a reaction."""
+
+import numpy as np
+import pytest
+
+from pychip_stream.analysis.progress_fit import ProgressFit
+from pychip_stream.domain.signals import series_of
+
+OFFSETS = np.arange(-6, 6.5, 0.5)
+
+
+def fit_of(seed, *, follows="progress", copies=0):
+    """Fit of curves that see a heater switched on and off; 0 is the right offset."""
+    random = np.random.default_rng(seed)
+    times = np.arange(120.0)
+    heat = np.where((times > 30) & (times < 50) | (times > 70) & (times < 95), 200.0, 50.0)
+    rate = (heat - 50) / 150
+    walk = np.cumsum(rate * random.normal(1, 1, 120)) if follows == "progress" else 5 * rate
+    curves = np.stack([walk, -walk], axis=1) + random.normal(0, 0.3, (120, 2))
+    curves = np.column_stack([curves, *[curves] * copies])
+    read = series_of("holder", "temperature", "degC", "number", 10.0, times, heat)
+    return ProgressFit(read, times, curves, 4.0)
+
+
+@pytest.mark.parametrize("follows", ["progress", "reading"])
+def test_the_right_offset_is_found_and_the_promise_holds(follows):
+    found = np.array([fit_of(seed, follows=follows).logs(OFFSETS) for seed in range(12)])
+    missed = found.max(axis=1) - found[:, len(OFFSETS) // 2]
+    assert np.mean(np.abs(OFFSETS[found.argmax(axis=1)])) < 1.0
+    assert missed.max() < 5.0
+    assert missed.mean() < 1.5  # half of a chi square of one degree of freedom, but for the grid
+
+
+def test_curves_that_repeat_others_tell_nothing_more():
+    once, often = fit_of(3).logs(OFFSETS), fit_of(3, copies=3).logs(OFFSETS)
+    assert often - often.max() == pytest.approx(once - once.max(), abs=1e-6)
+
+
+def test_too_few_frames_tell_nothing():
+    assert fit_of(0).logs([0.0, 115.0]) is None
