@@ -292,7 +292,7 @@ class LivePage(View):
         quantities = self._clocks.shifted(quantities)
         self._curve.visible = len(measured) > 0
         marks = [(one.time, self._desk.bench.note_of(one.version)) for one in run.marks[1:]]
-        marks += [(one.time, one.text) for one in run.events]
+        marks += self._clocks.moments(run.events)
         told = [(moment, text[:MARK_TEXT]) for moment, text in marks]
         self._plot.update(measured, beside, run.colors, told, run.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]

@@ -1,6 +1,6 @@
 """Clock panel: another offset of the clock of a source, tried on the curve before it is kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ import panel_material_ui as pmui
 from pychip_stream.analysis.offset_suggestion import Suggestion, suggested
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import Event
 from pychip_stream.archive.readings import Stimulus
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.support import current_user
@@ -105,6 +106,12 @@ class ClockPanel:
         values = self._trial.columns(quantities.times)
         known = {n: triples(v) for n, v in values.items() if n in there or np.isfinite(v).any()}
         return Curves(quantities.times, {**there, **known})
+
+    def moments(self, events: Iterable[Event]) -> list[tuple[float, str]]:
+        """When events were and their texts, notes of a log with the offset that is tried."""
+        trial, kept = self._trial or self._stimulus, self._stimulus
+        by = {source: trial.offset_s(source) - kept.offset_s(source) for source in kept.sources}
+        return [(one.time + by.get(one.source, 0.0), one.text) for one in events]
 
     @property
     def _kept(self) -> float:

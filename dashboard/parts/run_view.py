@@ -321,7 +321,7 @@ class RunView:
         curves = opened.curves(since, until)
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
-        marks = [(one.time, one.text[:MARK_TEXT]) for one in opened.events]
+        marks = [(at, text[:MARK_TEXT]) for at, text in self._clocks.moments(opened.events)]
         colors = opened.colors if other is None else other.colors | opened.colors
         plot.update(curves, second, colors, marks)
 

@@ -104,6 +104,8 @@ class Event:
         "mark", "change", "support" or "alert".
     who, when
         Made or changed it last; empty and `time` for what the run tells.
+    source
+        With whose clock it moves; empty: with none.
     """
 
     event: str
@@ -112,6 +114,7 @@ class Event:
     text: str
     who: str
     when: float
+    source: str = ""
 
 
 def mark(run: "Run", moment: float, text: str, *, who: str, kind: str = MARK) -> str:
@@ -252,7 +255,7 @@ def in_force(
     marks = [
         Event(
             row.event, row.time + (offset_s(row.source) if row.source else 0.0), row.kind,
-            row.text, row.who, row.when,
+            row.text, row.who, row.when, row.source,
         )
         for row in _last(rows).values()
         if not row.removed

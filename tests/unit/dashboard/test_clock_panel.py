@@ -14,9 +14,10 @@ from dashboard.work.state import RunState
 from pychip_stream.analysis.offset_suggestion import Suggestion
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.marks import MarkKeeper, mark
 from pychip_stream.archive.readings import add_readings
 from pychip_stream.archive.run import open_run
-from pychip_stream.domain.signals import Readings, Signal
+from pychip_stream.domain.signals import Note, Readings, Signal
 from pychip_stream.domain.support import current_user
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
@@ -114,6 +115,28 @@ def test_a_suggestion_that_is_clear_is_tried_and_kept_with_its_reason(seen, monk
     assert one.panel._slider.start < one.panel._slider.value == 90.25 < one.panel._slider.end
     one.panel._keep.clicks += 1
     assert one.kept == [("furnace", 90.25, "ann", "a step")]
+
+
+def test_notes_of_a_log_move_with_its_clock_and_marks_of_people_stay(seen, desk):
+    run = open_run(desk.config.run_path)
+    MarkKeeper(RunPlaces.of(run.path), run.run_id).put_notes("furnace", [Note(run.start, "gas on")])
+    mark(run, run.start, "by hand", who="ann")
+    one = seen(BOB)
+
+    def after():
+        _ = one.temperatures
+        drawn = one.view._plot._marks.data
+        return {text: at - drawn["t"][list(drawn["text"]).index("by hand")]
+                for at, text in zip(drawn["t"], drawn["text"], strict=True)}  # fmt: skip
+
+    start = after()["gas on"]
+    assert after() == {"by hand": 0.0, "gas on": start}
+    one.panel._slider.value = 2.0
+    moved = after()["gas on"]
+    one.panel._slider.value = 4.0
+    assert after()["gas on"] - moved == pytest.approx(moved - start) != 0.0
+    one.panel.show(False)
+    assert after()["gas on"] == start
 
 
 @pytest.fixture
