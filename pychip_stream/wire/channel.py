@@ -11,7 +11,7 @@ import zmq
 
 from pychip_stream.errors import PychipError, WireError
 from pychip_stream.wire import checks, codec
-from pychip_stream.wire.messages import Message, PublishSupport, Reply, SetPixelSize
+from pychip_stream.wire.messages import AnyMessage, Message, PublishSupport, Reply, SetPixelSize
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Channel:
     ----------
     allows
         Says why a message is not taken from a key (Z85), where there are keys.
+    signs
+        Gives a message of a key with its author bound to that key, likewise.
     dropped
         Messages that were refused.
     """
@@ -71,7 +73,8 @@ class Channel:
     ) -> None:
         self._socket = context.socket(kind)
         self._kind = kind
-        self.allows: Callable[[str, Message], str] | None = None
+        self.allows: Callable[[str, Message], str] = lambda _key, _message: ""
+        self.signs: Callable[[str, AnyMessage], AnyMessage] = lambda _key, message: message
         self.dropped = 0
         self._said = 0.0
         for option, value in (
@@ -170,24 +173,16 @@ class Channel:
             except WireError as error:
                 self._drop(error)
                 continue
-            if why := self._refuses(packet.message, frames):
+            key = _key(frames)
+            if why := self.allows(key, packet.message):
                 self._drop(WireError(why))
                 if isinstance(packet.message, _ASKED):  # somebody waits for the answer
                     self.send(Reply(ok=False, detail=why), to=lead)
                 continue
+            packet = packet._replace(message=self.signs(key, packet.message))
             sender, topic = (lead, b"") if self._kind == zmq.ROUTER else (b"", lead)
             return Received(packet, sender, topic)
         return None
-
-    def _refuses(self, message: Message, frames: list[zmq.Frame]) -> str:
-        """Say why the key of a sender does not allow a message."""
-        if self.allows is None:
-            return ""
-        try:
-            key = str(frames[-1].get("User-Id"))
-        except zmq.ZMQError:
-            key = ""
-        return self.allows(key, message)
 
     def drain(self, limit: int = 1000, wait_s: float = 0.0) -> Iterator[Received]:
         """Good messages that are there, at most `limit`; waits only for the first."""
@@ -212,3 +207,11 @@ class Channel:
         if now - self._said > _DROP_LOG_S:
             self._said = now
             logger.warning("dropped a message (%d so far): %.500s", self.dropped, error)
+
+
+def _key(frames: list[zmq.Frame]) -> str:
+    """Public key (Z85) of who sent a message; empty where there are none."""
+    try:
+        return str(frames[-1].get("User-Id"))
+    except zmq.ZMQError:
+        return ""

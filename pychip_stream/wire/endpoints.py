@@ -14,8 +14,8 @@ from pychip_stream.config import PortName, WireConfig
 from pychip_stream.errors import PychipError
 from pychip_stream.wire import codec
 from pychip_stream.wire.channel import Arrays, Channel
-from pychip_stream.wire.keys import Allowed, Keys, may_connect, may_send
-from pychip_stream.wire.messages import Message, Reply
+from pychip_stream.wire.keys import Allowed, Keys, may_connect, may_send, signed
+from pychip_stream.wire.messages import AnyMessage, Message, Reply
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Endpoints:
             if self._guard is None:
                 self._guard = _Guard(self._context, self._keys.allowed)
             self._keys.protect_server(channel.raw, self._guard.watch(port).encode())
-            channel.allows = self._guard.allows
+            channel.allows, channel.signs = self._guard.allows, self._guard.signs
         channel.bind(self._config.endpoint(port))
         return channel
 
@@ -146,6 +146,10 @@ class _Guard:
             return ""
         whose = f"a key of the role {role!r}" if role else "a key that is allowed no more"
         return f"{type(message).__name__} is not taken from {whose}"
+
+    def signs(self, key: str, message: AnyMessage) -> AnyMessage:
+        """Give a message with its author bound to the key."""
+        return signed(message, self._allowed.name(key))
 
     def check(self) -> None:
         if not self._authenticator.is_alive():

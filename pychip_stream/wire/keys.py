@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import zmq
 from zmq.auth import load_certificate
 
 from pychip_stream.config import PORTS
 from pychip_stream.errors import PychipError, UsageError
 from pychip_stream.wire.messages import (
+    AnyMessage,
     Event,
     Measurement,
     Message,
@@ -87,6 +89,17 @@ def may_send(role: str, message: Message) -> bool:
     if isinstance(message, Status) and message.service != rights.speaks_as:
         return False
     return type(message) in rights.sends
+
+
+def signed(message: AnyMessage, key: str) -> AnyMessage:
+    """Give a message with its author bound to the name of the key that it came under.
+
+    Whoever sends it may name himself, but not as somebody else: ada becomes "ada (oven)".
+    """
+    if not isinstance(message, (Event, PublishSupport, SetPixelSize)) or message.author == key:
+        return message
+    told = f"{message.author} ({key})" if message.author else key
+    return msgspec.structs.replace(message, author=told)
 
 
 _NOTHING = Rights(frozenset(), frozenset())
@@ -204,16 +217,23 @@ class Allowed:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._roles: dict[str, str] = {}
+        self._known: dict[str, tuple[str, str]] = {}
         self._stamp: object = None
         self._look_at = 0.0
 
     def role(self, public: str) -> str:
         """Return the role of a public key (Z85); empty if it is not allowed."""
+        return self._look_up(public)[0]
+
+    def name(self, public: str) -> str:
+        """Return the name under which a public key lies in the folder, likewise."""
+        return self._look_up(public)[1]
+
+    def _look_up(self, public: str) -> tuple[str, str]:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + _LOOK_AGAIN_S
             self._look()
-        return self._roles.get(public, "")
+        return self._known.get(public, ("", ""))
 
     def _look(self) -> None:
         try:
@@ -223,13 +243,13 @@ class Allowed:
             return
         if stamp == self._stamp:
             return
-        self._stamp, roles = stamp, {}
+        self._stamp, known = stamp, {}
         for path in files:
             try:
-                roles[_read(path).public.decode()] = _read_role(path)
+                known[_read(path).public.decode()] = _read_role(path), path.stem
             except PychipError as error:
                 logger.error("%s", error)
-        self._roles = roles
+        self._known = known
 
 
 @contextlib.contextmanager

@@ -358,7 +358,8 @@ class Event(Message, frozen=True, kw_only=True):
     id
         Chosen by the sender; the same one again by the same author changes text or removes it.
     author
-        Who tells it, and alone can change it afterwards.
+        Who tells it, and alone can change it afterwards; where there are keys, with the name of
+        the key.
     text
         In one line, at most 400 characters.
     time

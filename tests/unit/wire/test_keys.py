@@ -25,6 +25,7 @@ from pychip_stream.wire.keys import (
     make_keys,
     may_connect,
     may_send,
+    signed,
 )
 from pychip_stream.wire.messages import KeysWanted, Ready, Reply
 from tests.conftest import ROOT
@@ -252,6 +253,31 @@ def test_a_workers_key_publishes_no_support_set_and_is_told_so(served, folder):
         serving.join()
     assert taken[0].packet.message == Ready(worker="w", credit=1)
     assert channel.dropped == 1
+
+
+def test_who_sends_something_cannot_do_so_as_somebody_else(served, folder):
+    _, channel, config = served
+    make_client(folder, "oven")
+    event = messages.Event(id="1", author="ada", text="valve opened", time=1.7e9)
+    own = msgspec.structs.replace(event, author="oven")
+    told = [event, own, messages.SetPixelSize(author="eve"), messages.SetPixelSize()]
+    taken = []
+    with Endpoints(reach(config, folder, "oven")) as client:
+        sender = client.reach("tasks", zmq.DEALER, 10)
+        for message in told:
+            sender.send(message)
+        while len(taken) < len(told):
+            taken.append(channel.receive(PATIENCE_S).packet.message)
+    assert [one.author for one in taken] == ["ada (oven)", "oven", "eve (oven)", "oven"]
+    assert [msgspec.structs.replace(one, author="") for one in taken] == [
+        msgspec.structs.replace(one, author="") for one in told
+    ]
+
+
+def test_every_message_with_an_author_is_bound_to_its_key():
+    for message in (one for one, _ in samples()):
+        found, author = signed(message, "mill"), getattr(message, "author", None)
+        assert found is message if author is None else found.author == f"{author} (mill)"
 
 
 def test_a_viewers_key_sends_nothing(served, folder):
