@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pychip_stream.archive.blocks import stackable
 from pychip_stream.archive.catalog import Catalog, FileCatalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Part, RunPlaces, Span, merged_header
-from pychip_stream.archive.segments import block_of_parts, part_of, segment_image
+from pychip_stream.archive.segments import block_of_parts, part_of, write_segment
 
 FAN_IN = 16
 MAX_FRAMES = 1536
@@ -22,6 +23,9 @@ GRACE_S = 30.0
 
 class Compactor:
     """Knows the segments of a run and joins the newest ones where enough have come together.
+
+    A thread reads and writes, one join after the other; what it has written counts from the next
+    call on. So the archiver goes on meanwhile, unless as many segments have come as are joined.
 
     Parameters
     ----------
@@ -36,31 +40,60 @@ class Compactor:
         self._files = files
         self._disk = disk
         self._leaving: deque[tuple[float, Path]] = deque()
+        self._joining: tuple[list[Part], Future[Part]] | None = None
         self.parts = list(parts)
 
     def add(self, part: Part) -> bool:
-        """Count a new segment; whether older ones went into another file."""
+        """Count a new segment; whether older ones went into another file; raises as `collect`."""
         self.parts.append(part)
         self._files.adopt(part)
         self._remove_old()
+        moved = self.collect()
+        self._begin(_ready(self.parts))
+        return self.collect() or moved
+
+    def collect(self) -> bool:
+        """Count what was joined meanwhile; whether there is something.
+
+        Raises
+        ------
+        UnusableFileError
+            If segments cannot be joined since one is damaged.
+        OSError, MemoryError
+            If the disk or the memory does not suffice; the segments stay as they are.
+        """
         moved = False
-        while group := _ready(self.parts):
-            joined = self._join(group)
+        while self._joining is not None:
+            group, work = self._joining
             first = self.parts.index(group[0])
+            if not work.done() and len(self.parts) - first < 2 * FAN_IN:
+                break
+            self._joining, moved = None, True
+            joined = work.result()
             self.parts[first : first + len(group)] = [joined]
+            self._files.adopt(joined)
             self._leaving.extend((time.monotonic(), old.path) for old in group)
-            moved = True
+            self._begin(_ready(self.parts[: first + 1]) or _ready(self.parts))
         return moved
+
+    def settle(self) -> None:
+        """Wait until nothing is written any more."""
+        if self._joining is not None:
+            wait([self._joining[1]])
+
+    def _begin(self, group: list[Part]) -> None:
+        if group and self._joining is None:
+            thread = ThreadPoolExecutor(1, "join")
+            self._joining = group, thread.submit(self._join, group)
+            thread.shutdown(wait=False)
 
     def _join(self, group: list[Part]) -> Part:
         block = block_of_parts(Catalog(self._places, group))
         header = merged_header(group)
         path = self._places.segment(Span(header.first, header.last))
         with self._disk.atomic(path, new=True) as temporary:
-            self._disk.write(temporary, segment_image(header, block))
-        part = part_of(path, header, block)
-        self._files.adopt(part)
-        return part
+            write_segment(temporary, header, block)
+        return part_of(path, header, block)
 
     def _remove_old(self) -> None:
         while self._leaving and time.monotonic() - self._leaving[0][0] > GRACE_S:

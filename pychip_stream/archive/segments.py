@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 
 from pychip_stream.archive import hdf, layout
-from pychip_stream.archive.blocks import PER_CLASS, VALUES, Rows, RowsWriter, pack
+from pychip_stream.archive.blocks import PER_CLASS, VALUES, Put, Rows, RowsWriter, pack, store
 from pychip_stream.archive.catalog import Catalog
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import Header, Part, start_file
-from pychip_stream.archive.hdf import Array, UnusableFileError
+from pychip_stream.archive.hdf import Array, Checksums, UnusableFileError
 from pychip_stream.archive.layout import ACQUIRED, Table
 from pychip_stream.domain import quantities
 from pychip_stream.domain.frames import FrameRef
@@ -25,6 +25,7 @@ from pychip_stream.errors import ArchiveError
 _MOST_TEXT = 1000
 _MOST_PATH = 4096
 _INT32, _INT64 = 1 << 31, 1 << 63
+_STEP_BYTES = 2 << 20
 
 
 def nameless(frame: FrameRef) -> str:
@@ -182,16 +183,16 @@ class Batch(NamedTuple):
     image: bytes
 
 
-def write_block(entry: h5py.Group, block: Block) -> None:
-    """Write frames into the entry of a file."""
+def write_block(entry: h5py.Group, block: Block, put: Put = store) -> None:
+    """Write frames into the entry of a file; `put` writes rows of a dataset."""
     layout.write_table(entry.create_group(layout.FRAMES), block.table)
     scorings = hdf.collection(entry, layout.SCORINGS)
     if block.results is not None:
         group = scorings.create_group(layout.ACQUIRED)
-        RowsWriter(group, block.results, block.results.grid).write(block.results)
+        RowsWriter(group, block.results, block.results.grid, put).write(block.results)
     group = hdf.collection(entry, layout.EMBEDDINGS)
     for number, rows in enumerate(block.embeddings):
-        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid).write(rows)
+        RowsWriter(group.create_group(f"encoder_{number}"), rows, rows.grid, put).write(rows)
 
 
 def _embeddings(encoder: tuple[str, int], found: list[tuple[Array, int]]) -> Rows:
@@ -222,6 +223,25 @@ def segment_image(header: Header, block: Block) -> bytes:
         entry = start_file(file, "segment", header)
         write_block(entry, block)
         return hdf.image(file)
+
+
+def write_segment(path: Path, header: Header, block: Block) -> None:
+    """Write a large segment to a (temporary) file, in steps that stop no other thread for long.
+
+    HDF5 does one thing at a time, and the bytes of a file in memory are copied in one go.
+    """
+    written = Checksums()
+
+    def put(dataset: h5py.Dataset, rows: slice, values: Array) -> None:
+        step = max(_STEP_BYTES // max(values[:1].nbytes, 1), 1)
+        step = -(-step // dataset.chunks[0]) * dataset.chunks[0]
+        for start in range(0, len(values), step):
+            piece = values[start : start + step]
+            at = rows.start + start
+            written.put(dataset, slice(at, at + len(piece)), piece)
+
+    with hdf.new_file(path, written) as file:
+        write_block(start_file(file, "segment", header), block, put)
 
 
 def publish_segment(disk: Disk, path: Path, image: bytes) -> None:

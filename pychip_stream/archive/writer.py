@@ -21,6 +21,7 @@ from pychip_stream.archive.disk import Disk, RunLock, reason
 from pychip_stream.archive.exclusions import exclude_blank
 from pychip_stream.archive.files import (
     Header,
+    Part,
     RunPlaces,
     Session,
     Span,
@@ -176,11 +177,11 @@ class RunWriter:
         now
             On the clock of `time.monotonic`.
         """
+        self._tidy()
         if not self._pending:
             self._live.catch_up()
             return False
-        now = time.monotonic() if now is None else now
-        return self.full or now - self._pending_since >= self._segment_s
+        return self.full or (now or time.monotonic()) - self._pending_since >= self._segment_s
 
     def append(self, record: FrameRecord) -> bool:
         """Take a frame; False where this revision of it is archived or pending already.
@@ -246,8 +247,7 @@ class RunWriter:
                 "needs much, or choose a smaller archive.segment_frames"
             ) from error
         self._batch = batch
-        span = Span(batch.header.first, batch.header.last)
-        path = self._places.segment(span)
+        path = self._places.segment(Span(batch.header.first, batch.header.last))
         try:
             self._write_supports()
             exclude_blank(self._places, self.run_id, batch.records, self._disk)
@@ -261,8 +261,8 @@ class RunWriter:
         )
         self._pending_since = time.monotonic()
         self._known.archived(batch.records)
-        self._next = span.last + 1
-        self._adopt(path, batch)
+        self._next = batch.header.last + 1
+        self._tidy(part_of(path, batch.header, batch.block))
         return [record.frame for record in batch.records]
 
     def close(self) -> Path:
@@ -278,6 +278,7 @@ class RunWriter:
         """
         while self._pending:
             self.publish()
+        self._compactor.settle()
         self.look()
         try:
             find_supports(self._places, self._files, self._held, self._spare_supports, self._disk)
@@ -309,6 +310,7 @@ class RunWriter:
 
     def release(self) -> None:
         """Let the run go as it is, without merging; pending frames are lost."""
+        self._compactor.settle()
         self._lock.release()
 
     def look(self) -> None:
@@ -344,6 +346,7 @@ class RunWriter:
 
     def _reload(self) -> None:
         """Start over from what is on disk, without letting the run go."""
+        self._compactor.settle()
         before = set(self._known.keys)
         self._load()
         self._batch = None
@@ -422,20 +425,21 @@ class RunWriter:
             self._disk.save(self._places.support(version), self._supports[version])
             del self._supports[version]
 
-    def _adopt(self, path: Path, batch: Batch) -> None:
-        """Count the new segment; tidying up may fail without any harm."""
-        part = part_of(path, batch.header, batch.block)
+    def _tidy(self, new: Part | None = None) -> None:
+        """Count a new segment, and what was joined; tidying up may fail without any harm."""
         try:
-            self._live.changed(moved=self._compactor.add(part))
+            moved = self._compactor.collect() if new is None else self._compactor.add(new)
+            if moved or new is not None:
+                self._live.changed(moved=moved)
         except UnusableFileError:
             self._mend()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._say_untidy(error)
 
     def _mend(self) -> None:
         """Segments that should have been joined are damaged: keep what is whole of them."""
         try:
-            if mend_segments(self._places, self._compactor.parts[-FAN_IN:], self._disk, AGAIN):
+            if mend_segments(self._places, self._compactor.parts[-2 * FAN_IN :], self._disk, AGAIN):
                 self._reload()
         except (OSError, UnusableFileError, ArchiveError) as error:
             self._say_untidy(error)

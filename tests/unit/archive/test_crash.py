@@ -20,6 +20,7 @@ from tests.support.archive_samples import (
     result,
     support,
 )
+from tests.support.at_once import OneThread
 from tests.support.failing_disks import Died, DyingDisk, QuickDisk
 
 FRAMES = 13
@@ -53,7 +54,8 @@ def work(folder, disk, acknowledged):
 
 @pytest.fixture
 def small_fan_in(monkeypatch):
-    """Segments are joined after four, and narrow ones go at once."""
+    """Segments are joined after four, at the same moment each time; narrow ones go at once."""
+    monkeypatch.setattr(compaction, "ThreadPoolExecutor", OneThread)
     monkeypatch.setattr(compaction, "FAN_IN", 4)
     monkeypatch.setattr(compaction, "GRACE_S", 0.0)
 

@@ -16,6 +16,7 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
 from pychip_stream.guard import Guard, Limits
 from tests.support.archive_samples import fill, make_run, record, result, support
+from tests.support.at_once import OneThread
 from tests.support.failing_disks import QuickDisk
 from tests.support.run_samples import add_second_scoring
 
@@ -169,6 +170,7 @@ def test_an_archive_with_a_damaged_chunk_is_continued_and_closed(tmp_path, harm,
 def test_a_join_that_meets_damage_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(compaction, "FAN_IN", 4)
     monkeypatch.setattr("pychip_stream.archive.writer.FAN_IN", 4)
+    monkeypatch.setattr(compaction, "ThreadPoolExecutor", OneThread)
     monkeypatch.setattr(compaction, "GRACE_S", 0.0)
     made = start(tmp_path)
     fill(made, [numbered(n) for n in range(12)])

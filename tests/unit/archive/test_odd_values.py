@@ -10,6 +10,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.frames import FrameRef
 from tests.support.archive_samples import NAMES, record, result
+from tests.support.at_once import OneThread
 from tests.support.failing_disks import QuickDisk
 
 
@@ -19,6 +20,7 @@ def eager(monkeypatch):
     monkeypatch.setattr(live, "PAUSE_S", 0.0)
     monkeypatch.setattr(live, "SHARE", 1e9)
     monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "ThreadPoolExecutor", OneThread)
     monkeypatch.setattr(compaction, "GRACE_S", 0.0)
 
 
