@@ -50,7 +50,9 @@ class Channel:
     patient
         Whether the receiver may let its queue stay full. ZeroMQ reads no answer to its question
         whether the peer is there then, and gives up the connection with all that is on its way
-        (zeromq/libzmq#4767); so the system asks, whose answers pass by the queue.
+        (zeromq/libzmq#4767), or ends the process (`Assertion failed: _input_stopped`, which a
+        subscriber met after 15 s without reading); so the system asks, whose answers pass by
+        the queue.
 
     Attributes
     ----------

@@ -93,8 +93,11 @@ class Endpoints:
         self._context.term()
 
     def _channel(self, port: PortName, kind: int, queue: int, largest: int) -> Channel:
-        # The archiver takes no results while its disk is full, or slow.
-        channel = Channel(self._context, kind, queue, largest, patient=port == "results")
+        # The archiver takes no results while its disk is full, or slow; the hub no requests while
+        # it looks through a support set; who hears the hub may be busy for longer than the queue
+        # lasts. Jobs, the fourth, are bounded by credit: that queue never fills, and a peer whose
+        # machine is gone is noticed there within seconds.
+        channel = Channel(self._context, kind, queue, largest, patient=port != "tasks")
         self._channels.append(channel)
         return channel
 
