@@ -235,8 +235,7 @@ class Run(AbstractContextManager["Run"]):
         `frame` is the frame number, -1 for failed ones; `excluded` whether it was left out;
         docs/archive.md describes the others.
         """
-        table = self._table(self._catalog.table["sequence"])
-        return convert.frame_table(self._catalog, table)
+        return convert.frame_table(self._catalog, self._table(self._catalog.table["sequence"]))
 
     def columns(self, *names: str) -> Table:
         """Columns of the frame table (see docs/archive.md), of the classified frames.
@@ -276,10 +275,7 @@ class Run(AbstractContextManager["Run"]):
         return np.asarray(self._every)[self.label_map(frame)]
 
     def probabilities(self, frame: int) -> npt.NDArray[np.float16]:
-        """(rows, columns, K) float16; NaN for classes that the frame's support set lacks.
-
-        Raises as `label_map`.
-        """
+        """(rows, columns, K) float16; NaN where a support set lacks a class; as `label_map`."""
         return self._read(frame, ("probabilities",)).array("probabilities", 0)
 
     def confidence(self, frame: int) -> npt.NDArray[np.float16]:

@@ -1,7 +1,6 @@
 """The archiver as a service: what it acknowledges, and what it says when it cannot write."""
 
 import errno
-import functools
 import os
 import runpy
 import shutil
@@ -12,139 +11,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-import zmq
 
 from pychip_stream import config as configuration
-from pychip_stream.archive import compaction
 from pychip_stream.archive.marks import change_mark, events_of
 from pychip_stream.archive.run import open_run
-from pychip_stream.archive.writer import RunWriter
-from pychip_stream.errors import StorageError
-from pychip_stream.wire.channel import Channel
 from pychip_stream.wire.messages import (
-    Archived,
-    ArchiverBeat,
     Event,
     FrameMoved,
     KeysWanted,
-    Live,
     Measurement,
-    Status,
-    Stimulus,
 )
 from pychip_stream.wire.result import to_message
 from services import archiver
 from tests.support.archive_samples import record, result, support
-from tests.support.failing_disks import FailingDisk
-from tests.support.ports import free_wire
-from tests.support.waiting import wait_for
-
-
-class Bench:
-    """An archiver with the watcher, the hub and a worker played by the test."""
-
-    def __init__(self, folder, monkeypatch):
-        self.disk = FailingDisk()
-        monkeypatch.setattr(archiver, "RunWriter", functools.partial(RunWriter, disk=self.disk))
-        monkeypatch.setattr(archiver, "_RETRY_S", 0.02)
-        tree = {
-            "watch": {"root": "."},
-            "archive": {"folder": "runs", "segment_frames": 2, "segment_s": 600},
-            "wire": free_wire(),
-        }
-        self.config = configuration.parse(tree, "test", folder)
-        self.context = zmq.Context()
-        self.watcher = Channel(self.context, zmq.ROUTER, 100)
-        self.watcher.bind(self.config.wire.endpoint("tasks"))
-        self.hub = Channel(self.context, zmq.ROUTER, 1000)
-        self.hub.bind(self.config.wire.endpoint("requests"))
-        self.hurry = threading.Event()
-        self.start()
-        self.worker = Channel(self.context, zmq.DEALER, 4)
-        self.worker.connect(self.config.wire.endpoint("results"))
-        self.state, self.detail, self.keys, self.peer = "", "", [], None
-        self.acknowledged, self.live, self.stimulus = [], [], []
-
-    def start(self):
-        self.service = archiver.Archiver(self.config, self.hurry)
-
-    def kill(self):
-        """Let everything of the service go that the system takes from a dead process."""
-        self.service._writer.release()
-        self.service._stimulus.close()
-        self.service._beacon.close()
-        self.service._endpoints.close()
-
-    def send(self, number, **changes):
-        made = record(number, result=result(number, version=support().version), **changes)
-        assert self.worker.send_waiting(*to_message(made, "worker"), 10)
-
-    def until(self, condition, what):
-        wait_for(condition, what, step=self.step, pause_s=0.0)
-
-    def step(self):
-        self.service.step()
-        self.hear()
-
-    def hear(self):
-        for received in self.hub.drain(50):
-            if isinstance(received.packet.message, Status):
-                self.state = received.packet.message.state
-                self.detail = received.packet.message.detail
-            elif isinstance(received.packet.message, Live):
-                self.live.append(received.packet.message)
-            elif isinstance(received.packet.message, Stimulus):
-                self.stimulus.append(received.packet.message)
-        for received in self.watcher.drain(50):
-            self.peer = received.sender
-            if isinstance(received.packet.message, Archived):
-                message = received.packet.message
-                del self.keys[message.start :]
-                self.keys += [key.path for key in message.keys]
-                self.acknowledged = [*self.acknowledged[: message.start], *message.keys]
-            elif isinstance(received.packet.message, ArchiverBeat):
-                self.count = received.packet.message.count
-
-    def close(self):
-        for channel in (self.watcher, self.hub, self.worker):
-            channel.close()
-        self.context.term()
-
-
-@pytest.fixture
-def bench(tmp_path, monkeypatch):
-    made = Bench(tmp_path, monkeypatch)
-    yield made
-    made.disk.broken = False
-    if made.service is not None:
-        made.service.close()
-    made.close()
-
-
-class Closing:
-    """The service of a bench, closing in a thread of its own."""
-
-    def __init__(self, bench):
-        self.bench, self.error = bench, None
-        self._thread = threading.Thread(target=self._close, args=(bench.service,))
-        bench.service = None
-        self._thread.start()
-
-    def _close(self, service):
-        try:
-            service.close()
-        except StorageError as error:
-            self.error = error
-
-    def wait_refused(self, says):
-        failures = self.bench.disk.failures
-        wait_for(lambda: self.bench.disk.failures > failures + 2, "it tries again")
-        wait_for(lambda: says in self.bench.detail, "it says why", step=self.bench.hear)
-        assert self.bench.state == "stopping"
-
-    def ended(self):
-        wait_for(lambda: not self._thread.is_alive(), "it ends", step=self.bench.hear)
-        return self.error
+from tests.support.archiver_bench import Closing
 
 
 def test_it_pauses_while_the_disk_is_full_and_goes_on(bench):
@@ -165,63 +45,6 @@ def test_it_pauses_while_the_disk_is_full_and_goes_on(bench):
     bench.until(lambda: len(bench.keys) == 4, "it goes on by itself")
     bench.until(lambda: bench.state == "running", "and says so")
     assert bench.keys == [record(n).frame.path for n in range(4)]
-
-
-@pytest.fixture
-def held_join(monkeypatch):
-    """Segments are joined after four, and a join goes on for as long as the event is not set."""
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
-    monkeypatch.setattr(compaction, "GRACE_S", 0.0)
-    begun, go = threading.Event(), threading.Event()
-    write = compaction.write_segment
-
-    def held(*args):
-        begun.set()
-        assert go.wait(120)
-        write(*args)
-
-    monkeypatch.setattr(compaction, "write_segment", held)
-    go.begun = begun
-    yield go
-    go.set()
-
-
-def segments(bench):
-    return sorted(p.name for p in bench.config.archive.folder.glob("run.segments/seg-*.h5"))
-
-
-def test_results_are_taken_and_archived_while_segments_are_joined(bench, held_join):
-    for number in range(12):
-        bench.send(number)
-    bench.until(lambda: len(bench.keys) == 12, "frames are acknowledged during the join")
-    bench.until(held_join.begun.is_set, "segments are being joined")
-    assert segments(bench) == [f"seg-{n:08}-{n:08}.h5" for n in range(1, 7)]
-    bench.until(lambda: bench.state == "running", "it says that it is well")
-    assert len(open_run(bench.config.run_path)) == 12
-    held_join.set()
-    bench.until(lambda: "seg-00000001-00000004.h5" in segments(bench), "they are joined")
-    for number in range(12, 16):
-        bench.send(number)
-    bench.until(lambda: "seg-00000005-00000008.h5" in segments(bench), "so are the next four")
-    assert "seg-00000001-00000001.h5" not in segments(bench)
-    run = open_run(bench.config.run_path)
-    assert run.frames["path"].tolist() == [record(n).frame.path for n in range(16)]
-
-
-def test_closing_waits_for_a_join_and_joins_wait_for_no_more_than_one(bench, held_join):
-    for number in range(14):
-        bench.send(number)
-    bench.until(lambda: len(bench.keys) == 14, "three segments more than are joined")
-    bench.send(14)
-    bench.send(15)  # with a fourth there would be another join behind this one
-    closing = Closing(bench)
-    wait_for(lambda: bench.detail.startswith("merging"), "it closes", step=bench.hear)
-    assert not bench.config.run_path.exists()
-    held_join.set()
-    assert closing.ended() is None
-    run = open_run(bench.config.run_path)
-    assert run.frames["path"].tolist() == [record(n).frame.path for n in range(16)]
-    assert not (bench.config.archive.folder / "run.segments").exists()
 
 
 def test_a_frame_that_comes_twice_is_archived_once(bench):
