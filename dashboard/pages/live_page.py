@@ -83,7 +83,7 @@ class LivePage(View):
         self._plot = CurvePlot(self._on_pick)
         if desk.asked.window is not None and desk.asked.page == self.name:
             self._plot.look_at(*desk.asked.window)
-        self._thresholds = Thresholds(self._plot.figure)
+        self._thresholds = Thresholds(self._plot.figure, desk.rules, self._background, viewer)
         self._curve = pn.pane.Bokeh(
             self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
@@ -129,6 +129,7 @@ class LivePage(View):
             ),
             self._clocks.widget,
             self._plot.legend,
+            self._thresholds.widget,
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},
@@ -159,7 +160,7 @@ class LivePage(View):
         self._back.visible = self._pinned or self._plot.zoomed
         self._publish.visible = self._correct.on
         if self._strip_time.due(now):
-            self._thresholds.show(self._desk.rules.known.rules, self._desk.run.colors)
+            self._thresholds.show(self._desk.run.colors, self._desk.run.health.fractions)
             self._strip.send(**self._status())
 
     def link(self) -> Link:

@@ -83,6 +83,12 @@ class CurveNames(_Part):
     _bundle = _HERE / "curve_names.js"
 
 
+class Limits(_Part):
+    """Limits of alert rules in words; sends limit where one was moved, rule for a new one."""
+
+    _bundle = _HERE / "limits.js"
+
+
 class MarkField(_Part):
     """Takes the text of a mark; sends opened when somebody begins to write, and mark."""
 

@@ -5,7 +5,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from pychip_stream.alert_rules import AlertRule
+from pychip_stream.alert_rules import AlertConfig, AlertRule
 from pychip_stream.domain import quantities
 from pychip_stream.domain.support import UNKNOWN, current_user
 from pychip_stream.operation.edited_rules import EditedRules, reactions
@@ -78,8 +78,14 @@ class RuleEditor:
         )
 
     def offer(self, classes: list[str]) -> None:
-        """Offer the rules in force and these classes; what is chosen stays."""
+        """Offer the rules in force and these classes; what is chosen stays.
+
+        Where somebody moved its limit over the curves, the field follows, unless it was edited.
+        """
+        before, after = self._known(self._config), self._known(self._rules.known)
         self._config = self._rules.known
+        if before and after and before != after and self._limit.value == f"{before.limit:g}":
+            self._limit.value = f"{after.limit:g}"
         names = [NEW, *(rule.name for rule in self._config.rules)]
         if names != self._chosen.options:
             self._chosen.options = names
@@ -88,9 +94,13 @@ class RuleEditor:
         if options != self._class.options:
             self._class.options = options
 
+    def _known(self, config: AlertConfig) -> AlertRule | None:
+        """Find the chosen rule."""
+        return next((rule for rule in config.rules if rule.name == self._chosen.value), None)
+
     def _fill(self) -> None:
         """Show the chosen rule."""
-        rule = next((r for r in self._config.rules if r.name == self._chosen.value), None)
+        rule = self._known(self._config)
         if rule is None:
             return
         self._name.value = rule.name

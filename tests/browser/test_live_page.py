@@ -284,6 +284,19 @@ LIMITS = """() => {
 }"""
 
 
+LINE = """() => {
+  const models = [...window.Bokeh.documents[0]._all_models.values()];
+  const line = models.findLast((m) => m.type === "Span" && m.name === "rule beta appears");
+  const plot = models.find((m) => m.type === "Figure" && m.center.includes(line));
+  const view = window.Bokeh.index.find_one(plot);
+  const box = view.canvas_view.el.getBoundingClientRect(), { bbox } = view.frame;
+  const scale = view.frame.y_scale;
+  return [box.left + bbox.left + bbox.width / 2, box.top + scale.compute(line.location),
+    scale.compute(0) - scale.compute(1)];
+}"""
+"""Middle of the line on the screen, and how high the whole of the fractions is."""
+
+
 def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run, page):
     """S10: rules were in YAML only."""
     show(run, page, after=1)
@@ -298,6 +311,23 @@ def test_an_alert_rule_is_made_on_the_page_and_its_limit_drawn_in_the_curve(run,
     assert [(r.class_, r.above) for r in rules.current().rules] == [("beta", 0.3)]
     page.get_by_role("tab", name="Live").click()
     page.wait_for_function(f"() => ({LIMITS})() === 'rule beta appears 0.3'")
+    limit = page.get_by_role("slider", name="limit of beta appears")
+    expect(limit).to_have_text("beta appears: above 30.0 %")
+    for _ in range(2):
+        limit.press("ArrowUp")
+    page.wait_for_function(f"() => ({LIMITS})() === 'rule beta appears 0.32'")
+    wait_for(lambda: rules.current().rules[0].above == 0.32)
+    x, y, per = page.evaluate(LINE)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 0.2 * per, steps=6)
+    page.mouse.up()
+    wait_for(lambda: abs(rules.current().rules[0].above - 0.52) < 0.02)
+    above = rules.current().rules[0].above
+    expect(limit).to_have_text(f"beta appears: above {above:.1%}".replace("%", " %"))
+    page.get_by_role("tab", name="Health").click()
+    expect(page.get_by_label("limit, such as")).to_have_value(f"{above:g}")
+    page.get_by_role("tab", name="Live").click()
     rules.remove("beta appears")
     page.wait_for_function(f"() => ({LIMITS})() === ''")
 

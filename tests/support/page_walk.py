@@ -35,6 +35,8 @@ MESSAGES = {
     "share": [{}],
     "opened": [{}],
     "mark": [{"text": "gas on"}],
+    "limit": [{"name": "high", "value": 0.25}],
+    "rule": [{"subject": "alpha", "side": "above"}],
     "begin": [{"name": "a.tif", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }

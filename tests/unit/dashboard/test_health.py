@@ -235,3 +235,15 @@ def test_a_viewer_makes_no_rule(desk):
     one._remove.clicks += 1
     assert MAY_LOOK in one._state.object
     assert not desk.rules.path.exists()
+
+
+def test_a_limit_that_is_moved_over_the_curves_is_followed_unless_it_is_edited(desk):
+    desk.rules.put({"name": "high", "quantity": "unknown", "above": 0.5}, "ann")
+    following, editing = editor(desk, Viewer("ann")), editor(desk, Viewer("ann"))
+    for one in (following, editing):
+        one._chosen.value = "high"
+    editing._limit.value = "0.2"
+    desk.rules.put({"name": "high", "quantity": "unknown", "above": 0.7}, "bob")
+    for one in (following, editing):
+        one.offer(["alpha"])
+    assert (following._limit.value, editing._limit.value) == ("0.7", "0.2")
