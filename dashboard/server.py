@@ -46,6 +46,7 @@ ROUTES = {
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 _OPEN = ("/", "/login", "/logout")
+_COMPONENTS = ("bokeh", "bokeh-widgets", "bokeh-tables")
 _MOST_BODY = 64 << 10
 _MOST_MESSAGE = 8 << 20
 _MOST_UNSEEN, _UNUSED_MS = 8, 10_000
@@ -109,9 +110,21 @@ def make(page: Callable[[], Any], config: DashboardConfig) -> Any:
     app = server._tornado
     app.settings["users"] = config.users
     app.add_transform(_Shield)
+    app.resources = _resources_of(app.resources)
     app.wildcard_router.rules = list(_rules(app.wildcard_router.rules))
     app.default_router.rules.insert(0, Rule(_Gate(app, known_hosts(config, server.port)), _Refusal))
     return server
+
+
+def _resources_of(made: Callable[..., Any]) -> Callable[..., Any]:
+    """Let pages load the scripts of Bokeh that they use alone: a browser parses all it gets."""
+
+    def resources(*args: Any) -> Any:
+        found = made(*args)
+        found.components = list(_COMPONENTS)
+        return found
+
+    return resources
 
 
 def known_hosts(config: DashboardConfig, port: int) -> set[str]:
@@ -296,9 +309,11 @@ class _Page(login.SafeCookies, DocHandler):
         self.redirect(f"./{query}")
 
     async def get_session(self) -> Any:
-        """Remember who asked for it."""
+        """Remember who asked for it, and let the browser fetch modules along with the scripts."""
         session = await super().get_session()
         self.unseen[session.id] = self.request.remote_ip or ""
+        for url in {model.esm: None for model in session.document.models if _is_module(model)}:
+            self.add_header("Link", f"<{url}>; rel=modulepreload")
         return session
 
     def _waiting(self, address: str) -> int:
@@ -307,6 +322,11 @@ class _Page(login.SafeCookies, DocHandler):
         for known in [k for k in self.unseen if isinstance(k, str) and k not in unseen]:
             del self.unseen[known]
         return list(self.unseen.values()).count(address)
+
+
+def _is_module(model: Any) -> bool:
+    """Whether a model is shown by a module that the browser gets from its `esm`."""
+    return getattr(model, "bundle", None) == "url"
 
 
 class _Socket(WSHandler):

@@ -79,6 +79,9 @@ class LivePage(View):
         self._mark_moment: float | None = None
         self._left_out: Exclusion | None = None
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
+        if desk.run.shot is not None:
+            # The canvas shows it as soon as it is there, long before all of the page is.
+            self._present(desk.run.shot.picture)
         self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         if desk.asked.window is not None and desk.asked.page == self.name:

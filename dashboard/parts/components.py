@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from panel.custom import JSComponent
+from panel.models.esm import ReactiveESM
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,8 @@ _HERE = Path(__file__).resolve().parent
 FILES = {path.name: path for kind in ("*.js", "*.css") for path in sorted(_HERE.glob(kind))}
 """What a browser may ask for below `PATH`."""
 PATH = "parts/"
+
+ReactiveESM.__javascript__ = [f"{PATH}modules.js"]
 
 
 class _Part(JSComponent):

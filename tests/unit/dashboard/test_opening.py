@@ -1,0 +1,50 @@
+"""Opening the page: what the browser must load, and what its first picture waits for."""
+
+import re
+
+import pytest
+
+from dashboard.accounts import Viewer
+from dashboard.pages import PAGES
+from tests.support.page_client import ask, serve, while_serving
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """The page as it is sent, and its document."""
+    board = serve(tmp_path_factory.mktemp("board"))
+    answer = while_serving(board, ask, board, "/")
+    (context,) = board._server._tornado.applications.values()
+    (session,) = context.sessions
+    yield answer, session.document
+    board.close()
+
+
+def test_a_page_asks_for_the_scripts_that_it_uses_alone(opened):
+    answer, _ = opened
+    scripts = re.findall(rb'src="([^"?]+)', answer.body)
+    names = [script.rpartition(b"/")[2].decode() for script in scripts]
+    assert sorted(names) == [
+        "bokeh-tables.min.js", "bokeh-widgets.min.js", "bokeh.min.js", "modules.js", "panel.min.js",
+    ]  # fmt: skip
+
+
+def test_modules_are_announced_with_the_page(opened):
+    answer, document = opened
+    announced = answer.headers.get_all("Link")
+    assert len(announced) == len(set(announced))
+    needed = {model.esm for model in document.models if getattr(model, "esm", None)}
+    assert {f"<{url}>; rel=modulepreload" for url in needed} == set(announced)
+    assert any("chip_canvas.js" in url for url in needed)
+    assert any("panel-material-ui.bundle.js" in url for url in needed)
+
+
+def test_the_first_picture_waits_for_its_canvas_alone(desk, monkeypatch):
+    page = PAGES["live"](desk, Viewer("ann"))
+    page.panel()
+    sent = []
+    monkeypatch.setattr(page._frame.canvas, "_send_msg", sent.append)
+    page._frame.canvas._handle_msg({"type": "ready"})
+    frames = [message for message in sent if message["type"] == "frame"]
+    assert [desk.run.shot.picture.key[0] in message["caption"] for message in frames] == [True]
+    page.close()
