@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def test_a_service_is_closed_and_its_failure_is_its_exit_code(error, code):
     assert process.run(lambda: service, stop) == code
     assert service.log[-1] == "close"
     assert service.log.count("step") == (3 if error is None else 1)
+
+
+def test_what_stands_when_a_service_starts_is_not_searched_for_garbage():
+    stop, before = threading.Event(), gc.get_freeze_count()
+    service = Steps(stop)
+    service.step = lambda: (service.log.append(gc.get_freeze_count() - before), stop.set())
+    assert process.run(lambda: service, stop) == 0
+    assert service.log[0] > 1000
+    assert gc.get_freeze_count() == before
 
 
 def test_a_service_that_cannot_start_says_so():
