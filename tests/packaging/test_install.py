@@ -50,10 +50,19 @@ def installed(tmp_path_factory):
     return clone, python
 
 
+OTHERS = """\
+[mypy]
+[mypy-torch.*,torchvision.*,matplotlib.*,pandas.*,panel.*,bokeh.*,sklearn.*,PIL.*]
+follow_imports = skip
+"""
+"""Large packages of others, whose types mypy need not read for that."""
+
+
 @pytest.mark.slow
 def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
     _, python = installed
     (tmp_path / "client.py").write_text(SCRIPT)
+    (tmp_path / "mypy.ini").write_text(OTHERS)
     words = ("-m", "mypy", "--strict", "--python-executable", python, "client.py")
     done = called(sys.executable, *words, cwd=tmp_path)
     assert "import-not-found" not in done.stdout
