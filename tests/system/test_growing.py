@@ -1,5 +1,7 @@
 """Stacks that grow, files and folders that are renamed, stacks that are cut: each frame once."""
 
+import contextlib
+import re
 import time
 
 import mrcfile
@@ -8,6 +10,7 @@ import pytest
 import tifffile
 
 from pychip_stream.archive.run import open_run
+from pychip_stream.errors import ArchiveUsageError
 from pychip_stream.formats.reading import read_frame
 from tests.support.chaos import EXACT
 from tests.support.stack import Stack, call_json
@@ -24,8 +27,8 @@ class Growing:
 
     Attributes
     ----------
-    before, counted : int
-        Rows, revisions among them, that were archived before the test; what the run had counted.
+    before : int
+        Rows, revisions among them, that were archived before the test.
     """
 
     def __init__(self, folder):
@@ -34,21 +37,30 @@ class Growing:
         call_json("simulate", folder / "some", *words)
         paths = sorted((folder / "some").rglob("*.tif*"))
         picks = ("--pick", "a=0,0;1,1;2,0", "--pick", "b=3,3;2,2;0,3")
-        support = folder / "s.h5"
-        call_json("support", "make", paths[0], "--chip-size", 32, *picks, "-o", support)
+        self.support = folder / "s.h5"
+        call_json("support", "make", paths[0], "--chip-size", 32, *picks, "-o", self.support)
         self.pixels = [read_frame(path).pixels for path in paths]
-        self.run = Stack(folder / "experiment", support, encoder=EXACT, watch={"incomplete_s": 3.0})
-        self.before = self.counted = 0
+        self.run, self.before = None, 0
 
-    def go_on(self):
-        if self.run.process is None or self.run.process.poll() is not None:
-            self.run.start()
+    def go_on(self, attempt):
+        if self.run is None:
+            place, watch = self.folder / f"experiment-{attempt}", {"incomplete_s": 3.0}
+            self.run = Stack(place, self.support, encoder=EXACT, watch=watch).start()
+            self.before = 0
         if self.run.config.run_path.exists():
             self.before = self.archived()
-        self.counted = self.run.monitor.counter("archived")
 
-    def wait_archived(self, count):
-        self.run.wait_archived(self.counted + count)
+    def end(self):
+        if self.run is not None:
+            self.run.kill_all()
+        self.run = None
+
+    def wait_archived(self, names, count):
+        def there():
+            with contextlib.suppress(ArchiveUsageError):  # nothing at all yet
+                return len(self.rows(names)[0]) == count
+
+        self.run.listen_for(there, f"{count} frames of {names} are archived")
 
     def archived(self):
         with open_run(self.run.config.run_path) as archive:
@@ -58,7 +70,7 @@ class Growing:
         """Path, index and status of the frames under these names, and their times."""
         with open_run(self.run.config.run_path) as archive:
             table = archive.frames.sort_values(["path", "index"])
-        table = table[table["path"].str.fullmatch(names)]
+        table = table.loc[[bool(re.fullmatch(names, path)) for path in table["path"]]]
         found = table[["path", "index", "status"]].itertuples(index=False)
         return [tuple(row) for row in found], table["time"].tolist()
 
@@ -67,13 +79,16 @@ class Growing:
 def shared(tmp_path_factory):
     made = Growing(tmp_path_factory.mktemp("growing"))
     yield made
-    made.run.kill_all()
+    made.end()
 
 
 @pytest.fixture
-def growing(shared):
-    shared.go_on()
-    return shared
+def growing(shared, request):
+    failed = request.session.testsfailed
+    shared.go_on(failed)
+    yield shared
+    if request.session.testsfailed > failed:  # what it has left would disturb the next
+        shared.end()
 
 
 def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(growing):
@@ -88,7 +103,7 @@ def test_each_section_of_a_stack_that_grows_is_analysed_once_whoever_is_killed(g
         if number == 4:
             run.start()
         if number != 3:
-            growing.wait_archived(number + 1)
+            growing.wait_archived("a.tif", number + 1)
     found, times = growing.rows("a.tif")
     assert found == [("a.tif", index, "ok") for index in range(6)]
     assert growing.archived() == growing.before + 6  # and no revision beside them
@@ -103,7 +118,7 @@ def test_a_renamed_folder_and_file_count_once(growing):
     for number, page in enumerate(pixels[:4]):
         tifffile.imwrite(run.root / "day" / f"{number}.tif", page)
     (run.root / "damaged.tif").write_bytes(b"nothing" + (run.root / "day/0.tif").read_bytes())
-    growing.wait_archived(5)
+    growing.wait_archived(names, 5)
     (run.root / "day").rename(run.root / "night")
     (run.root / "night" / "3.tif").rename(run.root / "night" / "three.tif")
     (run.root / "damaged.tif").rename(run.root / "bad.tif")
@@ -129,7 +144,7 @@ def test_of_a_stack_that_was_cut_the_missing_are_failed_rows(growing):
     whole = (growing.folder / "whole.mrc").read_bytes()
     (run.root / "a.mrc").write_bytes(whole[: -pixels[0].nbytes - 1])
     begun = time.monotonic()
-    growing.wait_archived(6)
+    growing.wait_archived("a.mrc", 6)
     assert time.monotonic() - begun > 2.0  # it might have grown
     found, _ = growing.rows("a.mrc")
     assert [row[:2] for row in found] == [("a.mrc", n) for n in range(6)]
