@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, special
+import scipy  # its parts load when they are used
 
 from pychip_stream.domain.signals import Series, Times
 
@@ -101,7 +101,7 @@ class ProgressFit:
             more = (rate[place + 1] - rate[place]) * since**2 / 2 / apart
             progress = done[place] + rate[place] * since + more
             logs.append(_walk(progress[pairs + 1] - progress[pairs], changes, shared))
-        return float(special.logsumexp(logs))
+        return float(scipy.special.logsumexp(logs))
 
 
 def _walk(progress: Times, changes: Times, shared: Times) -> float:
@@ -115,13 +115,13 @@ def _walk(progress: Times, changes: Times, shared: Times) -> float:
         band = np.zeros((2, count))
         band[0] = 2.0 + rough * part
         band[1, :-1] = shared
-        root = linalg.cholesky_banded(band, lower=True, check_finite=False)
-        white = linalg.solve_banded((1, 0), root, both, check_finite=False)
+        root = scipy.linalg.cholesky_banded(band, lower=True, check_finite=False)
+        white = scipy.linalg.solve_banded((1, 0), root, both, check_finite=False)
         slope, rest = white[:, 0], white[:, 1:]
         along = slope @ rest / max(float(np.linalg.norm(slope)), 1e-300)
         left = np.maximum((rest**2).sum(axis=0) - along**2, least)
         logs.append(-np.log(root[0]).sum() - count / 2 * np.log(left / count))
-    return float(special.logsumexp(logs, axis=0).sum())
+    return float(scipy.special.logsumexp(logs, axis=0).sum())
 
 
 def _apart(changes: Times, curves: Times) -> Times:
