@@ -13,7 +13,7 @@ from tests.support.stack import call_installed, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-FRAMES, RATE, SEED, OFFSET_S = 120, 8.0, 7, 37.0
+FRAMES, RATE, SEED, OFFSET_S = 120, 8.0, 126, 37.0
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,9 @@ def test_a_ramp_with_a_pause_live_and_scored_again(stack, supports, record_prope
     run.wait_archived(FRAMES)
     path = run.config.run_path
 
-    (entry,) = call_json("stimulus", path, "--offset", "furnace=auto")["sources"]
+    (entry,) = call_json("stimulus", path)["sources"]
+    suggested = entry["suggested"]["offset_s"]
+    (entry,) = call_json("stimulus", path, "--offset", f"furnace={suggested}")["sources"]
     assert entry["offset_s"] == pytest.approx(OFFSET_S, abs=1 / RATE)
     truth = pd.read_csv(run.root / "truth.csv")
     results = [hold(open_run(path), truth)]
