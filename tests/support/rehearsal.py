@@ -44,7 +44,7 @@ class Rehearsal:
         }
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(yaml.safe_dump(tree))
-        self.config = configuration.load(self.config_path)
+        self.config = self.resolved = configuration.load(self.config_path)  # every port is chosen
         self.address = f"http://127.0.0.1:{page}/"
         self.processes = {}
         self.sent = 0
