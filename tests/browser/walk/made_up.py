@@ -105,10 +105,11 @@ def a_blank_frame(walk, on):
     run.frame(labels=unknown, after=2, **_BLANK)
     said = page.locator(".misfit").first
     expect(said).to_contain_text("Blank")
+    words = said.inner_text()
     run.frame(0.7, after=2)
     page.wait_for_function(f"n => ({CURVE_POINTS})() === n", arg=before + 1)
     page.wait_for_timeout(1500)  # for the eye
-    walk.see("M25", page, "no point in the curve; " + said.inner_text())
+    walk.see("M25", page, "no point in the curve; " + words)
 
 
 @SCENE("M17")
