@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0002
 """So soon the loop, which works in small pieces, runs again while segments are joined; Python's
-own 5 ms, each time that it has looked at a socket, slowed it to a third."""
+own 5 ms, each time that it has looked at a socket, cost a third of the frames in a second."""
 _BEAT_S = 1.0
 _RETRY_S, _LONGEST_RETRY_S = 1.0, 60.0
 _KEYS_PER_MESSAGE = 2000
