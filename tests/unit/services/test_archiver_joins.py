@@ -20,7 +20,7 @@ def held_join(monkeypatch):
 
     def held(*args):
         begun.set()
-        assert go.wait(120)
+        assert go.wait(60)
         write(*args)
 
     monkeypatch.setattr(compaction, "write_segment", held)
@@ -58,13 +58,13 @@ def test_closing_waits_for_a_join(bench, held_join, monkeypatch):
 
     wait = compaction.wait
     monkeypatch.setattr(compaction, "wait", waiting)
-    for number in range(14):
+    for number in range(12):
         bench.send(number)
-    bench.until(lambda: len(bench.keys) == 14, "three segments more than are joined")
+    bench.until(lambda: len(bench.keys) == 12, "two segments more than are joined")
     bench.until(held_join.begun.is_set, "segments are being joined")
-    bench.send(14)  # waits in the queue
+    bench.send(12)  # waits in the queue
     assert Closing(bench).ended() is None
     assert held_join.is_set()
     run = open_run(bench.config.run_path)
-    assert run.frames["path"].tolist() == [record(n).frame.path for n in range(15)]
+    assert run.frames["path"].tolist() == [record(n).frame.path for n in range(13)]
     assert not (bench.config.archive.folder / "run.segments").exists()
