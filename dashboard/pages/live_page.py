@@ -122,6 +122,7 @@ class LivePage(View):
             one.margin = _CONTROL_MARGIN
         for select in self._axes.widgets:
             select.width = 120
+        self._plot.legend.sizing_mode = None  # as wide as its names: limits stand beside it
         right = pn.Column(
             self._strip,
             self._choose,
@@ -131,8 +132,13 @@ class LivePage(View):
                 margin=0,
             ),
             self._clocks.widget,
-            self._plot.legend,
-            self._thresholds.widget,
+            pn.Row(
+                self._plot.legend,
+                self._thresholds.widget,
+                sizing_mode="stretch_width",
+                margin=0,
+                styles={"flex-wrap": "wrap", "gap": "0 16px", "align-items": "center"},
+            ),
             self._curve,
             sizing_mode="stretch_width",
             styles={"height": FULL_HEIGHT},

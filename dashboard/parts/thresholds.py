@@ -47,7 +47,7 @@ class Thresholds:
         self._newest: Mapping[str, float] = {}
         self._note = ""
         self._told: dict[str, Any] = {}
-        self.widget = Limits(self._on_message, sizing_mode="stretch_width")
+        self.widget = Limits(self._on_message)
 
     def show(self, colors: Mapping[str, str], newest: Mapping[str, float]) -> None:
         """Draw the rules that watch fractions, each in the colour of its class.

@@ -84,10 +84,10 @@ class Run(AbstractContextManager["Run"]):
         for name in ("intervals", "fractions", "frames", "names", "colors"):
             self.__dict__.pop(name, None)
 
-    def close(self, *_error: object) -> None:
+    def close(self) -> None:
         """Nothing stays open between calls; for those who close what they opened."""
 
-    __exit__ = close
+    def __exit__(self, *_error: object) -> None: ...
 
     def with_scoring(self, name: str, *, everything: bool | None = None) -> Run:
         """Return the same run under another scoring; `everything` as in `open_run`."""

@@ -76,10 +76,10 @@ class FrameResult:
     support_version: str = ""
     drift: float = float("nan")
     strange: float = float("nan")
-    blank: float = float("nan")
     doubts: Mapping[str, float] = field(default_factory=dict)
     chip_size: ChipSize | None = None
     pixel_size_ratio: float = float("nan")
+    blank: float = float("nan")
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:
