@@ -22,7 +22,7 @@ _MOST = 0.75
 _FEW = 0.1
 """A file with more of the frames is a series of its own, not a stray."""
 _STRAYS = 3
-"""More files that stand alone are a slow series."""
+"""More files are a series."""
 _SAME_S = 1e-5
 _LATEST_S = 1e12
 _WHILE_S = 1.0
@@ -55,10 +55,11 @@ def on_one_clock(stamps: Stamps) -> Times:
 
     A whole number of hours is taken from frames that are early or late by it against their files,
     where the others tell the same time as theirs (a clock put back, another zone). Then, up to
-    three files that stand alone, further before or after all others than an hour and than these
-    last together, are placed where they arrived: when the file was written, or it was seen, where
-    the run went on then; else after the file before it in order of names. All others stay as they
-    are: series of several files, and what was seen within an hour of its time.
+    three files, further before or after all others than an hour and than these last together, are
+    placed where they arrived: when the file was written, or it was seen, where the run went on
+    then; else after the file before it in order of names. All others stay as they are: several
+    files of one moment unless all were seen to come while the run went on, and what was seen
+    within an hour of its time.
 
     Returns
     -------
@@ -143,20 +144,30 @@ def _same_hour(own: Times, written: Times) -> tuple[Times, float | None]:
 
 
 def _strays(times: Times, stamps: Stamps) -> list[npt.NDArray[np.intp]]:
-    """Frames, in order of time, of each file that is an hour and more away from every other.
+    """Frames, in order of time, of each file that is an hour and more away from all of the run.
 
-    None where there are too many for a mistake.
+    None where there are too many for a mistake. Of several files that tell one moment, which may be
+    a session, only those that were seen to come a while after the run was going on.
     """
     order = np.argsort(times, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(times[order]) > HOUR_S) + 1)
+    if len(groups) == 1:
+        return []
     few = max(1.0, _FEW * len(times))
+    watched = (
+        np.abs(stamps.seen - stamps.written) > _SAME_S
+    )  # else by nobody, who only knows the file
+    on_time = watched & (np.abs(times - stamps.seen) < HOUR_S)
+    going = stamps.seen[on_time].min(initial=np.inf) + _WHILE_S
     found = []
-    for rows in groups if len(groups) > 1 else ():
-        if len(rows) <= few and (stamps.paths[rows] == stamps.paths[rows[0]]).all():
-            seen, written = stamps.seen[rows], stamps.written[rows]
-            watched = np.abs(seen - written) > _SAME_S  # else by nobody, who only knows the file
-            if not (watched & (np.abs(times[rows] - seen) < HOUR_S)).any():
-                found.append(rows)
+    for rows in groups:
+        if len(rows) > _STRAYS * few or on_time[rows].any():
+            continue
+        paths = stamps.paths[rows]
+        files = [rows[paths == path] for path in np.unique(paths)]
+        came = watched[rows].all() and (stamps.seen[rows] > going).all()
+        if (came or len(files) == 1) and max(map(len, files)) <= few:
+            found += files
     many = len(found) > _STRAYS or sum(map(len, found)) > (1 - _MOST) * len(times)
     return [] if many else found
 

@@ -187,6 +187,32 @@ def test_a_stack_that_is_copied_in_is_moved_as_a_whole():
     assert placed[-40:].tolist() == [week + n for n in range(40)]  # a session of its own
 
 
+def copied_in(series, seen, own=NOW - 5 * 365 * DAY):
+    """Two files of one old moment that are dropped into the folder, seen at these times."""
+    strays = [(own + n, own + n, moment, f"{n}.dm4") for n, moment in enumerate(seen)]
+    return on_one_clock(series.stamps(*strays))[-len(seen) :] - own
+
+
+def test_files_of_one_old_moment_are_each_placed_where_they_were_seen():
+    """B1: two old references among nine frames made the axis years long."""
+    placed = copied_in(Series.of(steady(7)), seen=(NOW + 3.5, NOW + 5.5))
+    assert (placed + NOW - 5 * 365 * DAY).tolist() == [NOW + 3.5, NOW + 5.5]
+
+
+@pytest.mark.parametrize(
+    ("count", "seen"),
+    [
+        (7, [NOW + 1.0] * 2),  # together with the first: they may have been there before it
+        (7, [NOW - 5 * 365 * DAY + 1] * 2),  # on time: a session of another day
+        (5, [NOW + 3.5] * 2),  # more than a quarter of all
+        (100, [NOW + 50.0 + n for n in range(4)]),  # a series
+    ],
+    ids=["together", "on time", "many", "a series"],
+)
+def test_files_that_may_be_a_session_of_another_day_stay(count, seen):
+    assert copied_in(Series.of(steady(count)), seen).tolist() == list(range(len(seen)))
+
+
 def test_no_frame_that_was_seen_is_of_the_future():
     ref = FrameRef(path="a", time=4.07e9, seen=NOW)
     assert newness(ref) == NOW
