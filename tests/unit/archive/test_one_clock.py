@@ -107,8 +107,8 @@ def test_a_joined_segment_keeps_what_each_frame_says(tmp_path):
     frames = [records()[11], *(record(n, result=result(n)) for n in range(31))]
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
     fill(writer, frames)
+    writer.release()  # waits for what is being joined
     assert any(span.width == 16 for span in RunPlaces.of(tmp_path / "run.h5").spans())
-    writer.release()
     for segment in (tmp_path / "run.segments").glob("seg-*"):
         with h5py.File(segment) as file:
             times, own = file["entry/frames/time"][:], file["entry/frames/exposed"][:]
