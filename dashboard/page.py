@@ -14,7 +14,7 @@ from pychip_stream.config import Config
 from pychip_stream.operation.edited_rules import EditedRules
 from pychip_stream.operation.health import Liveness
 
-from .accounts import Viewer
+from .accounts import MAY_LOOK, Viewer
 from .guests import make_link
 from .parts.components import Heartbeat, StatusBar, Theme
 from .work.background import Background
@@ -106,7 +106,12 @@ _TABS = {
     "& .MuiTab-root": {"minWidth": 0, "minHeight": "2.5rem", "padding": "0 16px"},
     "& .MuiTabs-root": {"minHeight": "2.5rem"},
 }
-_TEXT = {"fontSize": 13, "button": {"textTransform": "none"}, "h3": {"fontSize": "1.25rem"}}
+_TEXT = {
+    "fontSize": 13,
+    "button": {"textTransform": "none"},
+    # On a phone the room is for how the run is.
+    "h3": {"fontSize": "1.25rem", "@media (max-width: 600px)": {"fontSize": 0}},
+}
 _NARROW_TABS = {"@media (max-width: 600px)": {"& .MuiTab-root": {"padding": "12px 8px"}}}
 _DARK_BAR = {"backgroundColor": "#12262d", "color": "#ffffff"}
 
@@ -178,7 +183,7 @@ class Page:
         return {
             "light": state.light, "symbol": LIGHTS[state.light], "text": state.text,
             "run": name, "alarms": alarms, "operator": self._viewer.operator,
-            "user": self._viewer.user, "link": self._link().query,
+            "user": self._viewer.user, "may": MAY_LOOK, "link": self._link().query,
             "shares": self._may_share and self._link().page in _SHARED,
         }  # fmt: skip
 

@@ -10,6 +10,7 @@ const KEY = "pychip-stream-sound";
 export function render({ model }) {
   const root = element("div", "statusbar");
   const badge = element("span", "state", "connecting");
+  const looks = element("span", "looks", "read only");
   const alarm = element("span", "alarm");
   alarm.setAttribute("role", "alert");
   const seen = button("seen", "acknowledge", () => model.send_msg({ type: "acknowledge", name: shown }));
@@ -21,7 +22,7 @@ export function render({ model }) {
   });
   const copy = button("sound", "copy link", () => put(copy, "copy link", link));
   copy.title = "the address of this page with its run, frame and part of the curve";
-  const share = button("sound", SHARE, () => model.send_msg({ type: "share" }));
+  const share = button("share", SHARE, () => model.send_msg({ type: "share" }));
   share.title = "opens this page for whoever has no account, to look at and no more, for a week";
   share.hidden = true;
   const leave = element("a", "leave");
@@ -29,7 +30,7 @@ export function render({ model }) {
   for (const [node, short] of [[seen, "ack"], [copy, "link"], [share, "share"], [sound, "sound"], [leave, "out"]]) {
     node.dataset.short = short; // for narrow screens
   }
-  root.append(badge, alarm, seen, copy, share, sound, leave);
+  root.append(badge, looks, alarm, seen, copy, share, sound, leave);
 
   let shown = "";
   let link = "";
@@ -71,6 +72,8 @@ export function render({ model }) {
     badge.dataset.light = m.light;
     root.dataset.link = link = m.link;
     share.hidden = !m.shares;
+    looks.hidden = m.operator;
+    looks.title = m.may;
     leave.hidden = !m.user;
     leave.textContent = `log out ${m.user}`;
     const [first] = m.alarms;
@@ -91,7 +94,7 @@ export function render({ model }) {
   }, BEEP_MS);
   model.on("remove", () => clearInterval(timer));
   tell();
-  seen.hidden = leave.hidden = true;
+  seen.hidden = leave.hidden = looks.hidden = true;
   listen(model, show);
   return root;
 }

@@ -17,6 +17,9 @@ ENABLE = """(label) => {
 NO_CLIPBOARD = "() => { navigator.clipboard.writeText = async () => { throw new Error(); }; }"
 
 
+PHONE = {"width": 390, "height": 844}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "e"
@@ -47,6 +50,8 @@ def test_a_wrong_password_is_told_and_the_right_one_opens_the_page(run, visit):
     page.set_viewport_size({"width": 820, "height": 1180})  # M20, and in sight on a tablet
     page.get_by_role("tab", name="Live").click()
     expect(page.get_by_role("button", name="copy read-only link")).to_be_visible()
+    page.set_viewport_size(PHONE)
+    expect(page.get_by_role("button", name="copy read-only link")).to_be_in_viewport(ratio=1)
     page.get_by_role("link", name="log out ann").click()
     expect(page.get_by_label("password")).to_be_visible()
 
@@ -67,6 +72,11 @@ def test_a_viewer_who_enables_a_button_is_told_no(run, visit):
     assert not list(run.config.support.folder.glob("*.h5"))
     page.get_by_role("tab", name="Upload").click()
     expect(page.get_by_text("this login may look and download").last).to_be_visible()
+    page.set_viewport_size(PHONE)
+    for there in (
+        page.locator(".state"), page.locator(".looks"), page.get_by_role("link", name="log out bob")
+    ):  # fmt: skip
+        expect(there).to_be_in_viewport(ratio=1)
 
 
 def test_a_colleague_without_an_account_sees_what_the_operator_shared(run, visit):
