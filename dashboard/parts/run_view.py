@@ -80,6 +80,7 @@ class RunView:
         self._background = Background(self._on_trouble)
         self._opened: OpenedRun | None = None
         self._picture: FramePicture | None = None
+        self._asked_for = 0
         self._marked: Exclusion | None = None
         self._end = 0
         self._refresh = Every(_REFRESH_S)
@@ -200,7 +201,7 @@ class RunView:
         if picture is None or 0 < self._end <= picture.number + 1:
             self._seek(opened.count - 1)  # who was at the end stays at the end
         elif opened.left_out.get(picture.key) != self._marked:
-            self._seek(picture.number)
+            self._seek(self._asked_for)
         else:
             self._tell_scrubber(picture)
 
@@ -221,7 +222,7 @@ class RunView:
         if opened.count == 0:
             self._on_trouble("no frame of this run could be analysed")
             return
-        number = min(max(number, 0), opened.count - 1)
+        number = self._asked_for = min(max(number, 0), opened.count - 1)
         other = self._sections.other
 
         def read() -> tuple[FramePicture, FramePicture | None]:
@@ -233,6 +234,8 @@ class RunView:
 
     def _show(self, pictures: tuple[FramePicture, FramePicture | None]) -> None:
         picture, other = pictures
+        if picture.number != self._asked_for:
+            return  # two threads read; what was asked for last is on its way
         self._picture = picture
         swapped = other is not None and self._sections.swapped
         self._marked = self._opened.left_out.get(picture.key) if self._opened else None

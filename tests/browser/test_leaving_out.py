@@ -61,6 +61,7 @@ def open_heating(page):
     expect(card.or_(scrubber).first).to_be_visible()
     if card.is_visible():
         card.click()
+    expect(scrubber).to_be_visible()  # before it is told how many there are it takes no number
     points(page, FRAMES, "review")
 
 

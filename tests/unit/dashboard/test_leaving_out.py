@@ -128,6 +128,21 @@ def test_the_same_in_review_for_every_viewer_of_the_run(desk):
     assert "left out" not in page._title.object + page.captions[-1] + other.captions[-1]
 
 
+def test_the_frame_that_was_asked_for_last_is_shown(desk, monkeypatch):
+    """Two threads read frames; and what others leave out meanwhile leads nobody back."""
+    page = page_of(desk, "review")
+    do, begun = page._background.do, []
+    monkeypatch.setattr(page._background, "do", lambda *work, **_: begun.append(work))
+    page._on_scrub({"type": "seek", "number": 2})
+    page._on_scrub({"type": "seek", "number": 4})
+    exclude(RunPlaces.of(desk.config.run_path), page._opened.run.run_id, [key(0)], who="zoe")
+    page._opened.refresh()
+    page._refreshed(True)
+    for work in reversed(begun):
+        do(*work)
+    assert page._picture.number == 4
+
+
 def test_what_is_left_out_elsewhere_is_noticed(desk):
     feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     feed._follow_changes()
