@@ -4,7 +4,6 @@ import h5py
 import numpy as np
 import pytest
 
-from pychip_stream.archive import compaction
 from pychip_stream.archive.catalog import FileCatalog
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.live import live_image
@@ -13,7 +12,6 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.export.curves import curve_of
 from tests.support.archive_samples import fill, record, result
-from tests.support.at_once import OneThread
 from tests.support.failing_disks import QuickDisk
 
 START, DAY = 1.7e9, 86400.0
@@ -104,9 +102,8 @@ def test_the_operator_is_told_once_while_the_run_goes_on_and_at_its_end(tmp_path
     assert len([line for line in caplog.messages if "is not of this run" in line]) == 2
 
 
-def test_a_joined_segment_keeps_what_each_frame_says(tmp_path, monkeypatch):
+def test_a_joined_segment_keeps_what_each_frame_says(tmp_path):
     """What a part of a run would make of it is no matter of its segments."""
-    monkeypatch.setattr(compaction, "ThreadPoolExecutor", OneThread)
     frames = [records()[11], *(record(n, result=result(n)) for n in range(31))]
     writer = RunWriter(tmp_path, "run", segment_frames=2, disk=QuickDisk())
     fill(writer, frames)
