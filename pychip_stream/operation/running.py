@@ -76,9 +76,12 @@ def module(name: str) -> tuple[str, ...]:
 
 
 def _wanted(config: Config, service: str) -> bool:
-    if service == "sentinel" and not (config.alerts.rules or config.health.prometheus is not None):
+    shown = config.dashboard.enabled  # where rules are made while the run goes on
+    if service == "sentinel" and not (
+        shown or config.alerts.rules or config.health.prometheus is not None
+    ):
         return False
-    if service == "dashboard" and not config.dashboard.enabled:
+    if service == "dashboard" and not shown:
         return False
     return config.machine.services is None or service in config.machine.services
 

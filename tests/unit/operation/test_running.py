@@ -95,3 +95,10 @@ def test_who_must_be_there_follows_from_the_configuration(tmp_path):
 
 def test_what_was_resolved_is_what_the_services_read(claim, path):
     assert configuration.load(resolved_path(configuration.load(path))) == claim.config
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_rules_are_judged_wherever_they_can_be_made(tmp_path, shown):
+    """A page says that a rule is in force; without rules in the configuration nobody judged it."""
+    tree = {"watch": {"root": "."}, "dashboard": {"enabled": shown}}
+    assert ("sentinel" in expected(configuration.parse(tree, "test", tmp_path))) == shown

@@ -28,7 +28,7 @@ def test_ports_are_chosen_and_the_services_are_told(tmp_path):
     resolved = configuration.load(tmp_path / "runs" / "run.resolved.yaml")
     assert resolved == made.config
     names = [c.name for c in made.children]
-    assert names == ["hub", "archiver", "inference", "watcher", "dashboard"]
+    assert names == ["hub", "archiver", "inference", "watcher", "sentinel", "dashboard"]
     made.stop()
 
 
