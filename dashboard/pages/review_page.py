@@ -31,7 +31,7 @@ class ReviewPage(View):
         self._asked = desk.asked
         self._name = ""
         self._root = desk.config.watch.root
-        self._shelf = desk.shelf
+        self._shelf, self._bench = desk.shelf, desk.bench
         self._background = Background(self._on_trouble, threads=1)
         self._cards: list[RunCard] | None = None
         self._trouble = ""
@@ -102,6 +102,7 @@ class ReviewPage(View):
             others,
             self._leave,
             self._viewer,
+            self._bench,
             self._shelf.readers,
             asked if asked.run == name else NOTHING,
         )

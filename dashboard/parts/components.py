@@ -170,6 +170,6 @@ class Downloads(_Part):
 
 
 class DropZone(_Part):
-    """Takes one file from the viewer's machine, in pieces; see `UploadPage`."""
+    """Takes one file from the viewer's machine, in pieces; see `UploadPage`, `RescorePanel`."""
 
     _bundle = _HERE / "dropzone.js"

@@ -61,6 +61,8 @@ export function render({ model }) {
     if (m.type === "accept") {
       input.accept = m.suffixes.join(",");
       kinds.textContent = m.words;
+      if (m.title) words.textContent = m.title;
+      if (m.name) input.setAttribute("aria-label", m.name);
     }
     if (m.type === "say") {
       text.textContent = m.text;

@@ -19,6 +19,7 @@ from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
 from .events_panel import EventsPanel
 from .layouts import SMALL_BUTTONS, wrapped
+from .rescore_panel import RescorePanel
 from .review_tables import (
     agreement,
     difference_table,
@@ -26,7 +27,10 @@ from .review_tables import (
     provenance_tables,
 )
 
-SECTIONS = ("Confidence", "Events", "Clocks", "Compare", "Failed", "Provenance", "Export")
+RESCORE = "Re-score"
+SECTIONS = (
+    "Confidence", "Events", "Clocks", "Compare", RESCORE, "Failed", "Provenance", "Export",
+)  # fmt: skip
 NOTHING = "nothing"
 _OWN = "a class of its own"
 
@@ -53,6 +57,8 @@ class RunSections:
         Who looks.
     clocks
         Offsets of the sources of readings.
+    rescoring
+        Other support sets for the run; operators have it.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class RunSections:
         edited: Callable[[], None],
         viewer: Viewer,
         clocks: ClockPanel,
+        rescoring: RescorePanel,
     ) -> None:
         self._background = background
         self._others = others
@@ -76,11 +83,11 @@ class RunSections:
         self._histogram = ConfidencePlot()
         self._tables = Tables(self._on_tables, sizing_mode="stretch_width")
         self._events = EventsPanel(background, viewer, self._tell_events, edited)
-        self._clocks = clocks
+        self._clocks, self._rescoring = clocks, rescoring
         self.downloads = DownloadBar(background, source)
         self._section = pmui.RadioButtonGroup(
-            options=list(SECTIONS), value=SECTIONS[0], size="small", label="", margin=(4, 0),
-            sx=SMALL_BUTTONS,
+            options=[one for one in SECTIONS if viewer.operator or one != RESCORE],
+            value=SECTIONS[0], size="small", label="", margin=(4, 0), sx=SMALL_BUTTONS,
         )  # fmt: skip
         self._compared = pmui.Select(
             label="compare with", options=[NOTHING], value=NOTHING, size="small", width=260
@@ -93,6 +100,7 @@ class RunSections:
             pn.Row(self._compared, self._swap), self._pair_row, visible=False
         )
         self._section.param.watch(lambda event: clocks.show(event.new == "Clocks"), "value")
+        self._section.param.watch(lambda event: rescoring.show(event.new == RESCORE), "value")
         self._section.param.watch(lambda _event: self._show(), "value")
         self._compared.param.watch(lambda event: self._compare(str(event.new)), "value")
         self._swap.param.watch(lambda _event: changed(), "value")
@@ -110,6 +118,7 @@ class RunSections:
             self._comparison,
             self._events.widget,
             self._clocks.widget,
+            self._rescoring.widget,
             self._tables,
             self.downloads.widget,
             sizing_mode="stretch_width",
@@ -125,6 +134,7 @@ class RunSections:
         self._made.clear()
         self._events.about(opened)
         self._clocks.about(opened)
+        self._rescoring.about(opened)
         self._show()
         if self.other is not None:
             self._compare(str(self._compared.value))

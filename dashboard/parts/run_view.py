@@ -27,13 +27,16 @@ from ..work.links import NOTHING, Link
 from ..work.opened_run import POINTS, OpenedRun
 from ..work.readers import Readers
 from ..work.recent import Every
+from ..work.rescorer import Rescorer
 from ..work.words import AS_ACQUIRED, moment
+from ..work.workbench import Workbench
 from .clock_panel import ClockPanel
 from .components import Scrubber
 from .curve_plot import MARK_TEXT, Axes, CurvePlot
 from .frame_view import FrameView
 from .layouts import side_by_side
 from .leaving_out import LeavingOut, blank_words
+from .rescore_panel import RescorePanel
 from .review_tables import same_frame
 from .run_sections import RunSections
 
@@ -55,6 +58,8 @@ class RunView:
         Called when the viewer goes back to the list.
     viewer
         Who looks.
+    bench
+        Support sets that were saved, and the thread for what takes minutes.
     readers
         As for `OpenedRun`.
     asked
@@ -68,6 +73,7 @@ class RunView:
         others: dict[str, Path],
         leave: Callable[[], None],
         viewer: Viewer,
+        bench: Workbench,
         readers: Readers | None = None,
         asked: Link = NOTHING,
     ) -> None:
@@ -91,9 +97,13 @@ class RunView:
         self._curve = pn.Column(sizing_mode="stretch_width", min_height=300, margin=0)
         self._axes = Axes(self._draw_curves)
         self._clocks = ClockPanel(self._background, viewer, self._draw_curves)
+        self._rescoring = RescorePanel(
+            self._background, viewer, Rescorer(bench, path, others, readers), bench.long,
+            self._refresh.hurry,
+        )  # fmt: skip
         self._sections = RunSections(
             self._background, list(others), self._reopen, self._source, self._on_compared,
-            lambda: self._refreshed(True), viewer, self._clocks,
+            lambda: self._refreshed(True), viewer, self._clocks, self._rescoring,
         )  # fmt: skip
         self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
         self._back = pmui.Button(
@@ -134,6 +144,7 @@ class RunView:
         """Follow downloads, a live run, and what others leave out."""
         self._sections.downloads.pull(now)
         self._clocks.pull(now)
+        self._rescoring.pull()
         opened = self._opened
         if opened is not None and self._refresh.due(now):
             self._background.do(opened.refresh, self._refreshed, slot="refresh")
@@ -141,6 +152,7 @@ class RunView:
     def close(self) -> None:
         """Let go of the run."""
         self._sections.close()
+        self._rescoring.close()
         self._background.close()
         self._opened = self._picture = None
 
@@ -163,7 +175,7 @@ class RunView:
 
     def _loaded(self, opened: OpenedRun) -> None:
         before, self._opened = self._picture, opened
-        self._scoring.options = {told: name for name, told in opened.scorings.items()}
+        self._offer_scorings(opened)
         self._scoring.value = opened.run.scoring
         self._say_title(opened)
         self._make_plot()
@@ -175,6 +187,9 @@ class RunView:
             self._plot.look_at(*asked.window)
         first = opened.keys.index(asked.frame) if asked.frame in opened.keys else 0
         self._seek(before.number if before else first)
+
+    def _offer_scorings(self, opened: OpenedRun) -> None:
+        self._scoring.options = {told: name for name, told in opened.scorings.items()}
 
     def link(self) -> Link:
         """Say what is shown; which run, the page knows."""
@@ -196,6 +211,7 @@ class RunView:
         if not changed or opened is None:
             return
         self._say_title(opened)
+        self._offer_scorings(opened)
         self._draw_curves()
         self._sections.about(opened)
         if picture is None or 0 < self._end <= picture.number + 1:

@@ -6,8 +6,7 @@ kept for its user. No Panel here.
 
 import shutil
 import time
-from pathlib import Path, PurePath
-from typing import BinaryIO
+from pathlib import Path
 
 from pychip_stream.analysis.analyst import Analyst
 from pychip_stream.analysis.classification import Batch, classify
@@ -22,6 +21,7 @@ from pychip_stream.model.encoders import open_encoder
 from pychip_stream.model.grid_advice import GridAdvice, recommend_grid
 
 from . import scratch
+from .arrival import Arrival, plain_name, safe_name
 from .drafts import Draft, DraftState
 from .frame_pictures import FramePicture, Key
 from .kept_uploads import Kept, KeptUploads
@@ -66,10 +66,8 @@ class UploadBench:
         )
         self.bench = Workbench(self._config)
         self._results = 0
-        self._most_bytes = config.watch.max_frame_bytes
-        self._file: BinaryIO | None = None
+        self._arrival = Arrival(NO_FILE, config.watch.max_frame_bytes)
         self._name = self._pixel_size = ""
-        self._expected = 0
         self.uploaded: FramePicture | None = None
         self.advice: GridAdvice | None = None
         self.start: SupportSet | None = None
@@ -82,32 +80,21 @@ class UploadBench:
 
     def begin(self, name: str, size: int) -> None:
         """Expect a file."""
-        plain = PurePath(name.replace("\\", "/")).name
-        safe = "".join(c if c.isalnum() or c in " ._-()" else "_" for c in plain).strip(" .")
+        safe = safe_name(name)
         ending = Path(safe).suffix.lower()
         if ending not in (*suffixes(), SUPPORT_SUFFIX) or not Path(safe).stem:
             kinds = "jpg, png, tiff, dm4 and others that the command `classify` reads"
-            raise PychipError(f"{NO_FILE}: {plain or 'it'} is none of {kinds}")
-        self._abandon(image=ending != SUPPORT_SUFFIX)
+            raise PychipError(f"{NO_FILE}: {plain_name(name) or 'it'} is none of {kinds}")
         if ending != SUPPORT_SUFFIX:
+            self._abandon()
             self.measure("")
-        if not 0 < size <= self._most_bytes:
-            what = "is empty" if size <= 0 else f"is larger than {self._most_bytes >> 20} MiB"
-            raise PychipError(f"{NO_FILE}: {plain} {what}")
         # A folder for each, so that nothing remembered of one file is taken for another.
-        self._name, self._expected = f"{time.time_ns():x}/{safe[-120:]}", size
-        path = self._root / self._name
-        path.parent.mkdir()
-        self._file = path.open("wb")
+        self._name = f"{time.time_ns():x}/{safe}"
+        self._arrival.begin(self._root / self._name, size)
 
     def add(self, data: bytes) -> None:
         """Take the next piece."""
-        if self._file is None:
-            raise PychipError(NO_FILE)
-        if self._file.tell() + len(data) > self._expected:
-            self._abandon()
-            raise PychipError(f"{NO_FILE}: more came than was announced")
-        self._file.write(data)
+        self._arrival.add(data)
 
     def finish(self) -> FramePicture | None:
         """Read the file that has arrived, an image or a support set; a new draft begins.
@@ -116,13 +103,7 @@ class UploadBench:
         -------
         The image; None where there is none yet.
         """
-        if self._file is None:
-            raise PychipError(NO_FILE)
-        whole = self._file.tell() == self._expected
-        self._file.close()
-        self._file = None
-        if not whole:
-            raise PychipError(f"{NO_FILE}: it did not arrive whole")
+        self._arrival.finish()
         try:
             if self._name.lower().endswith(SUPPORT_SUFFIX):
                 self.start = self._known(self._root / self._name)
@@ -169,13 +150,9 @@ class UploadBench:
         self.bench.folder.add(support.version, path.read_bytes())
         return support
 
-    def _abandon(self, *, image: bool = True) -> None:
-        """Forget what was on its way; with a new `image` also the one before."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if not image:
-            return
+    def _abandon(self) -> None:
+        """Forget the image, and what was on its way."""
+        self._arrival.drop()
         self.uploaded = None
         for folder in self._root.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
@@ -254,7 +231,5 @@ class UploadBench:
     def close(self) -> None:
         """Remove everything."""
         self.bench.close()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._arrival.drop()
         shutil.rmtree(self._folder, ignore_errors=True)

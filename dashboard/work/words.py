@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 
+from pychip_stream.analysis.rescoring import Rescored
 from pychip_stream.domain.support import SupportSet
 
 STAGE_WORDS = {"received": "archiver", "total": "in all"}
@@ -73,6 +74,13 @@ def size(number: float) -> str:
 def published(version: str) -> str:
     """Say that a support set is in force."""
     return f"published {version[:8]}; the worker uses it from its next frame on"
+
+
+def relabelled(done: Rescored, name: str) -> list[str]:
+    """Say in lines what became of a run under a support set."""
+    lines = [f"{done.frames} frames have labels under {name} ({done.seconds:.1f} s)"]
+    lines += [f"left out: {number} frames, {why}" for why, number in done.left_out.items()]
+    return [*lines, *done.notes]
 
 
 def count(number: int, what: str) -> str:

@@ -34,6 +34,7 @@ from .fitting import Fitting
 from .frame_pictures import FramePicture, Key
 from .readers import Readers
 from .recent import Recent
+from .words import relabelled
 
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
@@ -227,9 +228,7 @@ class Workbench:
         with open_run(path) as run:
             finder = encoder_finder(run)
         done = rescore(path, support, finder, self._config.classify, progress=progress)
-        lines = [f"{done.frames} frames have labels under {version[:8]} ({done.seconds:.1f} s)"]
-        lines += [f"left out: {count} frames, {why}" for why, count in done.left_out.items()]
-        return "\n".join([*lines, *done.notes])
+        return "\n".join(relabelled(done, version[:8]))
 
     def known_thumbnail(self, pick: Pick, size: ChipSize, version: str) -> bytes | None:
         """Small JPEG of a chip, if it was cut a short while ago; see `thumbnail`."""

@@ -16,6 +16,7 @@ from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.run import Run, open_run
 from pychip_stream.archive.scorings import set_default_scoring
 from pychip_stream.config import ClassifyConfig
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import ArchiveUsageError, ClusterError, PychipError
 from pychip_stream.model.encoders import Encoder
@@ -76,13 +77,17 @@ def settings_for(run: Run, *, reject: bool) -> ClassifyConfig:
     return settings if reject else settings.model_copy(update={"reject": False})
 
 
-def rescore_run(path: Path, order: Order, encoders: list[Encoder]) -> RunOutcome:
+def rescore_run(
+    path: Path, order: Order, encoders: list[Encoder], progress: Progress = no_progress
+) -> RunOutcome:
     """Score a run unless that is done; what is wrong with it costs no other run.
 
     Parameters
     ----------
     encoders
         That were loaded for the runs before; grows.
+    progress
+        As for `rescore`.
 
     Raises
     ------
@@ -97,8 +102,9 @@ def rescore_run(path: Path, order: Order, encoders: list[Encoder]) -> RunOutcome
             done = scored_already(run, order.support, settings)
             finder = encoder_finder(run, order.encoder, encoders)
             rescored = done or rescore(
-                path, order.support, finder, settings, default=order.default, score=order.score
-            )
+                path, order.support, finder, settings,
+                default=order.default, progress=progress, score=order.score,
+            )  # fmt: skip
             if done and order.default:
                 set_default_scoring(path, done.scoring)
         if order.merge and RunPlaces.of(path).scorings.exists():

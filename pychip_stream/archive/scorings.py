@@ -87,7 +87,10 @@ def add_scoring(
         if default:
             disk.save(_pointer(places), version.encode())
     except OSError as error:
-        raise ArchiveError(f"{final}: cannot be written ({reason(error)})") from error
+        raise ArchiveError(
+            f"{final}: cannot be written ({reason(error)}); look at the rights and the space of "
+            "this folder, or copy the run to another"
+        ) from error
     return version
 
 

@@ -4,6 +4,7 @@ from dashboard.parts import clock_panel
 from dashboard.parts.components import _Part
 from dashboard.work import opened_run, workbench
 from dashboard.work.drafts import Draft
+from dashboard.work.rescorer import Rescorer
 from dashboard.work.uploads import UploadBench
 from dashboard.work.workbench import Workbench
 from pychip_stream.operation.edited_rules import EditedRules
@@ -37,7 +38,7 @@ MESSAGES = {
     "mark": [{"text": "gas on"}],
     "limit": [{"name": "high", "value": 0.25}],
     "rule": [{"subject": "alpha", "side": "above"}],
-    "begin": [{"name": "a.tif", "size": 4}],
+    "begin": [{"name": "a.tif", "size": 4}, {"name": "a.h5", "size": 4}],
     "piece": [{"data": b"abcd", "last": True}],
 }
 """What each kind of message of our browser parts carries."""
@@ -46,6 +47,7 @@ DOORS = {
     (Draft, "change"), (Draft, "undo"),
     (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
     (workbench, "request"), (opened_run, "exclude"),
+    (Rescorer, "rescore"), (Rescorer, "expect"),
     (EditedRules, "put"), (EditedRules, "remove"), (clock_panel, "set_offset"),
 }  # fmt: skip
 """What only an operator may cause."""

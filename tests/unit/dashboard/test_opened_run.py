@@ -12,6 +12,7 @@ from dashboard.parts.clock_panel import ClockPanel
 from dashboard.parts.confidence_plot import ConfidencePlot
 from dashboard.parts.curve_plot import Axes, CurvePlot
 from dashboard.parts.download_bar import KINDS, DownloadBar, write_export
+from dashboard.parts.rescore_panel import RescorePanel
 from dashboard.parts.review_tables import (
     agreement,
     difference_table,
@@ -282,9 +283,10 @@ def test_a_configured_quantity_is_drawn_below_until_the_viewer_chooses():
 
 def test_pairs_are_offered_for_classes_that_the_other_run_has_not(opened, others):
     viewer = SimpleNamespace(operator=True, user="me")
+    rescoring = RescorePanel(AtOnce(), viewer, None, None, lambda: None)
     sections = RunSections(
         AtOnce(), ["other"], lambda *_: others, lambda: None, lambda: None, lambda: None,
-        viewer, ClockPanel(AtOnce(), viewer, lambda: None),
+        viewer, ClockPanel(AtOnce(), viewer, lambda: None), rescoring,
     )  # fmt: skip
     sections.about(opened)
     sections._compared.value = "run:other"

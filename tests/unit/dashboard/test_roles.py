@@ -49,6 +49,7 @@ def test_the_walk_presses_every_button_of_the_pages(desk, caused):
         "Save version", "Publish to the run", "Load", "Compare", "Re-label the past", "Cancel",
         "Take the newest frame", "Use the recommended size", "Back to live", "← all runs",
         "Use this grid size", "Classify", "Leave this frame out", "Keep offset", "Suggest offset",
+        "Re-score",
     }  # fmt: skip
 
 
