@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import load_support, save_support
+from tests.support.looks import CURVE_POINTS
 from tests.support.run_samples import make_run
 from tests.support.simple_runs import COUNT, archive, picked
 from tests.support.stack import COMMAND
@@ -60,7 +61,8 @@ def test_a_run_is_scored_again_compared_and_exported(scored, visit, tmp_path):
     address, run, better = scored
     page = visit(address)
     page.locator(".card").click()
-    expect(page.locator(".scrubber[data-count]")).to_have_attribute("data-count", str(COUNT))
+    drawn = CURVE_POINTS.replace("phase", "review")
+    page.wait_for_function(f"count => ({drawn})() >= count", arg=COUNT)  # all is there
     page.get_by_role("button", name="Re-score", exact=True).click()
     page.get_by_label("support set file").set_input_files(better)
     expect(page.locator(".zone .text")).to_contain_text(" · ")
