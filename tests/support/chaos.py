@@ -210,8 +210,11 @@ class Killer:
         return True
 
 
-def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, say=lambda _: None):
-    """Kill services until `kills` are reached, then let the run finish; returns the outcome."""
+def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, frames=0, say=lambda _: None):
+    """Kill services until there are so many kills and frames, then let the run finish.
+
+    Returns the outcome.
+    """
     start = time.monotonic()
     outcome = Outcome()
     run.start()
@@ -219,7 +222,7 @@ def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, say=lambda _: 
     killer = Killer(run, weights, seed)
     due = [kills * (i + 1) // (supervisors + 1) for i in range(supervisors)]
     try:
-        while outcome.kills.total() < kills:
+        while outcome.kills.total() < kills or len(camera.written) < frames:
             run.monitor.listen(killer.rng.uniform(0.01, 0.15))
             assert run.process.poll() is None, "\n".join(run.log[-30:])
             if due and killer.killed.total() >= due[0]:

@@ -42,6 +42,7 @@ ALLOWED = {
     "services/inference.py": ({"support_from_bytes"}, PUBLISHED),
     "dashboard/work/feed.py": ({"open_run", "support_from_bytes"}, GUARDED),
     "dashboard/work/opened_run.py": ({"open_run"}, GUARDED),
+    "dashboard/work/rescorer.py": ({"load_support", "open_run"}, GUARDED),
     "dashboard/work/runs.py": ({"open_run"}, GUARDED),
     "dashboard/work/uploads.py": ({"load_support"}, GUARDED),
     "dashboard/work/workbench.py": ({"load_support", "open_run"}, GUARDED),
