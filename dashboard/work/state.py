@@ -165,9 +165,8 @@ class RunState:
                     history.drop(key)
                 return
             self._history.put(key, picture.time, picture.fractions)
-            if (
-                shows_nothing(live.measured) and key not in self.left_out
-            ):  # as the archive does, and says soon
+            # As the archive does, and says soon.
+            if shows_nothing(live.measured) and key not in self.left_out:
                 out = Exclusion("", *key, True, BLANK, live.classified)
                 self._leave_out({**self.left_out, key: out})
             frame = live.frame

@@ -275,7 +275,10 @@ class Run(AbstractContextManager["Run"]):
         return np.asarray(self._every)[self.label_map(frame)]
 
     def probabilities(self, frame: int) -> npt.NDArray[np.float16]:
-        """(rows, columns, K) float16; NaN where a support set lacks a class; as `label_map`."""
+        """(rows, columns, K) float16; NaN for classes that the frame's support set lacks.
+
+        Raises as `label_map`.
+        """
         return self._read(frame, ("probabilities",)).array("probabilities", 0)
 
     def confidence(self, frame: int) -> npt.NDArray[np.float16]:

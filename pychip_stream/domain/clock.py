@@ -154,9 +154,8 @@ def _strays(times: Times, stamps: Stamps) -> list[npt.NDArray[np.intp]]:
     if len(groups) == 1:
         return []
     few = max(1.0, _FEW * len(times))
-    watched = (
-        np.abs(stamps.seen - stamps.written) > _SAME_S
-    )  # else by nobody, who only knows the file
+    # Else it was seen by nobody, who only knows the file.
+    watched = np.abs(stamps.seen - stamps.written) > _SAME_S
     on_time = watched & (np.abs(times - stamps.seen) < HOUR_S)
     going = stamps.seen[on_time].min(initial=np.inf) + _WHILE_S
     found = []

@@ -54,13 +54,17 @@ def plants(tmp_path_factory):
         one.kill_all()
 
 
-@pytest.fixture
-def plant(plants):
+def lent(plants):
     """A stack that is fed; the next test has it, too, if it recovers from this one."""
     one = plants.take()
     yield one
     if one.recovered:
         plants.ready = one
+
+
+@pytest.fixture
+def plant(plants):
+    yield from lent(plants)
 
 
 def test_hostile_peers_on_every_port_while_frames_arrive(plant, record_property):
@@ -174,10 +178,7 @@ def poor_plants(tmp_path_factory):
 
 @pytest.fixture
 def poor_plant(poor_plants):
-    one = poor_plants.take()
-    yield one
-    if one.recovered:
-        poor_plants.ready = one
+    yield from lent(poor_plants)
 
 
 def test_a_full_disk(poor_plant, poor_plants):
