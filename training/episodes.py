@@ -7,6 +7,7 @@ learning" (2017); Mahalanobis distance as in Bateni et al., "Improved few-shot v
 classification" (2020).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ from training.scenes import CHIP, Rng, chip_shares
 COVERAGE = 0.8
 QUERIES = 16
 """Queries per class and scene."""
+CLASSES, SHOTS = 4, 8
+"""At most, in an episode."""
+_ABSENT = -1e4
+"""Logit of a class that an episode does not have."""
 
 Places = npt.NDArray[np.intp]
 
@@ -85,95 +90,150 @@ def _some(places: Places, rng: Rng) -> Places:
     return places[rng.permutation(len(places))[:QUERIES]]
 
 
-def cells_at(features: torch.Tensor, places: Places) -> torch.Tensor:
-    """Cells of chips: (n, 16, D) from (D, rows, columns) features."""
-    offsets = np.stack(np.meshgrid(np.arange(CHIP), np.arange(CHIP), indexing="ij"), -1)
-    index = places[:, None, :] + offsets.reshape(1, -1, 2)
-    rows, columns = torch.from_numpy(index[..., 0]), torch.from_numpy(index[..., 1])
-    return features[:, rows, columns].permute(1, 2, 0)
+@dataclass(frozen=True)
+class Batch:
+    """Episodes side by side, padded to the most classes, shots and queries there can be.
+
+    Attributes
+    ----------
+    support, own, other
+        (E, n, 2) int64 places of chips in cells.
+    support_labels, own_labels, other_labels
+        (E, n) int64 class of each, -1 where there is none.
+    """
+
+    support: torch.Tensor
+    support_labels: torch.Tensor
+    own: torch.Tensor
+    own_labels: torch.Tensor
+    other: torch.Tensor
+    other_labels: torch.Tensor
+
+    @classmethod
+    def of(cls, episodes: Sequence[Episode], device: torch.device) -> "Batch":
+        """Put episodes side by side on a device."""
+        columns = []
+        for name, most in (("support", SHOTS), ("own", QUERIES), ("other", QUERIES)):
+            places = np.zeros((len(episodes), CLASSES * most, 2), np.int64)
+            labels = np.full(places.shape[:2], -1, np.int64)
+            for number, episode in enumerate(episodes):
+                found = getattr(episode, f"{name}_labels")
+                places[number, : len(found)] = getattr(episode, name)
+                labels[number, : len(found)] = found
+            columns += [torch.from_numpy(places).to(device), torch.from_numpy(labels).to(device)]
+        return cls(*columns)
 
 
-def shrunk(centred: torch.Tensor) -> torch.Tensor:
-    """Ledoit-Wolf estimate of the correlation of (n, D) centred, unit-deviation samples."""
-    n, d = centred.shape
-    sample = centred.T @ centred / n
+def cells_at(features: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Cells of chips: (E, n, 16, D) from (E, D, rows, columns) features and (E, n, 2) places."""
+    steps = torch.arange(CHIP, device=places.device)
+    offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+    index = places[:, :, None, :] + offsets
+    flat = index[..., 0] * features.shape[-1] + index[..., 1]
+    found = features.flatten(2).gather(
+        2, flat.flatten(1)[:, None].expand(-1, features.shape[1], -1)
+    )
+    return found.unflatten(2, flat.shape[1:]).permute(0, 2, 3, 1)
+
+
+def shrunk(centred: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Ledoit-Wolf estimate of the correlation of (E, n, D) centred, unit-deviation samples.
+
+    Only `count` (E,) of the samples of an episode are there, the others are zero.
+    """
+    d = centred.shape[-1]
+    n = count[:, None, None]
+    sample = centred.mT @ centred / n
     with torch.no_grad():
-        mu = sample.diagonal().mean()
-        squares = (sample**2).sum()
-        spread = (centred.square().sum(1) ** 2).sum() / n
-        noise = (spread - squares) / (d * n)
+        mu = sample.diagonal(dim1=1, dim2=2).mean(1)
+        squares = sample.square().sum((1, 2))
+        spread = centred.square().sum(2).square().sum(1) / count
+        noise = (spread - squares) / (d * count)
         signal = squares / d - mu**2
-        weight = (noise.clamp_max(signal) / signal).clamp(0.02, 1.0)
+        weight = (torch.minimum(noise, signal) / signal).clamp(0.02, 1.0)[:, None, None]
     eye = torch.eye(d, dtype=sample.dtype, device=sample.device)
-    return (1 - weight) * sample + weight * mu * eye
+    return (1 - weight) * sample + weight * mu[:, None, None] * eye
+
+
+def prototypes(support: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(E, K, D) means of the support cells (E, n, 16, D) of each class."""
+    members = F.one_hot(labels + 1, CLASSES + 1)[..., 1:].to(support.dtype)
+    return members.mT @ support.mean(2) / members.sum(1).clamp_min(1)[..., None]
 
 
 def mahalanobis(support: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-    """Half squared distances (q, K) of chips to the classes of support cells (n, 16, D)."""
-    count = int(labels.max()) + 1
-    means = torch.stack([support[labels == k].mean((0, 1)) for k in range(count)])
-    centred = (support - means[labels][:, None]).flatten(0, 1)
-    deviation = centred.square().mean(0).add(1e-6).sqrt()
-    factor = torch.linalg.cholesky(shrunk(centred / deviation))
-    offsets = ((queries[:, None] - means) / deviation).flatten(0, 1)
-    white = torch.linalg.solve_triangular(factor, offsets.T, upper=False)
-    return 0.5 * white.square().sum(0).reshape(len(queries), count)
+    """Half squared distances (E, q, K) of chips to the classes of support cells (E, n, 16, D)."""
+    there = labels >= 0
+    means = prototypes(support, labels)
+    own = means.gather(1, labels.clamp_min(0)[..., None].expand(-1, -1, means.shape[-1]))
+    centred = ((support - own[:, :, None]) * there[..., None, None]).flatten(1, 2)
+    count = there.sum(1) * support.shape[2]
+    deviation = (centred.square().sum(1) / count[:, None]).add(1e-6).sqrt()[:, None]
+    factor = torch.linalg.cholesky_ex(shrunk(centred / deviation, count)).L
+    offsets = ((queries[:, :, None] - means[:, None]) / deviation[:, None]).flatten(1, 2)
+    white = torch.linalg.solve_triangular(factor, offsets.mT, upper=False)
+    return 0.5 * white.square().sum(1).unflatten(1, (queries.shape[1], CLASSES))
 
 
 def euclidean(support: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-    """Mean squared distances (q, K) of chips to the prototypes."""
-    count = int(labels.max()) + 1
-    means = torch.stack([support[labels == k].mean((0, 1)) for k in range(count)])
-    return (queries[:, None] - means).square().mean(-1)
+    """Mean squared distances (E, q, K) of chips to the prototypes."""
+    means = prototypes(support, labels)
+    return (queries[:, :, None] - means[:, None]).square().mean(-1)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Loss of one episode, and how many of the queries were right (own scene, other scene)."""
+    """Mean loss of a batch, and how many of the queries were right (own scene, other scene)."""
 
     loss: torch.Tensor
-    own: float
-    other: float
+    own: torch.Tensor
+    other: torch.Tensor
 
 
 def score(
-    episode: Episode, first: torch.Tensor, second: torch.Tensor, temperatures: torch.Tensor
+    batch: Batch, first: torch.Tensor, second: torch.Tensor, temperatures: torch.Tensor
 ) -> Outcome:
-    """Classify an episode's queries.
+    """Classify the queries of episodes.
 
     Parameters
     ----------
     first, second
-        (D, n, n) float32 features of the two scenes.
+        (E, D, n, n) float32 features of the two scenes of each episode.
     temperatures
         Two log-temperatures: of the Mahalanobis and the Euclidean head.
     """
-    chips = F.avg_pool2d(first[None], CHIP, stride=2)[0].flatten(1)
-    mean, deviation = chips.mean(1)[:, None, None], chips.std(1)[:, None, None] + 1e-4
+    chips = F.avg_pool2d(first, CHIP, stride=2).flatten(2)
+    mean, deviation = chips.mean(2)[..., None, None], chips.std(2)[..., None, None] + 1e-4
     first, second = (first - mean) / deviation, (second - mean) / deviation
-    support = cells_at(first, episode.support)
-    labels = torch.from_numpy(episode.support_labels)
-    own = cells_at(first, episode.own).mean(1)
-    queries = torch.cat([own, cells_at(second, episode.other).mean(1)])
-    truth = torch.from_numpy(np.concatenate([episode.own_labels, episode.other_labels]))
-    distances = mahalanobis(support, labels, queries)
-    scale = temperatures.exp()
+    support = cells_at(first, batch.support)
+    queries = torch.cat(
+        [cells_at(first, batch.own).mean(2), cells_at(second, batch.other).mean(2)], 1
+    )
+    truth = torch.cat([batch.own_labels, batch.other_labels], 1)
+    absent = F.one_hot(batch.support_labels + 1, CLASSES + 1)[..., 1:].sum(1) == 0
     weight = _balance(truth)
-    losses = F.cross_entropy(-scale[0] * distances, truth, reduction="none")
-    simple = F.cross_entropy(
-        -scale[1] * euclidean(support, labels, queries), truth, reduction="none"
-    )
-    right = (distances.argmin(1) == truth).float()
-    split = len(own)
+    losses, right = [], []
+    for scale, head in zip(temperatures.exp(), (mahalanobis, euclidean), strict=True):
+        distances = head(support, batch.support_labels, queries)
+        logits = (-scale * distances).masked_fill(absent[:, None], _ABSENT)
+        each = F.cross_entropy(logits.mT, truth, ignore_index=-1, reduction="none")
+        losses.append((each * weight).sum(1).mean())
+        right.append(logits.argmax(2) == truth)
+    split = batch.own.shape[1]
     return Outcome(
-        ((losses + 0.3 * simple) * weight).sum(),
-        float(right[:split].mean()) if split else float("nan"),
-        float(right[split:].mean()) if split < len(truth) else float("nan"),
+        losses[0] + 0.3 * losses[1],
+        _mean(right[0][:, :split], batch.own_labels),
+        _mean(right[0][:, split:], batch.other_labels),
     )
+
+
+def _mean(right: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Share of the queries that are right."""
+    return right[truth >= 0].float().mean()
 
 
 def _balance(truth: torch.Tensor) -> torch.Tensor:
-    """Weights that give every class the same say; they sum to 1."""
-    counts = torch.bincount(truth).clamp_min(1).float()
-    weight = 1 / counts[truth]
-    return weight / weight.sum()
+    """Weights (E, q) that give every class of an episode the same say; they sum to 1."""
+    members = F.one_hot(truth + 1, CLASSES + 1)[..., 1:].float()
+    weight = (members / members.sum(1, keepdim=True).clamp_min(1)).sum(2)
+    return weight / weight.sum(1, keepdim=True)

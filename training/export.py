@@ -10,7 +10,7 @@ from pychip_stream.model.encoders import checkpoint
 
 def export(folder: Path, target: Path) -> None:
     """Write the averaged weights in half precision, with what made them as metadata."""
-    tree = torch.load(folder / "last.pt", weights_only=True)
+    tree = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
     state = {
         name: value.half() if value.dtype == torch.float32 else value
         for name, value in tree["average"].items()
@@ -35,5 +35,5 @@ def commit() -> str:
         command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "training", "pychip_stream/model/network.py")
+    changed = git("status", "--porcelain", "--", "training", "pychip_stream/model/encoders")
     return git("rev-parse", "HEAD") + ("+" if changed else "")

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import torch
 
 from pychip_stream.model.encoders import checkpoint
 from pychip_stream.model.encoders.network import CellNet, Design
-from training.episodes import Outcome, draw, score
+from training.episodes import Batch, score
 from training.scenes import Rng
-from training.stream import Pool
+from training.stream import BORDER, Pool
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class Settings:
         Weights file to begin with, "" for random ones.
     seed
         Of the weights, the scenes and the episodes.
+    device
+        Of the network, "" for a GPU where there is one.
     threads, workers
         Threads of the network, and processes that draw scenes.
     size, batch
@@ -46,6 +49,7 @@ class Settings:
     steps: int = 12000
     start: str = ""
     seed: int = 1
+    device: str = ""
     threads: int = 1
     workers: int = 1
     size: int = 384
@@ -70,8 +74,10 @@ class Run:
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         self.folder, self.settings = folder, settings
-        self.network = CellNet(design).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.temperatures = torch.nn.Parameter(torch.tensor([-1.0, 1.0]))
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(settings.device or found)
+        self.network = CellNet(design).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.temperatures = torch.nn.Parameter(torch.tensor([-1.0, 1.0], device=self.device))
         self.average = copy.deepcopy(self.network).eval()
         groups: list[dict[str, Any]] = [
             {"params": list(self.network.parameters())},
@@ -100,45 +106,61 @@ class Run:
         rng = np.random.default_rng([s.seed, self.step])
         pool = Pool(s.size, s.seed * 7919 + self.step, s.workers)
         logger.info("waiting for the first scenes")
-        pool.fill(16)
-        scenes, losses, saved = 16, [], time.monotonic()
-        try:
-            while self.progress < 1:
-                start = time.monotonic()
-                scenes += pool.fill(1)
-                losses.append(self._step(pool, rng))
-                self.elapsed += time.monotonic() - start
-                if self.step % 100 == 0:
-                    self._log(losses[-100:], scenes)
-                if time.monotonic() - saved > 60:
-                    self.save()
-                    saved = time.monotonic()
-        finally:
-            self.save()
-            pool.close()
+        scenes, losses, saved = pool.fill(4 * s.batch), [], time.monotonic()
+        with ThreadPoolExecutor(1) as aside:
+            try:
+                ahead = aside.submit(self._batch, pool, rng)
+                while self.progress < 1:
+                    start = time.monotonic()
+                    images, batch, fresh = ahead.result()
+                    ahead = aside.submit(self._batch, pool, rng)
+                    scenes += fresh
+                    losses.append(self._step(images, batch, rng))
+                    self.elapsed += time.monotonic() - start
+                    if self.step % 100 == 0:
+                        self._log(losses[-100:], scenes)
+                    if time.monotonic() - saved > 60:
+                        self.save()
+                        saved = time.monotonic()
+                ahead.result()
+            finally:
+                self.save()
+                pool.close()
 
-    def _step(self, pool: Pool, rng: Rng) -> tuple[float, float, float]:
-        """One batch of episodes; returns loss and the two accuracies."""
-        batch = []
-        while len(batch) < self.settings.batch:
-            a, shares_a, b, shares_b = pool.draw(rng)
-            inner = slice(2, -2)  # outermost cells lack their surroundings
-            episode = draw(shares_a[:, inner, inner], shares_b[:, inner, inner], rng)
-            if episode is not None:
-                batch.append((a, b, episode))
-        images = np.stack([x for a, b, _ in batch for x in (a, b)])[:, None]
+    def _batch(self, pool: Pool, rng: Rng) -> tuple[torch.Tensor, Batch, int]:
+        """Draw the episodes of one step; say how many pairs of scenes have come meanwhile."""
+        fresh = pool.fill(1)
+        drawn = [pool.draw(rng) for _ in range(self.settings.batch)]
+        images = np.stack([a for a, _, _ in drawn] + [b for _, b, _ in drawn])[:, None]
+        batch = Batch.of([episode for _, _, episode in drawn], self.device)
+        return torch.from_numpy(images).to(self.device), batch, fresh
+
+    def _step(self, images: torch.Tensor, batch: Batch, rng: Rng) -> tuple[float, float, float]:
+        """One step; returns loss and the two accuracies.
+
+        Parameters
+        ----------
+        images
+            (2 E, 1, H, W) float16: the first scenes of the episodes, then the second ones. All
+            are turned and mirrored alike, some episodes are inverted.
+        """
+        episodes = len(images) // 2
+        turns, flip = int(rng.integers(4)), bool(rng.uniform() < 0.5)
+        inverted = torch.from_numpy(rng.uniform(size=(episodes, 1, 1, 1)) < 0.3).to(self.device)
+        x = images.float()
+        x = torch.where(inverted.repeat(2, 1, 1, 1), 1 - x, x).rot90(turns, (2, 3))
+        x = (x.flip(3) if flip else x).contiguous()
         rate = self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16):
-            features = self.network(torch.from_numpy(images))
-        features = features.float()[..., 2:-2, 2:-2]
-        outcomes: list[Outcome] = [
-            score(episode, features[2 * i], features[2 * i + 1], self.temperatures)
-            for i, (_, _, episode) in enumerate(batch)
-        ]
-        loss = torch.stack([o.loss for o in outcomes]).mean()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            features = self.network(x).float()
+        features = (features.flip(3) if flip else features).rot90(-turns, (2, 3))
+        features = features[..., BORDER:-BORDER, BORDER:-BORDER].contiguous()
+        first, second = features.chunk(2)
+        outcome = score(batch, first, second, self.temperatures)
+        loss = outcome.loss
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -146,11 +168,7 @@ class Run:
             self.optimizer.step()
             self._follow()
         self.step += 1
-        return (
-            float(loss.detach()),
-            float(np.nanmean([o.own for o in outcomes])),
-            float(np.nanmean([o.other for o in outcomes])),
-        )
+        return float(loss.detach()), float(outcome.own), float(outcome.other)
 
     def _rate(self) -> float:
         warm = min((self.step + 1) / 200, 1.0)
@@ -212,7 +230,9 @@ class Run:
             network.load_state_dict(state, strict=False)
 
     def _resume(self) -> None:
-        tree: dict[str, Any] = torch.load(self.folder / "last.pt", weights_only=True)
+        tree: dict[str, Any] = torch.load(
+            self.folder / "last.pt", map_location=self.device, weights_only=True
+        )
         self.network.load_state_dict(tree["network"])
         self.average.load_state_dict(tree["average"])
         self.temperatures.data.copy_(tree["temperatures"])

@@ -1,7 +1,7 @@
 """Whole procedural micrographs: phases laid out, joined, and seen by an instrument."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,13 @@ from scipy import ndimage
 
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.model.encoders.dense import axis_filter, window
+from training.phases import sample_phases
 from training.textures import (
     Component,
     Image,
     Rng,
     Texture,
     drift,
-    neighbour,
     render,
     sample_component,
     sample_texture,
@@ -76,7 +76,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Instrument:
-    """How the specimen is seen; `zoom` is the enlargement of chips smaller than 64 px."""
+    """How the specimen is seen.
+
+    `zoom` is the enlargement of chips smaller than 64 px, `contrast` a factor on what stands out
+    from the mean grey value, negative where bright and dark have changed places.
+    """
 
     gamma: float
     blur: float
@@ -87,19 +91,15 @@ class Instrument:
     lines: float
     scratches: int
     zoom: float
+    contrast: float = 1.0
 
 
 def sample_specimen(rng: Rng) -> Specimen:
-    """Draw a specimen of two to four classes, one of which may be two phases."""
+    """Draw a specimen of two to four classes, some of which may be several phases."""
     count = int(rng.choice((2, 3, 4), p=(0.6, 0.28, 0.12)))
-    phases = [sample_texture(rng)]
-    while len(phases) < count:
-        hard = rng.uniform() < 0.6
-        phases.append(
-            neighbour(phases[int(rng.integers(len(phases)))], rng) if hard else sample_texture(rng)
-        )
+    phases = list(sample_phases(count, rng))
     classes = list(range(count))
-    if rng.uniform() < 0.4:
+    while len(phases) < count + 3 and rng.uniform() < 0.4:
         phases.append(sample_texture(rng))
         classes.append(int(rng.integers(count)))
     order = rng.permutation(len(phases))
@@ -132,17 +132,27 @@ def sample_instrument(rng: Rng) -> Instrument:
 
 
 def vary(instrument: Instrument, rng: Rng) -> Instrument:
-    """Return the same instrument in another session."""
-    return Instrument(
+    """Return the same instrument in another session; two in five are quite another one."""
+    if rng.uniform() < 0.4:
+        turned = rng.uniform() < 0.15
+        return replace(
+            instrument,
+            gamma=instrument.gamma * float(np.exp(rng.normal(0, 0.25))),
+            blur=max(instrument.blur + float(rng.normal(0.2, 0.7)), 0.0),
+            dose=instrument.dose * float(np.exp(rng.normal(0, 0.8))),
+            readout=instrument.readout * float(np.exp(rng.normal(0, 0.6))),
+            grain=sample_instrument(rng).grain if rng.uniform() < 0.3 else instrument.grain,
+            gradient=float(rng.uniform(0, 0.15)),
+            zoom=instrument.zoom * float(np.exp(rng.normal(0, 0.05))),
+            contrast=float(np.exp(rng.normal(0, 0.3))) * (-1 if turned else 1),
+        )
+    return replace(
+        instrument,
         gamma=instrument.gamma * float(np.exp(rng.normal(0, 0.08))),
         blur=max(instrument.blur + float(rng.normal(0, 0.2)), 0.0),
         dose=instrument.dose * float(np.exp(rng.normal(0, 0.3))),
         readout=instrument.readout * float(np.exp(rng.normal(0, 0.2))),
-        grain=instrument.grain,
         gradient=instrument.gradient * float(rng.uniform(0.3, 1.5)),
-        lines=instrument.lines,
-        scratches=instrument.scratches,
-        zoom=instrument.zoom,
     )
 
 
@@ -199,7 +209,10 @@ def make_scene(specimen: Specimen, instrument: Instrument, size: int, rng: Rng) 
 def observe(specimen: Image, instrument: Instrument, rng: Rng) -> Image:
     """Image a specimen: shading, blur, dose, readout noise, scan lines, scratches, zoom."""
     full = specimen.shape[0]
-    size = round(full / instrument.zoom)
+    size = min(round(full / instrument.zoom), full)
+    if instrument.contrast != 1:
+        mean = specimen.mean()
+        specimen = mean + instrument.contrast * (specimen - mean)
     if size != full:
         specimen = resized(specimen, size)
     image = np.clip(specimen, 0, None) ** instrument.gamma

@@ -1,16 +1,36 @@
-"""Scenes from worker processes into a pool that training draws from."""
+"""Episodes from worker processes into a pool that training draws from."""
 
 import multiprocessing
 import queue
 from multiprocessing.queues import Queue
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from training.scenes import Image, Rng, make_pair
+from training.episodes import Episode, draw
+from training.scenes import Rng, make_pair
 
-Pair = tuple[Image, Image, Image, Image]
-"""Image and shares of the first scene, then of the second."""
+EPISODES = 4
+"""Drawn of each pair of scenes."""
+BORDER = 2
+"""Outermost cells of a scene, which lack their surroundings."""
+
+Half = npt.NDArray[np.float16]
+Pair = tuple[Half, Half, list[Episode]]
+"""Images of two scenes, and episodes of them (places without the border)."""
+
+
+def make(size: int, rng: Rng) -> Pair | None:
+    """Draw a pair of scenes and its episodes; None if a class got too little room."""
+    pair = make_pair(size, rng)
+    if pair is None:
+        return None
+    inner = slice(BORDER, -BORDER)
+    near, far = (scene.shares[:, inner, inner] for scene in pair)
+    episodes = [draw(near, far, rng) for _ in range(EPISODES)]
+    usable = [e for e in episodes if e is not None]
+    return (*(s.image.astype(np.float16) for s in pair), usable) if usable else None
 
 
 def work(out: "Queue[Pair]", size: int, seed: int) -> None:
@@ -19,10 +39,9 @@ def work(out: "Queue[Pair]", size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     parent = multiprocessing.parent_process()
     while parent is None or parent.is_alive():
-        pair = make_pair(size, rng)
+        pair = make(size, rng)
         if pair is not None:
-            a, b = pair
-            _put(out, (a.image.astype(np.float16), a.shares, b.image.astype(np.float16), b.shares))
+            _put(out, pair)
 
 
 def _put(out: "Queue[Pair]", pair: Pair) -> None:
@@ -37,7 +56,7 @@ def _put(out: "Queue[Pair]", pair: Pair) -> None:
 
 
 class Pool:
-    """The latest pairs; each is drawn a few times, turned and mirrored differently."""
+    """The latest pairs; each is drawn a few times, with other episodes."""
 
     def __init__(self, size: int, seed: int, workers: int, capacity: int = 512) -> None:
         context = multiprocessing.get_context("spawn")
@@ -71,17 +90,10 @@ class Pool:
                 self._pairs[self._next] = pair
                 self._next = (self._next + 1) % self._capacity
 
-    def draw(self, rng: Rng) -> Pair:
-        """Draw a pair, turned, mirrored, and perhaps inverted."""
-        a, sa, b, sb = self._pairs[int(rng.integers(len(self._pairs)))]
-        turns, flip, invert = int(rng.integers(4)), rng.uniform() < 0.5, rng.uniform() < 0.3
-
-        def turned(x: Image) -> Image:
-            out = np.rot90(x, turns, axes=(-2, -1))
-            return np.ascontiguousarray(out[..., ::-1] if flip else out).astype(np.float32)
-
-        images = [1 - turned(x) if invert else turned(x) for x in (a, b)]
-        return images[0], turned(sa), images[1], turned(sb)
+    def draw(self, rng: Rng) -> tuple[Half, Half, Episode]:
+        """Draw a pair and one of its episodes."""
+        a, b, episodes = self._pairs[int(rng.integers(len(self._pairs)))]
+        return a, b, episodes[int(rng.integers(len(episodes)))]
 
     def close(self) -> None:
         """End the workers."""

@@ -186,9 +186,9 @@ def sample_component(rng: Rng) -> Component:
     )
 
 
-def sample_texture(rng: Rng) -> Texture:
-    """Draw a texture at random; some phases are plain."""
-    count = int(rng.choice((0, 1, 2, 3), p=(0.15, 0.4, 0.3, 0.15)))
+def sample_texture(rng: Rng, least: int = 0) -> Texture:
+    """Draw a texture at random; some phases are plain, if `least` is 0."""
+    count = max(int(rng.choice((0, 1, 2, 3), p=(0.15, 0.4, 0.3, 0.15))), least)
     return Texture(float(rng.uniform(0.1, 0.9)), tuple(sample_component(rng) for _ in range(count)))
 
 
