@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pychip_stream.analysis.magnification import matched_size, ratio_of, scale_warning
 from pychip_stream.config import ClassifyConfig
@@ -31,7 +32,8 @@ _UNUSUAL = 0.3
 """Share of strange chips from which on a frame is looked at with its contrast inverted."""
 _OTHER_DEPTH = 8.0
 """A range of counts so many times as wide as that of the examples comes from other settings."""
-
+_MIDDLE = 32
+"""Chips per edge of the part of a frame that tells whether its contrast is inverted."""
 _NO_SIGNAL = 0.1
 """Without beam all counts lie within this share of the examples' range, and at its dark end."""
 _ALIKE = 0.2
@@ -165,16 +167,17 @@ class Analyst:
     def _inversion(self, record: FrameRecord, frame: Frame) -> str | None:
         """Say that a frame has the examples' contrast inverted: so turned, it is like them.
 
-        Of the unusual frames only the first, second, fourth, eighth … are looked at, since that
-        costs twice as much as classifying them.
+        Of the unusual frames only the first, second, fourth, eighth … are looked at, and of large
+        ones the middle, since that costs twice as much as classifying the same pixels.
         """
         strange = record.measured.get("strange", 0.0)
         if strange <= _UNUSUAL or next(self._unusual).bit_count() != 1:
             return None
         norm = self.support.normalization
-        low, high = norm.limits(frame.pixels)
-        own = Normalization.from_percentiles(frame.pixels)
-        straight = (frame.pixels.astype(np.float64) - own.low) / (own.high - own.low)
+        pixels = _middle(frame.pixels, record.chip_size)
+        low, high = norm.limits(pixels)
+        own = Normalization.from_percentiles(pixels)
+        straight = (pixels.astype(np.float64) - own.low) / (own.high - own.low)
         # An inverted detector has an offset and a gain of its own, so the ends of both ranges meet.
         turned, kept = (
             self._strangeness(replace(frame, pixels=low + shown * (high - low)), record.chip_size)
@@ -192,7 +195,7 @@ class Analyst:
         embeddings = self.encoder.embed(frame, size, self.support.normalization)
         return self.classifier.score(embeddings).strange
 
-    def _classify(self, frame: Frame) -> tuple[FrameResult, "np.typing.NDArray[np.float32]"]:
+    def _classify(self, frame: Frame) -> tuple[FrameResult, npt.NDArray[np.float32]]:
         ratio = ratio_of(self.support, frame) if self.match else None
         matched = matched_size(self.support, ratio, frame.shape)
         size = matched or self.support.chip_size
@@ -209,7 +212,7 @@ class Analyst:
         frame: Frame,
         content_hash: str,
         result: FrameResult,
-        embeddings: "np.typing.NDArray[np.float32]",
+        embeddings: npt.NDArray[np.float32],
         read: float,
     ) -> FrameRecord:
         size = result.chip_size or self.support.chip_size
@@ -231,6 +234,15 @@ class Analyst:
             encoder_hash=self.encoder.weights_hash,
             device=self.encoder.device,
         )
+
+
+def _middle(pixels: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.generic]:
+    """Cut out what lies in the middle, whole where it is not large."""
+    height, width = (
+        slice(max((edge - _MIDDLE * chip) // 2, 0), (edge + _MIDDLE * chip) // 2)
+        for edge, chip in zip(pixels.shape, size[::-1], strict=True)
+    )
+    return pixels[height, width]
 
 
 def shape_warning(frame: Frame) -> str | None:

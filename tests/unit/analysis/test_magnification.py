@@ -183,9 +183,25 @@ def test_inverted_contrast_is_said_and_nothing_else_is(encoder):
     for shown in (bright, bright[::-1]):
         assert analysed(analyst, Frame(shown)).measured["strange"] < 0.3
     assert not any("inverted" in line for line in analyst.notices)
-    turned = analysed(analyst, Frame(1.3 * (norm.high - bright) + 700))  # its own offset and gain
+    inverted = 1.3 * (norm.high - bright) + 700  # its own offset and gain
+    turned = analysed(analyst, Frame(inverted))
     assert turned.measured["strange"] > 0.3
     assert sum("contrast is inverted" in line for line in analyst.notices) == 1
+
+
+def test_of_a_large_unusual_frame_the_middle_tells_whether_it_is_inverted(encoder, monkeypatch):
+    support = picked(0, size=16)
+    analyst = Analyst.of(support, encoder, ClassifyConfig())
+    sizes, unpatched = [], type(encoder).embed
+    monkeypatch.setattr(
+        type(encoder),
+        "embed",
+        lambda self, image, *rest: [sizes.append(image.shape), unpatched(self, image, *rest)][1],
+    )
+    inverted = 1.3 * (support.normalization.high - a_frame(0).pixels.astype(float)) + 700
+    large = np.tile(inverted, (10, 8))
+    assert analysed(analyst, Frame(large)).measured["strange"] > 0.3
+    assert sizes == [large.shape, (512, 512), (512, 512)]
 
 
 def test_another_material_is_not_taken_for_inverted_contrast(encoder, monkeypatch):
