@@ -159,7 +159,11 @@ def _texts(columns: list[pd.Series], column: TimeColumn) -> tuple[Times, bool]:
     else:
         pattern, zoned = "ISO8601", column.zoned
         text = text.str.replace(",", ".", regex=False)
-    moments = pd.to_datetime(text, format=pattern, errors="coerce", utc=zoned)
+    try:
+        moments = pd.to_datetime(text, format=pattern, errors="coerce", utc=zoned)
+    except ValueError:  # of a damaged line that tells a zone where others tell none
+        told = text.str.contains(r":.*[+-]|Z$")
+        moments = pd.to_datetime(text.mask(told), format=pattern, errors="coerce", utc=zoned)
     return _since_1970(moments), zoned
 
 

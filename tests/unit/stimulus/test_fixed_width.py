@@ -86,3 +86,11 @@ def test_both_ways_agree(tmp_path_factory, log):
     path = tmp_path_factory.getbasetemp() / "alike.csv"
     path.write_bytes(b"header\n" + text.encode())
     np.testing.assert_equal(read(path, form, short=True), read(path, form, short=False))
+
+
+def test_a_damaged_line_that_seems_to_tell_a_zone_costs_itself(tmp_path):
+    path = tmp_path / "alike.csv"
+    good = "2000-01-01T00:00:00,0.25\n"
+    path.write_text(f"header\n{good}2000-01-01T00:0-0:00,0.5\n{good}2000-01-01T00:00:00Z,1\n")
+    ((times, values, damaged, _end),) = read(path, "iso", short=False)
+    assert (len(times), values.tolist(), damaged) == (2, [0.25, 0.25], 2)
