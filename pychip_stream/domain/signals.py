@@ -20,6 +20,9 @@ MOST_SIGNALS = 64
 MOST_NOTES = 1000
 """Of the logs of a run; more are left out."""
 
+_LONGEST = 140
+"""Letters of a name and of a unit that become part of the name of a quantity."""
+
 _UNITS = {
     "°c": "degC", "c": "degC", "degc": "degC", "deg c": "degC", "degrees c": "degC",
     "celsius": "degC", "ºc": "degC", "℃": "degC", "kelvin": "K", "degrees k": "K",
@@ -47,9 +50,13 @@ def unit_of(text: str) -> str:
 
 
 def quantity_name(name: str, unit: str) -> str:
-    """Name of the quantity that readings become: letters, digits, underscores, the unit last."""
+    """Name of the quantity that readings become: letters, digits, underscores, the unit last.
+
+    It is cut where it is too long for messages, which live frames carry it in.
+    """
     ending = re.sub(r"[^A-Za-z0-9]+", "_", _ENDINGS.get(unit, unit).replace("/", "_per_"))
     plain = re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_") or "value"
+    plain, ending = plain[:_LONGEST], ending[:_LONGEST]
     if not plain[0].isalpha():
         plain = f"x_{plain}"
     ending = ending.strip("_")

@@ -205,6 +205,17 @@ def test_a_reading_is_acknowledged_once_it_is_on_disk_and_joined_to_frames(bench
     assert {one.quantities for one in bench.stimulus} == {("heat_C",)}
 
 
+def test_a_reading_of_a_very_long_name_keeps_no_frame_from_being_shown(bench):
+    reading = Measurement(
+        source="oven", name="n/" * 100, value=20.0, unit="m/" * 100, time=record(0).frame.time
+    )
+    assert bench.worker.send_waiting(reading, None, 10)
+    bench.until(lambda: list(bench.worker.drain(10)), "it is acknowledged")
+    bench.send(0)
+    bench.until(lambda: bench.live, "the frame is shown")
+    assert max(map(len, bench.live[-1].measured)) > 200
+
+
 def answers(bench, *events):
     """What the archiver says to each of these events, sent one after the other."""
     replies = []
