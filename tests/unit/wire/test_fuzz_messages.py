@@ -1,19 +1,17 @@
 """Messages with odd values, of every type: each is let in whole or refused, and nothing breaks.
 
-What is let in goes to everybody who may get it: hub, watcher, archiver, the health of a run with
-all that is shown of it. `--fuzz N` sends N messages.
+What is let in goes to everybody who may get it: hub, watcher, worker, archiver, sentinel, the
+health of a run with all that is shown of it (the page: `unit/dashboard/test_feed.py`). What they
+say then is let in by everybody else. `--fuzz N` sends N messages.
 """
 
-import copy
-import math
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 
 import msgspec
-import numpy as np
 import pytest
 
 from pychip_stream import config as configuration
@@ -28,90 +26,49 @@ from pychip_stream.wire.channel import Received
 from pychip_stream.wire.result import to_record
 from services.archiver import Archiver
 from services.hub import Hub
+from services.inference import Worker
+from services.sentinel import Sentinel
 from services.watcher import Watcher
+from tests.support.odd_messages import mutated
 from tests.support.ports import free_wire
 from tests.support.wire_samples import samples
 
-ODD = (
-    None, True, -1, 0, 1, 5, 2**31, 2**40, 2**53, 2**62, 2**63 - 1, 2**64 - 1, -(2**62), 0.5,
-    -1e300, 1e300, 3e11, math.nan, math.inf, -math.inf, "", "x", "\0", "a\0b", "unknown",
-    "\x1b[31m", "a\nb", "../../x", "/etc/x", "C:\\x", "ä" * 300, "y" * 5000, "z" * 300_000,
-    "#12345", "ok", "failed", [], {}, [1], [1, 2], [2**40, 2**40], [-1, 3], [0, 0], ["a", "a"],
-    ["unknown"], ["a\0", "b"], [str(n) for n in range(300)], {"a": 1.0}, [[]] * 40,
-    {"seen": math.nan, "archived": math.inf}, {"latency.read.p50": math.inf}, {"drift": 1e308},
-    {str(n): 1.0 for n in range(500)}, [0, 2**62, 2**62],
-)  # fmt: skip
-GRIDS = ((), (0,), (0, 0), (0, 5), (5, 0), (1,), (1, 1), (1, 3), (3, 4), (5, 3), (3, 3), (3, 4, 2))
-DTYPES = ("u1", "f2", "f4", "f8", "i8", "?", "i1")
+
+class Inbox:
+    """A socket whose messages are put into it; what is sent must be let in where it arrives."""
+
+    def __init__(self):
+        self._waiting, self.dropped = deque(), 0
+        self.raw = self
+
+    def put(self, received):
+        self._waiting.append(received)
+
+    def drain(self, _most, wait_s=0.0):
+        while self._waiting:
+            yield self._waiting.popleft()
+
+    def receive(self, _timeout_s):
+        return self._waiting.popleft() if self._waiting else None
+
+    def send(self, message, arrays=None, **_options):
+        let_in(message, arrays or {})
+        return True
+
+    def send_waiting(self, message, arrays, _timeout_s):
+        return self.send(message, arrays)
+
+    def drop(self, _why):
+        self.dropped += 1
+
+    def poll(self, *_wait):
+        return 0
 
 
-def places(tree, path=()):
-    """Where something can be changed in a header."""
-    yield path
-    children = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    for key, value in children:
-        if isinstance(value, dict | list | tuple):
-            yield from places(value, (*path, key))
-        else:
-            yield (*path, key)
-
-
-def change(rng, header):
-    """Put an odd value somewhere in a header."""
-    path = rng.choice([p for p in places(header) if p and p != ("type",)] or [("x",)])
-    where = header
-    for key in path[:-1]:
-        where = where[key]
-    if isinstance(where, dict) and rng.random() < 0.1:
-        where.pop(path[-1], None)
-    else:
-        where[path[-1]] = copy.deepcopy(rng.choice(ODD))
-
-
-def bend(rng, arrays):
-    """Change the shape or the content of an array, or leave one out."""
-    name = rng.choice(sorted(arrays))
-    kind = rng.random()
-    if kind < 0.15:
-        del arrays[name]
-    elif kind < 0.6:
-        shape = rng.choice((*GRIDS, arrays[name].shape))
-        if rng.random() < 0.3:
-            shape = (*shape, 2)
-        values = rng.choice((0, 1, 200, math.nan, math.inf))
-        dtype = rng.choice(DTYPES)
-        with np.errstate(all="ignore"):
-            arrays[name] = np.full(shape, values).astype(dtype)
-    else:
-        array = np.array(arrays[name])
-        if array.size:
-            flat = array.reshape(-1).view(np.uint8)
-            for _ in range(rng.randrange(1, 4)):
-                flat[rng.randrange(flat.size)] = rng.randrange(256)
-        arrays[name] = array
-
-
-def mutated(rng, message, arrays):
-    """Bytes of a message in which a few things are odd."""
-    parts = [bytes(part) for part in codec.encode(message, arrays)]
-    if arrays and rng.random() < 0.5:
-        arrays = dict(arrays)
-        for _ in range(rng.choice((1, 1, 2))):
-            if arrays:
-                bend(rng, arrays)
-        parts = [bytes(part) for part in codec.encode(message, arrays)]
-    if rng.random() < 0.75:
-        header = msgspec.msgpack.decode(parts[1])
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            change(rng, header)
-        parts[1] = msgspec.msgpack.encode(header)
-    if rng.random() < 0.1:
-        which = rng.randrange(len(parts))
-        torn = bytearray(parts[which])
-        if torn:
-            torn[rng.randrange(len(torn))] ^= 1 << rng.randrange(8)
-        parts[which] = bytes(torn[: rng.randrange(len(torn) + 1)] if rng.random() < 0.3 else torn)
-    return parts
+def let_in(message, arrays):
+    """Refuse, by a WireError, what nobody would take."""
+    packet = codec.decode([bytes(part) for part in codec.encode(message, arrays)])
+    checks.check(packet)
 
 
 class Everybody:
@@ -121,6 +78,7 @@ class Everybody:
         tree = {
             "watch": {"root": "frames", "mode": "poll"},
             "wire": free_wire(),
+            "encoder": {"device": "cpu/float32"},
             "alerts": {"rules": [{"name": "r", "quantity": "backlog", "above": 1}]},
         }
         (folder / "frames").mkdir()
@@ -129,6 +87,13 @@ class Everybody:
         self.archiver = Archiver(self.config, threading.Event())
         self.health = Monitor(self.config)
         self.alerting = Alerting(self.config)
+        self.worker, self.sentinel = Worker(self.config, "1"), Sentinel(self.config)
+        self.inboxes = [Inbox() for _ in range(4)]
+        self.worker._tasks, self.worker._events = self.inboxes[:2]
+        self.sentinel._events, self.sentinel._archive = self.inboxes[2:]
+        self.worker._results = Inbox()
+        for one in (self.archiver, self.worker, self.sentinel):
+            one._beacon.show = lambda message, arrays=None: let_in(message, arrays or {})
 
     def take(self, packet):
         message, received = packet.message, Received(packet, b"peer", b"")
@@ -141,8 +106,19 @@ class Everybody:
             self.archiver._append(failed)
         elif isinstance(message, messages.Alert):
             self.archiver._keep_alert(message, b"nobody")
+        elif isinstance(message, messages.FrameMoved):
+            self.archiver._append(FrameRecord.moved(message.frame, message.to))
         elif isinstance(message, messages.Result):
             self.archiver._append(to_record(packet))
+        elif isinstance(message, messages.Event):
+            self.archiver._keep_event(message, b"nobody")
+        elif isinstance(message, messages.Measurement):
+            self.archiver._stimulus.add(message, b"nobody")
+            self.archiver._keep_readings()
+        for inbox in self.inboxes:
+            inbox.put(received)
+        self.worker.step()
+        self.sentinel.step()
         self.health._take(received, time.monotonic())  # `take` would catch what goes wrong
 
     def show(self):
@@ -155,6 +131,8 @@ class Everybody:
         list(HealthCollector(health).collect())
 
     def close(self):
+        self.worker.close()
+        self.sentinel.close()
         self.watcher.close()
         self.health.close()
         self.archiver.close()
@@ -193,6 +171,7 @@ def test_odd_messages_are_let_in_whole_or_refused(request, everybody):
             everybody.archiver._publish(time.monotonic())
             assert not everybody.archiver._trouble
     everybody.show()
+    assert everybody.worker._done > 0
     assert min(outcomes.values()) > count / 10, outcomes
     everybody.close()
     everybody.hub = None
