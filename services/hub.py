@@ -20,6 +20,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError, WireError
+from pychip_stream.foreign import read_small
 from pychip_stream.guard import Guard
 from pychip_stream.wire import checks, messages
 from pychip_stream.wire.channel import Arrays
@@ -132,7 +133,7 @@ class Hub:
 
     def _load_pixel_size(self) -> None:
         try:
-            known = msgspec.json.decode(self._pixel_size.read_bytes(), type=PixelSizeChanged)
+            known = msgspec.json.decode(read_small(self._pixel_size), type=PixelSizeChanged)
             packet = Packet(known, {})
             checks.check(packet)
         except FileNotFoundError:

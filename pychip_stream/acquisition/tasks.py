@@ -10,6 +10,7 @@ from typing import Any
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.domain.frames import FrameRef
+from pychip_stream.foreign import read_small
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ class Attempts:
         self._counts: dict[FrameRef, int] = {}
         if path is not None and path.exists():
             try:
-                for name, index, size, mtime_ns, count in json.loads(path.read_text("utf-8")):
+                for name, index, size, mtime_ns, count in json.loads(read_small(path)):
                     frame = FrameRef(path=name, index=index, size=size, mtime_ns=mtime_ns)
                     self._counts[frame] = int(count)
             except (OSError, ValueError, TypeError) as error:

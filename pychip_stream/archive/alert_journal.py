@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import read_rows
+from pychip_stream.foreign import NoFileError, read_small
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,13 +97,16 @@ def _journal(places: RunPlaces) -> Path:
 
 def _journal_rows(path: Path) -> list[AlertRow]:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_small(path).decode("utf-8", "replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):
+        return []
+    except NoFileError as error:
+        logger.error("%s: %s; ignored", path, error.strerror)
         return []
     rows = []
     for line in filter(None, lines):
         try:
-            rows.append(AlertRow(**json.loads(line)))
-        except (ValueError, TypeError):
+            rows.append(msgspec.convert(json.loads(line), AlertRow))
+        except (ValueError, RecursionError):
             logger.debug("%s: a line was cut short", path)
     return rows

@@ -20,10 +20,9 @@ from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.row_group import read_rows
 from pychip_stream.errors import ArchiveError, StorageError
+from pychip_stream.foreign import read_small
 
 logger = logging.getLogger(__name__)
-
-_MOST_BYTES = 64 << 20
 
 
 class Row(Protocol):
@@ -89,9 +88,7 @@ class ChangeKind(Generic[RowT]):
     def read(self, path: Path, run_id: str) -> list[RowT]:
         """Rows of a file; none of one that is damaged or of another run."""
         try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise msgspec.ValidationError("is too large")
-            change = msgspec.json.decode(path.read_bytes(), type=self.form)
+            change = msgspec.json.decode(read_small(path), type=self.form)
         except FileNotFoundError:
             return []
         except (OSError, msgspec.MsgspecError, UnicodeError) as error:

@@ -25,6 +25,8 @@ from pychip_stream.archive.layout import Table
 _SEGMENT = re.compile(r"seg-(\d{8})-(\d{8})\.h5")
 _SUPPORT = re.compile(r"support-([0-9a-f]{8,64})\.h5")
 _SCORING = re.compile(r"([0-9a-f]{8,64})\.h5")
+IDENTITY = r"^[!-~]{1,200}\Z"
+"""What the identity of a run is like; messages take no other."""
 TEMPORARY = ".tmp"
 _MOST_SEGMENTS = 10**8
 
@@ -441,10 +443,7 @@ def _read_header(entry: h5py.Group) -> Header:
     first, last = int(entry.attrs["first_segment"]), int(entry.attrs["last_segment"])
     if not 0 <= first <= last < _MOST_SEGMENTS:
         raise UnusableFileError(f"says that it holds the segments {first} to {last}")
-    return Header(
-        run_id=hdf.read_text(entry, "run_id"),
-        name=hdf.read_text(entry, "title"),
-        first=first,
-        last=last,
-        sessions=tuple(sessions),
-    )
+    run_id = hdf.read_text(entry, "run_id")
+    if not re.search(IDENTITY, run_id):
+        raise UnusableFileError("is damaged (it names no run)")
+    return Header(run_id, hdf.read_text(entry, "title"), first, last, tuple(sessions))

@@ -263,9 +263,9 @@ class StimulusFiles:
     def _take(self, path: Path, run_id: str, start: int) -> int:
         """Take in whole lines from a byte on; returns where the next begins."""
         try:
-            with path.open("rb") as file:
+            with foreign.open_file(path) as file:
                 file.seek(start)
-                for data in iter(file.readline, b""):
+                for data in iter(lambda: file.readline(_MOST_LINE), b""):
                     if not data.endswith(b"\n"):
                         break
                     start += len(data)

@@ -12,7 +12,8 @@ from typing import Annotated
 import msgspec
 
 from pychip_stream.archive.disk import Disk
-from pychip_stream.archive.files import RunPlaces
+from pychip_stream.archive.files import IDENTITY, RunPlaces
+from pychip_stream.foreign import NoFileError, read_small
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _NAME = "run.json"
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    run: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    run: Annotated[str, msgspec.Meta(pattern=IDENTITY)]
 
 
 def kept_identity(places: RunPlaces) -> str:
@@ -32,10 +33,10 @@ def kept_identity(places: RunPlaces) -> str:
         If the system cannot read it.
     """
     try:
-        return msgspec.json.decode(_file(places).read_bytes(), type=_Kept).run
+        return msgspec.json.decode(read_small(_file(places)), type=_Kept).run
     except (FileNotFoundError, NotADirectoryError):
         return ""
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except (NoFileError, msgspec.MsgspecError, UnicodeError) as error:
         logger.error("%s: names no run (%s); ignored", _file(places), error)
         return ""
 

@@ -23,6 +23,7 @@ from pychip_stream.archive.support_sets import Derived, write_support
 from pychip_stream.domain.colors import UNKNOWN_COLOR
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError
+from pychip_stream.foreign import read_small
 
 _STALE_S = 86400.0
 
@@ -111,8 +112,8 @@ def set_default_scoring(run_path: str | Path, name: str) -> None:
 def default_scoring(catalog: Catalog) -> str:
     """Name of the scoring that a run shows when none is asked for."""
     try:
-        text = _pointer(catalog.places).read_text(encoding="ascii", errors="replace")
-        chosen = text.strip()
+        text = read_small(_pointer(catalog.places))
+        chosen = text.decode("ascii", "replace").strip()
     except OSError:
         chosen = next((p.default for p in catalog.parts if p.default), "")
     return chosen if chosen in catalog.scoring_names else ACQUIRED
@@ -131,7 +132,7 @@ def forget_default(places: RunPlaces, merged: str, disk: Disk) -> None:
     """Remove the choice of a scoring that the merged archive makes itself."""
     pointer = _pointer(places)
     try:
-        if pointer.read_text(encoding="ascii", errors="replace").strip() == merged:
+        if read_small(pointer).decode("ascii", "replace").strip() == merged:
             disk.remove(pointer)
     except OSError:
         return

@@ -341,7 +341,7 @@ class SupportFolder:
         """Version in use; None where none was added yet."""
         pointer = self._folder / "current"
         try:
-            text = pointer.read_text(encoding="ascii", errors="replace").strip()
+            text = foreign.read_small(pointer).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -364,12 +364,10 @@ class SupportFolder:
 def read_file(path: Path) -> bytes:
     """Bytes of the file of a support set, as they are published."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise SupportError(f"{path}: is too large for a support set")
-        return path.read_bytes()
+        return foreign.read_small(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise SupportUsageError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise SupportUsageError(f"{path}: is a folder, not a support set") from error
+    except foreign.NoFileError as error:
+        raise SupportUsageError(f"{path}: {error.strerror}, not a support set") from error
     except OSError as error:
         raise SupportError(f"{path}: cannot be read ({reason(error)})") from error

@@ -15,6 +15,7 @@ from pychip_stream.alert_rules import AlertConfig, AlertRule
 from pychip_stream.archive.disk import Disk
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
+from pychip_stream.foreign import read_small
 from pychip_stream.section import problems
 
 logger = logging.getLogger(__name__)
@@ -134,10 +135,9 @@ class EditedRules:
 
     def _read(self) -> list[EditedRule]:
         try:
-            with self.path.open("rb") as file:
-                data = file.read(_MOST_BYTES)
+            data = read_small(self.path, _MOST_BYTES)
             return msgspec.json.decode(data, type=list[EditedRule])[:MOST]
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, RecursionError, msgspec.DecodeError) as error:
             logger.warning("%s: the rules made on the page are not read: %s", self.path, error)
             return []
 

@@ -1,20 +1,18 @@
 """Truth: the true fractions that a simulation writes beside its frames, read as they grow."""
 
 import csv
-import errno
 import io
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.errors import ArchiveError, UsageError
+from pychip_stream.foreign import open_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,16 +208,6 @@ class TruthFile:
         except (KeyError, ValueError):
             return None
         return (key, values) if all(0 <= v <= 1 for v in values.values()) else None
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file to read; OSError where it is a pipe or a device, which might never end."""
-    number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
-    file = os.fdopen(number, "rb")
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "is no file", str(path))
-    return file
 
 
 def mean_absolute_error(fractions: "pd.DataFrame", folder: Path) -> float:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from pychip_stream.foreign import open_file
 from pychip_stream.stimulus.dialect import (
     Dialect,
     Head,
@@ -56,8 +57,8 @@ def _date_beside(path: Path) -> float:
     stem = path.stem.rpartition("_")[0]
     beside = path.with_name(f"{stem}_Metadata.log")
     try:
-        with beside.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(_MOST_BYTES)
+        with open_file(beside) as file:
+            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
     except OSError:
         raise LogError(
             f"{path}: tells the time of the day alone, and {beside.name} with its date is not "

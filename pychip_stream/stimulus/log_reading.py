@@ -13,6 +13,7 @@ import pandas as pd
 import xxhash
 
 from pychip_stream.domain.signals import MOST_NOTES, Note, Readings, Signal, Times
+from pychip_stream.foreign import open_file
 from pychip_stream.plugins import Registry, members_of
 from pychip_stream.stimulus.dialect import Column, Dialect, Head, Layout, LogError
 from pychip_stream.stimulus.fixed_width import written_times
@@ -138,7 +139,7 @@ class LogFile:
         return True
 
     def _same(self, path: Path) -> bool:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(len(self._first)) == self._first and _size(path) >= self._end
 
     def _moved(self) -> Path | None:
@@ -157,7 +158,7 @@ class LogFile:
 
     def _read(self, path: Path, *, final: bool) -> Iterator[Block]:
         assert self._layout is not None
-        with path.open("rb") as file:
+        with open_file(path) as file:
             while True:
                 file.seek(self._end)
                 known = self._positions.get(self._origin, 0) - self._end
@@ -278,7 +279,7 @@ def _told(error: Exception) -> str:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(_HEAD)
 
 
