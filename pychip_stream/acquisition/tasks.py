@@ -198,7 +198,7 @@ class Attempts:
                 for name, index, size, mtime_ns, count in json.loads(read_small(path)):
                     frame = FrameRef(path=name, index=index, size=size, mtime_ns=mtime_ns)
                     self._counts[frame] = int(count)
-            except (OSError, ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError, ArithmeticError) as error:
                 logger.warning("%s: cannot be read (%s); attempts are counted anew", path, error)
 
     def of(self, frame: FrameRef) -> int:

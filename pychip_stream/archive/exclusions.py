@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -45,7 +46,7 @@ class Exclusion:
 
 class _Change(msgspec.Struct, frozen=True):
     run: str
-    frames: list[FrameKey]
+    frames: list[tuple[str, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]]]
     excluded: bool
     who: str
     when: float

@@ -9,10 +9,13 @@ import h5py
 import pytest
 
 from pychip_stream import config as configuration
+from pychip_stream.acquisition.tasks import Attempts
 from pychip_stream.archive import alert_journal
+from pychip_stream.archive.exclusions import changes, exclude
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import ArchiveError
 from pychip_stream.foreign import NoFileError, read_small
 from pychip_stream.operation.edited_rules import EditedRules
@@ -123,6 +126,24 @@ def test_an_archive_whose_identity_cannot_be_told_is_damaged(tmp_path):
         group.create_dataset("run_id", data=b"a\x01b", dtype=dtype)
     with pytest.raises(ArchiveError, match="names no run"):
         open_run(path)
+
+
+def test_an_exclusion_that_no_archive_can_hold_keeps_no_run_from_being_closed(live):
+    exclude(live, open_run(live.closed).run_id, [(record(0).frame.path, 0)], who="ann")
+    (path,) = changes(live)
+    path.write_text(path.read_text().replace('dm4",0]', f'dm4",{2**63}]'))
+    writer = RunWriter(live.folder, "run", disk=QuickDisk())
+    with open_run(writer.close()) as run:
+        assert run.left_out == {}
+
+
+def test_odd_counts_of_attempts_are_counted_anew(tmp_path):
+    path = tmp_path / "run.attempts.json"
+    frame = FrameRef(path="a.tif")
+    Attempts(path).note(frame, 2)
+    assert Attempts(path).of(frame) == 2
+    path.write_text(path.read_text().replace(", 2]", ", 2e400]"))
+    assert Attempts(path).of(frame) == 0
 
 
 @pytest.mark.parametrize("line", ['{"id": []}', "[1]", '"x"', "[" * 100_000, "{}"])
