@@ -4,10 +4,12 @@ The content decides, not the name: microscope folders hold JPEG data called .png
 called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -31,6 +33,9 @@ ReadChecked: TypeAlias = Callable[[Path, int, int, int], tuple[Frame, str]]
 
 IN_MEMORY = 256 << 20
 """A file up to this size is read at once and looked at in memory."""
+
+_MOST_TOLD, _LONGEST, _MOST_NOTE = 100, 200, 1000
+"""Texts and numbers that a format tells of a frame; letters of each, and of a note."""
 
 _T = TypeVar("_T")
 
@@ -232,10 +237,15 @@ def frame_hashes(
 
 def _frame_hash(source: Source, look: "_Look", index: int) -> str:
     """Hash of the bytes of one frame; empty where its format does not grow."""
-    if look.form.extents is None:
+    extents_of = look.form.extents
+    if extents_of is None:
         return ""
-    extents = look.form.extents(look.structure, index)
-    return _guarded(source, lambda: source.digest(extents)) if extents else ""
+
+    def work() -> str:
+        extents = extents_of(look.structure, index)
+        return source.digest(extents) if extents else ""
+
+    return _guarded(source, work)
 
 
 class _Look(NamedTuple):
@@ -281,8 +291,32 @@ def _look(source: Source, max_bytes: int) -> _Look:
 
 def _read(source: Source, look: _Look, index: int, max_bytes: int) -> Frame:
     look.structure.check(source.name, index)
-    frame = _guarded(source, lambda: look.form.read(source, look.structure, index, max_bytes))
-    return _believed(frame)
+
+    def work() -> Frame:
+        return _believed(_told(look.form.read(source, look.structure, index, max_bytes)))
+
+    return _guarded(source, work)
+
+
+def _told(frame: Frame) -> Frame:
+    """Keep what a format tells of a frame as far as it can be told on, in messages and archive."""
+    metadata = {
+        name: _printable(value) if isinstance(value, str) else float(value)
+        for name, value in islice(frame.metadata.items(), _MOST_TOLD)
+        if len(name) <= _LONGEST and name.isprintable()
+    }
+    return replace(
+        frame,
+        metadata=metadata,
+        notes=tuple(_printable(note, _MOST_NOTE) for note in frame.notes[:_MOST_TOLD]),
+        unit=None if frame.unit is None else _printable(frame.unit),
+        time=frame.time if math.isfinite(frame.time or 0.0) else None,
+        before_last_s=frame.before_last_s if math.isfinite(frame.before_last_s) else 0.0,
+    )
+
+
+def _printable(text: str, most: int = _LONGEST) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:most])
 
 
 def _believed(frame: Frame) -> Frame:

@@ -1,15 +1,20 @@
 """What every file format must do, and how another package adds one."""
 
+from dataclasses import replace
+
 import mrcfile
 import numpy as np
 import pytest
 import tifffile
 
+from pychip_stream.domain.frames import Frame, FrameRef
 from pychip_stream.errors import FrameError
-from pychip_stream.formats import FORMATS
+from pychip_stream.formats import FORMATS, reading
 from pychip_stream.formats.reading import frame_count, is_frame_name, read_checked, read_frame
-from pychip_stream.formats.source import opened
+from pychip_stream.formats.source import Format, Structure, opened
 from pychip_stream.sim import dm4
+from pychip_stream.wire import codec
+from pychip_stream.wire.messages import Image, Job
 from tests.contracts.outside import install, tell
 from tests.unit.formats.test_formats import emd, jpeg, png, ser
 
@@ -92,6 +97,67 @@ class TestFormat:
         assert read_checked(path, 0, found.st_size, found.st_mtime_ns)[0].shape == (40, 56)
         with pytest.raises(FrameError):
             read_checked(path, 0, found.st_size + 1, found.st_mtime_ns)
+
+
+def fails(*_given):
+    raise KeyError("a mistake of others")
+
+
+ODD = {
+    "matches": fails, "examine": fails, "read": fails, "extents": fails, "own_time": fails,
+    "nothing is read": None, "no frame is read": [1, 2], "nothing is known": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_a_mistake_in_one_from_outside_costs_its_files_alone(tmp_path, monkeypatch, what):
+    form = Format(
+        "RAW8", (".raw8",), lambda _source, head: head.startswith(b"RAW8"),
+        lambda _source: Structure(1), lambda *_given: Frame(RAMP),
+        extents=lambda _structure, _index: [(0, 4)],
+    )  # fmt: skip
+    name = {"nothing is known": "examine"}.get(what, what if what in dir(form) else "read")
+    told = ODD[what] if callable(ODD[what]) else lambda *_given: ODD[what]
+    monkeypatch.setattr(reading, "FORMATS", [replace(form, **{name: told})])
+    path = tmp_path / "a.raw8"
+    path.write_bytes(b"RAW8")
+    found = path.stat()
+    revision = found.st_size, found.st_mtime_ns
+    calls = {
+        "look": lambda: reading.contents(path),
+        "read": lambda: reading.read_checked(path, 0, *revision),
+        "hash": lambda: reading.frame_hashes(path, *revision, [0]),
+        "time": lambda: reading.own_time(path),
+    }
+    refused = set()
+    for call, work in calls.items():
+        try:
+            work()
+        except FrameError:
+            refused.add(call)
+    assert refused
+
+
+def test_what_one_from_outside_tells_can_be_told_on(tmp_path, monkeypatch):
+    told = {"detector": "x" * 500, "holder": "a\0b", "y" * 500: 1.0, "z\n": "", "n": np.float32(2)}
+    frame = Frame(
+        RAMP, metadata=told | {f"more {n}": "" for n in range(200)}, notes=("long " * 10**5,) * 500,
+        pixel_size=1.0, unit="u\0" * 300, time=float("nan"), before_last_s=float("inf"),
+    )  # fmt: skip
+    form = Format("RAW8", (".raw8",), lambda *_: True, lambda _: Structure(1), lambda *_: frame)
+    monkeypatch.setattr(reading, "FORMATS", [form])
+    path = tmp_path / "a.raw8"
+    path.write_bytes(b"RAW8")
+    found = read_frame(path)
+    image = Image(
+        content_hash="", pixel_size=found.pixel_size, unit=found.unit, time=found.time,
+        notes=found.notes, metadata=dict(found.metadata),
+    )  # fmt: skip
+    job = Job(lease=1, frame=FrameRef(path="a.raw8"), image=image)
+    assert codec.decode([bytes(part) for part in codec.encode(job, {})]).message == job
+    assert (found.time, found.before_last_s, found.metadata["n"]) == (None, 0.0, 2.0)
+    assert found.texts["detector"] == "x" * 200
+    assert found.texts["holder"] == "a b"
 
 
 def test_one_from_outside_is_read_and_watched(tmp_path):
