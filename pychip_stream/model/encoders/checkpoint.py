@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pychip_stream.errors import EncoderError
+from pychip_stream.foreign import open_file
 
 FORMAT = "pychip-stream encoder 1"
 
@@ -40,7 +41,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     that is missing, damaged, or holds anything but tensors and plain values is an EncoderError.
     """
     try:
-        tree = torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(path) as file:
+            tree = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise EncoderError(f"{path}: no such weights file; check encoder.weights") from error
     except Exception as error:  # torch.load raises whatever the damaged byte leads to

@@ -1,3 +1,4 @@
+import os
 import pickle
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def test_a_file_that_is_not_there(tmp_path):
 class _Trap:
     def __reduce__(self):
         return (Path.touch, (Path("trap-was-sprung"),))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_of_the_name_holds_nobody_up(tmp_path):
+    """An archive of others names the weights that are looked at when it is scored again."""
+    os.mkfifo(tmp_path / "weights.pt")
+    with pytest.raises(EncoderError, match="is no file"):
+        checkpoint.read(tmp_path / "weights.pt")
 
 
 def test_code_in_a_weights_file_does_not_run(tmp_path, monkeypatch):
