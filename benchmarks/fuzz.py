@@ -14,6 +14,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parents[1]
 _CASES = 4000
+_PYTEST = ("pytest", "-q", "-x", "--show-capture=no")
 TESTS = {
     "messages": "tests/unit/wire/test_fuzz_messages.py",
     "page": "tests/unit/dashboard/test_fuzz_page.py",
@@ -31,7 +32,7 @@ def run_test(path: str, seconds: float, seed: int) -> tuple[str, bool]:
     """Repeat a test with one seed after the other; what came of it, and whether all was well."""
     end, rounds = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        words = ["pytest", "-q", "-x", path, "--fuzz", str(_CASES), "--fuzz-seed"]
+        words = [*_PYTEST, path, "--fuzz", str(_CASES), "--fuzz-seed"]
         done = _call([*words, str(seed + rounds)])
         if done.returncode:
             sys.stderr.write(done.stdout[-4000:])

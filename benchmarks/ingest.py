@@ -1,14 +1,10 @@
 """What watching a large acquisition folder costs, and how soon a new frame is noticed.
 
-    python -m benchmarks.ingest [--files 90000] [--frames 80] [--guard] [--json]
+    python -m benchmarks.ingest [--files 90000] [--frames 80] [--json]
 
 A tree as in-situ software lays it out (25 frames a second) is made in a temporary folder. Then,
 in one run: a bare os.scandir walk and a reconciliation by turns, the share of a core of a watch
 at rest, and the time from closing a new file to its sighting, with file events and without.
-
-Last, or with --guard alone: what the guard adds to a good frame. The same frames are read by turns
-in this process and in one of its own; the difference is a share of reading and classifying them,
-on the clock and in processor seconds of both processes (other work on the machine counts less).
 """
 
 import argparse
@@ -20,26 +16,16 @@ import platform
 import statistics
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import psutil
-import tifffile
 
 from pychip_stream.acquisition.tree import Tree
 from pychip_stream.acquisition.watch import FolderWatch
-from pychip_stream.analysis.analyst import Analyst
-from pychip_stream.config import ClassifyConfig, WatchConfig
-from pychip_stream.domain.frames import FrameRef
-from pychip_stream.domain.support import SupportSet
-from pychip_stream.formats.guarded import GuardedReader
-from pychip_stream.formats.reading import read_checked, read_frame
-from pychip_stream.model.encoders import load_encoder
+from pychip_stream.config import WatchConfig
 from pychip_stream.sim.frame_files import insitu_path
 
 PER_SECOND = 25
-_CPU_READS = 300
 TINY = base64.b64decode(  # a PNG of one grey pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 )
@@ -163,48 +149,6 @@ def watching(root, files, frames, rest_s):
     return out
 
 
-def guard_cost(turns=15):
-    """Milliseconds of a frame, of reading it here, and of reading it through a guard, by edge."""
-    rng, out = np.random.default_rng(0), {}
-    encoder = load_encoder("bundled", device="cpu")
-    with tempfile.TemporaryDirectory(prefix="pychip-guard-") as name, GuardedReader() as reader:
-        for edge in (256, 1024, 2048):
-            path = Path(name, f"{edge}.tif")
-            tifffile.imwrite(path, rng.integers(0, 4000, (edge, edge)).astype(np.uint16))
-            stat = path.stat()
-            ref = FrameRef(path=path.name, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
-            picks = {"a": [(0, 0), (1, 1)], "b": [(2, 2), (3, 3)]}
-            support = SupportSet.from_picks(read_frame(path), 32, picks)
-            analyst = Analyst.of(support, encoder, ClassifyConfig())
-            runs = [timed(partial(analyst.analyse, path.parent, ref)) for _ in range(4)]
-            frame_cpu, frame = (min(column) for column in zip(*runs, strict=True))
-            here, there = [], []
-            for turn in range(-3, turns):
-                for read, times in ((read_checked, here), (reader.read_checked, there)):
-                    wall = timed(partial(read, path, 0, ref.size, ref.mtime_ns))[1]
-                    if turn >= 0:
-                        times.append(wall)
-            added = statistics.median(b - a for a, b in zip(here, there, strict=True))
-            begun = time.process_time()
-            for _ in range(_CPU_READS):
-                read_checked(path, 0, ref.size, ref.mtime_ns)
-            between = time.process_time()
-            child = psutil.Process(reader._guard._child._process.pid)
-            before = sum(child.cpu_times()[:2])
-            for _ in range(_CPU_READS):
-                reader.read_checked(path, 0, ref.size, ref.mtime_ns)
-            cpu = time.process_time() - between + sum(child.cpu_times()[:2]) - before
-            cpu = (cpu - (between - begun)) / _CPU_READS
-            out[edge] = {
-                "frame_ms": frame * 1e3,
-                "read_ms": statistics.median(here) * 1e3,
-                "guarded_read_ms": statistics.median(there) * 1e3,
-                "share": added / frame,
-                "cpu_share": cpu / frame_cpu,
-            }
-    return out
-
-
 def measure(files, frames, rest_s):
     """All figures."""
     with tempfile.TemporaryDirectory(prefix="pychip-ingest-") as folder:
@@ -218,24 +162,11 @@ def measure(files, frames, rest_s):
             "folders": files // PER_SECOND,
             "reconciliation": reconciliation(root),
             "watch": watching(root, files, frames, rest_s),
-            "guard": guard_cost(),
         }
-
-
-def report_guard(sizes):
-    """Print what the guard adds."""
-    for edge, row in sizes.items():
-        print(
-            f"guard, frame of {edge:4} x {edge:4}     {row['share'] * 100:8.2f} % "
-            f"on the clock, {row['cpu_share'] * 100:.2f} % in processor seconds, of "
-            f"{row['frame_ms']:.0f} ms (read in {row['read_ms']:.1f}, guarded in "
-            f"{row['guarded_read_ms']:.1f} ms)"
-        )
 
 
 def report(figures):
     """Print for people."""
-    report_guard(figures["guard"])
     tree, watch = figures["reconciliation"], figures["watch"]
     print(f"{figures['files']} files in {figures['folders']} folders; {figures['machine']}")
     print(f"bare os.scandir walk           {tree['walk_s'] * 1e3:8.0f} ms of a core")
@@ -260,11 +191,7 @@ def main():
     parser.add_argument("--frames", type=int, default=80, help="new files to be noticed, twice")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds of watching at rest")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--guard", action="store_true", help="what the guard costs, nothing else")
     options = parser.parse_args()
-    if options.guard:
-        report_guard(guard_cost())
-        return
     figures = measure(options.files, options.frames, options.rest)
     if options.json:
         print(json.dumps(figures, indent=1))
