@@ -98,10 +98,12 @@ def descend(file: h5py.File, path: str) -> h5py.Group:
 
 def has(group: h5py.Group, name: str) -> bool:
     """Whether a group has a member of this name; one that is a link elsewhere is refused."""
-    link = group.get(name, getlink=True)
-    if link is not None and not isinstance(link, h5py.HardLink):
+    key = name.encode()
+    if key not in group.id:
+        return False
+    if group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
         raise UnusableFileError(f"lacks {_where(group, name)}, which is a link elsewhere")
-    return link is not None
+    return True
 
 
 def own(group: h5py.Group, name: str) -> h5py.Dataset:
@@ -131,11 +133,12 @@ def plain(group: h5py.Group, name: str, kinds: str = "") -> h5py.Dataset:
         NumPy's letters of the types that it may have; default: any of fixed size.
     """
     dataset = stored(group, name)
-    size = dataset.size * dataset.dtype.itemsize
-    if dataset.dtype.hasobject or size > MAX_DATASET_BYTES:
+    dtype = dataset.dtype
+    size = dataset.size * dtype.itemsize
+    if dtype.hasobject or size > MAX_DATASET_BYTES:
         raise UnusableFileError(f"{dataset.name} has an impossible type or size")
-    if kinds and dataset.dtype.kind not in kinds:
-        raise UnusableFileError(f"{dataset.name} has an impossible type ({dataset.dtype})")
+    if kinds and dtype.kind not in kinds:
+        raise UnusableFileError(f"{dataset.name} has an impossible type ({dtype})")
     charge(dataset, size)
     return dataset
 
@@ -157,7 +160,8 @@ def forget(file: h5py.File) -> None:
 
 def allowance(dataset: h5py.Dataset) -> int:
     """Bytes that a file of this size can be believed to hold."""
-    return ALLOWED_BYTES + ALLOWED_RATIO * int(dataset.file.id.get_filesize())
+    file = h5py.h5i.get_file_id(dataset.id)
+    return ALLOWED_BYTES + ALLOWED_RATIO * int(file.get_filesize())
 
 
 def check_texts(file: h5py.File) -> None:
