@@ -11,7 +11,6 @@ from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportSource
 from tests.contracts.outside import install, tell
 from tests.support.archive_samples import make_run
-from tests.support.failing_disks import QuickDisk
 
 OUTSIDE = """
 from pychip_stream.archive.disk import writing
@@ -33,7 +32,7 @@ def kind(request):
 
 @pytest.fixture
 def source(tmp_path):
-    run = open_run(make_run(tmp_path / "runs", 3, disk=QuickDisk()))
+    run = open_run(make_run(tmp_path / "runs", 3))
     return ExportSource(run, lambda *_: np.zeros((50, 70), np.uint16), 1, max_frames=2)
 
 
@@ -85,7 +84,7 @@ def test_a_name_that_the_command_line_cannot_take_is_refused(name):
 
 def test_one_from_outside_is_on_the_command_line_and_the_page(tmp_path):
     there = install(tmp_path / "site", "pychip_stream.exports", "KIND", OUTSIDE)
-    run = make_run(tmp_path / "runs", 3, disk=QuickDisk())
+    run = make_run(tmp_path / "runs", 3)
     script = """
 import contextlib, io, json, sys
 from dashboard.parts.download_bar import KINDS

@@ -13,7 +13,6 @@ from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.marks import EVENTS, mark
 from tests.conftest import ROOT
 from tests.support.archive_samples import NAMES, failed, make_run, record, result
-from tests.support.failing_disks import QuickDisk
 from tests.support.simple_runs import pixels
 from tests.support.stored import ALERTS, CHIP, COUNT, PICKS, store_run, store_support
 
@@ -92,7 +91,7 @@ def test_live_archives(snapshot, tmp_path):
 
 
 def test_what_is_left_out(snapshot, tmp_path):
-    path = make_run(tmp_path, 3, disk=QuickDisk())
+    path = make_run(tmp_path, 3)
     key = open_run(path).columns("path")["path"][1].decode(), 0
     exclude(RunPlaces.of(path), open_run(path).run_id, [key], who="ann")
     (file,) = changes(RunPlaces.of(path))
@@ -106,7 +105,7 @@ def test_what_is_left_out(snapshot, tmp_path):
 
 
 def test_marks(snapshot, tmp_path):
-    path = make_run(tmp_path, 3, disk=QuickDisk())
+    path = make_run(tmp_path, 3)
     run = open_run(path)
     mark(run, run.start + 1, "gas on", who="ann")
     (file,) = EVENTS.files(RunPlaces.of(path))

@@ -19,6 +19,8 @@ from pychip_stream.domain.support import (
     SupportSet,
     make_classes,
 )
+from tests.support.copies import put
+from tests.support.failing_disks import QuickDisk
 
 NAMES = ("alpha", "beta")
 GRID = (3, 4)
@@ -136,24 +138,21 @@ def fill(writer, records):
     return keys + writer.publish()
 
 
-def make_run(folder, count=10, name="run", *, close=True, **options):
+def make_run(folder, count=10, name="run", *, close=True, embeddings=True, segment_frames=4):
     """A run of `count` frames with a support set; returns its path."""
-    made = support()
-    options.setdefault("segment_frames", 4)
-    writer = RunWriter(folder, name, metadata={"config": "watch: {root: frames}"}, **options)
-    writer.add_support(support_to_bytes(made), made.version)
-    fill(
-        writer,
-        [
-            record(
-                n,
-                result=result(n, version=made.version),
-                embeddings=options.get("embeddings", True),
-            )
-            for n in range(count)
-        ],
-    )
-    if close:
-        return writer.close()
-    writer.release()
+    put(folder, _write_run, count, name, close, embeddings, segment_frames)
     return folder / f"{name}.h5"
+
+
+def _write_run(folder, count, name, close, embeddings, segment_frames):
+    made = support()
+    writer = RunWriter(
+        folder, name, segment_frames=segment_frames, disk=QuickDisk(), embeddings=embeddings,
+        metadata={"config": "watch: {root: frames}"},
+    )  # fmt: skip
+    writer.add_support(support_to_bytes(made), made.version)
+    results = [result(n, version=made.version) for n in range(count)]
+    fill(writer, [record(n, result=r, embeddings=embeddings) for n, r in enumerate(results)])
+    if close:
+        writer.close()
+    writer.release()

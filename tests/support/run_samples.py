@@ -11,6 +11,8 @@ from pychip_stream.archive.support_sets import support_to_bytes
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.signals import Readings, Signal
 from tests.support.archive_samples import fill, pieces, record, result, support
+from tests.support.copies import put
+from tests.support.failing_disks import QuickDisk
 
 SHAPE = (50, 70)
 
@@ -23,23 +25,31 @@ def write_frame(path, number):
 def make_run(folder, root, count=6, name="run", *, close=True, missing=(), extra=(), seed=0):
     """A run whose frames lie in `root`, but for the `missing` ones."""
     root.mkdir(parents=True, exist_ok=True)
-    made = support(seed=seed)
-    writer = RunWriter(
-        folder, name, segment_frames=4, metadata={"config": "watch: {}", "root": str(root)}
-    )
-    writer.add_support(support_to_bytes(made), made.version)
-    records = []
     for number in range(count):
-        path = f"frame_{number:03d}.tif"
         if number not in missing:
-            write_frame(root / path, number)
-        frame_result = result(number + 1000 * seed, version=made.version)
-        records.append(record(number, path=path, result=frame_result))
+            write_frame(root / _frame(number), number)
+    if extra:
+        _write_run(folder, count, name, close, seed, extra, root)
+    else:
+        put(folder, _write_run, count, name, close, seed, root=root)
+    return folder / f"{name}.h5"
+
+
+def _frame(number):
+    return f"frame_{number:03d}.tif"
+
+
+def _write_run(folder, count, name, close, seed, extra=(), root=""):
+    made = support(seed=seed)
+    metadata = {"config": "watch: {}", "root": str(root)}
+    writer = RunWriter(folder, name, segment_frames=4, disk=QuickDisk(), metadata=metadata)
+    writer.add_support(support_to_bytes(made), made.version)
+    results = [result(n + 1000 * seed, version=made.version) for n in range(count)]
+    records = [record(n, path=_frame(n), result=one) for n, one in enumerate(results)]
     fill(writer, [*records, *extra])
     if close:
-        return writer.close()
+        writer.close()
     writer.release()
-    return folder / f"{name}.h5"
 
 
 def add_ramp(path):

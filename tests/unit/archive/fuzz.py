@@ -134,16 +134,15 @@ def beside(places):
 
 def originals(folder):
     """Folders of whole files, and in each what is changed: a file, or one of many."""
-    quick = {"disk": QuickDisk()}
-    closed = make_run(folder / "archive", 4, close=False, **quick)
+    closed = make_run(folder / "archive", 4, close=False)
     tell(closed)
-    RunWriter(closed.parent, "run", **quick).close()
+    RunWriter(closed.parent, "run", disk=QuickDisk()).close()
     add_second_scoring(closed, 4)
     shutil.copytree(folder / "archive", folder / "scoring")
     merge_scorings(closed)
-    make_run(folder / "segment", 6, close=False, **quick)
+    make_run(folder / "segment", 6, close=False)
     shutil.copytree(folder / "segment", folder / "live view")
-    told = tell(make_run(folder / "small files", 4, close=False, **quick))
+    told = tell(make_run(folder / "small files", 4, close=False))
     set_default_scoring(told, add_second_scoring(told, 4))
     save_support(support(), folder / "support set" / "run.h5")
     return {

@@ -34,15 +34,6 @@ def numbered(n):
     return record(n, result=result(n, version=SET.version))
 
 
-def begin(folder, count=COUNT, *, close=False):
-    made = start(folder)
-    fill(made, [numbered(n) for n in range(count)])
-    if close:
-        made.close()
-    else:
-        made.release()
-
-
 def segments(folder):
     return sorted((folder / "run.segments").glob("seg-*.h5"))
 
@@ -109,7 +100,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("harm", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_segment_is_noticed_at_the_start(tmp_path, harm, caplog):
-    begin(tmp_path)
+    make_run(tmp_path, COUNT, close=False)
     victim = segments(tmp_path)[-1]
     harm(victim)
     made = start(tmp_path)
@@ -138,7 +129,7 @@ def test_damage_that_the_close_meets_costs_its_frames_only(tmp_path, harm):
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "zeros", "sizes", "paths"])
 def test_an_archive_that_is_lost_is_made_again(tmp_path, harm, caplog):
-    begin(tmp_path, close=True)
+    make_run(tmp_path, COUNT)
     if harm == "paths":  # texts of the closed archive lie in a heap
         with h5py.File(tmp_path / "run.h5", "r+") as file:
             file["entry/frames/path"][2] = "elsewhere"
@@ -154,7 +145,7 @@ def test_an_archive_that_is_lost_is_made_again(tmp_path, harm, caplog):
 
 @pytest.mark.parametrize("harm", ["embeddings", "label map"])
 def test_an_archive_with_a_damaged_chunk_is_continued_and_closed(tmp_path, harm, caplog):
-    begin(tmp_path, close=True)
+    make_run(tmp_path, COUNT)
     before = (tmp_path / "run.h5").read_bytes()
     DAMAGE[harm](tmp_path / "run.h5")
     made = start(tmp_path)
@@ -187,7 +178,7 @@ def test_a_join_that_meets_damage_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("when", ["start", "close"])
 def test_a_damaged_support_set_comes_from_elsewhere(tmp_path, source, when, caplog):
     runs, folder = tmp_path / "runs", tmp_path / "support"
-    begin(runs)
+    make_run(runs, COUNT, close=False)
     path = runs / "run.segments" / f"support-{SET.version}.h5"
     options = {}
     if source == "folder":
@@ -208,7 +199,7 @@ def test_a_damaged_support_set_comes_from_elsewhere(tmp_path, source, when, capl
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOMEM, errno.EMFILE])
 def test_what_the_system_refuses_is_no_damage(tmp_path, monkeypatch, number):
-    begin(tmp_path)
+    make_run(tmp_path, COUNT, close=False)
     made = start(tmp_path)
     real = h5py.Dataset.__getitem__
 
@@ -253,7 +244,7 @@ class TestGone:
         whole(made.close())
 
     def test_the_archive_that_is_continued(self, tmp_path):
-        begin(tmp_path, 6, close=True)
+        make_run(tmp_path, 6)
         made = start(tmp_path)
         fill(made, [numbered(n) for n in range(6, 8)])
         (tmp_path / "run.h5").unlink()
@@ -331,7 +322,7 @@ class TestGone:
 
 
 def test_a_scoring_beside_a_run_that_is_damaged_costs_itself(tmp_path):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     name = add_second_scoring(path, COUNT)
     (scoring,) = (tmp_path / "run.scorings").glob("*.h5")
     flip(scoring, f"entry/scorings/{name}/label_map", 8)
@@ -354,7 +345,7 @@ def stored_size_0(path, name):
 
 @pytest.mark.parametrize("close", [True, False])
 def test_a_file_over_which_hdf5_crashes_is_put_aside_and_its_frames_done_again(tmp_path, close):
-    begin(tmp_path, close=close)
+    make_run(tmp_path, COUNT, close=close)
     harmed = tmp_path / "run.h5" if close else segments(tmp_path)[0]
     stored_size_0(harmed, "entry/embeddings/encoder_0/values")
     with Guard((probe.__name__,)) as guard:
@@ -366,7 +357,7 @@ def test_a_file_over_which_hdf5_crashes_is_put_aside_and_its_frames_done_again(t
 
 
 def test_a_file_that_takes_long_today_is_not_put_aside(tmp_path, monkeypatch):
-    begin(tmp_path, close=True)
+    make_run(tmp_path, COUNT)
     monkeypatch.setattr(probe, "_LIMITS", Limits(0.0, 1 << 30))
     monkeypatch.setattr(probe, "_SLOWEST", 1 << 40)
     with Guard((probe.__name__,)) as guard, pytest.raises(ArchiveError, match="took more than"):

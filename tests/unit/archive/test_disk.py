@@ -8,7 +8,7 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ArchiveError
 from pychip_stream.export import tables
 from tests.support.archive_samples import make_run
-from tests.support.failing_disks import FailingDisk, QuickDisk
+from tests.support.failing_disks import FailingDisk
 
 
 def names(folder):
@@ -76,7 +76,7 @@ def test_a_file_that_was_asked_for_is_named_where_it_fails(tmp_path):
 
 
 def test_a_summary_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
-    run = open_run(make_run(tmp_path / "run", 3, disk=QuickDisk()))
+    run = open_run(make_run(tmp_path / "run", 3))
     path = tmp_path / "summary.csv"
     tables.write_summary(run, path)
     old = path.read_bytes()

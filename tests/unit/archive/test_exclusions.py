@@ -54,7 +54,7 @@ def left_out(path):
 
 @pytest.fixture(params=["closed", "live"])
 def path(request, tmp_path):
-    return make_run(tmp_path, COUNT, close=request.param == "closed", disk=QuickDisk())
+    return make_run(tmp_path, COUNT, close=request.param == "closed")
 
 
 def rows_of(file):
@@ -128,7 +128,7 @@ def test_a_run_that_is_open_learns_of_it(path):
 
 
 def test_it_survives_restarts_and_the_merge_with_its_history(tmp_path):
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 1, 2)
     leave_out(path, 2, who="bob", undo=True)
     writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
@@ -156,7 +156,7 @@ def test_it_survives_restarts_and_the_merge_with_its_history(tmp_path):
 
 
 def test_one_that_comes_while_the_run_is_merged_stays(tmp_path, monkeypatch):
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 1)
 
     class Late(QuickDisk):
@@ -171,7 +171,7 @@ def test_one_that_comes_while_the_run_is_merged_stays(tmp_path, monkeypatch):
 
 
 def test_a_frame_that_is_analysed_again_stays_out(tmp_path):
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 2)
     writer = RunWriter(tmp_path, "run", disk=QuickDisk())
     fill(writer, [record(2, result=result(2), size=5, time=1.7e9 + 2)])
@@ -182,7 +182,7 @@ def test_a_frame_that_is_analysed_again_stays_out(tmp_path):
 
 
 def test_it_survives_a_repair(tmp_path):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     leave_out(path, 2)
     merge_scorings(path)
     leave_out(path, 3)
@@ -223,7 +223,7 @@ def test_what_belongs_to_another_run_or_is_none_is_ignored(path, caplog):
 
 
 def test_damaged_exclusions_cost_only_themselves(tmp_path, caplog):
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 2)
     RunWriter(tmp_path, "run", disk=QuickDisk()).close()
     with h5py.File(path, "r+") as file:
@@ -235,7 +235,7 @@ def test_damaged_exclusions_cost_only_themselves(tmp_path, caplog):
 @pytest.fixture
 def closed(tmp_path):
     """A closed run that holds what was left out of it."""
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 2)
     RunWriter(tmp_path, "run", disk=QuickDisk()).close()
     assert damage(path) == []
@@ -305,7 +305,7 @@ def test_a_file_holds_one_change(path):
 
 @pytest.mark.parametrize("close", [True, False])
 def test_a_frame_stays_left_out_when_its_file_is_renamed(tmp_path, close):
-    path = make_run(tmp_path, COUNT, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=False)
     leave_out(path, 2, 3)
     before = record(2)
     renamed = replace(before, frame=replace(before.frame, path="Hour_01/other.dm4"))
@@ -322,7 +322,7 @@ def test_a_frame_stays_left_out_when_its_file_is_renamed(tmp_path, close):
 
 
 def test_names_of_before_are_looked_up_once(tmp_path, monkeypatch):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     leave_out(path, 2)
     before = record(2)
     renamed = replace(before, frame=replace(before.frame, path="Hour_01/other.dm4"))

@@ -19,7 +19,6 @@ from pychip_stream.archive.support_sets import (
 from pychip_stream.errors import ArchiveError, PychipError, SupportError
 from tests.conftest import ROOT
 from tests.support.archive_samples import make_run, support
-from tests.support.failing_disks import QuickDisk
 from tests.support.run_samples import add_second_scoring
 from tests.unit.archive.fuzz import read_everything
 
@@ -29,7 +28,7 @@ SECRET = b"very-secret-password-0" * 64
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
     """A closed run with two scorings and alerts in one file."""
-    path = make_run(tmp_path_factory.mktemp("sample"), 4, disk=QuickDisk())
+    path = make_run(tmp_path_factory.mktemp("sample"), 4)
     add_second_scoring(path, 4)
     return merge_scorings(path).read_bytes()
 

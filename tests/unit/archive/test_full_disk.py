@@ -10,7 +10,7 @@ import pytest
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError, StorageError
-from tests.support.archive_samples import fill, record, result
+from tests.support.archive_samples import fill, make_run, record, result
 from tests.support.failing_disks import FailingDisk, QuickDisk
 
 CLOSE = """
@@ -52,9 +52,7 @@ def told_in_one_line(done, words):
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
 @pytest.mark.parametrize("size", [9_000, 60_000])
 def test_files_that_may_not_grow(tmp_path, size):
-    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
-    fill(writer, [record(n) for n in range(40)])
-    writer.release()
+    make_run(tmp_path, 40, close=False)
     told_in_one_line(closing(tmp_path, SIZE.format(size)), os.strerror(errno.EFBIG))
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") in (
         ["run.live.h5", "run.segments"], ["run.segments"],
@@ -96,9 +94,9 @@ def test_a_disk_that_fills_in_the_middle_of_the_merge(tmp_path, share):
 )
 @pytest.mark.parametrize("kind", ["sync", "replace"])
 def test_what_the_system_refuses_at_the_end(tmp_path, number, kind):
+    make_run(tmp_path, 6, close=False)
     disk = FailingDisk(number, (kind,))
-    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=disk)
-    fill(writer, [record(n) for n in range(6)])
+    writer = RunWriter(tmp_path, "run", disk=disk)
     disk.broken = True
     with pytest.raises(ArchiveError, match=os.strerror(number)):
         writer.close()
@@ -113,8 +111,8 @@ def test_hdf5_that_fails_at_the_very_end(tmp_path, monkeypatch, where):
     """h5py raises RuntimeError when what it held back cannot be written."""
     import h5py
 
-    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
-    fill(writer, [record(n) for n in range(6)])
+    make_run(tmp_path, 6, close=False)
+    writer = RunWriter(tmp_path, "run", disk=QuickDisk())
     real = getattr(h5py.File, where)
 
     def refused(self):
@@ -161,8 +159,8 @@ def test_a_disk_that_has_no_names_left(tmp_path):
 
 @pytest.mark.parametrize("where", ["block_of", "merge_run"])
 def test_memory_that_is_short_for_a_moment(tmp_path, monkeypatch, where):
-    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
-    fill(writer, [record(n) for n in range(6)])
+    make_run(tmp_path, 6, close=False)
+    writer = RunWriter(tmp_path, "run", disk=QuickDisk())
     writer.append(record(6))
 
     def refused(*_args, **_options):
@@ -177,9 +175,7 @@ def test_memory_that_is_short_for_a_moment(tmp_path, monkeypatch, where):
 
 
 def test_a_folder_with_the_name_of_a_segment_is_none(tmp_path):
-    writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
-    fill(writer, [record(n) for n in range(6)])
-    writer.release()
+    make_run(tmp_path, 6, close=False)
     (tmp_path / "run.segments" / "seg-00000099-00000099.h5").mkdir()
     writer = RunWriter(tmp_path, "run", segment_frames=4, disk=QuickDisk())
     fill(writer, [record(n) for n in range(6, 12)])

@@ -20,7 +20,7 @@ FIRST_LAYOUT = Path(__file__).parents[2] / "data" / "archive-layout-1.h5"
 
 @pytest.fixture
 def run(tmp_path):
-    return make_run(tmp_path, 6, disk=QuickDisk())
+    return make_run(tmp_path, 6)
 
 
 def refused(path, *words):

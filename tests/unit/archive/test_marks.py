@@ -37,7 +37,7 @@ START = 1.7e9
 
 @pytest.fixture(params=["closed", "live"])
 def path(request, tmp_path):
-    return make_run(tmp_path, 4, close=request.param == "closed", disk=QuickDisk())
+    return make_run(tmp_path, 4, close=request.param == "closed")
 
 
 def told(path):
@@ -132,7 +132,7 @@ def test_notes_of_a_log_are_kept_once_and_stand_on_its_clock(path, caplog, monke
 
 
 def test_marks_of_an_archive_that_knows_no_sources_are_read(tmp_path):
-    path = make_run(tmp_path, 2, disk=QuickDisk())
+    path = make_run(tmp_path, 2)
     mark(open_run(path), START + 1, "old", who="ann")
     merge_scorings(path)
     with h5py.File(path, "r+") as file:

@@ -27,7 +27,7 @@ def eager(monkeypatch):
 @pytest.fixture(params=["live", "closed", "scoring"])
 def file(request, tmp_path, eager):
     """The file that a viewer opens."""
-    path = make_run(tmp_path, COUNT, close=request.param != "live", disk=QuickDisk())
+    path = make_run(tmp_path, COUNT, close=request.param != "live")
     if request.param == "live":
         return tmp_path / "run.live.h5"
     if request.param == "closed":

@@ -38,7 +38,7 @@ def ramp(path, offset=0.0, **names):
 
 @pytest.fixture(params=["closed", "live"])
 def path(request, tmp_path):
-    return make_run(tmp_path, COUNT, close=request.param == "closed", disk=QuickDisk())
+    return make_run(tmp_path, COUNT, close=request.param == "closed")
 
 
 def add(path, *some):
@@ -143,7 +143,7 @@ def test_a_line_that_was_cut_short_costs_itself(tmp_path):
 def test_a_line_of_the_journal_costs_what_is_new_and_changes_nothing_given_away(
     tmp_path, monkeypatch
 ):
-    places = RunPlaces.of(make_run(tmp_path, 2, close=False, disk=QuickDisk()))
+    places = RunPlaces.of(make_run(tmp_path, 2, close=False))
     ordered = []
 
     def counting(times, values):
@@ -179,7 +179,7 @@ def test_a_run_that_holds_nothing_yet_has_no_offset(tmp_path):
 
 
 def test_readings_of_another_run_and_full_disks(tmp_path):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     add_readings(RunPlaces.of(path), "another", [ramp(path)])
     assert not open_run(path).stimulus.raw
     with pytest.raises(ArchiveError, match="cannot be written"):
@@ -187,7 +187,7 @@ def test_readings_of_another_run_and_full_disks(tmp_path):
 
 
 def test_a_name_that_frames_have_stands_behind_its_source(tmp_path):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     add(path, ramp(path, name="stage temperature"), ramp(path, name="index", unit=""))
     run = open_run(path)
     frames = run.frames
@@ -197,7 +197,7 @@ def test_a_name_that_frames_have_stands_behind_its_source(tmp_path):
 
 
 def test_damaged_readings_are_told_and_cost_nothing_else(tmp_path):
-    path = make_run(tmp_path, COUNT, disk=QuickDisk())
+    path = make_run(tmp_path, COUNT)
     add(path, ramp(path))
     merge_scorings(path)
     with h5py.File(path, "r+") as file:

@@ -32,7 +32,7 @@ COUNT = 6
 
 @pytest.fixture(params=[True, False], ids=["closed", "live"])
 def run(request, tmp_path):
-    return ps.open_run(make_run(tmp_path, COUNT, close=request.param, disk=QuickDisk()))
+    return ps.open_run(make_run(tmp_path, COUNT, close=request.param))
 
 
 def test_everything_that_was_archived_comes_back(run):
@@ -148,7 +148,7 @@ def test_a_live_run_is_followed_while_segments_are_joined(tmp_path, monkeypatch)
 
 
 def test_embeddings_can_be_left_out(tmp_path):
-    run = open_run(make_run(tmp_path, 3, embeddings=False, disk=QuickDisk()))
+    run = open_run(make_run(tmp_path, 3, embeddings=False))
     assert run.embedded == {}
     with pytest.raises(ArchiveError, match="keeps no embeddings"):
         run.embeddings(0)

@@ -64,7 +64,7 @@ def in_time(work, seconds=20.0):
 
 @pytest.fixture
 def live(tmp_path):
-    make_run(tmp_path, 4, close=False, disk=QuickDisk())
+    make_run(tmp_path, 4, close=False)
     return RunPlaces(tmp_path, "run")
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_told_in_messages_is_no_identity(live, text):
 
 
 def test_an_archive_whose_identity_cannot_be_told_is_damaged(tmp_path):
-    path = make_run(tmp_path, 4, disk=QuickDisk())
+    path = make_run(tmp_path, 4)
     with h5py.File(path, "r+") as file:
         group = file["entry"]
         dtype = group["run_id"].dtype

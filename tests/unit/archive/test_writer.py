@@ -120,7 +120,7 @@ def test_a_lock_file_without_its_process_is_no_obstacle(tmp_path):
 def test_a_reader_that_keeps_files_open_does_not_stop_a_restart(tmp_path):
     import h5py
 
-    make_run(tmp_path, 6, close=False, disk=QuickDisk())
+    make_run(tmp_path, 6, close=False)
     held = [h5py.File(p, "r") for p in (tmp_path / "run.segments").glob("seg-*.h5")]
     held.append(h5py.File(tmp_path / "run.live.h5", "r"))
     reader = open_run(tmp_path / "run.h5")
@@ -135,7 +135,7 @@ def test_a_reader_that_keeps_files_open_does_not_stop_a_restart(tmp_path):
 
 
 def test_stale_temporary_files_go_at_the_start(tmp_path):
-    make_run(tmp_path, 6, close=False, disk=QuickDisk())
+    make_run(tmp_path, 6, close=False)
     stale = [
         tmp_path / "run.segments" / "seg-00000003-00000003.h5.99-1.tmp",
         tmp_path / "run.h5.99-1.tmp",
@@ -258,7 +258,7 @@ def test_a_share_that_goes_and_comes_back(tmp_path, monkeypatch):
 
 
 def test_a_damaged_segment_is_set_aside_and_its_frames_are_done_again(tmp_path):
-    make_run(tmp_path, 12, close=False, disk=QuickDisk())
+    make_run(tmp_path, 12, close=False)
     victim = sorted((tmp_path / "run.segments").glob("seg-*.h5"))[1]
     victim.write_bytes(victim.read_bytes()[:3000])
     assert len(open_run(tmp_path / "run.h5")) == 8
@@ -291,8 +291,8 @@ def test_a_joined_segment_never_stands_for_one_that_it_does_not_hold(tmp_path, m
 
 
 def test_segments_of_another_run_are_not_mixed_in(tmp_path):
-    make_run(tmp_path / "a", 4, disk=QuickDisk())
-    make_run(tmp_path / "b", 4, close=False, disk=QuickDisk())
+    make_run(tmp_path / "a", 4)
+    make_run(tmp_path / "b", 4, close=False)
     (tmp_path / "a" / "run.h5").rename(tmp_path / "b" / "run.h5")
     with pytest.raises(ArchiveError, match="another run"):
         writer_of(tmp_path / "b")

@@ -13,7 +13,7 @@ COUNT = 8
 
 @pytest.fixture
 def run(tmp_path):
-    return make_run(tmp_path, COUNT, disk=QuickDisk())
+    return make_run(tmp_path, COUNT)
 
 
 def numbers(document):

@@ -153,7 +153,7 @@ def test_frames_are_shown_as_they_are_until_there_are_examples(feed):
 
 def archived(feed, count):
     """A run of the feed's configuration with frames in it, as the watcher tells of it."""
-    path = make_run(feed._config.archive.folder, count, disk=QuickDisk())
+    path = make_run(feed._config.archive.folder, count)
     assert path == feed._config.run_path
     counters = {"archived": float(count), "seen": float(count)}
     status = Status(

@@ -38,7 +38,7 @@ COUNT = 5
 
 @pytest.fixture
 def run(tmp_path):
-    return open_run(make_run(tmp_path / "run", COUNT, disk=QuickDisk()))
+    return open_run(make_run(tmp_path / "run", COUNT))
 
 
 def rows(path):

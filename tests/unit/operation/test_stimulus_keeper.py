@@ -16,7 +16,6 @@ from pychip_stream.wire.channel import Received
 from pychip_stream.wire.codec import Packet
 from pychip_stream.wire.messages import Measurement
 from tests.support.archive_samples import make_run
-from tests.support.failing_disks import QuickDisk
 from tests.support.waiting import wait_for
 
 START = 1.7e9
@@ -24,7 +23,7 @@ START = 1.7e9
 
 @pytest.fixture
 def made(tmp_path):
-    path = make_run(tmp_path, 6, close=False, disk=QuickDisk())
+    path = make_run(tmp_path, 6, close=False)
     keepers = []
 
     def make(**source):
