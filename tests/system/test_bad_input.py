@@ -212,7 +212,7 @@ def test_work_is_replaced_only_by_force(files, tmp_path):
 @pytest.mark.slow
 def test_bad_hanging_and_crashing_frames_do_not_stop_a_run(files, shared_data, stack):
     watch = {"incomplete_s": 2.0, "quiet_s": 0.3, "patience_s": 3.0}
-    run = stack(files / "s.h5", watch=watch).start()
+    run = stack(files / "s.h5", watch=watch, inference={"attempts": 2}).start()
     run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
     (run.root / "text.png").write_text("not a picture")
     shutil.copy(files / "tiny.tif", run.root)
@@ -243,7 +243,8 @@ def test_bad_hanging_and_crashing_frames_do_not_stop_a_run(files, shared_data, s
 @pytest.mark.slow
 def test_files_that_hang_and_crash_their_readers_cost_themselves_alone_as_pixels(files, stack):
     watch = {"quiet_s": 0.3, "patience_s": 3.0}
-    run = stack(files / "s.h5", watch=watch, inference={"frames": "pixels"}).start()
+    inference = {"frames": "pixels", "attempts": 2}
+    run = stack(files / "s.h5", watch=watch, inference=inference).start()
     run.listen_for(lambda: run.monitor.state("worker-1") == "running", "the worker is ready")
     workers = run.service("services.inference"), run.service("services.watcher")
     give_hanging_and_crashing(run, files)
@@ -266,7 +267,7 @@ def told_of_hanging_and_crashing(failed):
     reasons = {(row["path"], row["reason"]) for row in failed}
     assert {path for path, _ in reasons} == {"hang.emd", "crash.emd"}
     told = " ".join(reason for _, reason in reasons)
-    assert "given up after 3 attempts" in told
+    assert "given up after 2 attempts" in told
     assert "took more than 3 s" in told
     assert "crashed its reader" in told or sys.platform == "win32"
 

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="uses SIGKILL"),
 ]
 
-KILLS, FRAMES = 40, 21
+KILLS, FRAMES = 28, 21
 # The worker loads torch each time, so that in the suite it dies less often than the others;
 # `python -m benchmarks.faults` kills all alike.
 WEIGHTS = {

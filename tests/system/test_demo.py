@@ -11,7 +11,7 @@ from tests.support.stack import call, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-FRAMES, RATE = 60, 8
+FRAMES, RATE = 40, 8
 
 
 def read(path):

@@ -5,7 +5,7 @@ from tests.support.soak import SECTIONS, soak
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-FRAMES = 1000
+FRAMES = 700
 
 
 def test_nothing_grows_with_the_number_of_frames(stack, tmp_path, record_property):

@@ -23,20 +23,20 @@ from tests.support.archive_samples import (
 from tests.support.at_once import OneThread
 from tests.support.failing_disks import Died, DyingDisk, QuickDisk
 
-FRAMES = 13
+FRAMES = 8
 SET = support()
 OTHER = support(("alpha", "gamma"), 1)
 
 
 def frames():
     known = [record(n, result=result(n, version=SET.version)) for n in range(FRAMES)]
-    known[7] = failed(7)
+    known[3] = failed(3)
     return known
 
 
 def work(folder, disk, acknowledged):
     """A whole life: archive, continue, score, close; dies on the way."""
-    writer = RunWriter(folder, "run", segment_frames=3, disk=disk)
+    writer = RunWriter(folder, "run", segment_frames=2, disk=disk)
     try:
         writer.add_support(support_to_bytes(SET), SET.version)
         for one in frames():
@@ -54,9 +54,9 @@ def work(folder, disk, acknowledged):
 
 @pytest.fixture
 def small_fan_in(monkeypatch):
-    """Segments are joined after four, at the same moment each time; narrow ones go at once."""
+    """Segments are joined after three, at the same moment each time; narrow ones go at once."""
     monkeypatch.setattr(compaction, "ThreadPoolExecutor", OneThread)
-    monkeypatch.setattr(compaction, "FAN_IN", 4)
+    monkeypatch.setattr(compaction, "FAN_IN", 3)
     monkeypatch.setattr(compaction, "GRACE_S", 0.0)
 
 
@@ -93,7 +93,7 @@ def whole(run, wanted):
         expected = [record(numbers[n]).embeddings.reshape(-1, DIM) for n in mine]
         assert (block.arrays["values"] == np.concatenate(expected)).all()
     assert run.embedded[ENCODER].tolist() == list(range(run.count))
-    assert {p[-10:-4] for p in run.failed["path"]} <= {"000007"}
+    assert {p[-10:-4] for p in run.failed["path"]} <= {"000003"}
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from tests.support.archive_samples import DIM, record, result
 from tests.support.killed_archiver import archive
 from tests.support.waiting import wait_for
 
-KILLS = int(os.environ.get("PYCHIP_STREAM_KILLS", "60"))
+KILLS = int(os.environ.get("PYCHIP_STREAM_KILLS", "40"))
 KILLS_PER_RUN = 20
 LONGEST_S = 0.06
 
