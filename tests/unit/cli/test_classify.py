@@ -18,17 +18,25 @@ from tests.support.command import call_here
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def batch(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a frame and a support set."""
+    folder = tmp_path_factory.mktemp("made")
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     pixels[:32] //= 8
-    Image.fromarray(pixels).save(tmp_path / "frame.png")
-    made = call_here(
-        "support", "make", tmp_path / "frame.png", "--chip-size", "16",
+    Image.fromarray(pixels).save(folder / "frame.png")
+    called = call_here(
+        "support", "make", folder / "frame.png", "--chip-size", "16",
         "--pick", "dark=0,0;0,1;1,2",
-        "--pick", "bright=2,0;3,1;3,3", "-o", tmp_path / "set.h5",
+        "--pick", "bright=2,0;3,1;3,3", "-o", folder / "set.h5",
     )  # fmt: skip
-    assert made.code == 0, made.err
+    assert called.code == 0, called.err
+    return folder
+
+
+@pytest.fixture
+def batch(made, tmp_path):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return "classify", tmp_path / "frame.png", "--support", tmp_path / "set.h5", "--out"
 
 
