@@ -8,6 +8,8 @@ import psutil
 import pytest
 
 from tests.support import chaos
+from tests.support.archive_samples import make_run
+from tests.support.ports import free_wire
 from tests.support.stack import call_json
 from tests.support.waiting import wait_for
 
@@ -51,13 +53,14 @@ def test_a_worker_that_hangs_is_listed_and_started_again_and_an_archiver_killed_
 
 
 @pytest.fixture
-def unmerged(stack, tmp_path):
+def unmerged(stack):
     """A run that was stopped and whose archiver waits for the disk, and the archiver."""
     resource = pytest.importorskip("resource")
-    run = stack(chaos.make_support(tmp_path), **QUICK).start()
-    camera = chaos.Camera(run.root, 20.0, limit=3).start()
-    run.wait_archived(3)
-    camera.stop()
+    run = stack(machine={"services": ["hub", "archiver"]}, wire=free_wire())
+    make_run(run.config.archive.folder, 3, run.config.archive.name, close=False)
+    run.start()
+    counter = run.monitor.counter
+    run.listen_for(lambda: counter("archived", "archiver") == 3, "the archiver has looked")
     archiver = run.service("services.archiver")
     archiver.rlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))  # as on a full disk
     os.kill(run.process.pid, signal.SIGINT)

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from tests.support.ports import free_wire
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -17,7 +18,8 @@ def test_the_start_ends_with_the_address_alone(stack, form):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         taken = busy.getsockname()[1] if form == "text" else 0
         page = {"enabled": True, "port": taken}
-        run = stack(dashboard=page).start("--log-format", form)
+        parts = {"services": ["hub", "dashboard"]}
+        run = stack(dashboard=page, machine=parts, wire=free_wire()).start("--log-format", form)
         address = f"http://127.0.0.1:{run.resolved.dashboard.port}/"
 
         def text(line):
