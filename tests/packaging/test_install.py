@@ -1,5 +1,6 @@
-"""What the README's install gives: a command that runs anywhere, and types that tools find."""
+"""What the README's install gives: all of it, under one name; its command, and its types."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+HOMES = {
+    "pychip_stream": "pychip_stream",
+    "services": "pychip_stream/services",
+    "dashboard": "pychip_stream/dashboard",
+}
 SCRIPT = """\
 import pychip_stream as ps
 from pychip_stream.services.watcher import Watcher
@@ -28,7 +34,7 @@ def called(*words, cwd):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A fresh clone and the Python of an environment with what its README installs into it.
+    """A fresh clone, the Python of an environment with what its README installs into it, and where.
 
     The dependencies are those of this environment.
     """
@@ -46,8 +52,33 @@ def installed(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     own = called(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=base)
     others = [sysconfig.get_path("purelib"), *(p for p in sys.path if "site-packages" in p)]
-    Path(own.stdout.strip(), "dependencies.pth").write_text("\n".join(dict.fromkeys(others)))
-    return clone, python
+    site = Path(own.stdout.strip())
+    (site / "dependencies.pth").write_text("\n".join(dict.fromkeys(others)))
+    return clone, python, site
+
+
+@pytest.fixture(scope="module")
+def names(installed):
+    """What was installed, but for the command and what Python compiled."""
+    (record,) = installed[2].glob("pychip_stream-*.dist-info/RECORD")
+    with record.open(newline="", encoding="utf-8") as file:
+        return {row[0] for row in csv.reader(file) if not row[0].startswith("..")
+                and "__pycache__" not in row[0]}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_file_of_the_packages_is_installed(names):
+    tracked = subprocess.run(
+        ["git", "ls-files", *HOMES], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    wanted = {"/".join((HOMES[p.split("/")[0]], *p.split("/")[1:])) for p in tracked}
+    assert len(wanted) > 200
+    assert wanted - names == set()
+
+
+@pytest.mark.slow
+def test_nothing_else_is_put_into_site_packages(names):
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"pychip_stream"}
 
 
 OTHERS = """\
@@ -60,7 +91,7 @@ follow_imports = skip
 
 @pytest.mark.slow
 def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
-    _, python = installed
+    _, python, _ = installed
     (tmp_path / "client.py").write_text(SCRIPT)
     (tmp_path / "mypy.ini").write_text(OTHERS)
     words = ("-m", "mypy", "--strict", "--python-executable", python, "client.py")
@@ -73,7 +104,7 @@ def test_mypy_finds_the_package_and_its_types(installed, tmp_path):
 @pytest.mark.system
 @pytest.mark.slow
 def test_the_demo_runs_in_the_clone_itself_and_says_where_its_files_are(installed, tmp_path):
-    clone, python = installed
+    clone, python, _ = installed
     words = ("demo", "--frames", 2, "--no-browser", "--out", tmp_path / "demo")
     done = called(python.with_name("pychip-stream"), *words, cwd=clone)
     assert done.returncode == 0, done.stderr
