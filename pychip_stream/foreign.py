@@ -51,6 +51,9 @@ class UnusableFileError(Exception):
 class NoFileError(OSError):
     """What goes by a file's name is a folder, a pipe or a device, or much too large for it."""
 
+    def __str__(self) -> str:
+        return self.strerror or ""
+
 
 def open_file(path: Path) -> BinaryIO:
     """Open a file to read; NoFileError where it is a pipe or a device, which might never end."""
