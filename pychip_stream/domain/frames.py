@@ -40,6 +40,8 @@ class Stamp(float):
         return Stamp(self + seconds, self.resolution)
 
 
+EARLIEST_S, LATEST_S = -6.2e10, 2.5e11
+"""Seconds since 1970 between which a calendar has moments."""
 _LATEST_NS = 9_214_646_400_000_000_000  # 2262; others count on from 1970 in 63 bits
 
 

@@ -4,7 +4,6 @@ The content decides, not the name: microscope folders hold JPEG data called .png
 called .dm4. Whatever a file contains, only `FrameError` comes out of here.
 """
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from pychip_stream.domain.frames import Frame, Stamp, mtime_of
+from pychip_stream.domain.frames import EARLIEST_S, LATEST_S, Frame, Stamp, mtime_of
 from pychip_stream.domain.pixel_size import is_plausible
 from pychip_stream.errors import (
     FrameError,
@@ -36,6 +35,8 @@ IN_MEMORY = 256 << 20
 
 _MOST_TOLD, _LONGEST, _MOST_NOTE = 100, 200, 1000
 """Texts and numbers that a format tells of a frame; letters of each, and of a note."""
+_LONGEST_S = 1e10
+"""Between two frames of a file."""
 
 _T = TypeVar("_T")
 
@@ -310,8 +311,8 @@ def _told(frame: Frame) -> Frame:
         metadata=metadata,
         notes=tuple(_printable(note, _MOST_NOTE) for note in frame.notes[:_MOST_TOLD]),
         unit=None if frame.unit is None else _printable(frame.unit),
-        time=frame.time if math.isfinite(frame.time or 0.0) else None,
-        before_last_s=frame.before_last_s if math.isfinite(frame.before_last_s) else 0.0,
+        time=frame.time if EARLIEST_S <= (frame.time or 0.0) <= LATEST_S else None,
+        before_last_s=frame.before_last_s if 0 <= frame.before_last_s < _LONGEST_S else 0.0,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pychip_stream.domain.frames import EARLIEST_S, LATEST_S
 from pychip_stream.domain.signals import Times
 from pychip_stream.stimulus.dialect import LogError, TimeColumn
 
@@ -15,7 +16,6 @@ _EXCEL_1970 = 25569.0
 _QUARTER_S = 900.0
 _BACK_S = 1800.0
 """A local clock that goes back by more, within the hour that there is twice, has been put back."""
-_EARLIEST, _LATEST = -6.2e10, 2.5e11
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -86,7 +86,7 @@ class LogClock:
                 "excel": lambda: (number - _EXCEL_1970) * _DAY_S,
             }[column.form]()
             zoned = column.form == "unix" or column.zoned
-        local = np.where((local > _EARLIEST) & (local < _LATEST), local, np.nan)
+        local = np.where((local > EARLIEST_S) & (local < LATEST_S), local, np.nan)
         return local if zoned else self._utc(local)
 
     def _on(self, found: Times) -> Times:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream.domain.frames import FrameRef, check_inside
+from pychip_stream.domain.frames import EARLIEST_S, LATEST_S, FrameRef, check_inside
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import MAX_CLASSES, UNKNOWN
 from pychip_stream.errors import FrameError, WireError
@@ -81,7 +81,8 @@ def _check_frame(frame: FrameRef) -> None:
         raise WireError(str(error)) from error
     _need("\0" not in frame.path, f"{frame.path[:40]!r} holds a NUL")
     moments = (frame.time, frame.seen)
-    _need(all(map(math.isfinite, moments)), f"{frame}: its times {moments} are none")
+    known = all(EARLIEST_S <= moment <= LATEST_S for moment in moments)
+    _need(known, f"{frame}: its times {moments} are none")
 
 
 def _check_classes(names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from pychip_stream.domain import quantities
-from pychip_stream.domain.frames import FrameRef
+from pychip_stream.domain.frames import EARLIEST_S, LATEST_S, FrameRef
 
 PIXEL_SIZE = b"pixel_size"
 SUPPORT = b"support"
@@ -34,7 +34,7 @@ MOST_TEXT = 4000
 Count = Annotated[int, Meta(ge=0, lt=1 << 53)]
 Lease = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Edges = tuple[Annotated[int, Meta(ge=0, lt=1 << 31)], Annotated[int, Meta(ge=0, lt=1 << 31)]]
-Moment = Annotated[float, Meta(ge=-6.2e10, le=2.5e11)]
+Moment = Annotated[float, Meta(ge=EARLIEST_S, le=LATEST_S)]
 """Seconds since 1970 that a calendar has; never NaN."""
 _TEXTS = ("reason", "detail", "author")
 

@@ -138,11 +138,12 @@ def test_a_mistake_in_one_from_outside_costs_its_files_alone(tmp_path, monkeypat
     assert refused
 
 
-def test_what_one_from_outside_tells_can_be_told_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e300, -1e300])
+def test_what_one_from_outside_tells_can_be_told_on(tmp_path, monkeypatch, odd):
     told = {"detector": "x" * 500, "holder": "a\0b", "y" * 500: 1.0, "z\n": "", "n": np.float32(2)}
     frame = Frame(
         RAMP, metadata=told | {f"more {n}": "" for n in range(200)}, notes=("long " * 10**5,) * 500,
-        pixel_size=1.0, unit="u\0" * 300, time=float("nan"), before_last_s=float("inf"),
+        pixel_size=1.0, unit="u\0" * 300, time=odd, before_last_s=odd,
     )  # fmt: skip
     form = Format("RAW8", (".raw8",), lambda *_: True, lambda _: Structure(1), lambda *_: frame)
     monkeypatch.setattr(reading, "FORMATS", [form])

@@ -3,10 +3,13 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from msgspec import structs
 
 from pychip_stream.archive import layout
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.records import FrameRecord, FrameResult
+from pychip_stream.errors import WireError
+from pychip_stream.wire.checks import check
 from pychip_stream.wire.codec import decode, encode
 from pychip_stream.wire.result import to_message, to_record
 
@@ -55,3 +58,13 @@ def test_tables_from_before_the_drift_open_with_an_empty_column(tmp_path):
         table = layout.read_table(group)
     assert np.isnan(table["drift"]).all()
     assert table["revision"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("time", [1e300, -1e300, 3e11, float("nan"), float("inf")])
+def test_a_frame_of_a_time_that_no_calendar_has_is_refused(record, time):
+    """A change point at its moment would be sent again and again, and taken by nobody."""
+    message, arrays = to_message(record, "worker-1")
+    for frame in (replace(record.frame, time=time), replace(record.frame, seen=time)):
+        packet = decode(encode(structs.replace(message, frame=frame), arrays))
+        with pytest.raises(WireError, match="its times"):
+            check(packet)
