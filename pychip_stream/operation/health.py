@@ -153,7 +153,8 @@ class RunHealth:
 
     def _note_progress(self, now: float) -> None:
         point = _Progress(now, self.counter("seen"), self.counter("archived"), self.waiting)
-        if self._progress and point.archived > self._progress[-1].archived:
+        last = self._progress[-1] if self._progress else point
+        if point.archived > last.archived or not last.waiting:
             self._moved_at = now
         self._progress.append(point)
 
@@ -294,25 +295,23 @@ class RunHealth:
         """Say whether what is known is what happens now."""
         now = time.monotonic()
         if now - (self.heard_at or self._begun) > SILENT_S:
-            return Liveness(
-                "lost", "no connection to the run", "the hub is silent; it is restarted"
-            )
+            return Liveness("lost", "no connection to the run", "the hub is silent; restarting it")
         waiting = self.waiting
         frames = f"{waiting} frame" + "s" * (waiting != 1)
+        which = "next" if self.counter("archived") else "first"
         if self.unsupported:
             come = waiting > 0 or self.seen is not None
-            text = "frames arrive, no examples yet" if come else "waiting for the first frame"
+            text = "frames arrive, no examples yet" if come else f"waiting for the {which} frame"
             return Liveness("waiting", text, f"{frames} will be classified then" if come else "")
         if self.classified_at is None and waiting == 0:
-            return Liveness("waiting", "waiting for the first frame")
+            return Liveness("waiting", f"waiting for the {which} frame")
         if self.classified_at is None and self._starting:
             return Liveness("waiting", "the worker is starting", f"{frames} waiting")
         since = ""
         if self.newest is not None:
             since = f" since {datetime.fromtimestamp(self.newest.received):%H:%M:%S}"
         quiet_s = now - max(self.classified_at or self._begun, self._begun)
-        still_s = min(quiet_s, now - self._moved_at)
-        gap_s = self.gap_s
+        still_s, gap_s = min(quiet_s, now - self._moved_at), self.gap_s
         if waiting > 0 and still_s > max(STALLED_S, min(3 * gap_s, IDLE_S)):
             return Liveness("stalled", f"stalled{since}", f"{frames} waiting")
         if waiting > _IN_FLIGHT + _STATUS_S * self.arriving:

@@ -287,6 +287,24 @@ def test_a_pause_does_not_make_an_old_picture_fresh(health, clock):
     assert health.liveness().light == "idle"
 
 
+def test_the_first_frame_after_a_pause_is_on_its_way_and_not_stalled(health, clock):
+    """Red for a moment whenever a frame came after the run had paused."""
+    hear(health, live(1.0, received=1.0), intervals=np.zeros((3, 3)))
+    for _ in range(30):
+        clock.now += 1.0
+        hear(health, status(seen=5.0, archived=5.0, behind=0.0))
+    for second, light in ((0, "idle"), (1, "idle"), (6, "stalled")):
+        clock.now = 130.0 + second
+        hear(health, status(seen=6.0, archived=5.0, behind=1.0))
+        assert health.liveness().light == light, second
+
+
+def test_after_a_restart_the_next_frame_is_waited_for(health):
+    assert health.liveness().text == "waiting for the first frame"
+    hear(health, status(archived=10.0))
+    assert health.liveness().text == "waiting for the next frame"
+
+
 def test_frames_without_examples_are_no_fault(health, clock):
     """B3: red, "stalled, 8 frames waiting", for who has not chosen examples yet."""
     worker = Status(
