@@ -297,6 +297,13 @@ class ChipCanvas {
     return inside ? [row, column] : null;
   }
 
+  // Whether that is at the right or lower edge of the frame, where no whole chip fits.
+  bareAt(event) {
+    const [x, y] = this.at(event);
+    const [H, W] = this.shape;
+    return this.settings.grid && x >= 0 && y >= 0 && x < W && y < H && !this.chipAt(event);
+  }
+
   setView(zoom, x, y) {
     zoom = Math.min(Math.max(zoom, 1), ZOOM_MOST);
     const half = 0.5 / zoom;
@@ -316,11 +323,14 @@ class ChipCanvas {
   }
 
   // Says what is at a chip: its place, label and choice, and why it is worth a look.
-  point(chip) {
+  point(chip, bare = false) {
     this.cursor = chip;
-    const parts = [];
+    const parts = bare ? ["no whole chip fits here: left out"] : [];
     if (chip) {
       const [row, column] = chip;
+      const { h, scale, top } = this.layout();
+      this.readout.dataset.above = (row + 0.5) * this.chip[1] * scale + top > h / 2; // beside the chip, not over it
+      this.readout.style.setProperty("--above", `${this.warning.offsetHeight + 8}px`);
       parts.push(`row ${row}, column ${column}`);
       if (this.pixel && this.pixel[0] > 0) {
         const [x, y] = [column * this.chip[0], row * this.chip[1]].map((v) => Number((v * this.pixel[0]).toPrecision(4)));

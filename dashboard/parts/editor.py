@@ -146,7 +146,7 @@ class ExampleEditor:
         draft = self.opened.draft
         before = draft.state
         if self._enabled and size != before.chip_size:
-            draft.change(before.resize(size))
+            draft.change(before.resize(size, self.picture.shape if self.picture else None))
             self.remark("warning", merged_line(before, draft.state))
 
     def settle_grid(self, now: float = math.inf) -> None:
@@ -331,7 +331,7 @@ class ExampleEditor:
         preview = self.opened.preview
         if preview is None or preview is self._sent_preview or preview.key != key:
             return
-        if self.opened.waiting_s > _WAIT_S:
+        if self.opened.waiting_s > _WAIT_S or self._moved_at is not None:
             return  # it is of a step before
         self._sent_preview = preview
         self.view.canvas.send(**labels_message(self.opened.draft.state, preview))

@@ -14,7 +14,7 @@ export class Gestures {
       view.zoomBy(Math.exp(-event.deltaY * 0.0015), x / view.shape[1], y / view.shape[0]);
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => this.press(event));
-    canvas.addEventListener("pointermove", (event) => view.point(view.chipAt(event)));
+    canvas.addEventListener("pointermove", (event) => view.point(view.chipAt(event), view.bareAt(event)));
     canvas.addEventListener("pointerleave", () => view.point(null));
     canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button moves
     canvas.addEventListener("keydown", (event) => this.key(event));

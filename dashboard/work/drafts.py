@@ -192,10 +192,11 @@ class DraftState:
             picks=tuple(p for p in self.picks if p.label != name),
         )
 
-    def resize(self, size: ChipSize) -> "DraftState":
+    def resize(self, size: ChipSize, shape: tuple[int, int] | None = None) -> "DraftState":
         """Change the chip size; each pick moves to the chip that now covers its centre.
 
-        Chips that are in no frame of the run are of the old size, and go.
+        Chips that are in no frame of the run are of the old size, and go. So do those whose
+        centre no whole chip covers on a frame of `shape` (rows, columns).
         """
         if size == self.chip_size:
             return self
@@ -206,6 +207,10 @@ class DraftState:
                 continue
             row = int((pick.row + 0.5) * old.height / size.height)
             column = int((pick.column + 0.5) * old.width / size.width)
+            if shape is not None and not (
+                (row + 1) * size.height <= shape[0] and (column + 1) * size.width <= shape[1]
+            ):
+                continue
             place = (pick.path, pick.index, row, column)
             moved.setdefault(place, Pick(pick.label, *place))
         return replace(self, chip_size=size, picks=tuple(moved.values()))

@@ -161,6 +161,20 @@ def test_the_chip_size_is_a_number_and_says_what_it_costs(examples):
     number.fill("128")
     number.press("Enter")
     wait_data(page, "grid", "v === '4x4'")
+    number.fill("100")  # M11: what the strip is that no chip covers
+    number.press("Enter")
+    wait_data(page, "grid", "v === '5x5'")
+    canvas, readout = page.locator(".chipwrap canvas"), page.locator(".readout")
+    inside, outside = (chips.place(px / 64 - 0.5, px / 64 - 0.5) for px in (450, 506))
+    canvas.hover(position=outside)
+    expect(readout).to_have_text("no whole chip fits here: left out")
+    canvas.hover(position=inside)
+    expect(readout).to_contain_text("row 4, column 4")
+    said, top = readout.bounding_box(), canvas.bounding_box()["y"]
+    assert said["y"] + said["height"] < top + inside["y"]  # beside what it is about
+    number.fill("128")
+    number.press("Enter")
+    wait_data(page, "grid", "v === '4x4'")
     number.fill("much")
     number.press("Enter")
     expect(page.locator("input[aria-invalid=true]")).to_have_count(1)

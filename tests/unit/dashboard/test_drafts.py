@@ -57,6 +57,14 @@ def test_picks_move_with_the_grid():
     assert [(p.row, p.column) for p in state.picks] == [(1, 5)]
 
 
+def test_examples_where_no_whole_chip_fits_any_more_go():
+    """The whole draft was refused: "chip 3,0 is outside the grid of 3 rows"."""
+    state = picked(DraftState(ChipSize(35, 35)), places=[(0, 0), (21, 3), (3, 22), (21, 22)])
+    kept = state.resize(ChipSize(200, 200), (787, 802)).picks
+    assert [(p.row, p.column) for p in kept] == [(0, 0), (0, 3)]
+    assert len(state.resize(ChipSize(200, 200)).picks) == 4
+
+
 def test_undo_goes_back_step_by_step(tmp_path):
     draft = Draft.open(tmp_path / "d.json", DraftState())
     first = draft.state

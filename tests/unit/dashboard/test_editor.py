@@ -205,6 +205,18 @@ def test_a_wait_is_said_and_the_lines_of_a_step_before_are_not(editor):
     assert editor.last("notes")["lines"] == [["", "choose chips of at least two classes"]]
 
 
+def test_labels_of_before_do_not_take_the_grid_back_from_a_slider_that_moves(editor):
+    """Chosen chips were drawn in the grid of before until there were new labels."""
+    editor.grid._width.value = 80
+    editor.opened.preview = Preview(1, PICTURE.key, trouble="of 64 px")
+    sent = len(editor.canvas_sent)
+    editor.pull(0.0)
+    assert [m["type"] for m in editor.canvas_sent[sent:] if m["type"] == "labels"] == []
+    editor.pull(time.monotonic() + 1)
+    assert editor.last("grid")["chip"] == [80, 80]
+    assert editor.last("notes")["lines"][0][1] == "of 64 px"
+
+
 def test_what_a_larger_chip_costs_stays_said_until_the_next_step(editor):
     editor.say_canvas(PICK | {"chips": [[0, 0], [0, 1], [2, 2]]})
     editor.resize(ChipSize(128, 128))
