@@ -282,7 +282,7 @@ class Feed:
             versions = [run.scoring] * len(versions)
         drawn, former = measured(run), None
         # Before the curves: pages draw these once, as soon as they are there.
-        self._state.colors = self._state.colors | run.colors
+        self._state.paint(run.colors)
         self._state.scoring_name = scoring_name(run, run.scoring)
         if run.scoring != ACQUIRED:
             old = run.with_scoring(ACQUIRED)

@@ -157,6 +157,7 @@ class FramePicture:
         note: str = "",
         truth: Mapping[str, float] | None = None,
         warning: str = "",
+        colors: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Say what the canvas wants.
 
@@ -168,10 +169,11 @@ class FramePicture:
             Before its path.
         truth
             True fractions, where they are known.
-        warning
+        warning, colors
             In place of its own.
         """
-        colors = dict(zip(self.names, self.colors, strict=True))
+        own = zip(self.names, self.colors, strict=True)
+        colors = {name: (colors or {}).get(name, color) for name, color in own}
         bars = [
             {"name": name, "color": colors[name], "value": float(value), "low": float(low),
              "high": float(high), "truth": (truth or {}).get(name)}

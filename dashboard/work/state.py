@@ -17,7 +17,7 @@ from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import CHANGE, MARK, Event
 from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.clock import Stamps, newness, on_one_clock
-from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color
+from pychip_stream.domain.colors import UNKNOWN_COLOR, shown_color, told_apart
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.operation.health import RunHealth
 from pychip_stream.operation.latency import LatencySplit
@@ -117,6 +117,8 @@ class RunState:
         Where the run is now that it is over; empty while it goes on.
     left_out
         Frames that are left out of the curves, by whom and when.
+    colors
+        Of all classes, those of the support set in force as it says; no two are the same.
     displaced
         Own time and place on the curves of frames whose time is not of this run.
     """
@@ -143,14 +145,21 @@ class RunState:
         self._acknowledged: dict[str, tuple[str, str]] = {}
         self.left_out: Mapping[Key, Exclusion] = {}
         self.displaced: Mapping[Key, tuple[float, float]] = {}
-        self.colors: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
+        self._given: dict[str, str] = {UNKNOWN: UNKNOWN_COLOR}
+        self.colors = self._given
 
     # Written by the feed.
 
     def use(self, support: SupportSet) -> None:
         """Note the support set that is in force from now on."""
         self.support = support
-        self.colors = self.colors | {c.name: shown_color(c.color) for c in support.classes}
+        self.paint({c.name: shown_color(c.color) for c in support.classes})
+
+    def paint(self, colors: Mapping[str, str]) -> None:
+        """Give classes the colours that their support set says, so far as no other has them."""
+        self._given = self._given | dict(colors)
+        names = self.support.names if self.support is not None else tuple(colors)
+        self.colors = told_apart(self._given, (UNKNOWN, *names))
 
     def record(self, live: Live, picture: FramePicture | None) -> None:
         """Take a frame into the curves, and keep its labels until they are certainly archived.
@@ -175,7 +184,7 @@ class RunState:
             values = {n: (v, v, v) for n, v in live.measured.items() if n in drawn}
             if values:
                 self._quantities.put(key, picture.time, values)
-            self.colors = self.colors | dict(zip(picture.names, picture.colors, strict=True))
+            self.paint(dict(zip(picture.names, picture.colors, strict=True)))
             self._mark(newness(frame), live.support_version)
             self._put_truth(key, picture.time)
             self._recent.put(key, picture)

@@ -1,6 +1,7 @@
 """Colours of classes."""
 
 import re
+from collections.abc import Container, Mapping
 from functools import cache
 
 import numpy as np
@@ -33,6 +34,26 @@ def color_of(number: int) -> str:
 def shown_color(text: str) -> str:
     """Colour as it is shown: what is not #rrggbb (files may say anything) is grey."""
     return text if re.fullmatch("#[0-9a-fA-F]{6}", text) else UNKNOWN_COLOR
+
+
+def told_apart(colors: Mapping[str, str], first: Container[str] = ()) -> dict[str, str]:
+    """Colours of classes, no two of them the same.
+
+    Parameters
+    ----------
+    colors
+        By name; where several have one, all but one get a free one.
+    first
+        Names that keep theirs before others do.
+    """
+    taken, kept, found = set(colors.values()), set[str](), dict(colors)
+    for name in sorted(colors, key=lambda name: name not in first):
+        if colors[name] in kept:
+            free = (color for color in map(color_of, range(_MOST)) if color not in taken)
+            found[name] = next(free, colors[name])
+            taken.add(found[name])
+        kept.add(colors[name])
+    return found
 
 
 @cache

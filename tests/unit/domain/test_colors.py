@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pychip_stream.domain.colors import PALETTE, UNKNOWN_COLOR, _lab, _rgb, color_of
+from pychip_stream.domain.colors import PALETTE, UNKNOWN_COLOR, _lab, _rgb, color_of, told_apart
 from pychip_stream.domain.support import make_classes
 
 
@@ -24,6 +24,20 @@ def test_colors_of_many_classes_differ():
     assert nearest(32) > 15
     assert nearest(250) > 5
     assert len({one.color for one in make_classes([f"c{n}" for n in range(250)])}) == 250
+
+
+def test_no_two_classes_have_one_colour_and_those_in_force_keep_theirs():
+    """The curve of a class and that under its former name were one blue."""
+    given = {"alpha": "#0072b2", "beta": "#e69f00", "gold": "#0072b2", "unknown": UNKNOWN_COLOR}
+    found = told_apart(given, ("gold", "beta", "unknown"))
+    assert list(found) == list(given)
+    assert {name: found[name] for name in ("gold", "beta", "unknown")} == {
+        name: given[name] for name in ("gold", "beta", "unknown")
+    }
+    assert found["alpha"] == color_of(2)
+    assert told_apart(given, ("alpha",))["gold"] == color_of(2)
+    many = told_apart({f"c{n}": "#0072b2" for n in range(40)})
+    assert len(set(many.values())) == 40
 
 
 def test_lab_is_that_of_the_standard():
