@@ -48,6 +48,10 @@ class RescorePanel:
             **select,
         )  # fmt: skip
         self._set = pmui.Select(label="support set", options={}, width=320, **select)
+        self._encoder = pmui.TextInput(
+            label="encoder", value="", placeholder="as the run says", width=160, **select
+        )
+        self._all_known = pmui.Checkbox(label="no unknown", value=False)
         self._default = pmui.Checkbox(label="show it to everybody from now on", value=False)
         self._drop = DropZone(self._on_drop, sizing_mode="stretch_width")
         plain: dict[str, Any] = {"margin": (4, 4)}
@@ -60,7 +64,8 @@ class RescorePanel:
         )
         self._state = plain_text()
         self.widget = pn.Column(
-            wrapped(self._source, self._set, self._start, self._cancel, self._default),
+            wrapped(self._source, self._set, self._encoder),
+            wrapped(self._all_known, self._default, self._start, self._cancel),
             self._bar,
             self._state,
             self._drop,
@@ -113,7 +118,8 @@ class RescorePanel:
         )  # fmt: skip
 
     def _do_start(self) -> None:
-        source, version, default = self._source.value, self._set.value, bool(self._default.value)
+        source, version, encoder = (s.value for s in (self._source, self._set, self._encoder))
+        default, reject = bool(self._default.value), not self._all_known.value
         if not self._viewer.operator:
             self._fail(MAY_LOOK)
         elif self._job is not None:
@@ -126,7 +132,14 @@ class RescorePanel:
             self._busy(True)
             note(self._state, "re-scoring…")
             self._background.do(
-                lambda: self._rescorer.rescore(str(source), str(version), job, default=default),
+                lambda: self._rescorer.rescore(
+                    str(source),
+                    str(version),
+                    job,
+                    default=default,
+                    reject=reject,
+                    encoder=str(encoder or "").strip(),
+                ),
                 self._done,
                 failed=lambda text: self._end(
                     "cancelled; the run stays as it was" if job.cancelled else text, "error"

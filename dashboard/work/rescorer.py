@@ -73,7 +73,16 @@ class Rescorer:
                 return {_name(run.support_set, v): v for v in run.support_versions}
         return {_name(lambda v: self._support(source, v), v): v for v in versions}
 
-    def rescore(self, source: str, version: str, progress: Progress, *, default: bool) -> str:
+    def rescore(
+        self,
+        source: str,
+        version: str,
+        progress: Progress,
+        *,
+        default: bool,
+        reject: bool = True,
+        encoder: str = "",
+    ) -> str:
         """Score the run, closed, under a support set; tells how it went.
 
         Parameters
@@ -83,18 +92,25 @@ class Rescorer:
             stays as it was.
         default
             Whether everybody is shown this scoring from now on.
+        reject
+            As for `Order`.
+        encoder
+            Name of that of the run, empty: as the run says; no file of this machine.
 
         Raises
         ------
         PychipError
             If that is not possible.
         """
+        if Path(encoder).name != encoder or Path(encoder).suffix:
+            raise PychipError(f"encoder {encoder!r} is no name; for a file use: rescore --encoder")
         progress(0, 0)  # may have been cancelled while others had their turn
         with self._open(THIS_RUN) as run:
             if run.live:
                 raise PychipError(live_words(run))
         support = self._support(source, version)
-        one = rescore_run(self._path, Order(support, default=default), [], progress)
+        order = Order(support, encoder or None, reject=reject, default=default)
+        one = rescore_run(self._path, order, [], progress)
         if one.rescored is None:
             raise PychipError(one.reason)
         if one.skipped:

@@ -92,7 +92,8 @@ def encoder_finder(
                 return encoder
         raise EncoderError(
             f"{run.path}: its embeddings were made by encoder {weights_hash[:8]}, which is not "
-            f"at hand ({'; '.join(found)}); give the command --encoder NAME or its weights' file"
+            f"at hand ({'; '.join(found)}); choose that encoder (on the command line "
+            "--encoder NAME, or its weights' file)"
         )
 
     return find

@@ -19,6 +19,7 @@ from tests.support.simple_encoder import SimpleEncoder
 from tests.support.simple_runs import COUNT, FIRST, archive, picked
 
 BETTER = picked(2, seed=5)
+FOREIGN = picked(2, encoder=SimpleEncoder("foreign", seed=9))
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def bare(tmp_path):
 
 
 def foreign(tmp_path):
-    return archive(tmp_path), picked(2, encoder=SimpleEncoder("foreign", seed=9))
+    return archive(tmp_path), FOREIGN
 
 
 def coarse(tmp_path):
@@ -120,7 +121,7 @@ def locked(tmp_path):
     ("make", "words"),
     [
         (bare, "keeps no embeddings.*classify its frames again"),
-        (foreign, "made by encoder .*give the command --encoder"),
+        (foreign, "made by encoder .*choose that encoder"),
         (coarse, "the support set of 32x32.*make one of the run's chip size"),
         (live, "is live: label its past again on Examples"),
         (locked, "cannot be written.*look at the rights"),
@@ -190,6 +191,28 @@ def test_the_page_tells_how_far_it_is_and_what_came_of_it(panel):
     background.go_on()
     assert f"{COUNT} frames have labels" in made._state.object and "Compare" in made._state.object
     assert len(scored) == 1 and not made._cancel.visible and not made._start.disabled
+
+
+def test_unknown_and_the_encoder_can_be_chosen(panel):
+    """Review could not do what `rescore --no-reject --encoder NAME` does."""
+    made, background, _ = panel
+    for no_unknown in (False, True):
+        made._all_known.value = no_unknown
+        made._start.clicks += 1
+        background.go_on()
+        made._run.refresh()
+        settings = made._run.run.with_scoring(BETTER.version).scoring_provenance["classify"]
+        assert settings["reject"] is not no_unknown
+    made._encoder.value = "filters"
+    made._rescorer._uploaded = FOREIGN
+    made.show(True)
+    made._start.clicks += 1
+    background.go_on()
+    assert made._state.object.index("filters is ") < made._state.object.index("bundled is ")
+    made._encoder.value = "/etc/passwd"
+    made._start.clicks += 1
+    background.go_on()
+    assert "is no name" in made._state.object
 
 
 @pytest.mark.parametrize("by", ["button", "leaving"])
