@@ -17,6 +17,7 @@ from pychip_stream.operation.health import Liveness
 from .accounts import MAY_LOOK, Viewer
 from .guests import make_link
 from .parts.components import Heartbeat, StatusBar, Theme
+from .parts.layouts import grown
 from .work.background import Background
 from .work.links import NOTHING, Link
 from .work.opened_run import PastFrames
@@ -219,7 +220,7 @@ class Page:
     def _open(self, number: int) -> None:
         if number not in self._views and number in range(len(self._kinds)):
             self._views[number] = self._kinds[number](self._desk, self._viewer)
-            self._places[number].append(self._views[number].panel())
+            self._places[number].append(grown(self._views[number].panel()))
 
     def _pull(self) -> None:
         context = pn.state.curdoc.session_context if pn.state.curdoc else None

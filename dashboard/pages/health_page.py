@@ -51,7 +51,16 @@ _FILES = {
     "unreadable": "check its name and who may read it",
 }
 """States of files, and what to do."""
-_BURDEN = {"busy_s": "s busy", "rss_mb": "MB memory", "cpu_s": "s processor", "handles": "handles"}
+_UNITS = {
+    "chips_per_s": "chips/s",
+    "newest_age_s": "s since the newest frame",
+    "stimulus_silence": "s since the last reading",
+    "busy_s": "s busy",
+    "rss_mb": "MB memory",
+    "cpu_s": "s processor",
+    "handles": "handles",
+}
+"""Counters that follow the others, as number and unit."""
 _LEVELS = {"info": ("plain", "●"), "warning": ("warn", "▲")}
 _LATENCY = "latency."
 _STAGES = {"received": "until the archiver had it", "total": "in all"}
@@ -246,10 +255,11 @@ def services_table(health: RunHealth) -> Table:
 
 
 def _counters(counters: Mapping[str, float]) -> str:
-    """Write what a service counts, and at the end what it takes of the machine."""
-    own = (n for n in counters if not n.startswith(_LATENCY) and n not in _BURDEN)
-    parts = [f"{n} {_number(counters[n])}" for n in own]
-    parts += [f"{_number(counters[n])} {word}" for n, word in _BURDEN.items() if n in counters]
+    """Write what a service counts that is not 0, and at the end what it takes of the machine."""
+    counted = {n: value for n, value in counters.items() if value and not n.startswith(_LATENCY)}
+    own = (n for n in counted if n not in _UNITS)
+    parts = [f"{n.replace('_', ' ')} {_number(counted[n])}" for n in own]
+    parts += [f"{_number(counted[n])} {unit}" for n, unit in _UNITS.items() if n in counted]
     return " · ".join(parts)
 
 
@@ -305,8 +315,8 @@ def alerts_table(alerts: Sequence[Alert]) -> Table:
     rows = []
     for alert in reversed(alerts):
         level = _badge(*_LEVELS.get(alert.level, ("bad", "✕")), alert.level)
-        ended = "still holds" if alert.state == "on" else f"until {clock(alert.time)}"
-        rows.append([clock(alert.time), level, alert.reason, ended])
+        ended = "still holds" if alert.state == "on" else clock(alert.time)
+        rows.append([clock(alert.time), level, f"{alert.rule}: {alert.reason}", ended])
     head = ["when", "level", "what", "until"]
     return table("Alerts", rows, head, empty="none since this page's server started", wide=True)
 

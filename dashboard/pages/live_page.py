@@ -18,7 +18,7 @@ from ..page import Desk, View
 from ..parts.clock_panel import ClockPanel
 from ..parts.components import StatusStrip
 from ..parts.corrections import Corrections
-from ..parts.curve_plot import MARK_TEXT, Axes, CurvePlot
+from ..parts.curve_plot import Axes, CurvePlot
 from ..parts.events_panel import mark_field
 from ..parts.frame_view import FrameView
 from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
@@ -43,7 +43,8 @@ _CURVE_S = 0.5
 _STRIP_S = 0.25
 _CONTROL_MARGIN = (8, 0, 2, 0)
 """Room above for the names of fields, which stand on their upper edge."""
-_STRAYS = 3
+_LINES = 3
+"""Of one kind above the badge; more would leave no room for the curve."""
 _AWAY_S = 2.0
 """A page that was not looked after for so long had been left, and knows not when frames came."""
 
@@ -90,11 +91,11 @@ class LivePage(View):
         self._curve = pn.pane.Bokeh(
             self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
         )
-        self._window = pmui.RadioButtonGroup(
-            options=list(WINDOWS), value="whole run", label="", size="small",
-            sx=SMALL_BUTTONS,
-        )  # fmt: skip
-        self._window.param.watch(lambda _event: self._plot.follow(), "value")
+        self._span = "whole run"
+        self._window = pmui.CheckButtonGroup(  # one at a time, but it can be pressed again
+            options=list(WINDOWS), value=[self._span], label="", size="small", sx=SMALL_BUTTONS
+        )
+        self._window.param.watch(lambda event: self._on_window(event.new), "value")
         self._axes = Axes(lambda: None, desk.config.dashboard.below)
         self._bands = pmui.Checkbox(label="intervals", value=True)
         self._bands.param.watch(lambda event: self._plot.show_bands(event.new), "value")
@@ -196,6 +197,7 @@ class LivePage(View):
             note=note + words,
             truth=run.truth_of(picture.key),
             warning=blank_words(self._left_out),
+            colors=run.colors,
         )
 
     def _mark_anew(self) -> None:
@@ -287,12 +289,20 @@ class LivePage(View):
         if self._desk.run.shot is not None:
             self._show(self._desk.run.shot)
 
+    def _on_window(self, pressed: list[str]) -> None:
+        """Show the one that was pressed, whole; what was zoomed to is left."""
+        if pressed == [self._span]:
+            return
+        self._span = next((name for name in pressed if name != self._span), self._span)
+        self._window.value = [self._span]
+        self._plot.follow()
+
     def _draw_anew(self) -> None:
         self._curve_of = ()
         self._curve_time.hurry()
 
     def _update_curves(self) -> None:
-        run, minutes = self._desk.run, WINDOWS.get(str(self._window.value))
+        run, minutes = self._desk.run, WINDOWS[self._span]
         below, along = self._axes.below, self._axes.along
         asked = (run.changes, minutes, below, along)
         if asked == self._curve_of:
@@ -303,8 +313,7 @@ class LivePage(View):
         self._curve.visible = len(measured) > 0
         marks = [(one.time, self._desk.bench.note_of(one.version)) for one in run.marks[1:]]
         marks += self._clocks.moments(run.events)
-        told = [(moment, text[:MARK_TEXT]) for moment, text in marks]
-        self._plot.update(measured, beside, run.colors, told, run.beside)
+        self._plot.update(measured, beside, run.colors, marks, run.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]
         self._axes.offer(classes, quantities.columns)
         self._plot.add_quantities(measured, quantities, below=below, along=along)
@@ -340,12 +349,11 @@ class LivePage(View):
             ]
             for a in run.alarms()
         ]
+        alerts = _first(alerts, "; Health has them all")
         alerts += [["info", line] for line in (self._trouble, self._correct.words) if line]
         alerts += [["warning", line] for line in health.notices]
-        strays = list(run.displaced.items())
-        alerts += [["info", told(key[0], *times)] for key, times in strays[:_STRAYS]]
-        if len(strays) > _STRAYS:
-            alerts.append(["info", f"and {len(strays) - _STRAYS} more frames"])
+        strays = [["info", told(key[0], *times)] for key, times in run.displaced.items()]
+        alerts += _first(strays, " frames")
         if run.simulated:
             alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
             if self._axes.below is not None and self._axes.along is None:
@@ -359,6 +367,12 @@ class LivePage(View):
             "steps": [] if self._pinned else self._steps,
             "alerts": alerts,
         }
+
+
+def _first(lines: list[list[str]], rest: str) -> list[list[str]]:
+    """Return the first lines, and how many more there are."""
+    more = len(lines) - _LINES
+    return [*lines[:_LINES], ["info", f"and {more} more{rest}"]] if more > 0 else lines
 
 
 def latency_steps(live: Live, shown: float) -> list[list[Any]]:

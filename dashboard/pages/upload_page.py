@@ -291,7 +291,8 @@ class UploadPage(View):
         def done(found: tuple[FramePicture, str]) -> None:
             picture, drawn = found
             if self._upload.uploaded is not None:  # parts of it are cut from the file that came
-                picture = replace(picture, key=self._upload.uploaded.key)
+                uploaded = self._upload.uploaded
+                picture = replace(picture, key=uploaded.key, title=uploaded.title)
             self._chart.object = _PICTURE.format(drawn)
             self._editor.lock()
             self._editor.view.show(picture)

@@ -40,7 +40,7 @@ class ConfidencePlot:
             sizing_mode="stretch_width", height=230, tools="", toolbar_location=None,
             x_range=(0, 1), output_backend="canvas", title=_MEANING,
         )  # fmt: skip
-        plot.title.text_font_size = "12px"
+        plot.title.text_font_size = "0.925em"
         plot.title.text_font_style = "normal"
         plot.y_range.start = 0
         plot.yaxis.formatter = NumeralTickFormatter(format="0 %")

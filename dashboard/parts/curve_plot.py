@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from bokeh.models import (
     HoverTool,
     LabelSet,
     Line,
+    NoOverlap,
     NumeralTickFormatter,
     Range1d,
     Scatter,
@@ -35,10 +37,9 @@ from ..work.history import Curves, plotted
 from .against_plot import AgainstPlot
 from .components import CurveNames
 
-MARK_TEXT = 30
-"""So much of the text of an event is shown on the curve."""
 NO_QUANTITY, TIME = "none", "time"
 _QUANTITY, _MARK = "#a05a2c", "#a3487f"
+_MARK_TEXT = 30
 _SPANS = (2.0, 2.0001)
 """Seconds about a single point; two that nobody can tell apart."""
 _HOUR_S = 3600.0
@@ -124,7 +125,7 @@ class CurvePlot:
     other
         What the second curves are, for the legend.
     height
-        In pixels; None: what there is.
+        In pixels, the least; None: what there is.
     start
         The axis tells the time since this moment, in seconds since 1970; None: the clock's.
 
@@ -173,6 +174,7 @@ class CurvePlot:
         size: dict[str, Any] = {"sizing_mode": "stretch_both"}
         if height is not None:
             size = {"sizing_mode": "stretch_width", "height": height}
+            size["styles"] = {"min-height": "34vh"}  # large screens have the room
         for part in (self.figure, self._against.figure):
             part.update(**size)
         whole = "stretch_both" if height is None else "stretch_width"
@@ -211,7 +213,10 @@ class CurvePlot:
                 self._draw(*drawn, alphas)
             for band, alpha in zip(self._bands, alphas, strict=True):
                 band.glyph.fill_alpha = alpha
-            told = {"t": [self._place(at) for at, _ in marks], "text": [text for _, text in marks]}
+            told = {
+                "t": [self._place(at) for at, _ in marks],
+                "text": [shorten(text, _MARK_TEXT, placeholder="…") for _, text in marks],
+            }
             if told != self._marks.data:
                 self._marks.data = told
         if anew:
@@ -346,12 +351,16 @@ class CurvePlot:
             plot.xaxis.formatter = NumeralTickFormatter(format=_LONG)
             plot.xaxis.ticker = _since_start()
             plot.xaxis.axis_label = "time since start (h:min:s)"
+        plot.xaxis.major_label_policy = NoOverlap(min_distance=8)  # those of milliseconds are long
         plot.vspan(x="t", source=self._marks, line_color=_MARK, line_width=2, line_dash="dotted")
         plot.vspan(x="t", source=self._cursor, line_color="#f0e442", line_width=2)
         plot.add_layout(
             LabelSet(
                 x="t", y=1.0, text="text", source=self._marks, angle=math.pi / 2, y_offset=-4,
-                text_align="right", text_font_size="11px", text_color=_MARK,
+                text_align="right", text_font_size="0.85em",
+                # Read on light and dark pages, and over curves.
+                text_color="#ffffff", background_fill_color=_MARK, border_line_color=_MARK,
+                border_line_width=2,
             )
         )  # fmt: skip
         self._fixed = len(plot.renderers)

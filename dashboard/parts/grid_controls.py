@@ -49,7 +49,7 @@ class GridControls:
         self._height = pmui.IntSlider(label="chip height (px)", **slider)
         self._square = pmui.Checkbox(label="square", value=True, disabled=not enabled)
         self._number = pmui.TextInput(
-            label="px: N or W×H", size="small", width=120, disabled=not enabled, margin=(8, 10)
+            label="px: N or W×H", size="small", width=140, disabled=not enabled, margin=(8, 10)
         )
         self._length = plain_text(sizing_mode=None, margin=(4, 4), width=170)
         self._display()

@@ -9,6 +9,8 @@ import panel_material_ui as pmui
 FULL_HEIGHT = "max(calc(100vh - 5.5rem - 24px), 460px)"
 """What the title bar and the tabs leave of the window."""
 
+_REM = 16
+"""Pixels of the page's own unit where texts are of the usual size."""
 SMALL_BUTTONS = {
     "& button": {"padding": "2px 12px", "textTransform": "none", "whiteSpace": "nowrap"}
 }
@@ -44,6 +46,14 @@ def side_by_side(*parts: Any, narrowest: int = 440) -> Any:
             "box-sizing": "border-box",
         },
     )
+
+
+def grown(layout: Any) -> Any:
+    """Let widths in pixels grow with the texts, which are larger on large screens."""
+    for part in layout.select(lambda one: getattr(one, "width", None)):
+        wide = f":host, :host > div {{ min-width: {part.width / _REM:g}rem !important; }}"
+        part.stylesheets = [*part.stylesheets, wide]
+    return layout
 
 
 def wrapped(*parts: Any) -> Any:

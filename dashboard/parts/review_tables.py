@@ -187,8 +187,9 @@ def _support_row(version: str, support: SupportSet) -> list[Any]:
 def difference_table(first: OpenedRun, second: OpenedRun) -> Table:
     """Fractions of every class under two scorings."""
     found, common = differences(first, second)
-    note = f"over the {count(common, 'frame')} that both have" if common else "no common frame"
-    note = f"A: {first.label}; B: {second.label}; differences {note}"
+    shared = f"{count(common, 'frame')} that both have"
+    apart = f"differences over the {shared}" if common else "no frame is in both, so no differences"
+    note = f"A: {first.label}; B: {second.label}; {apart}"
     rows = [[name, *map(percent, difference)] for name, difference in found.items()]
     head = ["class", "mean A", "mean B", "mean |A - B|", "largest"]
     return table("Fractions", rows, head, right=[1, 2, 3, 4], note=note, wide=True)

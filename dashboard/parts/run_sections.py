@@ -18,7 +18,7 @@ from .components import Tables, table
 from .confidence_plot import ConfidencePlot
 from .download_bar import DownloadBar
 from .events_panel import EventsPanel
-from .layouts import SMALL_BUTTONS, wrapped
+from .layouts import SMALL_BUTTONS, grown, wrapped
 from .rescore_panel import RescorePanel
 from .review_tables import (
     agreement,
@@ -32,6 +32,7 @@ SECTIONS = (
     "Confidence", "Events", "Clocks", "Compare", RESCORE, "Failed", "Provenance", "Export",
 )  # fmt: skip
 NOTHING = "nothing"
+_WRAPPED_BUTTONS = {"flexWrap": "wrap", "& button": {**SMALL_BUTTONS["& button"], "width": "auto"}}
 _OWN = "a class of its own"
 
 Reopen = Callable[[str, str], OpenedRun]
@@ -87,7 +88,8 @@ class RunSections:
         self.downloads = DownloadBar(background, source)
         self._section = pmui.RadioButtonGroup(
             options=[one for one in SECTIONS if viewer.operator or one != RESCORE],
-            value=SECTIONS[0], size="small", label="", margin=(4, 0), sx=SMALL_BUTTONS,
+            value=SECTIONS[0], size="small", label="", margin=(4, 0),
+            sx=_WRAPPED_BUTTONS,
         )  # fmt: skip
         self._compared = pmui.Select(
             label="compare with", options=[NOTHING], value=NOTHING, size="small", width=260
@@ -97,7 +99,7 @@ class RunSections:
         self._pairs: dict[str, Any] = {}
         self._pair_row = wrapped()
         self._comparison = pn.Column(
-            pn.Row(self._compared, self._swap), self._pair_row, visible=False
+            wrapped(self._compared, self._swap), self._pair_row, visible=False
         )
         self._section.param.watch(lambda event: clocks.show(event.new == "Clocks"), "value")
         self._section.param.watch(lambda event: rescoring.show(event.new == RESCORE), "value")
@@ -246,4 +248,4 @@ class RunSections:
             )
             select.param.watch(lambda _event: self._compare(str(self._compared.value)), "value")
             self._pairs[name] = select
-        self._pair_row[:] = list(self._pairs.values())
+        self._pair_row[:] = [grown(select) for select in self._pairs.values()]

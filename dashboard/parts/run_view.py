@@ -13,6 +13,7 @@ from bokeh.events import RangesUpdate, Reset
 
 from pychip_stream.archive.exclusions import Exclusion
 from pychip_stream.archive.layout import ACQUIRED
+from pychip_stream.domain.colors import told_apart
 from pychip_stream.domain.support import current_user
 from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import ExportSource
@@ -32,9 +33,9 @@ from ..work.words import AS_ACQUIRED, moment
 from ..work.workbench import Workbench
 from .clock_panel import ClockPanel
 from .components import Scrubber
-from .curve_plot import MARK_TEXT, Axes, CurvePlot
+from .curve_plot import Axes, CurvePlot
 from .frame_view import FrameView
-from .layouts import side_by_side
+from .layouts import grown, side_by_side, wrapped
 from .leaving_out import LeavingOut, blank_words
 from .rescore_panel import RescorePanel
 from .review_tables import same_frame
@@ -105,7 +106,9 @@ class RunView:
             self._background, list(others), self._reopen, self._source, self._on_compared,
             lambda: self._refreshed(True), viewer, self._clocks, self._rescoring,
         )  # fmt: skip
-        self._title = pn.pane.HTML(f"{html.escape(path.stem)} is opened…", margin=(8, 0))
+        self._title = pn.pane.HTML(
+            f"{html.escape(path.stem)} is opened…", margin=(8, 0), styles={"font-size": "1rem"}
+        )
         self._back = pmui.Button(
             label="← all runs", variant="outlined", size="small", on_click=lambda _event: leave()
         )
@@ -117,14 +120,14 @@ class RunView:
             width=300,
         )
         self._scoring.param.watch(lambda event: self._load(event.new), "value")
-        head = pn.Row(self._back, self._title, self._scoring, margin=(4, 16))
-        head.styles = {"gap": "14px", "align-items": "center"}
+        head = wrapped(self._back, self._title, self._scoring)
+        head.margin, head.styles = (4, 16), {**head.styles, "gap": "0 14px"}
         self._place = pn.Column(head, sizing_mode="stretch_width")
         self._load(None)
 
     def panel(self) -> Any:
         """Show the head at once, the rest as one piece when the run has been read."""
-        return self._place
+        return grown(self._place)
 
     def _body(self) -> Any:
         """Lay the run out: frame and scrubber left, curve and questions right."""
@@ -133,7 +136,7 @@ class RunView:
         )
         left.styles = {"--canvas-height": _CANVAS_HEIGHT}
         right = pn.Column(
-            pn.Row(*self._axes.widgets),
+            pn.Row(*self._axes.widgets, styles={"gap": "8px"}),
             self._curve,
             self._sections.panel(),
             sizing_mode="stretch_width",
@@ -181,7 +184,7 @@ class RunView:
         self._make_plot()
         self._sections.about(opened)
         if len(self._place) == 1:
-            self._place.append(self._body())
+            self._place.append(grown(self._body()))
         asked, self._asked = self._asked, NOTHING
         if asked.window is not None and self._plot is not None:
             self._plot.look_at(*asked.window)
@@ -204,7 +207,7 @@ class RunView:
         left_out = int(opened.table["excluded"].sum())
         words += [f"{left_out} left out"] * bool(left_out)
         name = html.escape(self._path.stem)
-        self._title.object = f"<b style='font-size:17px'>{name}</b> &nbsp; {' · '.join(words)}"
+        self._title.object = f"<b style='font-size:1.1em'>{name}</b> &nbsp; {' · '.join(words)}"
 
     def _refreshed(self, changed: bool) -> None:
         opened, picture = self._opened, self._picture
@@ -340,8 +343,9 @@ class RunView:
         curves = opened.curves(since, until)
         other = self._sections.other
         second = _NOTHING if other is None else _beside(opened, other)
-        marks = [(at, text[:MARK_TEXT]) for at, text in self._clocks.moments(opened.events)]
-        colors = opened.colors if other is None else other.colors | opened.colors
+        marks = self._clocks.moments(opened.events)
+        theirs = other.colors if other is not None else {}
+        colors = told_apart(theirs | opened.colors, opened.colors)
         plot.update(curves, second, colors, marks)
 
         def done(found: Curves) -> None:

@@ -21,7 +21,11 @@ export function render({ model }) {
     badge.dataset.light = m.light;
     root.dataset.light = m.light;
     detail.textContent = m.detail || "";
-    facts.replaceChildren(...m.facts.flatMap(([name, value]) => [element("dt", "", name), element("dd", "", value)]));
+    facts.replaceChildren(...m.facts.map(([name, value]) => {
+      const fact = element("div"); // what a line breaks between is whole facts
+      fact.append(element("dt", "", name), element("dd", "", value));
+      return fact;
+    }));
     steps.replaceChildren(...m.steps.map(([name, value, share]) => {
       const step = element("div", "step");
       step.style.flexGrow = Math.max(share, 0.04);

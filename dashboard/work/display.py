@@ -82,12 +82,17 @@ def with_pixels(
     return replace(
         found,
         warning=(
-            f"Counts of {own.low:.4g} to {own.high:.4g}, but those of the examples are "
-            f"{low:.4g} to {high:.4g}: another exposure or bit depth. The frame is shown in its "
-            "own contrast; its labels mean little. Set the camera as it was, or make a support "
-            "set with examples of such frames alone."
+            f"Counts of {_counts(own.low)} to {_counts(own.high)}, but those of the examples are "
+            f"{_counts(low)} to {_counts(high)}: another exposure or bit depth. The frame is shown "
+            "in its own contrast; its labels mean little. Set the camera as it was, or make a "
+            "support set with examples of such frames alone."
         ),
     )
+
+
+def _counts(value: float) -> str:
+    """Write counts as a camera shows them: whole, unless they are small."""
+    return f"{value:.4g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def crop(

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from pychip_stream.archive.run import open_run
-from tests.support.looks import CURVE_POINTS, wait_shown
+from tests.support.looks import CURVE_POINTS, SPY, wait_shown
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import make_run
 
@@ -134,6 +134,19 @@ def marked(page, text, name):
     page.wait_for_function(f"([name, text]) => ({MARKS})(name).includes(text)", arg=[name, text])
 
 
+def contrast(colour, under):
+    """Contrast of WCAG between #rrggbb and (red, green, blue, …)."""
+    both = [int(colour[at : at + 2], 16) for at in (1, 3, 5)], under[:3]
+    low, high = sorted(
+        sum(
+            weight * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+            for weight, c in zip((0.2126, 0.7152, 0.0722), (p / 255 for p in one), strict=True)
+        )
+        for one in both
+    )
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_marks_on_live(run, ann, bob):
     frame = run.frame(0.5)
     for page in (ann, bob):
@@ -148,6 +161,14 @@ def test_marks_on_live(run, ann, bob):
     for page in (ann, bob):
         marked(page, "<b>gas</b> on", "phase")
     expect(field).to_have_value("")
+    ann.evaluate(SPY)
+    for _ in ("light", "dark"):  # it was purple on black
+        ann.evaluate("window.drawn = []")
+        ann.get_by_role("button", name="theme").click()
+        run.frame(0.5)
+        ann.wait_for_function("() => window.drawn.some((one) => one.text === '<b>gas</b> on')")
+        text = next(d for d in ann.evaluate("window.drawn") if d["text"] == "<b>gas</b> on")
+        assert contrast(text["colour"], text["under"]) > 4.5, text
 
 
 def test_marks_in_review(ann):

@@ -110,6 +110,9 @@ def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(short, 
     expect(items).to_have_text(["alpha", "beta", "unknown"])
     one.frame(names=("gold", "beta"))
     expect(items).to_have_text(["alpha", "beta", "unknown", "gold"])
+    swatches = items.locator(".swatch")  # gold has alpha's colour in its support set
+    seen = swatches.evaluate_all("all => all.map(n => getComputedStyle(n).backgroundColor)")
+    assert len(set(seen)) == 4, seen
     page.wait_for_function(f"() => ({visible})() === 12")
     page.get_by_role("button", name="show gold in the curves").click()
     expect(items.last).to_have_attribute("aria-pressed", "false")
@@ -368,6 +371,11 @@ def test_a_run_that_ends_says_so(short, borrow, lent):
     """S7: it looked like a crash."""
     one, page = short, borrow(short.address)
     show(one, page)
+    for number in range(5):
+        one.service(f"worker-{number}", state="failed", detail="broken")
+    lines = page.locator(".alert")
+    expect(lines).to_have_count(4)  # more would leave no room for the curve
+    expect(lines.last).to_have_text("and 2 more; Health has them all")
     one.processes["dashboard.app"].send_signal(signal.SIGINT)
     one.processes["dashboard.app"].wait(20)
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
@@ -398,7 +406,7 @@ def test_a_zoomed_curve_leads_back(run, page):
     page.wait_for_function(f"() => ({CURVE_POINTS})() >= 3")
     page.wait_for_timeout(1000)
     whole = page.evaluate(RANGE)
-    for press in ("Back to live", "10 min"):
+    for press in ("whole run", "Back to live", "10 min"):
         box = page.locator(".bk-Figure:visible").bounding_box()
         page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
         page.mouse.down()

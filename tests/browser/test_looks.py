@@ -1,8 +1,12 @@
 """What every page owes its viewers: a theme for a dark room, and access for all."""
 
+import re
+from itertools import pairwise
+
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.looks import CURVE_POINTS, SPY
 from tests.support.rehearsal import Rehearsal
 from tests.support.run_samples import make_run
 from tests.support.visits import PLAIN
@@ -50,6 +54,21 @@ def test_a_dark_room_stays_dark(run, visit):
     expect(bright.locator("main").first).to_have_css("background-color", "rgb(255, 255, 255)")
 
 
+def open_tab(page, name):
+    """Open a tab; in Review a run, and there also what one can do with it."""
+    page.get_by_role("tab", name="Review" if name == "Re-score" else name).click()
+    if name in ("Review", "Re-score"):
+        card = page.locator(".card[data-name=heating]")
+        scrubber = page.locator(".scrubber[data-count]")
+        expect(card.or_(scrubber).first).to_be_visible()
+        if card.is_visible():
+            card.click()
+        expect(scrubber).to_be_visible()
+    if name == "Re-score":
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_label("encoder")).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_rule_of_accessibility_is_broken(run, borrow, scheme):
     axe = pytest.importorskip(
@@ -62,11 +81,8 @@ def test_no_rule_of_accessibility_is_broken(run, borrow, scheme):
     page.wait_for_function(DARK.replace("dark", scheme))
     rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
     found = {}
-    for name in TABS:
-        page.get_by_role("tab", name=name).click()
-        card = page.locator(".card[data-name=heating]")
-        if name == "Review" and not page.locator(".scrubber[data-count]").is_visible():
-            card.click()
+    for name in (*TABS, "Re-score"):
+        open_tab(page, name)
         page.wait_for_timeout(1500)
         for broken in axe.run(page, options=rules).response["violations"]:
             nodes = [node["html"][:160] for node in broken["nodes"]]
@@ -83,6 +99,7 @@ BEYOND = """() => {
     for (const node of root.children || []) {
       const box = node.getBoundingClientRect();
       if (box.width > 0 && box.right > innerWidth + 1) found.push(node.tagName + node.className);
+      if (node.matches(".bk-Figure")) continue; // what is in it lies where its canvas says
       walk(node);
       if (node.shadowRoot) walk(node.shadowRoot);
     }
@@ -97,8 +114,12 @@ def test_nothing_is_cut_at_the_right(run, borrow, width):
     """S23: the numbers are what was missing on a phone."""
     page = borrow(run.address)
     page.set_viewport_size({"width": width, "height": 900})
-    for name in ("Examples", "Health", "Upload"):
-        page.get_by_role("tab", name=name).click()
+    page.get_by_role("tab", name="Live").click()
+    expect(page.locator(".chipwrap[data-seq]")).to_be_visible()
+    run.frame(0.5)
+    expect(page.locator(".step").first).to_be_visible()
+    for name in (*TABS, "Re-score"):
+        open_tab(page, name)
         page.wait_for_timeout(1500)
         assert page.evaluate(BEYOND) == [], name
         if name == "Health" and width < 600:  # M28: the services were cut in the middle of a row
@@ -115,10 +136,103 @@ def test_the_controls_of_live_leave_the_room_to_the_curve(run, borrow):
     expect(page.locator(".bk-Figure:visible")).to_have_count(1)
     expect(page.get_by_label("mark")).to_be_visible()
     plot = page.locator(".bk-Figure:visible")
+    run.frame(0.5, names=("amorphous", "vacuum"))
+    names, add = page.locator(".names .item"), page.get_by_label("new limit")
+    expect(names).to_have_count(5)
+    wait_for(
+        lambda: abs(add.bounding_box()["y"] - names.last.bounding_box()["y"]) < 6,
+        lambda: f"{add.bounding_box()} {names.last.bounding_box()}",
+    )
     wait_for(  # what is shown last moves what is below it
         lambda: 0 < plot.bounding_box()["y"] - first.bounding_box()["y"] < 120,
         lambda: f"{first.bounding_box()} {plot.bounding_box()}",
     )
+
+
+CUT = """() => {
+  const found = [];
+  const walk = (root) => {
+    for (const node of root.children || []) {
+      const text = node.matches("label, .what, .badge, button") && node.clientWidth > 0;
+      if (text && node.scrollWidth > node.clientWidth + 1) found.push(node.textContent);
+      walk(node);
+      if (node.shadowRoot) walk(node.shadowRoot);
+    }
+  };
+  walk(document.body);
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 3840])
+def test_no_name_of_a_field_is_cut(run, borrow, width):
+    """M9, M26: texts grow with the screen, and fields with them."""
+    page = borrow(run.address)
+    page.set_viewport_size({"width": width, "height": 2 * width // 3})
+    for name in (*TABS, "Re-score"):
+        open_tab(page, name)
+        page.wait_for_timeout(1500)
+        assert page.evaluate(CUT) == [], name
+    page.set_viewport_size(PLAIN)
+
+
+LAST_PART = """(span) => {
+  const drawn = (m) => m.renderers.some((r) => r.data_source?.name === "phase");
+  const all = [...window.Bokeh.documents[0]._all_models.values()];
+  const { x_range } = all.filter((m) => m.type === "Figure" && drawn(m)).at(-1);
+  x_range.setv({ start: x_range.end - span, end: x_range.end });
+}"""
+
+
+def axis_texts(page, act, pattern):
+    """Size, left and right end of the texts beside the axes of the curve, as `act` draws them."""
+    page.evaluate("window.drawn = []")
+    act()
+    page.wait_for_function(
+        "pattern => window.drawn.some((one) => new RegExp(pattern).test(one.text))", arg=pattern
+    )
+    page.wait_for_timeout(500)
+    found = {}
+    for one in page.evaluate("window.drawn"):
+        if re.match(pattern, one["text"]):
+            left = one["x"] - {"center": one["width"] / 2, "right": one["width"]}.get(
+                one["align"], 0
+            )
+            size = float(re.search(r"([\d.]+)px", one["font"])[1])
+            found[one["text"]] = (size, left, left + one["width"])
+    return found
+
+
+def test_the_axes_can_be_read(run, borrow):
+    """M26: 12 px on any screen; moments within a second overlapped."""
+    page = borrow(run.address)
+    page.set_viewport_size(PLAIN)
+    page.get_by_role("tab", name="Live").click()
+    page.evaluate(SPY)
+    for _ in range(3):
+        run.frame(0.5, after=0.04)
+    page.wait_for_function(f"() => ({CURVE_POINTS})() >= 3")
+    page.wait_for_timeout(1000)
+
+    def zoom():
+        page.evaluate(LAST_PART, 850)
+
+    def enlarge():
+        page.set_viewport_size({"width": 3840, "height": 2160})
+
+    def shrink():
+        page.set_viewport_size(PLAIN)
+
+    places = sorted(
+        axis_texts(page, zoom, r"^\d\d:\d\d:\d\d\.\d{3}$").values(), key=lambda at: at[1]
+    )
+    assert len(places) > 2
+    for (_, _, right), (_, left, _) in pairwise(places):
+        assert left > right
+    for act, expected in ((enlarge, 18.5), (shrink, 12)):
+        (size,) = {size for size, _, _ in axis_texts(page, act, "^100 %$").values()}
+        assert size == pytest.approx(expected, abs=0.6)
+    page.get_by_role("button", name="whole run").click()
 
 
 MARK_FIELD = """async (script) => {

@@ -32,6 +32,19 @@ AGAINST = """() => {
 }"""
 TRUE_POINTS = CURVE_POINTS.replace('"phase"', '"phase-true"')
 
+SPY = """() => {
+  const { prototype } = CanvasRenderingContext2D, kept = prototype.fillText;
+  window.drawn = [];
+  prototype.fillText = function (text, x, y) {
+    const at = this.getTransform().transformPoint({ x, y });
+    const under = [...this.getImageData(Math.round(at.x), Math.round(at.y), 1, 1).data];
+    const { font, fillStyle, textAlign } = this, { width } = this.measureText(text);
+    window.drawn.push({ text, font, colour: fillStyle, align: textAlign, width, x: at.x, under });
+    return kept.call(this, text, x, y);
+  };
+}"""
+"""Notes every text that is drawn into a canvas from now on in `window.drawn`."""
+
 
 def data(page, key):
     """A number or text that the canvas tells of itself."""

@@ -127,10 +127,14 @@ class Rehearsal:
 
     def worker(self, support=True, detail=""):
         """Say what a worker would say of itself."""
+        state = "running" if support else "waiting"
+        self.service("worker-1", state, detail, support=float(support))
+
+    def service(self, instance, state, detail, service="inference", **counters):
         self.channel.send(
             Status(
-                service="inference", instance="worker-1", time=time.time(), detail=detail,
-                state="running" if support else "waiting", counters={"support": float(support)},
+                service=service, instance=instance, time=time.time(), detail=detail, state=state,
+                counters=counters,
             )
         )  # fmt: skip
 
@@ -141,12 +145,8 @@ class Rehearsal:
 
     def watcher(self, behind=0):
         counters = {"seen": self.sent, "archived": self.sent - behind, "behind": behind}
-        self.channel.send(
-            Status(
-                service="watcher", instance="watcher", state="running", time=time.time(),
-                counters={k: float(v) for k, v in counters.items()},
-            )
-        )  # fmt: skip
+        counters = {name: float(value) for name, value in counters.items()}
+        self.service("watcher", "running", "", "watcher", **counters)
 
     def stop(self):
         for process in self.processes.values():

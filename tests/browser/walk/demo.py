@@ -77,10 +77,11 @@ def the_curve(walk, on):
     page.wait_for_function(f"whole => ({_RANGE})() < 0.6 * whole", arg=whole)
     back = page.get_by_role("button", name="Back to live")
     expect(back).to_be_visible()
-    walk.see("S9", page, "zoomed, and Back to live is there")
+    page.screenshot(path=walk.out / "zoomed.png")
     page.get_by_role("button", name="whole run").click()
     page.wait_for_function(f"whole => ({_RANGE})() > 0.8 * whole", arg=whole)
     expect(back).to_be_hidden()
+    walk.see("S9", page, "zoomed, Back to live was there, and whole run leads back")
 
 
 @SCENE("W3", "W8", "W14")
@@ -159,9 +160,11 @@ def sizes_and_themes(walk, on):
              "phone": (390, 844)}  # fmt: skip
     for name in ("Live", "Examples", "Review", "Health", "Upload"):
         tab(page, name)
-        if name == "Review" and page.locator(".card:visible").count():
+        if name == "Review":
             page.locator(".card").first.click()
             page.locator(".scrubber[data-count]").wait_for()
+        elif name == "Upload":
+            expect(page.get_by_label("image file")).to_be_attached()
         for theme in ("light", "dark"):
             for size, (width, height) in sizes.items():
                 page.set_viewport_size({"width": width, "height": height})

@@ -86,7 +86,7 @@ class Walk:
         self._fail(findings, error, None)
 
     def _fail(self, findings: Any, error: BaseException, page: Any) -> None:
-        left = [one for one in findings if one not in self.rows]
+        left = [one for one in findings if one not in self.rows] or findings[-1:]
         for number, finding in enumerate(left):
             self._put(finding, UNSEEN if number else NOT, _line(error), None if number else page)
 

@@ -116,8 +116,9 @@ def test_services_come_first_then_what_is_wrong():
 
 
 def test_what_a_service_takes_of_the_machine_comes_last():
-    (row,) = services_table(health_of(status(busy_s=0.0, rss_mb=118.0, seen=3.0)))["rows"]
-    assert row[4] == "seen 3 · 0 s busy · 118 MB memory"
+    counters = {"busy_s": 0.5, "rss_mb": 118.0, "newest_age_s": 2.0, "failed": 0.0, "at_hand": 3.0}
+    (row,) = services_table(health_of(status(**counters)))["rows"]
+    assert row[4] == "at hand 3 · 2 s since the newest frame · 0.5 s busy · 118 MB memory"
 
 
 def test_latency_is_split_by_stage():
@@ -166,7 +167,7 @@ def test_alerts_stand_newest_first_and_say_whether_they_hold():
     new = Alert(id="2", rule="b", level="critical", state="on", reason="new", time=3.0)
     alerts = [old, new]
     rows = alerts_table(alerts)["rows"]
-    assert [row[2] for row in rows] == ["new", "old"]
+    assert [row[2] for row in rows] == ["b: new", "a: old"]
     assert rows[0][3] == "still holds"
     assert [row[1]["text"] for row in rows] == ["critical", "warning"]
 
