@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -213,10 +212,8 @@ class CurvePlot:
                 self._draw(*drawn, alphas)
             for band, alpha in zip(self._bands, alphas, strict=True):
                 band.glyph.fill_alpha = alpha
-            told = {
-                "t": [self._place(at) for at, _ in marks],
-                "text": [shorten(text, _MARK_TEXT, placeholder="…") for _, text in marks],
-            }
+            texts = [_short(text) for _, text in marks]
+            told = {"t": [self._place(at) for at, _ in marks], "text": texts}
             if told != self._marks.data:
                 self._marks.data = told
         if anew:
@@ -425,6 +422,10 @@ class CurvePlot:
             formatters={"@t": form},
         )  # fmt: skip
         plot.tools = [*(tool for tool in plot.tools if not isinstance(tool, HoverTool)), hover]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MARK_TEXT else text[: _MARK_TEXT - 1].rstrip() + "…"
 
 
 def _since_start() -> CompositeTicker:
