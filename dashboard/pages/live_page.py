@@ -28,7 +28,7 @@ from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
 from ..work.links import Link
 from ..work.recent import Every
-from ..work.state import Shot
+from ..work.state import Alarm, Shot
 from ..work.words import LIGHTS, STAGE_WORDS, clock, count, duration
 
 _SIMULATION = (
@@ -341,15 +341,11 @@ class LivePage(View):
             facts.append(("support set", f"{called} ({', '.join(support.names)})"))
         if run.scoring != ACQUIRED:
             facts.append(("curve", f"labelled again under {run.scoring_name}"))
-        alerts = [
-            [
-                a.level,
-                f"{a.name}: {a.text}"
-                + f" (acknowledged by {a.acknowledged})" * bool(a.acknowledged),
-            ]
-            for a in run.alarms()
-        ]
-        alerts = _first(alerts, "; Health has them all")
+        rules = {alert.rule for alert in run.alerts}
+        alarms = run.alarms()
+        alerts = [_words(alarm) for alarm in alarms if alarm.name in rules]
+        troubles = [_words(alarm) for alarm in alarms if alarm.name not in rules]
+        alerts += _first(troubles, "; Health has them all")
         alerts += [["info", line] for line in (self._trouble, self._correct.words) if line]
         alerts += [["warning", line] for line in health.notices]
         strays = [["info", told(key[0], *times)] for key, times in run.displaced.items()]
@@ -367,6 +363,11 @@ class LivePage(View):
             "steps": [] if self._pinned else self._steps,
             "alerts": alerts,
         }
+
+
+def _words(alarm: Alarm) -> list[str]:
+    known = f" (acknowledged by {alarm.acknowledged})" * bool(alarm.acknowledged)
+    return [alarm.level, f"{alarm.name}: {alarm.text}{known}"]
 
 
 def _first(lines: list[list[str]], rest: str) -> list[list[str]]:
