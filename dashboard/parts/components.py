@@ -12,6 +12,9 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], None]
 
+_NONSENSE = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError,
+)  # fmt: skip
 _HERE = Path(__file__).resolve().parent
 
 FILES = {path.name: path for kind in ("*.js", "*.css") for path in sorted(_HERE.glob(kind))}
@@ -46,7 +49,7 @@ class _Part(JSComponent):
         self._heard = True
         try:
             self._on_message(data)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except _NONSENSE as error:
             logger.warning("a message of a browser makes no sense (%r): %.200r", error, data)
 
     @classmethod

@@ -95,9 +95,9 @@ class Thresholds:
 
     def _on_line(self, name: str, _what: str, _old: object, value: object) -> None:
         """Note where a browser has dragged a line to."""
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or value != value:
             return
-        limit = round(min(max(value, 0.0), 1.0), 3)
+        limit = round(min(max(value, 0.0), 1.0), 3)  # however many digits a browser sends
         if name not in self._shown or limit == self._shown[name].limit:
             self._moved.pop(name, None)
         else:

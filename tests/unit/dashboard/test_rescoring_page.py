@@ -228,6 +228,16 @@ def test_it_is_cancelled_by_the_button_and_by_leaving_the_run(panel, by):
     assert made._run.run.scorings == ("acquired",) and not made._run.refresh()
 
 
+def test_a_piece_that_is_none_costs_itself(panel, caplog):
+    made, _background, _scored = panel
+    made._drop._handle_msg({"type": "begin", "name": "a.h5", "size": 4})
+    for odd in (10**15, -1, "text", None, [300], {}):
+        made._drop._handle_msg({"type": "piece", "data": odd, "last": False})
+        made._drop._handle_msg({"type": "begin", "name": "a.h5", "size": odd})
+    assert "makes no sense" in caplog.text
+    assert UPLOADED in made._rescorer.sources().values()
+
+
 def test_a_viewer_starts_nothing(panel):
     made, background, _ = panel
     made._viewer = Viewer("bob", operator=False)

@@ -71,7 +71,7 @@ def test_a_line_that_was_dragged_and_stands_still_changes_its_rule(rules, make):
         assert viewer.sent[-1]["rows"] == one.sent[-1]["rows"]
 
 
-@pytest.mark.parametrize(("asked", "limit"), [(1.7, 1.0), (-3, 0.0)])
+@pytest.mark.parametrize(("asked", "limit"), [(1.7, 1.0), (-3, 0.0), (10**400, 1.0)])
 def test_a_limit_stays_within_the_fractions(rules, make, asked, limit):
     one = make(Viewer("ann"))
     line(one).location = asked
