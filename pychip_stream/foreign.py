@@ -1,19 +1,14 @@
-"""Foreign files: what a file that came from outside may make this computer read, and how much.
+"""Foreign HDF5: what a file that came from outside may make this computer read, and how much.
 
 Every dataset and group of an HDF5 file that this process did not just write is fetched through
 here (`tests/unit/archive/test_foreign.py` walks the code for others). A file cannot lead to another
 one, by links, external storage or virtual datasets, and cannot claim much more than it can hold.
-So are the small files beside an archive: what goes by the name of one may be anything.
 """
 
-import errno
 import mmap
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 
@@ -23,8 +18,6 @@ ALLOWED_BYTES = 256 << 20
 ALLOWED_RATIO = 32
 """A file of n bytes may claim, and have read of its small things, ALLOWED_BYTES + n times this."""
 
-_SMALL = 64 << 20
-_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _HEAP = b"GCOL\x01"
 _MOST_SCANNED = 64 << 20
 _MOST_STAMPS = 4096
@@ -46,41 +39,6 @@ class UnusableFileError(Exception):
     def __init__(self, message: str, path: Path | None = None) -> None:
         super().__init__(message)
         self.path = path
-
-
-class NoFileError(OSError):
-    """What goes by a file's name is a folder, a pipe or a device, or much too large for it."""
-
-    def __str__(self) -> str:
-        return self.strerror or ""
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file to read; NoFileError where it is a pipe or a device, which might never end."""
-    try:
-        number = os.open(path, os.O_RDONLY | _PLAIN)
-    except IsADirectoryError as error:
-        raise NoFileError(errno.EISDIR, "is a folder", str(path)) from error
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise NoFileError(errno.EINVAL, "is no file", str(path))
-    return os.fdopen(number, "rb")
-
-
-def read_small(path: Path, most: int = _SMALL) -> bytes:
-    """Read a small file whole.
-
-    Raises
-    ------
-    NoFileError
-        If it is none, or has more bytes than `most`.
-    OSError
-        If it cannot be read.
-    """
-    with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size <= most and len(data := file.read(most + 1)) <= most:
-            return data
-    raise NoFileError(errno.EFBIG, "is too large", str(path))
 
 
 def subgroup(group: h5py.Group, name: str) -> h5py.Group:

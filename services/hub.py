@@ -20,8 +20,8 @@ from pychip_stream.config import Config
 from pychip_stream.domain.pixel_size import by_hand
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import SupportError, WireError
-from pychip_stream.foreign import read_small
 from pychip_stream.guard import Guard
+from pychip_stream.plain_files import read_small
 from pychip_stream.wire import checks, messages
 from pychip_stream.wire.channel import Arrays
 from pychip_stream.wire.codec import Packet, bytes_array

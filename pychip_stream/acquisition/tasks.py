@@ -10,7 +10,7 @@ from typing import Any
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.foreign import read_small
+from pychip_stream.plain_files import read_small
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.journal import append_line
 from pychip_stream.archive.row_group import read_rows
-from pychip_stream.foreign import NoFileError, read_small
+from pychip_stream.plain_files import NoFileError, read_small
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.row_group import read_rows
 from pychip_stream.errors import ArchiveError, StorageError
-from pychip_stream.foreign import read_small
+from pychip_stream.plain_files import read_small
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import h5py
 import msgspec
 import numpy as np
 
-from pychip_stream import foreign
+from pychip_stream import foreign, plain_files
 from pychip_stream.archive import hdf, layout
 from pychip_stream.archive.changes import Changes
 from pychip_stream.archive.clock_offsets import OFFSETS, ClockOffset
@@ -263,7 +263,7 @@ class StimulusFiles:
     def _take(self, path: Path, run_id: str, start: int) -> int:
         """Take in whole lines from a byte on; returns where the next begins."""
         try:
-            with foreign.open_file(path) as file:
+            with plain_files.open_file(path) as file:
                 file.seek(start)
                 for data in iter(lambda: file.readline(_MOST_LINE), b""):
                     if not data.endswith(b"\n"):

@@ -13,7 +13,7 @@ import msgspec
 
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.files import IDENTITY, RunPlaces
-from pychip_stream.foreign import NoFileError, read_small
+from pychip_stream.plain_files import NoFileError, read_small
 
 logger = logging.getLogger(__name__)
 

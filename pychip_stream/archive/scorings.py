@@ -23,7 +23,7 @@ from pychip_stream.archive.support_sets import Derived, write_support
 from pychip_stream.domain.colors import UNKNOWN_COLOR
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError
-from pychip_stream.foreign import read_small
+from pychip_stream.plain_files import read_small
 
 _STALE_S = 86400.0
 

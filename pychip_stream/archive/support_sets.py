@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pychip_stream import foreign
+from pychip_stream import foreign, plain_files
 from pychip_stream.archive import hdf
 from pychip_stream.archive.disk import Disk, reason
 from pychip_stream.archive.hdf import Array, ForeignFileError, UnusableFileError
@@ -341,7 +341,7 @@ class SupportFolder:
         """Version in use; None where none was added yet."""
         pointer = self._folder / "current"
         try:
-            text = foreign.read_small(pointer).decode("ascii", "replace").strip()
+            text = plain_files.read_small(pointer).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -364,10 +364,10 @@ class SupportFolder:
 def read_file(path: Path) -> bytes:
     """Bytes of the file of a support set, as they are published."""
     try:
-        return foreign.read_small(path, MAX_FILE_BYTES)
+        return plain_files.read_small(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise SupportUsageError(f"{path}: no such file") from error
-    except foreign.NoFileError as error:
+    except plain_files.NoFileError as error:
         raise SupportUsageError(f"{path}: {error.strerror}, not a support set") from error
     except OSError as error:
         raise SupportError(f"{path}: cannot be read ({reason(error)})") from error

@@ -15,7 +15,7 @@ from pychip_stream.alert_rules import AlertConfig, AlertRule
 from pychip_stream.archive.disk import Disk
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
-from pychip_stream.foreign import read_small
+from pychip_stream.plain_files import read_small
 from pychip_stream.section import problems
 
 logger = logging.getLogger(__name__)

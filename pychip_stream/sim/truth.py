@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.errors import ArchiveError, UsageError
-from pychip_stream.foreign import open_file
+from pychip_stream.plain_files import open_file
 
 if TYPE_CHECKING:
     import pandas as pd

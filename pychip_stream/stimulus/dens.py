@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from pychip_stream.foreign import open_file
+from pychip_stream.plain_files import open_file
 from pychip_stream.stimulus.dialect import (
     Dialect,
     Head,

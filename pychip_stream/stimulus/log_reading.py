@@ -13,7 +13,7 @@ import pandas as pd
 import xxhash
 
 from pychip_stream.domain.signals import MOST_NOTES, Note, Readings, Signal, Times
-from pychip_stream.foreign import open_file
+from pychip_stream.plain_files import open_file
 from pychip_stream.plugins import Registry, members_of
 from pychip_stream.stimulus.dialect import Column, Dialect, Head, Layout, LogError
 from pychip_stream.stimulus.fixed_width import written_times

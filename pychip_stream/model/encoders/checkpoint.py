@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pychip_stream.errors import EncoderError
-from pychip_stream.foreign import open_file
+from pychip_stream.plain_files import open_file
 
 FORMAT = "pychip-stream encoder 1"
 

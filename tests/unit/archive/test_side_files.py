@@ -17,8 +17,8 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import ArchiveError
-from pychip_stream.foreign import NoFileError, read_small
 from pychip_stream.operation.edited_rules import EditedRules
+from pychip_stream.plain_files import NoFileError, read_small
 from tests.support.archive_samples import fill, make_run, record
 from tests.support.failing_disks import QuickDisk
 
