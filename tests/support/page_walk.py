@@ -88,7 +88,7 @@ def operate(one):
     options = getattr(one, "options", None)
     if isinstance(options, (list, dict)) and "value" in one.param:
         for value in options if isinstance(options, list) else options.values():
-            one.value = value
+            one.value = [value] if isinstance(one.value, list) else value
     elif "value" in one.param and isinstance(one.value, bool):
         one.value = not one.value
     elif "value" in one.param and isinstance(one.value, (int, float)):
