@@ -41,7 +41,7 @@ def read_small(path: Path, most: int = _SMALL) -> bytes:
         If it cannot be read.
     """
     with open_file(path) as file:
-        parts, left = [], most
+        parts, left = [], most if os.fstat(file.fileno()).st_size <= most else -1
         while left >= 0 and (part := file.read(_PIECE)):
             parts.append(part)
             left -= len(part)
