@@ -11,6 +11,7 @@ from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.model.embedding import embed_support
+from tests.support.copies import put
 from tests.support.simple_encoder import SimpleEncoder
 
 COUNT = 5
@@ -42,18 +43,25 @@ FIRST = picked(0)
 
 def archive(folder, support=FIRST, *, close=True, count=COUNT, **options):
     """A run of frames, really classified; returns its path."""
+    if support is FIRST and not options:
+        put(folder, _classified, close, count, root=folder / "frames")
+    else:
+        _classified(folder, close, count, support, **options)
+    return folder / "run.h5"
+
+
+def _classified(folder, close, count, support=FIRST, **options):
     frames = folder / "frames"
-    frames.mkdir()
+    frames.mkdir(parents=True)
     for n in range(count):
         tifffile.imwrite(frames / f"{n}.tif", pixels(n % 6))
     metadata = {"root": str(frames), "config": "classify: {sensitivity: 0.9}"}
     writer = RunWriter(folder, "run", segment_frames=2, metadata=metadata)
     settings = ClassifyConfig(sensitivity=0.9)
     analyst = Analyst.of(support, ENCODER, settings, **options)
-    if close:
-        return classify(Batch.of([frames]), analyst, writer)
-    close, writer.close = writer.close, lambda: None
+    if not close:
+        writer.close = lambda: None
     classify(Batch.of([frames]), analyst, writer)
-    writer.publish()
-    writer.release()
-    return folder / "run.h5"
+    if not close:
+        writer.publish()
+        writer.release()

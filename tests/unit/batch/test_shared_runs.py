@@ -79,7 +79,7 @@ def test_a_worker_that_does_not_see_the_run_says_so(threads, run, monkeypatch):
 
 def test_a_worker_with_another_run_there_says_so(threads, run, monkeypatch, tmp_path):
     (tmp_path / "x").mkdir()
-    other = archive(tmp_path / "x")
+    other = archive(tmp_path / "x", count=COUNT + 1)
     monkeypatch.setattr(shared_runs, "open_run", lambda _path, **words: open_run(other, **words))
     with pytest.raises(ArchiveError, match="there is another run there"):
         by_workers(run, threads)
