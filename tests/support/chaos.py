@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import tifffile
 
+from tests.support.copies import put
 from tests.support.stack import call_json
 from tests.support.waiting import wait_for
 
@@ -50,12 +51,17 @@ def patterns():
 
 def make_support(folder):
     """A support set picked from the first pattern."""
+    put(folder, _make_support)
+    return folder / "support.h5"
+
+
+def _make_support(folder):
+    folder.mkdir()
     path = folder / "pattern.tif"
     tifffile.imwrite(path, patterns()[PATTERNS // 2])
     picks = ("--pick", "stripes=0,0;0,2;1,1", "--pick", "noise=3,0;3,2;2,3")
     target = folder / "support.h5"
-    call_json("support", "make", path, "--chip-size", CHIP, *picks, "-o", target, timeout_s=600)
-    return target
+    call_json("support", "make", path, "--chip-size", CHIP, *picks, "-o", target)
 
 
 class Camera:
@@ -211,7 +217,7 @@ class Killer:
 
 
 def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, frames=0, say=lambda _: None):
-    """Kill services until there are so many kills and frames, then let the run finish.
+    """Kill services until there are so many kills, of each, and frames; then let the run finish.
 
     Returns the outcome.
     """
@@ -222,7 +228,11 @@ def rage(run, kills, weights, rate_hz=1.5, seed=0, supervisors=0, frames=0, say=
     killer = Killer(run, weights, seed)
     due = [kills * (i + 1) // (supervisors + 1) for i in range(supervisors)]
     try:
-        while outcome.kills.total() < kills or len(camera.written) < frames:
+        while (
+            outcome.kills.total() < kills
+            or len(camera.written) < frames
+            or len(killer.killed) < len(weights)
+        ):
             run.monitor.listen(killer.rng.uniform(0.01, 0.15))
             assert run.process.poll() is None, "\n".join(run.log[-30:])
             if due and killer.killed.total() >= due[0]:
