@@ -7,7 +7,7 @@ draws (seed = image number). *within*: balanced accuracy over that image's other
 over all chips of the next image of the family. Embeddings are standardised with the support
 frame's mean and deviation.
 
-    python -m benchmarks.accuracy DATA [--encoder NAME] [--draws 20] [--json]
+    python -m benchmarks.accuracy DATA [--encoder NAME] [--device cpu/float32] [--draws 20] [--json]
 
 DATA is a folder with index.csv, images/*.tif and masks/*.png (class indices).
 """
@@ -198,6 +198,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--encoder", action="append", default=None)
     parser.add_argument("--weights", type=Path, default=None)
+    parser.add_argument("--device", default=None, help='"cpu/int8"; else its default in float32')
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -205,7 +206,7 @@ def main() -> None:
         sys.exit(f"{args.data}: no index.csv there; name the folder with the labelled images")
     table = {"mean intensity alone": measure(args.data, None, args.draws)["euclidean"]}
     for name in args.encoder or ["bundled"]:
-        encoder = load_encoder(name, args.weights, precision="float32")
+        encoder = load_encoder(name, args.weights, args.device, None if args.device else "float32")
         for head, figures in measure(args.data, encoder, args.draws).items():
             table[f"{name} ({encoder.dim}), {head}"] = figures
     if args.json:

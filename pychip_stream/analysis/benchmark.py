@@ -4,6 +4,8 @@ Machines are shared and clocks vary, so the contenders take turns and the best r
 counts: a ratio then compares like with like.
 """
 
+import contextlib
+import copy
 import itertools
 import tempfile
 import time
@@ -24,10 +26,12 @@ from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import Frame, FrameRef, mtime_of
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
-from pychip_stream.errors import UsageError
+from pychip_stream.errors import EncoderError, UsageError
 from pychip_stream.formats.reading import ReadChecked, read_checked, read_frame
-from pychip_stream.model.encoders import Encoder, resnet
+from pychip_stream.model.encoders import Encoder, load_encoder, resnet
 from pychip_stream.model.encoders.dense import CHIP, DenseEncoder
+from pychip_stream.model.encoders.device import placements
+from pychip_stream.model.encoders.network import CellNet
 from pychip_stream.sim.frame_files import Exposure, encode
 from pychip_stream.sim.specimen import Experiment
 from pychip_stream.wire import codec
@@ -101,13 +105,15 @@ def benchmark(encoder: Encoder, *, quick: bool = False, busy: bool = False) -> d
 
     chips_per_s
         64-px chips of a 1024² uint16 frame, from counts to embeddings.
+    precisions
+        The same by device and precision, for those that are tried when an encoder is loaded.
     ratio_resnet18_64
         Against torchvision's ResNet-18 (random weights) at 64 px, best precision and batch.
     ratio_paper
         Against the paper's way: chip by chip to 224 px, ResNet-18, float32.
     gemm_share
         The network's multiply-adds per second over the machine's best matrix product in the
-        same precision.
+        same precision; with int8 an eighth of them are in float32.
     resnet18_64_per_s, paper_per_s, gemm_gflops, device
         What the ratios are made of.
     frames_per_s
@@ -155,17 +161,23 @@ def measure_speed(
     """Measure all of `benchmark` but the worker."""
     device = encoder.place.device
     frame = _frame(1024)
-    own = Contender(lambda: encoder.embed(frame, CHIP, _RANGE), (1024 // CHIP) ** 2)
+    calls = {
+        where: Contender(lambda one=one: one.embed(frame, CHIP, _RANGE), (1024 // CHIP) ** 2)  # type: ignore[misc]
+        for where, one in _in_all_precisions(encoder).items()
+    }
+    own = calls[encoder.device]
     network, paper = _network_call(encoder), _paper(frame, device)
     product = _product(device, encoder.place.dtype)
     rivals = list(_rivals(device))
-    take_turns([own, network, product, paper, *rivals], 8.0 if quick else 40.0, clock=clock)
+    contenders = [*calls.values(), network, product, paper, *rivals]
+    take_turns(contenders, 8.0 if quick else 40.0, clock=clock)
     rival = max(r.rate() for r in rivals)
     return {
         "encoder": encoder.name,
         "device": encoder.device,
         "threads": torch.get_num_threads(),
         "chips_per_s": own.rate(),
+        "precisions": {where: call.rate() for where, call in calls.items()},
         "ratio_resnet18_64": own.rate() / rival,
         "ratio_paper": own.rate() / paper.rate(),
         "gemm_share": network.rate() / product.rate(),
@@ -174,6 +186,18 @@ def measure_speed(
         "gemm_gflops": product.rate() / 1e9,
         "frames_per_s": _frames(encoder, own.rate(), quick, clock),
     }
+
+
+def _in_all_precisions(encoder: DenseEncoder) -> dict[str, Encoder]:
+    """Return an encoder, and the same in what other precisions its device has, by their names."""
+    found: dict[str, Encoder] = {encoder.device: encoder}
+    for where in map(str, placements(encoder.place.device)):
+        if where not in found:
+            with contextlib.suppress(EncoderError, RuntimeError, NotImplementedError):
+                one = load_encoder(encoder.name, device=where)
+                one.embed(_frame(CHIP), CHIP, _RANGE)
+                found.setdefault(one.device, one)
+    return found
 
 
 def _frames(
@@ -204,13 +228,19 @@ def _network_call(encoder: DenseEncoder) -> Contender:
     def call() -> None:
         finish(encoder.network(window).float())
 
-    with FlopCounterMode(display=False) as counter:
-        call()
+    plain = copy.copy(encoder.network)
+    if isinstance(plain, CellNet):
+        plain.whole = None  # whole numbers are as many operations, but torch does not count them
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        plain(window)
     return Contender(call, counter.get_total_flops())
 
 
 def _product(device: torch.device, dtype: torch.dtype) -> Contender:
     edge = 2048
+    if dtype == torch.int8:
+        whole = torch.randint(-128, 128, (edge, edge), dtype=dtype)
+        return Contender(lambda: torch._int_mm(whole, whole), 2.0 * edge**3)
     a = torch.randn((edge, edge), device=device).to(dtype)
     return Contender(lambda: finish(a @ a), 2.0 * edge**3)
 

@@ -36,6 +36,7 @@ def bench(
 def _table(found: dict[str, Any]) -> str:
     rows = [
         ("chips/s (1024² frame, 64-px chips)", f"{found['chips_per_s']:.0f}"),
+        *((f"  on {where}", f"{v:.0f}") for where, v in found["precisions"].items()),
         ("ResNet-18 at 64 px, its best, chips/s", f"{found['resnet18_64_per_s']:.0f}"),
         ("  ratio", f"{found['ratio_resnet18_64']:.1f}"),
         ("the paper's way, chips/s", f"{found['paper_per_s']:.1f}"),

@@ -6,7 +6,7 @@ import pytest
 from pychip_stream.domain.chips import CELLS
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.model.encoders import ENCODERS, load_encoder, resnet
+from pychip_stream.model.encoders import ENCODERS, int8, load_encoder, resnet
 from tests.contracts.outside import install, tell
 
 RANGE = Normalization("range", 0.0, 4096.0)
@@ -36,15 +36,25 @@ KIND = EncoderKind("means", lambda weights, device, precision: Means())
 """
 
 
-@pytest.fixture(params=list(ENCODERS), ids=lambda kind: kind.name, scope="module")
+@pytest.fixture(
+    params=[
+        *((kind.name, "float32") for kind in ENCODERS),
+        *([("bundled", "int8")] if int8.available() else []),
+    ],
+    ids=":".join,
+    scope="module",
+)
 def encoder(request):
+    name, precision = request.param
     with pytest.MonkeyPatch.context() as patch:
 
         def random_weights(name):
             return getattr(resnet.torchvision_models(), name)(weights=None).state_dict()
 
         patch.setattr(resnet, "_downloaded", random_weights)
-        return load_encoder(request.param.name, device="cpu/float32")
+        found = load_encoder(name, device=f"cpu/{precision}")
+        assert found.device == f"cpu/{precision}"
+        return found
 
 
 class TestEncoder:
@@ -52,7 +62,6 @@ class TestEncoder:
         assert encoder.name in ENCODERS
         assert len(encoder.weights_hash) == 32
         assert encoder.dim > 0
-        assert encoder.device == "cpu/float32"
 
     def test_a_chip_is_the_mean_of_its_cells(self, encoder):
         cells = encoder.embed_cells(PIXELS, "64x32", RANGE)

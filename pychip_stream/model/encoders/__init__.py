@@ -38,7 +38,7 @@ def load_encoder(
         "cpu", "cuda", "cuda:1", "mps"; None takes the fastest there is. A precision may
         follow after a slash: "cpu/float32".
     precision
-        "float32", "bfloat16" or "float16"; None measures which is faster here.
+        "float32", "bfloat16", "float16" or "int8"; None measures which is fastest here.
 
     Raises
     ------

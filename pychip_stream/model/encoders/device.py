@@ -4,7 +4,6 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ PRECISIONS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "int8": torch.int8,
 }
 _PROBE = (1, 1, 512, 512)
 _CLEAR_GAIN = 0.9
@@ -44,13 +44,24 @@ class Placement:
         """Return a frozen copy of a network on the device.
 
         Only convolutions take the lower precision: normalisations and what the networks
-        compute from intensities stay in float32.
+        compute from intensities stay in float32. EncoderError if a network cannot be had in it.
         """
         moved = copy.deepcopy(network).eval().requires_grad_(False).to(self.device)
-        for module in moved.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(self.dtype)
-        return cast(nn.Module, moved.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        if self.dtype.is_floating_point:
+            for module in moved.modules():
+                if isinstance(module, nn.Conv2d):
+                    module.to(self.dtype)
+        moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._in_int8(moved) if self.dtype == torch.int8 else moved
+
+    def _in_int8(self, network: nn.Module) -> nn.Module:
+        make: Callable[[], nn.Module] | None = getattr(network, "in_int8", None)
+        if make is None or self.device.type != "cpu":
+            raise EncoderError(
+                f"precision int8: this encoder has none on {self.device}; "
+                f"choose {self.device}/float32"
+            )
+        return make()
 
     def recorded(self, network: Forward) -> Forward:
         """Return the network with float32 features, on CUDA as graphs: one for a shape of windows.
@@ -162,17 +173,26 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
+def placements(device: torch.device) -> list[Placement]:
+    """Return a device in the precisions that are worth timing there, float32 first."""
+    last = torch.int8 if device.type == "cpu" else torch.float16
+    return [Placement(device, dtype) for dtype in (torch.float32, torch.bfloat16, last)]
+
+
 def _measure(network: nn.Module, device: torch.device) -> Placement:
-    """Time float32 against the machine's other precisions on one small window."""
+    """Time float32 against the machine's other precisions on one small window.
+
+    int8 only where bfloat16 is no gain: where both are, they are so near each other that every
+    start would choose anew.
+    """
     best = Placement(device)
     shortest = seconds(best, network)
-    for dtype in (torch.bfloat16, torch.float16):
-        if dtype == torch.float16 and device.type == "cpu":
+    for candidate in placements(device)[1:]:
+        if candidate.dtype == torch.int8 and best.dtype != torch.float32:
             continue
-        candidate = Placement(device, dtype)
         try:
             duration = seconds(candidate, network)
-        except (RuntimeError, NotImplementedError):  # the device lacks this precision
+        except (RuntimeError, NotImplementedError, EncoderError):  # there is none here
             continue
         if duration < shortest * _CLEAR_GAIN:
             best, shortest = candidate, duration

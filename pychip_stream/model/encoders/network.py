@@ -6,6 +6,7 @@ at strides 8 and 16, and batch normalisation folds into the convolutions once tr
 """
 
 import copy
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,14 @@ from pychip_stream.errors import EncoderError
 from pychip_stream.model.encoders import checkpoint
 from pychip_stream.model.encoders.dense import CELL
 from pychip_stream.model.encoders.filters import BLOCK, Responses, stacked
+from pychip_stream.model.encoders.int8 import (
+    Int8Conv,
+    Steps,
+    check,
+    example_pictures,
+    inputs_of,
+    one_thread,
+)
 
 _FLOOR = 0.02
 """Response of the stem below which differences are detector noise."""
@@ -85,6 +94,7 @@ class CellNet(nn.Module):
         self.project = nn.Conv2d(gathered + 2 * d.deep, d.dim, 1)
         self.joint: nn.Conv2d | None = None
         self.rest: nn.Conv2d | None = None
+        self.whole: WholeNumbers | None = None
         _start_stems(self.stems)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -102,16 +112,19 @@ class CellNet(nn.Module):
         powers = [F.avg_pool2d(r.square(), n) for r, n in zip(raw, (4, 2, 1), strict=True)]
         energies = torch.cat(powers, 1).float().add_(_FLOOR**2).log()
         told = self.told_norm(torch.cat([energies, _channels_last(_intensities(block))], 1))
+        learnt = self.whole(raw, told) if self.whole else self._learnt(raw, told)
+        with torch.autocast(x.device.type, enabled=False):
+            fixed = self.responses(half, block)
+        return torch.cat([learnt.float(), fixed], 1)
+
+    def _learnt(self, raw: list[torch.Tensor], told: torch.Tensor) -> torch.Tensor:
+        """Learnt components from what the stems give and from energies and intensities."""
         fine, medium, coarse = (F.relu(r) for r in raw)
         early = torch.cat([self.down(fine), medium], 1)
         middle = self.middle(early)
         deep = self.deeper(middle)
         pooled = [F.avg_pool2d(fine, 4), F.avg_pool2d(early, 2), coarse, F.avg_pool2d(middle, 2)]
-        gathered = torch.cat([told.to(deep.dtype), *pooled, deep], 1)
-        learnt = self._describe(gathered)
-        with torch.autocast(x.device.type, enabled=False):
-            fixed = self.responses(half, block)
-        return torch.cat([learnt.float(), fixed], 1)
+        return self._describe(torch.cat([told.to(deep.dtype), *pooled, deep], 1))
 
     def _describe(self, gathered: torch.Tensor) -> torch.Tensor:
         """Let neighbouring cells speak to each other and project everything."""
@@ -147,6 +160,93 @@ class CellNet(nn.Module):
             weight -= weight.mean((1, 2, 3), keepdim=True)
         ready.joint, ready.rest = _regrouped(cast(nn.Conv2d, ready.mix[0]), ready.project)
         return ready
+
+    @torch.no_grad()
+    def in_int8(self) -> "CellNet":
+        """Return a copy of a folded network that computes what is learnt in whole numbers.
+
+        Raises
+        ------
+        EncoderError
+            If that is not possible on this CPU, or would move the embeddings of these weights.
+        """
+        ready, pictures = copy.copy(self), example_pictures()
+        with one_thread():
+            ready.whole = WholeNumbers(self, pictures)
+            check(ready(pictures), self(pictures))
+        return ready
+
+
+class WholeNumbers:
+    """What a folded network has learnt, in whole numbers of 8 bits.
+
+    What carries the intensities stays in float32: stems, energies, and the fixed responses.
+    """
+
+    def __init__(self, network: CellNet, pictures: torch.Tensor) -> None:
+        d = network.design
+        joint, rest = cast(nn.Conv2d, network.joint), cast(nn.Conv2d, network.rest)
+        layers = (network.down, network.middle, network.deeper, *network.context)
+        down, middle, deeper, near, far = (cast(nn.Conv2d, layer[0]) for layer in layers)
+        fine, early, mid, mixed, context, gathered, described = inputs_of(
+            (down, middle, deeper, near, far, joint, rest), network, pictures
+        )
+        sizes = (network.told_norm.num_features, d.stem[0], d.down + d.stem[1], d.stem[2], d.middle)
+        ends = list(itertools.accumulate(sizes))
+        told, pooled_fine, pooled_early, coarse, pooled_middle, deep = (
+            Steps.covering(part) for part in gathered.tensor_split(ends, 1)
+        )
+        self.fine = Steps.covering(fine)
+        self.medium = Steps.covering(early[:, d.down :])
+        self.told, self.coarse = told, coarse
+        self.down = Int8Conv(down, fine, Steps.covering(early[:, : d.down]))
+        self.middle = Int8Conv(middle, early, Steps.covering(mid))
+        self.deeper = Int8Conv(deeper, mid, deep)
+        self.pool_fine = Int8Conv(_pooling(d.stem[0], 4), fine, pooled_fine)
+        self.pool_early = Int8Conv(_pooling(d.down + d.stem[1], 2), early, pooled_early)
+        self.pool_middle = Int8Conv(_pooling(d.middle, 2), mid, pooled_middle)
+        self.mix = Int8Conv(_filters(joint, slice(d.deep)), gathered, Steps.covering(mixed))
+        self.project = Int8Conv(_filters(joint, slice(d.deep, None)), gathered)
+        self.near = Int8Conv(near, mixed, Steps.covering(context))
+        self.far = Int8Conv(far, context, Steps.covering(described[:, d.deep :]))
+        self.rest = Int8Conv(rest, described)
+
+    def __call__(self, raw: list[torch.Tensor], told: torch.Tensor) -> torch.Tensor:
+        """As `CellNet` does in float32."""
+        fine, medium, coarse = raw
+        first = self.fine.numbers(fine)
+        early = torch.cat([self.down(first), self.medium.numbers(medium)], 1)
+        middle = self.middle(early)
+        gathered = torch.cat(
+            [
+                self.told.numbers(told),
+                self.pool_fine(first),
+                self.pool_early(early),
+                self.coarse.numbers(coarse),
+                self.pool_middle(middle),
+                self.deeper(middle),
+            ],
+            1,
+        )
+        mixed = self.mix(gathered)
+        context = self.far(self.near(mixed))
+        return self.project(gathered) + self.rest(torch.cat([mixed, context], 1))
+
+
+def _pooling(channels: int, edge: int) -> nn.Conv2d:
+    """Average edge × edge samples of every channel."""
+    conv = nn.Conv2d(channels, channels, edge, edge, bias=False)
+    conv.weight.copy_(torch.eye(channels)[:, :, None, None].expand_as(conv.weight) / edge**2)
+    return conv
+
+
+def _filters(conv: nn.Conv2d, which: slice) -> nn.Conv2d:
+    """Take some of the filters of a 1 × 1 convolution."""
+    assert conv.bias is not None
+    part = nn.Conv2d(conv.in_channels, len(conv.bias[which]), 1)
+    part.weight.copy_(conv.weight[which])
+    cast(nn.Parameter, part.bias).copy_(conv.bias[which])
+    return part
 
 
 @torch.no_grad()

@@ -61,6 +61,7 @@ def test_the_share_of_the_worker_is_its_rate_over_that_of_the_bare_encoder(monke
 def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
     figures = {
         "encoder": "bundled", "device": "cpu/float32", "threads": 2, "chips_per_s": 1000.0,
+        "precisions": {"cpu/int8": 2000.0},
         "resnet18_64_per_s": 100.0, "ratio_resnet18_64": 10.0, "paper_per_s": 4.0,
         "ratio_paper": 250.0, "gemm_gflops": 99.0, "gemm_share": 0.7,
         "worker_chips_per_s": 800.0, "worker_share": 0.8, "frames_per_s": {"512/32": 3.0},
@@ -72,6 +73,7 @@ def test_the_report_is_one_document_or_a_table(monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == figures
     lines = command._table(figures).splitlines()
     assert lines[0] == "bundled on cpu/float32, 2 threads"
+    assert ["on", "cpu/int8", "2000"] in [line.split() for line in lines]
     assert lines[-1].split() == ["frames/s", "at", "512/32", "3.0"]
 
 

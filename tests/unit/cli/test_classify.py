@@ -13,6 +13,7 @@ from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.cli import classify
 from pychip_stream.model.encoders import device as placing
+from pychip_stream.model.encoders import int8
 from tests.support.command import call_here
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,10 @@ def batch(made, tmp_path):
     return "classify", tmp_path / "frame.png", "--support", tmp_path / "set.h5", "--out"
 
 
-@pytest.mark.parametrize("device", ["cpu/float32", "cpu/bfloat16"])
+DEVICES = ["cpu/float32", "cpu/bfloat16", *(["cpu/int8"] if int8.available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_device_and_precision_can_be_chosen(batch, tmp_path, device):
     called = call_here(*batch, tmp_path / "run.h5", "--device", device, "--json")
     assert called.document["device"] == device
