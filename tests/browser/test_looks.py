@@ -137,8 +137,9 @@ def test_the_controls_of_live_leave_the_room_to_the_curve(run, borrow):
     expect(page.get_by_label("mark")).to_be_visible()
     plot = page.locator(".bk-Figure:visible")
     run.frame(0.5, names=("amorphous", "vacuum"))
+    run.frame(0.5, names=("gold", "beta"))
     names, add = page.locator(".names .item"), page.get_by_label("new limit")
-    expect(names).to_have_count(5)
+    expect(names).to_have_count(6)
     wait_for(
         lambda: abs(add.bounding_box()["y"] - names.last.bounding_box()["y"]) < 6,
         lambda: f"{add.bounding_box()} {names.last.bounding_box()}",
@@ -215,7 +216,7 @@ def test_the_axes_can_be_read(run, borrow):
     page.wait_for_timeout(1000)
 
     def zoom():
-        page.evaluate(LAST_PART, 850)
+        page.evaluate(LAST_PART, 780)  # seven moments or eight, of 71 px each in 510
 
     def enlarge():
         page.set_viewport_size({"width": 3840, "height": 2160})
