@@ -1,5 +1,6 @@
 """Live page: the newest frame, how fresh it is, and the fractions over time."""
 
+import time
 from typing import Any, ClassVar
 
 import panel as pn
@@ -83,7 +84,7 @@ class LivePage(View):
         if desk.run.shot is not None:
             # The canvas shows it as soon as it is there, long before all of the page is.
             self._present(desk.run.shot.picture)
-        self._strip = StatusStrip(lambda _message: None, sizing_mode="stretch_width")
+        self._strip = StatusStrip(self._on_strip, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         if desk.asked.window is not None and desk.asked.page == self.name:
             self._plot.look_at(*desk.asked.window)
@@ -124,7 +125,7 @@ class LivePage(View):
         for select in self._axes.widgets:
             select.width = 120
         self._plot.legend.sizing_mode = None  # as wide as its names: limits stand beside it
-        right = pn.Column(
+        self._right = [
             self._strip,
             self._choose,
             pn.Row(
@@ -141,14 +142,16 @@ class LivePage(View):
                 styles={"flex-wrap": "wrap", "gap": "0 16px", "align-items": "center"},
             ),
             self._curve,
-            sizing_mode="stretch_width",
-            styles={"height": FULL_HEIGHT},
-        )
-        return side_by_side(self._frame.canvas, right)
+        ]
+        self._place = pn.Column(sizing_mode="stretch_width", styles={"height": FULL_HEIGHT})
+        return side_by_side(self._frame.canvas, self._place)
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
         away, self._pulled = now - self._pulled > _AWAY_S, now
+        if not self._place.objects and self._frame.free(now):
+            self._place.objects = self._right  # the first picture has not waited for them
+            self._pulled = time.monotonic()  # that takes a while, which is no absence
         shot, sent = self._desk.run.shot, self._shot
         newer = shot is not None and (sent is None or shot.number != sent.number)
         if shot is not None and newer and not self._pinned and self._frame.free(now):
@@ -271,6 +274,11 @@ class LivePage(View):
 
     def _on_trouble(self, text: str) -> None:
         self._trouble = text
+
+    def _on_strip(self, _message: dict[str, Any]) -> None:
+        """Be ready for examples once the whole page is shown."""
+        if self._operator:
+            self._desk.bench.warm_up()
 
     def _hold(self) -> None:
         """Stay at the frame that is shown."""

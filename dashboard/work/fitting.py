@@ -5,7 +5,7 @@ from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.progress import Progress
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import SupportSet
 
 
@@ -24,6 +24,10 @@ class Fitting:
         self._encoder: RememberingEncoder | None = None
         self._worker_was = ""
         self.worker_device = ""
+
+    def load(self) -> None:
+        """Load the encoder, before it is needed."""
+        self._ready(no_progress)
 
     def prepare(
         self, frame: Frame, size: ChipSize, scale: Normalization, progress: Progress
@@ -48,7 +52,7 @@ class Fitting:
         return self._encoder
 
     def _load(self) -> RememberingEncoder:
-        # The network's library takes seconds to load, and only this page needs it.
+        # The network's library takes seconds to load, which no start of a run should wait for.
         from pychip_stream.model.encoders import open_encoder
 
         place, _, precision = self._worker_was.partition("/")

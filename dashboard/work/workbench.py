@@ -179,6 +179,10 @@ class Workbench:
             scale = Normalization.from_percentiles(first.pixels)
         self.fitting.prepare(frame, state.chip_size, scale, progress)
 
+    def warm_up(self) -> None:
+        """Begin to load the encoder, before anybody waits for it."""
+        self.fits.submit(self.fitting.load)
+
     def attempt_set(self, support: SupportSet, key: Key, progress: Progress = no_progress) -> Trial:
         """Fit a support set and classify a frame with it; only on the thread `fits`."""
         return self.fitting.attempt(support, self.frame(key), progress)

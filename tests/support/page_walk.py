@@ -1,5 +1,7 @@
 """Does on the pages whatever a browser can, allowed or not."""
 
+import time
+
 from dashboard.parts import clock_panel
 from dashboard.parts.components import _Part
 from dashboard.work import opened_run, workbench
@@ -54,8 +56,10 @@ DOORS = {
 
 
 def everything(page):
-    """All parts and widgets of a page."""
-    return list(page.panel().select(lambda _one: True))
+    """All parts and widgets of a page, those that wait for its first picture too."""
+    shown = page.panel()
+    page.pull(time.monotonic() + 60.0)
+    return list(shown.select(lambda _one: True))
 
 
 def walk(page):

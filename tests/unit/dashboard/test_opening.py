@@ -1,11 +1,14 @@
 """Opening the page: what the browser must load, and what its first picture waits for."""
 
 import re
+import time
 
+import panel as pn
 import pytest
 
 from dashboard.accounts import Viewer
 from dashboard.pages import PAGES
+from dashboard.parts.components import _Part
 from tests.support.page_client import ask, serve, while_serving
 
 
@@ -37,6 +40,38 @@ def test_modules_are_announced_with_the_page(opened):
     assert {f"<{url}>; rel=modulepreload" for url in needed} == set(announced)
     assert any("chip_canvas.js" in url for url in needed)
     assert any("panel-material-ui.bundle.js" in url for url in needed)
+
+
+def test_what_stands_beside_the_first_picture_waits_for_it(desk):
+    page = PAGES["live"](desk, Viewer("ann"))
+    shown, canvas = page.panel(), page._frame.canvas
+    now = time.monotonic()
+    page.pull(now)
+    assert list(shown.select(_Part)) == [canvas]
+    canvas._handle_msg({"type": "painted", "seq": page._frame._seq})
+    page.pull(now)
+    assert shown.select(pn.pane.Bokeh)
+    assert page._strip in shown.select(_Part)
+    page.close()
+
+
+def test_a_first_picture_that_is_lost_holds_nothing_up(desk):
+    page = PAGES["live"](desk, Viewer("ann"))
+    shown = page.panel()
+    page.pull(time.monotonic() + 60.0)
+    assert shown.select(pn.pane.Bokeh)
+    page.close()
+
+
+@pytest.mark.parametrize("operator", [True, False])
+def test_the_encoder_is_loaded_when_the_page_stands(operator, desk):
+    """It was when Examples was opened first, in the middle of the first clicks."""
+    page = PAGES["live"](desk, Viewer("ann", operator=operator))
+    assert desk.bench.fitting.precision is None
+    page._strip._handle_msg({"type": "ready"})
+    desk.bench.fits.submit(lambda: None).result()
+    assert (desk.bench.fitting.precision is not None) == operator
+    page.close()
 
 
 def test_the_first_picture_waits_for_its_canvas_alone(desk, monkeypatch):
