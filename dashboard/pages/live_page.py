@@ -1,6 +1,6 @@
 """Live page: the newest frame, how fresh it is, and the fractions over time."""
 
-import time
+import math
 from typing import Any, ClassVar
 
 import panel as pn
@@ -65,7 +65,7 @@ class LivePage(View):
         self._pulled = float("-inf")
         self._steps: list[list[Any]] = []
         self._picks = 0
-        self._pinned = False
+        self._pinned = self._whole = False
         self._asked = desk.asked.frame if desk.asked.page == self.name else None
         self._note = ""
         self._trouble = ""
@@ -83,7 +83,8 @@ class LivePage(View):
         self._frame.blank(f"watching {desk.config.watch.root}: no frame is there yet")
         if desk.run.shot is not None:
             # The canvas shows it as soon as it is there, long before all of the page is.
-            self._present(desk.run.shot.picture)
+            self._show(desk.run.shot)
+            self._painted = desk.run.shot.number  # it came before anybody looked
         self._strip = StatusStrip(self._on_strip, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
         if desk.asked.window is not None and desk.asked.page == self.name:
@@ -151,7 +152,8 @@ class LivePage(View):
         away, self._pulled = now - self._pulled > _AWAY_S, now
         if not self._place.objects and self._frame.free(now):
             self._place.objects = self._right  # the first picture has not waited for them
-            self._pulled = time.monotonic()  # that takes a while, which is no absence
+            self._pulled = math.inf  # that takes a while, which is no absence
+            return
         shot, sent = self._desk.run.shot, self._shot
         newer = shot is not None and (sent is None or shot.number != sent.number)
         if shot is not None and newer and not self._pinned and self._frame.free(now):
@@ -161,12 +163,16 @@ class LivePage(View):
             if away:
                 self._painted = shot.number
                 self._steps = []
-        if self._asked is not None and self._desk.run.number_of(self._asked) is not None:
-            self._show_key(self._asked)
-            self._asked = None
         self._mark_anew()
         self._note_painted()
         self._correct.pull()
+        if self._whole:
+            self._pull_right(now)
+
+    def _pull_right(self, now: float) -> None:
+        if self._asked is not None and self._desk.run.number_of(self._asked) is not None:
+            self._show_key(self._asked)
+            self._asked = None
         self._clocks.pull(now)
         if self._curve_time.due(now):
             self._update_curves()
@@ -276,7 +282,11 @@ class LivePage(View):
         self._trouble = text
 
     def _on_strip(self, _message: dict[str, Any]) -> None:
-        """Be ready for examples once the whole page is shown."""
+        """Bring what stands beside the frame up to date from now on; be ready for examples.
+
+        What is drawn before the browser has it would overtake the plot that it is for.
+        """
+        self._whole = True
         if self._operator:
             self._desk.bench.warm_up()
 

@@ -42,6 +42,8 @@ class Seen:
     def __init__(self, desk, name, viewer, feed):
         self.page, self._feed, self._now = PAGES[name](desk, viewer), feed, 1000.0
         self.page.panel()
+        if name == "live":
+            self.page._strip._handle_msg({"type": "ready"})
         self.page.pull(self._now)
         if name == "review":
             self.page._cards = desk.shelf.look()

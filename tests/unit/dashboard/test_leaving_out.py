@@ -227,6 +227,7 @@ def heard(path, moment, seen):
 
 def test_the_page_names_what_does_not_stand_at_its_own_time(desk):
     page = page_of(desk, "live")
+    page._strip._handle_msg({"type": "ready"})
 
     def told():
         page.pull(1000.0 + desk.run.changes)

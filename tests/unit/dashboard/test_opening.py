@@ -55,6 +55,18 @@ def test_what_stands_beside_the_first_picture_waits_for_it(desk):
     page.close()
 
 
+def test_no_curve_overtakes_the_plot_that_it_is_for(desk):
+    page = PAGES["live"](desk, Viewer("ann"))
+    page.panel()
+    for _ in range(2):
+        page.pull(time.monotonic() + 60.0)
+    assert not page._plot._measured.data["t"]
+    page._strip._handle_msg({"type": "ready"})
+    page.pull(time.monotonic() + 60.0)
+    assert len(page._plot._measured.data["t"]) == 3
+    page.close()
+
+
 def test_a_first_picture_that_is_lost_holds_nothing_up(desk):
     page = PAGES["live"](desk, Viewer("ann"))
     shown = page.panel()
