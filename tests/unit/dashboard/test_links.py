@@ -42,7 +42,9 @@ def test_live_opens_the_frame_and_the_part_of_the_curve(desk):
     link = Link("live", frame=("frame_001.tif", 0), window=(1.0, 2.0))
     page = PAGES["live"](replace(desk, asked=link), Viewer())
     page.panel()
-    page.pull(1.0)
+    page._strip._handle_msg({"type": "ready"})
+    for now in (1e9, 2e9):
+        page.pull(now)
     assert page.link() == link
     page._go_live()
     assert page.link() == Link("live")
