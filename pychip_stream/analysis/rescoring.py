@@ -72,7 +72,8 @@ def encoder_finder(
     Parameters
     ----------
     name
-        Where to look first; then comes what the run's configuration names, then the bundled.
+        Where to look first; then comes what the run's configuration names, then the bundled, also
+        that of former versions of the package.
     loaded
         What other runs have loaded; grows.
     """
@@ -85,7 +86,7 @@ def encoder_finder(
             if known.weights_hash == weights_hash:
                 return known
         found: list[str] = []
-        for candidate in dict.fromkeys(candidates):
+        for candidate in dict.fromkeys([*candidates, *_former(weights_hash)]):
             encoder = _load(candidate, found)
             if encoder is not None and encoder.weights_hash == weights_hash:
                 kept.append(encoder)
@@ -97,6 +98,13 @@ def encoder_finder(
         )
 
     return find
+
+
+def _former(weights_hash: str) -> list[EncoderConfig]:
+    from pychip_stream.model.encoders.weights_files import former  # loads torch
+
+    path = former(weights_hash)
+    return [EncoderConfig(weights=path)] if path is not None else []
 
 
 def _load(candidate: EncoderConfig, found: list[str]) -> Encoder | None:

@@ -14,6 +14,12 @@ BUNDLED = Path(__file__).parent / "weights" / "bundled.pt"
 """The package's own trained weights."""
 
 
+def former(weights_hash: str) -> Path | None:
+    """Return the bundled weights of before that have a hash: archives made with them need them."""
+    path = BUNDLED.with_name(f"bundled-{weights_hash[:8]}.pt")
+    return path if path.is_file() else None
+
+
 def weights_kind(name: str, path: Path) -> EncoderKind:
     """Make an encoder of the network that a file fits, unless other weights are asked for."""
     return network_kind(name, lambda weights: _from_file(weights or path))
