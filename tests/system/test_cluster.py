@@ -92,7 +92,8 @@ def test_a_worker_that_is_killed_costs_nothing_and_labels_are_those_of_one_proce
     with open_run(tmp_path / "one.h5") as one, open_run(tmp_path / "many.h5") as there:
         assert there.frames["path"].tolist() == [f"{n:02}.tif" for n in range(FRAMES)]
         assert not len(there.failed)
-        np.testing.assert_array_equal(one.intervals, there.intervals)
+        # Labels are the same; the last digits of sums depend on the threads of a process.
+        np.testing.assert_allclose(one.intervals, there.intervals, atol=1e-6)
         for number in range(FRAMES):
             np.testing.assert_array_equal(one.label_map(number), there.label_map(number))
 
@@ -117,7 +118,8 @@ def test_runs_are_scored_although_a_worker_is_killed_and_labels_are_those_of_one
     rescore(tmp_path / "one.h5", OTHER, None)
     with open_run(tmp_path / "one.h5") as one, open_run(run) as there:
         assert one.scoring == there.scoring == OTHER.version
-        np.testing.assert_array_equal(one.intervals, there.intervals)
+        # Labels are the same; the last digits of sums depend on the threads of a process.
+        np.testing.assert_allclose(one.intervals, there.intervals, atol=1e-6)
         for number in range(FRAMES):
             np.testing.assert_array_equal(one.label_map(number), there.label_map(number))
 
@@ -140,6 +142,7 @@ def test_one_command_has_a_run_scored_by_the_workers(workers, tmp_path):
     rescore(tmp_path / "one.h5", OTHER, None)
     with open_run(tmp_path / "one.h5") as one, open_run(run) as there:
         assert one.scoring == there.scoring == OTHER.version
-        np.testing.assert_array_equal(one.intervals, there.intervals)
+        # Labels are the same; the last digits of sums depend on the threads of a process.
+        np.testing.assert_allclose(one.intervals, there.intervals, atol=1e-6)
         for number in range(one.count):
             np.testing.assert_array_equal(one.label_map(number), there.label_map(number))

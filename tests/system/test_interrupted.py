@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT"),
 ]
 
-SMALL, LARGE = 64, 8  # a segment of small frames, then those that give the time to interrupt
+SMALL, LARGE = 64, 24  # a segment of small frames, then those that give the time to interrupt
 COUNT = SMALL + LARGE
 
 

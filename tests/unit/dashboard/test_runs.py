@@ -18,6 +18,7 @@ from dashboard.work.words import clock, duration, moment, size
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.support_sets import save_support, support_to_bytes
 from pychip_stream.archive.writer import RunWriter
+from pychip_stream.domain.colors import color_of
 from tests.support.archive_samples import failed, record, result, support
 from tests.support.live_frames import live, replaced, shot
 from tests.support.run_samples import make_run
@@ -111,7 +112,8 @@ def test_a_colour_that_is_none_costs_nothing_but_itself(tmp_path):
     plot = CurvePlot(lambda _time: None)
     measured, true, _ = state.curves(None)
     plot.update(measured, true, state.colors)
-    assert state.colors["alpha"] == shot(message).picture.colors[0] == "#7f7f7f"
+    assert shot(message).picture.colors[0] == "#7f7f7f"
+    assert state.colors["alpha"] == color_of(0)  # grey is that of unknown, so it is told apart
     assert DraftState.of(made).classes[0].color == "#7f7f7f"
 
 
