@@ -10,9 +10,9 @@ from pychip_stream.archive.repair import repair_run
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.errors import ArchiveError
-from tests.support.archive_samples import fill, pieces, result, support
+from tests.support.archive_samples import fill, make_run, pieces, result, support
 from tests.support.failing_disks import QuickDisk
-from tests.unit.archive.test_damage import DAMAGE, begin, damaged, flip, numbered, segments
+from tests.unit.archive.test_damage import DAMAGE, damaged, flip, numbered, segments, start
 
 COUNT = 11
 
@@ -23,7 +23,9 @@ def closed(tmp_path, monkeypatch):
     from pychip_stream.archive.scorings import add_scoring
 
     monkeypatch.setattr(blocks, "_chunk", lambda count, *_: min(count, 8))
-    begin(tmp_path, COUNT, close=True)
+    made = start(tmp_path)
+    fill(made, [numbered(n) for n in range(COUNT)])
+    made.close()
     path, other = tmp_path / "run.h5", support(seed=7)
     results = [result(500 + n, version=other.version) for n in range(COUNT)]
     add_scoring(path, other, np.arange(COUNT), pieces(results), default=False)
@@ -132,7 +134,7 @@ def test_which_frames_it_holds_must_be_known(closed):
 
 @pytest.mark.parametrize("harm", ["embeddings", "label map", "sizes", "paths", "cut"])
 def test_a_run_that_was_never_closed(tmp_path, harm):
-    begin(tmp_path)
+    make_run(tmp_path, COUNT, close=False)
     victim = segments(tmp_path)[1]
     DAMAGE[harm](victim)
     found = repair_run(tmp_path / "run")
