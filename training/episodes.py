@@ -155,9 +155,14 @@ def shrunk(centred: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return (1 - weight) * sample + weight * mu[:, None, None] * eye
 
 
+def _members(labels: torch.Tensor) -> torch.Tensor:
+    """(E, n, K) 1 where a chip is of a class; -1 is of none."""
+    return F.one_hot(labels + 1, CLASSES + 1)[..., 1:]
+
+
 def prototypes(support: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """(E, K, D) means of the support cells (E, n, 16, D) of each class."""
-    members = F.one_hot(labels + 1, CLASSES + 1)[..., 1:].to(support.dtype)
+    members = _members(labels).to(support.dtype)
     return members.mT @ support.mean(2) / members.sum(1).clamp_min(1)[..., None]
 
 
@@ -210,7 +215,7 @@ def score(
         [cells_at(first, batch.own).mean(2), cells_at(second, batch.other).mean(2)], 1
     )
     truth = torch.cat([batch.own_labels, batch.other_labels], 1)
-    absent = F.one_hot(batch.support_labels + 1, CLASSES + 1)[..., 1:].sum(1) == 0
+    absent = _members(batch.support_labels).sum(1) == 0
     weight = _balance(truth)
     losses, right = [], []
     for scale, head in zip(temperatures.exp(), (mahalanobis, euclidean), strict=True):
@@ -234,6 +239,6 @@ def _mean(right: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 def _balance(truth: torch.Tensor) -> torch.Tensor:
     """Weights (E, q) that give every class of an episode the same say; they sum to 1."""
-    members = F.one_hot(truth + 1, CLASSES + 1)[..., 1:].float()
+    members = _members(truth).float()
     weight = (members / members.sum(1, keepdim=True).clamp_min(1)).sum(2)
     return weight / weight.sum(1, keepdim=True)

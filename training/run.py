@@ -103,19 +103,20 @@ class Run:
     def train(self) -> None:
         """Train to the last step."""
         s = self.settings
-        rng = np.random.default_rng([s.seed, self.step])
+        # One for each thread: which of them draws first is chance.
+        drawing, turning = np.random.default_rng([s.seed, self.step]).spawn(2)
         pool = Pool(s.size, s.seed * 7919 + self.step, s.workers)
         logger.info("waiting for the first scenes")
         scenes, losses, saved = pool.fill(4 * s.batch), [], time.monotonic()
         with ThreadPoolExecutor(1) as aside:
             try:
-                ahead = aside.submit(self._batch, pool, rng)
+                ahead = aside.submit(self._batch, pool, drawing)
                 while self.progress < 1:
                     start = time.monotonic()
                     images, batch, fresh = ahead.result()
-                    ahead = aside.submit(self._batch, pool, rng)
+                    ahead = aside.submit(self._batch, pool, drawing)
                     scenes += fresh
-                    losses.append(self._step(images, batch, rng))
+                    losses.append(self._step(images, batch, turning))
                     self.elapsed += time.monotonic() - start
                     if self.step % 100 == 0:
                         self._log(losses[-100:], scenes)
