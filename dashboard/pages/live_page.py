@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io import unlocked
 
 from pychip_stream.archive.exclusions import BLANK, Exclusion
 from pychip_stream.archive.layout import ACQUIRED
@@ -328,7 +329,8 @@ class LivePage(View):
         self._curve_of = asked
         measured, beside, quantities = run.curves(minutes)
         quantities = self._clocks.shifted(quantities)
-        self._curve.visible = len(measured) > 0
+        with unlocked():
+            self._curve.visible = len(measured) > 0
         marks = [(one.time, self._desk.bench.note_of(one.version)) for one in run.marks[1:]]
         marks += self._clocks.moments(run.events)
         self._plot.update(measured, beside, run.colors, marks, run.beside)

@@ -248,8 +248,8 @@ class CurvePlot:
             off += [] if self._banded else self._bands
             for part in {part for parts in self._parts.values() for part in parts}:
                 part.visible = part not in off
+            self._against.hide(self._hidden, bands=self._banded)
         colors: dict[str, str] = dict(self._drawn[1]) | dict(self._drawn[0])
-        self._against.hide(self._hidden, bands=self._banded)
         items = [[n, colors.get(n, ""), n not in self._hidden] for n in self._parts]
         self.legend.send(names=items)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io import unlocked
 
 from pychip_stream.export.kinds import ExportSource
 
@@ -164,7 +165,8 @@ class RunSections:
 
     def _show(self) -> None:
         section, opened = str(self._section.value), self._opened
-        self._confidence.visible = section == "Confidence"
+        with unlocked():  # one click can be answered amid another, without the document's lock
+            self._confidence.visible = section == "Confidence"
         self._comparison.visible = section == "Compare"
         self._events.widget.visible = section == "Events"
         self.downloads.widget.visible = section == "Export"

@@ -22,7 +22,7 @@ from pychip_stream.cli.options import (
     open_cluster,
 )
 from pychip_stream.cli.output import progress, report, run_document, say
-from pychip_stream.errors import ClusterError, PychipError, StoppedError, UsageError
+from pychip_stream.errors import ArchiveError, ClusterError, PychipError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.analysis.classification import Batch
@@ -120,16 +120,13 @@ def classify(
             say(f"{target}: resuming, {done} of {len(batch.paths)} done")
         places = RunPlaces.of(target)
         past_logs.keep(ReadingJournal(places), MarkKeeper(places, writer.run_id), logs)
-        kept = "the same command goes on with the rest"
         try:
             with progress("classifying", "frames") as told:
                 path = classify_all(writer, told)
         except KeyboardInterrupt:
-            raise StoppedError(f"{target}: {len(writer.keys)} frames are kept; {kept}") from None
+            raise StoppedError(_kept(target)) from None
         except ClusterError as error:
-            raise ClusterError(
-                f"{error}; {target}: {len(writer.keys)} frames are kept; {kept}"
-            ) from error
+            raise ClusterError(f"{error}; {_kept(target)}") from error
     with open_run(path) as run:
         document = {**run_document(run, path), "device": where}
         empty = run.count == 0
@@ -143,6 +140,18 @@ def classify(
         raise PychipError(
             f"{path}: not kept, since none of the frames could be analysed; the reasons stand above"
         )
+
+
+def _kept(target: Path) -> str:
+    """Say what is on disk: the writer, interrupted anywhere, may not know its last segment."""
+    from pychip_stream.archive.run import open_run
+
+    try:
+        with open_run(target) as run:
+            count = len(run)
+    except ArchiveError:
+        count = 0
+    return f"{target}: {count} frames are kept; the same command goes on with the rest"
 
 
 class _Work(NamedTuple):

@@ -19,6 +19,12 @@ from tests.support.run_samples import add_second_scoring, make_run
 
 FRAMES = 6
 MARKUP = "torn <img src=x onerror=alert(1)>"
+TOGETHER = """async ([first, second]) => {
+  first.click();
+  await new Promise((done) => setTimeout(done, 20));
+  second.click();
+}"""
+"""The second reaches the server while the first is still to be answered."""
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +91,13 @@ def test_a_run_is_opened_scrubbed_compared_and_exported(run, borrow, visit, tmp_
     page.wait_for_function(f"() => ({drawn})()?.length === {FRAMES + 1}")
     assert page.evaluate(drawn) == ["intensity_mean (count)", *[2000.0] * FRAMES]
 
-    page.get_by_role("button", name="Failed").click()
+    shown = page.get_by_role("button", name="show alpha in the curves")
+    both = [page.get_by_role("button", name="Failed"), shown]
+    page.evaluate(TOGETHER, [one.element_handle() for one in both])
     expect(page.get_by_text(MARKUP)).to_be_visible()
+    expect(page.locator(".bk-Figure:visible")).to_have_count(2)  # the curve and what is below it
+    expect(shown).to_have_attribute("aria-pressed", "false")
+    shown.click()
     page.get_by_role("button", name="Provenance").click()
     expect(page.get_by_text("e" * 32)).to_be_visible()
 
