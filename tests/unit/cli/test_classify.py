@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from pychip_stream.analysis import classification
+from pychip_stream.archive.known_frames import KnownFrames
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.cli import classify
@@ -84,6 +85,16 @@ def test_what_goes_on_keeps_the_precision_that_it_began_with(batch, tmp_path, mo
     with open_run(tmp_path / "run.h5") as run:
         assert set(run.columns("device")["device"].tolist()) == {b"cpu/bfloat16"}
     assert "classifying on cpu/bfloat16, as the frames that are done" in called.err
+
+
+def test_frames_that_are_on_disk_are_counted_wherever_ctrl_c_comes(batch, tmp_path, monkeypatch):
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KnownFrames, "archived", interrupt)  # a segment has just been written
+    called = call_here(*batch, tmp_path / "run.h5")
+    assert (called.code, called.out) == (130, "")
+    assert ": 1 frames are kept" in called.err.splitlines()[-1]
 
 
 def test_another_precision_than_it_began_with_is_said():
