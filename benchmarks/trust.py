@@ -37,7 +37,7 @@ from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.model.classifier import Classifier
 from pychip_stream.model.embedding import BACKGROUND_CHIPS
 from pychip_stream.model.encoders import Encoder, load_encoder
-from pychip_stream.model.intervals import frame_shares
+from pychip_stream.model.intervals import frame_shares, sampling
 from pychip_stream.model.lda import largest_per_class
 from pychip_stream.model.scoring import DRIFTED
 from pychip_stream.sim.scenes import SCENARIOS
@@ -295,11 +295,12 @@ def interval_seconds(classifier: Classifier, embeddings: npt.NDArray[np.float32]
     scores = scorer.score(flat, reject=True)
     chips = (flat - scorer.mean) / scorer.deviation
     logits = largest_per_class(chips @ scorer.weights + scorer.offsets, scorer.owners)
+    sample = chips[:, :: sampling(chips.shape[1], len(classifier.names))]
     best = float("inf")
     for _ in range(3):
         begun = time.perf_counter()
         frame_shares(
-            scorer.ensemble, chips, np.swapaxes(logits, 1, 2), scores.labels,
+            scorer.ensemble, sample, np.swapaxes(logits, 1, 2), scores.labels,
             np.swapaxes(scores.probabilities, 1, 2), scores.novelty, scores.shifts,
             reject=True, strange=np.zeros(1, np.bool_),
         )  # fmt: skip

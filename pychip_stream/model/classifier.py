@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pychip_stream.domain.caveats import DOUBTS
 from pychip_stream.domain.frames import Frame
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.records import FrameResult
 from pychip_stream.domain.support import SupportEmbedding, SupportSet
 from pychip_stream.errors import SupportError, UsageError
@@ -168,7 +169,12 @@ class Classifier:
         size, normalization = self.support.chip_size, self.support.normalization
         return self.score(self.encoder.embed(frame, size, normalization), reject=reject)
 
-    def score(self, embeddings: npt.NDArray[np.floating], reject: bool = True) -> FrameResult:
+    def score(
+        self,
+        embeddings: npt.NDArray[np.floating],
+        reject: bool = True,
+        progress: Progress = no_progress,
+    ) -> FrameResult:
         """Classify the chips of a frame from their embeddings; closed form, no network.
 
         Parameters
@@ -178,10 +184,12 @@ class Classifier:
             unlike everything; another D than that of the support set's encoder is a SupportError.
         reject
             Whether chips with a novelty above 1 become "unknown".
+        progress
+            Told before each block of a large frame how many chips are scored, and of how many.
         """
         shape = embeddings.shape[:2]
         flat = embeddings.reshape(1, -1, embeddings.shape[-1])
-        scores = self.scorer.score(flat, reject=reject)
+        scores = self.scorer.score(flat, reject=reject, progress=progress)
         return FrameResult(
             names=self.names,
             label_map=scores.labels.reshape(shape),

@@ -198,6 +198,14 @@ class Shares:
     doubts: Float
 
 
+def sampling(chips: int, classes: int) -> int:
+    """How many of n chips there are for each that the replicates look at, from the first one on.
+
+    Many classes cost as much as many chips; the interval must stay cheap next to the network.
+    """
+    return -(-chips // max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128))
+
+
 def frame_shares(
     ensemble: Ensemble,
     chips: Float32,
@@ -215,7 +223,7 @@ def frame_shares(
     Parameters
     ----------
     chips
-        (F, n, D) standardised embeddings.
+        (F, m, D) standardised embeddings of a sample of the chips, see `sampling`.
     logits
         (F, K, n), divided by the temperature.
     labels
@@ -232,10 +240,8 @@ def frame_shares(
     """
     classes, frames = ensemble.classes, len(chips)
     value = _tally(labels, classes + 1) / labels.shape[1]
-    # Many classes cost as much as many chips; the interval must stay cheap next to the network.
-    looked_at = max(SAMPLED_CHIPS * _FEW_CLASSES // max(classes, _FEW_CLASSES), 128)
-    step = -(-chips.shape[1] // looked_at)
-    chips, logits, novelty = chips[:, ::step], logits[..., ::step], novelty[:, ::step]
+    step = sampling(labels.shape[1], classes)
+    logits, novelty = logits[..., ::step], novelty[:, ::step]
     accepted = novelty <= 1.0 if reject else np.ones(novelty.shape, np.bool_)
     number = accepted.sum(axis=1)
     known = np.flatnonzero(number)

@@ -6,15 +6,25 @@ not (`Monitor`).
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from pychip_stream.domain.caveats import STRANGE, TRUST, caveats, middle
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.errors import SupportError
-from pychip_stream.model.intervals import Ensemble, Shares, frame_shares, moderated, probable
+from pychip_stream.model.intervals import (
+    Ensemble,
+    Shares,
+    frame_shares,
+    moderated,
+    probable,
+    sampling,
+)
 from pychip_stream.model.lda import Examples, Float, Index, best_class, largest_per_class
 from pychip_stream.model.novelty import Floating, Novelty
 
@@ -60,19 +70,22 @@ class Origin:
             reach.append(max(float(gaps.min()) / 2.0, 1e-6))
         return cls(np.stack(means).astype(np.float32), np.array(scatter), np.array(reach))
 
-    def shifts(
+    def sums(
         self, flat: Floating, labels: npt.NDArray[np.uint8], usual: npt.NDArray[np.bool_]
-    ) -> Float:
-        """(F, K) share of the way to the border that each class has moved; 0 for absent ones.
+    ) -> tuple[Floating, Index]:
+        """Sum, (F, K, D), and number, (F, K), of the chips of each class.
 
         `flat` are (F, n, D) whitened chips, `labels` and `usual` (F, n) the class of each and
         whether it is like the examples at all.
         """
-        classes, dim = self.means.shape
-        member = (labels[:, None] == np.arange(classes)[:, None]) & usual[:, None]
-        count = member.sum(axis=2)
+        member = (labels[:, None] == np.arange(len(self.means))[:, None]) & usual[:, None]
+        return member.astype(flat.dtype) @ flat, member.sum(axis=2)
+
+    def shifts(self, total: Floating, count: Index) -> Float:
+        """(F, K) share of the way to the border that each class has moved; 0 for absent ones."""
+        dim = self.means.shape[1]
         enough = count >= FEWEST
-        means = member.astype(flat.dtype) @ flat / np.maximum(count, 1)[..., None]
+        means = total / np.maximum(count, 1)[..., None]
         square = np.square(means - self.means, dtype=np.float64).sum(axis=2)
         chance = _CHANCE * (dim / np.maximum(count, 1) + self.scatter)
         moved = np.sqrt(np.maximum(square - chance, 0.0))
@@ -80,7 +93,10 @@ class Origin:
 
 
 Float32 = npt.NDArray[np.float32]
+_T = TypeVar("_T", bound=np.generic)
 
+_BLOCK = 1 << 16
+"""Chips of a frame that are scored at once; bounds what a large one takes."""
 _FARTHEST = 1e4
 """Standardised components are limited to this, so that squares stay finite in float32."""
 _BROKEN = np.float32(1e6)
@@ -148,35 +164,50 @@ class Scorer:
     ensemble: Ensemble = field(repr=False)
     origin: Origin = field(repr=False)
 
-    def score(self, embeddings: npt.NDArray[np.floating], *, reject: bool) -> Scores:
+    def score(
+        self,
+        embeddings: npt.NDArray[np.floating],
+        *,
+        reject: bool,
+        progress: Progress = no_progress,
+    ) -> Scores:
         """Classify the chips of (F, n, D) embeddings, not standardised.
 
         They are rounded to float16 first, the precision that archives keep: a frame then has
         the same labels while it is acquired and whenever its run is re-scored with its examples,
         alone or among others. Another D than that of the examples is a SupportError.
+
+        `progress` is told before each block of chips how many are scored, and of how many.
         """
-        chips, broken = self._standardise(embeddings)
-        # A product for each frame, however many there are: larger ones are rounded otherwise.
-        logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
-        logits = np.ascontiguousarray(np.swapaxes(logits, 1, 2))
-        whitening = self.novelty.whitening
-        flat = chips @ whitening.matrix
-        distances = whitening.distances(flat)
-        nearest = -largest_per_class(-distances, self.owners)
-        apart = np.stack([self.novelty.apart(frame) for frame in flat])
-        strange = ((apart > self.novelty.common) | broken).mean(axis=1)
-        unusual = apart * (self.sensitivity / self.novelty.threshold)
-        novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
-        novelty[broken] = _BROKEN
+        if embeddings.ndim != 3 or embeddings.shape[2] != len(self.mean):
+            raise SupportError(
+                f"embeddings of shape {embeddings.shape[1:]} do not fit the support set, whose "
+                f"encoder gives {len(self.mean)} components; embed both with one encoder"
+            )
+        if embeddings.shape[1] == 0:
+            raise SupportError("a frame without chips cannot be classified")
+        count = embeddings.shape[1]
+        step = sampling(count, self.ensemble.classes)
+        blocks = []
+        for start in range(0, count, _BLOCK):
+            progress(start, count)
+            block = embeddings[:, start : start + _BLOCK]
+            blocks.append(self._look(block, slice(-start % step, None, step)))
+        chips = _joined([one.chips for one in blocks], 1)
+        logits = _joined([one.logits for one in blocks], 2)
+        novelty = _joined([one.novelty for one in blocks], 1)
         best = best_class(logits)
-        usual = novelty <= 1.0
-        shifts = self.origin.shifts(flat, best, usual)
-        labels = np.where(usual | (not reject), best, logits.shape[1]).astype(np.uint8)
+        sums, counts = (
+            reduce(np.add, parts) for parts in zip(*(one.classes for one in blocks), strict=True)
+        )
+        shifts = self.origin.shifts(sums, counts)
+        labels = np.where((novelty <= 1.0) | (not reject), best, logits.shape[1]).astype(np.uint8)
         probabilities = probable(moderated(logits, self.ensemble.vagueness(shifts)))
+        strange = _joined([one.strange for one in blocks], 1).mean(axis=1)
         return Scores(
             labels=labels,
             probabilities=np.swapaxes(probabilities, 1, 2),
-            distances=(nearest / np.float32(self.novelty.spread)).astype(np.float32),
+            distances=_joined([one.distances for one in blocks], 1),
             novelty=novelty,
             shares=frame_shares(
                 self.ensemble, chips, logits, labels, probabilities, novelty, shifts,
@@ -186,17 +217,31 @@ class Scorer:
             strange=strange,
         )  # fmt: skip
 
+    def _look(self, embeddings: npt.NDArray[np.floating], sample: slice) -> "_Block":
+        """Look at a block of chips of each frame."""
+        chips, broken = self._standardise(embeddings)
+        # A product for each frame, however many there are: larger ones are rounded otherwise.
+        logits = largest_per_class(chips @ self.weights + self.offsets, self.owners)
+        logits = np.ascontiguousarray(np.swapaxes(logits, 1, 2))
+        flat = chips @ self.novelty.whitening.matrix
+        nearest = -largest_per_class(-self.novelty.whitening.distances(flat), self.owners)
+        apart = np.stack([self.novelty.apart(frame) for frame in flat])
+        unusual = apart * (self.sensitivity / self.novelty.threshold)
+        novelty = np.minimum(unusual, _BROKEN).astype(np.float32)
+        novelty[broken] = _BROKEN
+        return _Block(
+            np.ascontiguousarray(chips[:, sample]),
+            logits,
+            (nearest / np.float32(self.novelty.spread)).astype(np.float32),
+            novelty,
+            (apart > self.novelty.common) | broken,
+            self.origin.sums(flat, best_class(logits), novelty <= 1.0),
+        )
+
     def _standardise(
         self, embeddings: npt.NDArray[np.floating]
     ) -> tuple[Float32, npt.NDArray[np.bool_]]:
         """Standardised chips, and which of them are not finite (those become zero)."""
-        if embeddings.ndim != 3 or embeddings.shape[2] != len(self.mean):
-            raise SupportError(
-                f"embeddings of shape {embeddings.shape[1:]} do not fit the support set, whose "
-                f"encoder gives {len(self.mean)} components; embed both with one encoder"
-            )
-        if embeddings.shape[1] == 0:
-            raise SupportError("a frame without chips cannot be classified")
         with np.errstate(over="ignore"):  # becomes infinite, and so unlike everything
             kept = embeddings.astype(np.float16, copy=False)
         chips = kept.astype(np.float32)
@@ -209,6 +254,32 @@ class Scorer:
             chips[broken] = 0.0
         np.clip(chips, -_FARTHEST, _FARTHEST, out=chips)
         return chips, broken
+
+
+class _Block(NamedTuple):
+    """Some chips of F frames, as they are seen one by one.
+
+    Attributes
+    ----------
+    chips
+        (F, m, D) standardised, those of the sample.
+    logits, distances, novelty, strange
+        Of all chips, as in `Scores` and `frame_shares`.
+    classes
+        Sums and numbers, as `Origin.sums` gives them.
+    """
+
+    chips: Float32
+    logits: Float32
+    distances: Float32
+    novelty: Float32
+    strange: npt.NDArray[np.bool_]
+    classes: tuple[Floating, Index]
+
+
+def _joined(parts: Sequence[npt.NDArray[_T]], axis: int) -> npt.NDArray[_T]:
+    """Put blocks together; a frame of one block stays as it is."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
 
 
 DRIFTED = 1.0

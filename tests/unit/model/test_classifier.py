@@ -18,7 +18,7 @@ from pychip_stream.domain.support import (
     make_classes,
 )
 from pychip_stream.errors import SupportError, UsageError
-from pychip_stream.model import cross_validation
+from pychip_stream.model import cross_validation, scoring
 from pychip_stream.model.classifier import Classifier
 
 CELL_COUNT = CELLS * CELLS
@@ -116,6 +116,21 @@ def test_the_precision_of_the_archive_changes_nothing():
     np.testing.assert_array_equal(first.label_map, again.label_map)
     np.testing.assert_array_equal(first.intervals, again.intervals)
     np.testing.assert_array_equal(first.novelty, again.novelty)
+
+
+def test_a_large_frame_is_scored_in_blocks_and_tells_of_each(monkeypatch):
+    world = World(6, gap=2.0)
+    clf = Classifier.fit(world.support())
+    chips = world.cells(np.tile([0, 1, 2], 1100)).mean(1).reshape(60, 55, DIM).astype(np.float32)
+    chips[7, 7] = np.nan
+    whole, told = clf.score(chips), []
+    monkeypatch.setattr(scoring, "_BLOCK", 999)  # every fourth chip is looked at by replicates
+    parts = clf.score(chips, progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3300), (999, 3300), (1998, 3300), (2997, 3300)]
+    np.testing.assert_array_equal(parts.label_map, whole.label_map)
+    for name in ("probabilities", "distances", "novelty", "intervals", "drift", "strange"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-6)
+    assert parts.doubts == pytest.approx(whole.doubts, rel=1e-4)
 
 
 def test_fewer_examples_give_wider_intervals():
