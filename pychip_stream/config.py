@@ -190,6 +190,9 @@ class InferenceConfig(Section):
     attempts: int = Field(
         3, ge=1, le=100, description="a frame over which so many workers died is recorded as failed"
     )
+    patience_s: float = Field(
+        3600.0, gt=0, le=86400, description="a frame that takes longer is recorded as failed"
+    )
 
 
 class WireConfig(Section):

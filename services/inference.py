@@ -1,6 +1,7 @@
 """Inference: pulls frames from the watcher, classifies them, sends results to the archiver."""
 
 import logging
+import math
 import os
 import sys
 import time
@@ -69,7 +70,7 @@ class Worker:
         self._beacon = Beacon(self._endpoints, "inference", self.name, patience_s=_PATIENCE_S)
         self._say("starting", "loading the encoder")
         self._reader = GuardedReader.of(config.watch)
-        self._ahead = ReadAhead(self._reader.read_checked)
+        self._ahead = ReadAhead(self._reader.read_checked, self._go_on)
         if config.inference.frames == "path":
             self._reader.start()
         self._encoder = open_encoder(config.encoder)
@@ -82,11 +83,14 @@ class Worker:
         self._pixels: dict[int, Arrays] = {}
         self._outbox: tuple[Result, Arrays] | None = None
         self._ready_at = 0.0
+        self._steps = 0
+        self._give_up_at = math.inf
         self._done = 0
         self._chips_per_s = 0.0
 
     def step(self) -> None:
         """Follow support set and pixel size, take jobs, classify one frame."""
+        self._steps += 1
         self._follow_hub()
         self._take_jobs(0.0 if self._jobs else 0.02)
         if self._outbox is not None:
@@ -143,6 +147,7 @@ class Worker:
                 self._encoder,
                 self._config.classify,
                 embeddings=self._config.archive.embeddings,
+                progress=self._go_on,
             )
         except SupportError as error:
             self._trouble = str(error)
@@ -170,16 +175,26 @@ class Worker:
         self._ready_at = time.monotonic()
         credit = self._config.inference.credit - len(self._jobs) if self._analyst else 0
         held = tuple(job.lease for job in self._jobs)
-        self._tasks.send(Ready(worker=self._incarnation, credit=max(credit, 0), held=held))
+        self._tasks.send(
+            Ready(worker=self._incarnation, credit=max(credit, 0), held=held, steps=self._steps)
+        )
 
     def _go_on(self, _done: int, _total: int) -> None:
-        """Keep heart and leases alive while a large frame is classified."""
-        if time.monotonic() - self._ready_at > _READY_S:
+        """Keep heart and leases alive while a large frame is read and classified."""
+        self._steps += 1
+        now = time.monotonic()
+        if now > self._give_up_at:
+            raise FrameError(
+                f"takes longer than {self._config.inference.patience_s:g} s "
+                "(inference.patience_s); choose larger chips, a faster device, or more patience"
+            )
+        if now - self._ready_at > _READY_S:
             self._take_jobs(0.0)
             self._say_running()
 
     def _work(self, job: Job, analyst: Analyst) -> None:
         begun = time.perf_counter()
+        self._give_up_at = time.monotonic() + self._config.inference.patience_s
         try:
             record = self._analyse(job, analyst)
         except (FrameIncompleteError, FrameLostError) as error:
@@ -189,6 +204,8 @@ class Worker:
             self._tasks.send(Release(lease=job.lease, reason=str(error), lost=lost))
             self._finish(job)
             return
+        finally:
+            self._give_up_at = math.inf
         if record.result is not None:
             rate = record.result.label_map.size / (time.perf_counter() - begun)
             self._chips_per_s += (rate - self._chips_per_s) * (_SMOOTHING if self._done else 1.0)

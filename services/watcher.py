@@ -50,19 +50,31 @@ _PATIENCE_S = 60.0
 """Where frames travel as pixels, reading one may take this long before the watcher is stalled."""
 _GRACE_S = 2.0
 _STUCK_S = 180.0
+"""Who holds frames and does not get on with them for so long loses them."""
 _LONGEST_REST_S = 64.0
 _FAILURES_PER_STEP = 100
 
 
 class _Peer:
-    """A worker as the watcher sees it; `name` is unique to one life of its process."""
+    """A worker as the watcher sees it; `name` is unique to one life of its process.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    patience_s
+        It loses its frames if it has finished none for so long and more, however busy.
+    grace_s
+        A result may take so long to the archive.
+    """
+
+    def __init__(self, patience_s: float, grace_s: float) -> None:
         self.name = ""
         self.credit = 0
         self.heard = 0.0
+        self._patience_s, self._grace_s = patience_s, grace_s
         self._held: frozenset[int] = frozenset()
-        self._progress = 0.0
+        self._withdrawn: frozenset[int] = frozenset()
+        self._steps = 0
+        self._progress = self._finished = 0.0
         self._misses = 0
         self._rest_until = 0.0
 
@@ -71,21 +83,30 @@ class _Peer:
         held = frozenset(ready.held)
         finished = self._held - held
         if finished or not held or ready.worker != self.name:
+            self._progress = self._finished = now
+        elif ready.steps > self._steps:
             self._progress = now
         if finished:
             self._misses = 0
+            if finished & self._withdrawn:  # it did them all the same; they are on their way
+                self._rest_until = now + self._grace_s
         elif missed:  # each time longer, or it would keep the frames from everybody
             self._misses += 1
             self._rest_until = now + min(2.0**self._misses, _LONGEST_REST_S)
-        self.name, self.heard, self._held = ready.worker, now, held
+        self.name, self.heard, self._held, self._steps = ready.worker, now, held, ready.steps
 
     def stuck(self, now: float) -> bool:
-        """Whether it has had frames in hand for long and has finished none."""
-        return now - self._progress > _STUCK_S
+        """Whether it has had frames in hand for long and does not get on with them."""
+        busy_s = now - self._finished
+        return now - self._progress > _STUCK_S or busy_s > self._patience_s + _STUCK_S
+
+    def withdraw(self) -> None:
+        """Note that what it has in hand goes to others; it does not know of that."""
+        self._withdrawn = self._held
 
     def resting(self, now: float) -> bool:
         """Whether it is to have no frames for a while."""
-        return now < self._rest_until or self.stuck(now)
+        return now < self._rest_until or self.stuck(now) or bool(self._withdrawn & self._held)
 
 
 class Watcher:
@@ -155,7 +176,10 @@ class Watcher:
             self._tasks.drop(f"{type(message).__name__} is not for the watcher")
 
     def _take_ready(self, ready: Ready, sender: bytes, now: float) -> None:
-        peer = self._workers.setdefault(sender, _Peer())
+        peer = self._workers.get(sender)
+        if peer is None:
+            patience_s = self._config.inference.patience_s
+            peer = self._workers[sender] = _Peer(patience_s, _grace_s(self._config))
         if peer.name and peer.name != ready.worker:
             for lease in self._ledger.lost(peer.name, now):
                 where = {"frame": lease.frame.path}
@@ -164,8 +188,12 @@ class Watcher:
                 )
                 self._given_back = "their worker died"
         peer.hear(ready, now, self._ledger.renew(ready.worker, now, ready.held))
-        for lease in self._ledger.withdraw(peer.name) if peer.stuck(now) else ():
-            logger.warning("%s: %s finishes nothing; handing it out again", lease.frame, peer.name)
+        if peer.stuck(now):
+            peer.withdraw()
+            for lease in self._ledger.withdraw(peer.name):
+                logger.warning(
+                    "%s: %s does not get on with it; handing it out again", lease.frame, peer.name
+                )
         # What is on its way to the worker is not in its account yet.
         travelling = self._ledger.travelling_count(ready.worker)
         room = min(ready.credit, MOST_CREDIT - len(ready.held)) - travelling
@@ -334,12 +362,17 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
+def _grace_s(config: Config) -> float:
+    """How long a result may take to the archive."""
+    return config.archive.segment_s + _GRACE_S
+
+
 def _new_ledger(config: Config) -> Ledger:
     """Make a ledger whose lease numbers no worker can have from an earlier one."""
     return Ledger(
         config.inference.attempts,
         _LEASE_S,
-        grace_s=config.archive.segment_s + _GRACE_S,
+        grace_s=_grace_s(config),
         attempts=Attempts(config.run_path.with_suffix(".attempts.json")),
         first_lease=time.time_ns() // 1000,
     )

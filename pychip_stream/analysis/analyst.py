@@ -16,6 +16,7 @@ from pychip_stream.domain import quantities
 from pychip_stream.domain.caveats import STRANGE
 from pychip_stream.domain.frames import Frame, FrameRef, inside, time_of
 from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.records import FrameRecord, FrameResult
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
@@ -58,6 +59,8 @@ class Analyst:
         Whether chips of frames of another magnification are cut as large as the examples are.
     monitor
         Follows drift and exposure over the frames.
+    progress
+        Told before each block of a large frame's chips is scored; a FrameError ends the frame.
     """
 
     encoder: Encoder
@@ -67,6 +70,7 @@ class Analyst:
     embeddings: bool = True
     match: bool = True
     monitor: Monitor = field(default_factory=Monitor)
+    progress: Progress = no_progress
     _said: set[str] = field(default_factory=set, repr=False)
     _detectors: list[str] = field(default_factory=list, repr=False)  # the first one
     _unusual: Iterator[int] = field(default_factory=lambda: count(1), repr=False)
@@ -79,6 +83,7 @@ class Analyst:
         config: ClassifyConfig,
         *,
         embeddings: bool = True,
+        progress: Progress = no_progress,
     ) -> "Analyst":
         """Fit the classifier, embedding the support set first where that is needed.
 
@@ -92,7 +97,10 @@ class Analyst:
         )
         for warning in classifier.warnings:
             logger.warning("support set %s: %s", support.version[:8], warning)
-        return cls(encoder, support, classifier, config.reject, embeddings, config.match_pixel_size)
+        return cls(
+            encoder, support, classifier, config.reject, embeddings, config.match_pixel_size,
+            progress=progress,
+        )  # fmt: skip
 
     def analyse(self, root: Path, ref: FrameRef, read: ReadChecked = read_checked) -> FrameRecord:
         """Read and classify one frame; what is wrong with it becomes a failed record.
@@ -119,12 +127,12 @@ class Analyst:
         read = time.time()
         try:
             result, embeddings = self._classify(frame)
+            record = self._record(ref, frame, content_hash, result, embeddings, read)
+            self._notice(record, frame)
         except FrameError as error:
             return FrameRecord.failed(ref, str(error), read=read)
         except MemoryError:
             return FrameRecord.failed(ref, "too little memory to classify it", read=read)
-        record = self._record(ref, frame, content_hash, result, embeddings, read)
-        self._notice(record, frame)
         return record
 
     @property
@@ -200,7 +208,7 @@ class Analyst:
         matched = matched_size(self.support, ratio, frame.shape)
         size = matched or self.support.chip_size
         embeddings = self.encoder.embed(frame, size, self.support.normalization)
-        result = self.classifier.score(embeddings, reject=self.reject)
+        result = self.classifier.score(embeddings, self.reject, self.progress)
         known = ratio if ratio is not None and matched is not None else float("nan")
         blank = result.strange > STRANGE and is_blank(self.support, frame)
         told = replace(result, chip_size=size, pixel_size_ratio=known, blank=float(blank))

@@ -172,6 +172,9 @@ def classify(
         try:
             for ref, following in with_following(refs):
                 yield analysed(analyst, batch.root, ref, ahead.then(batch.root, following))
+        except BaseException:  # Ctrl-C does not wait for a file
+            reader.close()
+            raise
         finally:
             ahead.close()
 

@@ -1,17 +1,20 @@
 """Reading ahead: the file of the next frame is read while the last one is classified."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import TypeAlias
 
 from pychip_stream.domain.frames import Frame, FrameRef, inside
+from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.errors import FrameError
 from pychip_stream.formats.reading import ReadChecked
 
 Wanted: TypeAlias = tuple[Path, int, int, int]
 """What `read_checked` is called with: path, index, size and time of the file."""
+_LOOK_S = 0.5
 
 
 class ReadAhead:
@@ -20,11 +23,13 @@ class ReadAhead:
     Parameters
     ----------
     read
-        Reads a frame; may be called by two threads at once.
+        Reads a frame.
+    progress
+        Told every half second that a file is still being read; what it raises ends the wait.
     """
 
-    def __init__(self, read: ReadChecked) -> None:
-        self._read = read
+    def __init__(self, read: ReadChecked, progress: Progress = no_progress) -> None:
+        self._read, self._progress = read, progress
         self._thread = ThreadPoolExecutor(1, "read-ahead")
         self._begun: tuple[Wanted, Future[tuple[Frame, str]]] | None = None
 
@@ -32,21 +37,23 @@ class ReadAhead:
         """Return what reads a frame, and then begins with the one that follows below a root."""
 
         def read(path: Path, index: int, size: int, mtime_ns: int) -> tuple[Frame, str]:
-            wanted, begun = (path, index, size, mtime_ns), self._begun
-            self._begun = None
-            known = begun is not None and begun[0] == wanted
-            found = begun[1].result() if begun is not None and known else self._read(*wanted)
+            wanted = path, index, size, mtime_ns
+            if self._begun is None or self._begun[0] != wanted:
+                self._begin(wanted)
+            assert self._begun is not None
+            (_, reading), self._begun = self._begun, None
+            while wait([reading], _LOOK_S).not_done:
+                self._progress(0, 1)
+            found = reading.result()
             if following is not None:
-                self._begin(root, following)
+                with contextlib.suppress(FrameError):  # said when it is asked for
+                    path = inside(root, following.path)
+                    self._begin((path, following.index, following.size, following.mtime_ns))
             return found
 
         return read
 
-    def _begin(self, root: Path, ref: FrameRef) -> None:
-        try:
-            wanted = inside(root, ref.path), ref.index, ref.size, ref.mtime_ns
-        except FrameError:
-            return  # said when it is asked for
+    def _begin(self, wanted: Wanted) -> None:
         self._begun = wanted, self._thread.submit(self._read, *wanted)
 
     def forget(self) -> None:

@@ -66,11 +66,12 @@ def _plain(text: str) -> str:
 
 
 class Ready(Message, frozen=True, kw_only=True):
-    """Worker → watcher, at least once a second: I live, and can take more frames."""
+    """Worker → watcher, at least once a second: I live, get on (`steps`), can take more frames."""
 
     worker: Name
     credit: Annotated[int, Meta(ge=0, le=1000)]
     held: Annotated[tuple[Lease, ...], Meta(max_length=1000)] = ()
+    steps: Count = 0
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):

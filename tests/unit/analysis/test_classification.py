@@ -3,6 +3,7 @@
 import csv
 import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
@@ -32,6 +33,8 @@ from pychip_stream.domain.caveats import STRANGE
 from pychip_stream.errors import ArchiveError, UsageError
 from pychip_stream.export.kinds import pixel_reader
 from pychip_stream.export.tables import export_quantities
+from pychip_stream.formats import ahead
+from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.sim import dm4
 from tests.support.simple_runs import ENCODER, FIRST, archive, picked, pixels
 from tests.unit.formats.test_velox import velox
@@ -105,6 +108,31 @@ def test_another_set_is_refused_and_the_old_one_is_named(begun, batch):
     with pytest.raises(UsageError, match=r"begun with support set (\S+);") as caught:
         check_begun(begun, picked(0, seed=1), terms(batch))
     assert str(begun.with_suffix(".segments") / f"support-{FIRST.version}.h5") in str(caught.value)
+
+
+def test_ctrl_c_does_not_wait_for_a_file_that_is_being_read(tmp_path, batch, monkeypatch):
+    begun, ended, close = threading.Event(), threading.Event(), GuardedReader.close
+    reads = []
+
+    def read(*_):
+        begun.set()
+        reads.append("ended" if ended.wait(30.0) else "waited for")
+
+    def interrupted(*_):
+        assert begun.wait(30.0)
+        raise KeyboardInterrupt
+
+    def closing(reader):
+        ended.set()
+        close(reader)
+
+    monkeypatch.setattr(GuardedReader, "read_checked", read)
+    monkeypatch.setattr(GuardedReader, "close", closing)
+    monkeypatch.setattr(ahead, "wait", interrupted)
+    writer = RunWriter(tmp_path, "run", metadata=terms(batch))
+    with pytest.raises(KeyboardInterrupt):
+        classify(batch, Analyst.of(FIRST, ENCODER, ClassifyConfig()), writer)
+    assert reads == ["ended"]
 
 
 def test_the_old_set_is_named_wherever_the_archive_keeps_it(begun, batch):

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from pychip_stream.domain.frames import FrameRef
-from pychip_stream.errors import FrameLostError
+from pychip_stream.errors import FrameError, FrameLostError
+from pychip_stream.formats import ahead as module
 from pychip_stream.formats.ahead import ReadAhead, with_following
 
 
@@ -78,6 +79,27 @@ def test_what_was_begun_is_read_again_when_it_is_to_be_read_in_another_way(ahead
     ahead.forget()
     read(ahead, tmp_path, "two.tif")
     assert files.asked == ["one.tif", "two.tif", "two.tif"]
+
+
+def test_who_waits_for_a_long_file_is_told_so_and_may_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_S", 0.01)
+    told, enough = [], threading.Event()
+
+    def progress(done, total):
+        told.append((done, total))
+        if len(told) == 3:
+            enough.set()
+        if len(told) == 10:
+            raise FrameError("takes too long")
+
+    ahead = ReadAhead(lambda *_: enough.wait(30.0), progress)
+    assert read(ahead, tmp_path, "one.tif") is True
+    assert told[:3] == [(0, 1)] * 3
+    enough.clear()
+    with pytest.raises(FrameError, match="takes too long"):
+        read(ahead, tmp_path, "two.tif")
+    enough.set()
+    ahead.close()
 
 
 def test_each_frame_is_given_with_its_follower():
