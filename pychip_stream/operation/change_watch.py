@@ -8,6 +8,7 @@ import numpy as np
 import xxhash
 
 from pychip_stream.domain.caveats import shows_nothing
+from pychip_stream.domain.quantities import find
 from pychip_stream.domain.sequential import SequentialTests
 from pychip_stream.wire.messages import Event, Live
 
@@ -17,6 +18,8 @@ RECENT_S = 60.0
 _LEAST = 0.005
 """Noise of a fraction is taken for at least this: single chips that flicker are no change."""
 _REMEMBERED = 512
+_COURSE, _NEWEST = 100, 5
+"""So many values before a change tell where the curve was going, so many where it is now."""
 
 
 class ChangeWatch:
@@ -32,7 +35,7 @@ class ChangeWatch:
         self._subjects = subjects
         self._of: tuple[str, tuple[str, ...]] = ("", ())
         self._fractions, self._numbers = SequentialTests(0), SequentialTests(0)
-        self._times: deque[float] = deque(maxlen=_REMEMBERED)
+        self._seen: deque[tuple[float, dict[str, float]]] = deque(maxlen=_REMEMBERED)
         self._told: deque[float] = deque(maxlen=1000)
 
     def take(self, live: Live, fractions: Mapping[str, float]) -> list[Event]:
@@ -45,25 +48,50 @@ class ChangeWatch:
             self._of = (live.support_version, shares)
             self._fractions = SequentialTests(len(shares), _LEAST)
             self._numbers = SequentialTests(len(names))
-            self._times.clear()
-        self._times.append(live.frame.time)
+            self._seen.clear()
+        values = {name: fractions[name] for name in shares}
+        values |= {name: live.measured.get(name, np.nan) for name in names}
+        self._seen.append((live.frame.time, values))
+        told = np.array(list(values.values()))
         ages = [
-            *self._fractions.put(np.array([fractions[name] for name in shares])).tolist(),
-            *self._numbers.put(np.array([live.measured.get(n, np.nan) for n in names])).tolist(),
+            *self._fractions.put(told[: len(shares)]).tolist(),
+            *self._numbers.put(told[len(shares) :]).tolist(),
         ]
-        found = [(n, age) for n, age in zip((*shares, *names), ages, strict=True) if age]
+        found = [(n, age) for n, age in zip(values, ages, strict=True) if age]
         self._told.extend([time.monotonic()] * len(found))
-        return [self._event(name, age) for name, age in found]
+        return [self._event(name, age, share=name in shares) for name, age in found]
 
     @property
     def recent(self) -> float:
         """Change points that were told within the last minute."""
         return float(sum(at > time.monotonic() - RECENT_S for at in self._told))
 
-    def _event(self, name: str, age: int) -> Event:
-        began = self._times[-min(abs(age), len(self._times))]
-        way = "rises" if age > 0 else "falls"
-        text = f"{name} {way} against what it did before (told after {abs(age)} frames)"
+    def _event(self, name: str, age: int, *, share: bool) -> Event:
+        frames = min(abs(age), len(self._seen))
+        began = self._seen[-frames][0]
+        way = "rises above" if age > 0 else "falls below"
+        now, expected = (_written(name, v, share) for v in self._course(name, frames))
+        text = f"{name} {way} its course: {now} instead of {expected} after {frames} frames"
         # The same change has the same id when another process tells it again.
         told = xxhash.xxh3_64_hexdigest(f"{name} {began}".encode())
         return Event(id=told, author=AUTHOR, text=text, time=began, kind="change")
+
+    def _course(self, name: str, frames: int) -> tuple[float, float]:
+        """Where a curve is, and where a line through its values before the change leads to."""
+        values = np.array([seen[name] for _, seen in self._seen])
+        places = np.arange(len(values))
+        before = np.isfinite(values) & (places < len(values) - frames)
+        used = np.flatnonzero(before)[-_COURSE:]
+        expected = np.nan
+        if len(used) > 1:
+            expected = np.polyval(np.polyfit(places[used], values[used], 1), places[-1])
+        newest = values[-min(frames, _NEWEST) :]
+        return float(np.nanmedian(newest)), float(expected)
+
+
+def _written(name: str, value: float, share: bool) -> str:
+    """Write a value of a curve for people."""
+    if share:
+        return f"{100 * min(max(value, 0.0), 1.0):.1f} %"
+    quantity = find(name)
+    return f"{value:.4g} {quantity.unit if quantity else ''}".rstrip()

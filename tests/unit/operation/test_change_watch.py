@@ -1,5 +1,7 @@
 """Change points of a live run: watched by the sentinel, told as events, and a value for rules."""
 
+import re
+
 import numpy as np
 import pytest
 import zmq
@@ -42,7 +44,25 @@ def test_a_step_is_told_of_each_curve_at_its_moment():
     ]  # fmt: skip
     assert [one.time - START for one in found] == pytest.approx([120, 120, 160], abs=2)
     assert {(one.kind, one.author) for one in found} == {("change", AUTHOR)}
+    said = (
+        r"(\S+) (?:falls below|rises above) its course: (\S+) \S+ instead of (\S+) \S+ after \d+ f"
+    )
+    told = {m[1]: (float(m[2]), float(m[3])) for m in (re.match(said, one.text) for one in found)}
+    assert told["alpha"] == pytest.approx((60, 80), abs=2)
+    assert told["beta"] == pytest.approx((40, 20), abs=2)
+    assert told["intensity_mean"] == pytest.approx((540, 500), abs=5)
     assert watch.recent == 3
+
+
+def test_a_bend_is_told_against_the_line_before_it():
+    watch, random, found = ChangeWatch(("fraction",)), np.random.default_rng(4), []
+    for n in range(200):
+        beta = 0.1 + 0.003 * min(n, 150) + random.normal(0, 0.01)
+        found += watch.take(live(n), shares(beta))
+    (told,) = [one.text for one in found if one.text.startswith("beta falls")]
+    now, expected = map(float, re.findall(r"(\d+\.\d) %", told))
+    assert now == pytest.approx(55, abs=1.5)
+    assert now + 1.5 < expected < 60
 
 
 def test_other_examples_are_no_change_of_the_specimen():
