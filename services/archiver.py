@@ -295,8 +295,9 @@ class Archiver:
         done = len(self._waiting) - self._writer.pending_count
         for record in self._waiting[:done]:
             if record.status == "ok":
+                moments = {"started": record.started, "archived": archived}
                 self._latency.add(
-                    stretches(record.frame, record.read, record.classified, archived=archived)
+                    stretches(record.frame, record.read, record.classified, **moments)
                 )
         del self._waiting[:done]
         self._latency_counters = self._latency.counters()
@@ -325,6 +326,7 @@ class Archiver:
             reason=record.reason,
             pixel_size=record.pixel_size,
             unit=record.unit,
+            started=record.started,
             read=record.read,
             classified=record.classified,
             received=time.time(),

@@ -218,11 +218,13 @@ class Worker:
             root, following = self._config.watch.root, self._following()
             return analyst.analyse(root, job.frame, self._ahead.then(root, following))
         image, arrays = job.image, self._pixels.get(job.lease, {})
+        started = time.time()
         try:
             frame = delivered(job.frame, image, arrays)
         except FrameError as error:
-            return FrameRecord.failed(job.frame, str(error), read=time.time())
-        return analyst.analyse_frame(self._reader.sized(frame), image.content_hash, job.frame)
+            return FrameRecord.failed(job.frame, str(error), read=started)
+        sized = self._reader.sized(frame)
+        return analyst.analyse_frame(sized, image.content_hash, job.frame, started)
 
     def _following(self) -> FrameRef | None:
         """Name the frame to read ahead; not one that has cost a worker before."""

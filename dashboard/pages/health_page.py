@@ -63,7 +63,9 @@ _UNITS = {
 """Counters that follow the others, as number and unit."""
 _LEVELS = {"info": ("plain", "●"), "warning": ("warn", "▲")}
 _LATENCY = "latency."
-_STAGES = {"received": "until the archiver had it", "total": "in all"}
+_STAGES = {
+    "started": "until its turn", "received": "until the archiver had it", "total": "in all",
+}  # fmt: skip
 _RATES = {
     ("watcher", "seen"): "frames seen",
     ("watcher", "archived"): "frames archived",
@@ -159,7 +161,8 @@ class HealthBoard:
         if shot is not None and live is not None and shot.number != self._shot:
             self._shot = shot.number
             self._shots = min(self._shots + 1, _SHOTS)
-            self._newest = stretches(live.frame, live.read, live.classified, received=live.received)
+            moments = {"started": live.started, "received": live.received}
+            self._newest = stretches(live.frame, live.read, live.classified, **moments)
             self._latency_split.add(self._newest)
 
     def tables(self, machine: Machine | None) -> list[Table]:

@@ -403,7 +403,8 @@ def latency_steps(live: Live, shown: float) -> list[list[Any]]:
     -------
     (name, text, share of the whole) of each step.
     """
-    spans = stretches(live.frame, live.read, live.classified, received=live.received, shown=shown)
+    later = {"started": live.started, "received": live.received, "shown": shown}
+    spans = stretches(live.frame, live.read, live.classified, **later)
     whole = spans.get("total") or 1.0
     shares = {stage: span / whole for stage, span in spans.items()} | {"total": 0.25}
     return [[STAGE_WORDS.get(s, s), duration(span), shares[s]] for s, span in spans.items()]

@@ -6,7 +6,7 @@ from datetime import datetime
 from pychip_stream.analysis.rescoring import Rescored
 from pychip_stream.domain.support import SupportSet
 
-STAGE_WORDS = {"received": "archiver", "total": "in all"}
+STAGE_WORDS = {"started": "waiting", "received": "archiver", "total": "in all"}
 """Stages of a frame's way that go by another name on the pages."""
 LIGHTS = {
     "live": "●", "behind": "▲", "stalled": "■", "idle": "○", "waiting": "…", "lost": "✕",

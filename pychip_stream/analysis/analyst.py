@@ -120,14 +120,22 @@ class Analyst:
             return FrameRecord.failed(ref, str(error), read=started)
         except MemoryError:
             return FrameRecord.failed(ref, "too little memory to read it", read=started)
-        return self.analyse_frame(frame, content_hash, ref)
+        return self.analyse_frame(frame, content_hash, ref, started)
 
-    def analyse_frame(self, frame: Frame, content_hash: str, ref: FrameRef) -> FrameRecord:
-        """Classify a frame that was read already; what is wrong becomes a failed record."""
+    def analyse_frame(
+        self, frame: Frame, content_hash: str, ref: FrameRef, started: float = float("nan")
+    ) -> FrameRecord:
+        """Classify a frame that was read already; what is wrong becomes a failed record.
+
+        Parameters
+        ----------
+        started
+            When a worker began with it, in seconds since 1970; NaN where unknown.
+        """
         read = time.time()
         try:
             result, embeddings = self._classify(frame)
-            record = self._record(ref, frame, content_hash, result, embeddings, read)
+            record = self._record(ref, frame, content_hash, result, embeddings, started, read)
             self._notice(record, frame)
         except FrameError as error:
             return FrameRecord.failed(ref, str(error), read=read)
@@ -221,6 +229,7 @@ class Analyst:
         content_hash: str,
         result: FrameResult,
         embeddings: npt.NDArray[np.float32],
+        started: float,
         read: float,
     ) -> FrameRecord:
         size = result.chip_size or self.support.chip_size
@@ -228,6 +237,7 @@ class Analyst:
             frame=replace(ref, time=time_of(frame, ref)),
             content_hash=content_hash,
             frame_hash=frame.frame_hash,
+            started=started,
             read=read,
             classified=time.time(),
             pixel_size=frame.pixel_size,

@@ -149,8 +149,9 @@ class FrameRecord:
         Which frame, and which bytes were read; its time is as fine as is known.
     content_hash, frame_hash
         Of the file that was read; of the frame's own bytes in it, where its format can grow.
-    read, classified
-        When that was done, in seconds since 1970; NaN where unknown.
+    started, read, classified
+        When its worker began with it and had done that, in seconds since 1970; NaN where unknown.
+        The archive does not keep when it was begun.
     pixel_size, unit
         Edge of a pixel in `unit`, where known.
     pixel_ratio
@@ -179,6 +180,7 @@ class FrameRecord:
     frame: FrameRef
     content_hash: str = ""
     frame_hash: str = ""
+    started: float = float("nan")
     read: float = float("nan")
     classified: float = float("nan")
     pixel_size: float | None = None

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from pychip_stream.domain.frames import FrameRef
 
-STAGES = ("seen", "read", "classified", "received", "archived", "shown")
-"""What ends each stretch of a frame's way: the watcher's sight, the worker's reading and labels,
-the archiver's receipt, the disk, a viewer's screen."""
+STAGES = ("seen", "started", "read", "classified", "received", "archived", "shown")
+"""What ends each stretch of a frame's way: the watcher's sight, its turn at a worker, who has read
+and then classified it, the archiver's receipt, the disk, a viewer's screen."""
 
 
 def stretches(frame: FrameRef, read: float, classified: float, **later: float) -> dict[str, float]:

@@ -231,6 +231,7 @@ class Live(Message, frozen=True, kw_only=True):
     reason: Text = ""
     pixel_size: float | None = None
     unit: Name | None = None
+    started: float = 0.0
     read: float = 0.0
     classified: float = 0.0
     received: Moment = 0.0

@@ -15,7 +15,7 @@ def samples():
     """A good message of every type, as [(header, arrays)]."""
     made = record(3)
     result, arrays = to_message(made, "worker-1")
-    frame, times = made.frame, {"read": 1.7e9, "classified": 1.7e9, "received": 1.7e9}
+    frame, times = made.frame, dict.fromkeys(("started", "read", "classified", "received"), 1.7e9)
     shown = {
         "label_map": made.result.label_map,
         "confidence": np.full_like(made.result.label_map, 200),

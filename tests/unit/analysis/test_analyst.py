@@ -96,6 +96,7 @@ def test_the_analyst_says_it_once_and_goes_on(tmp_path, encoder, caplog):
         )
         assert record.status == "ok"
         assert np.isfinite(record.result.drift)
+        assert stat.st_mtime <= record.started <= record.read <= record.classified
     said = [r for r in caplog.records if "factor of 0.5" in r.getMessage()]
     assert len(said) == 1
     assert any("factor of 0.5" in line for line in analyst.notices)

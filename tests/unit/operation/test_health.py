@@ -153,6 +153,8 @@ def test_the_way_of_a_frame_is_split():
     assert counters["latency.seen.p50"] == 1.0
     assert counters["latency.read.p95"] == pytest.approx(0.94, abs=0.02)
     assert counters["latency.total.p99"] == 4.0
+    waited = stretches(frame, 16.5, 17.0, started=16.0)
+    assert waited == {"seen": 1.0, "started": 5.0, "read": 0.5, "classified": 0.5, "total": 7.0}
     # Unknown times and clocks that disagree say nothing.
     assert stretches(FrameRef(path="a", seen=5.0), math.nan, 4.0) == {}
     assert stretches(frame, 0.0, 10.5, shown=13.0) == {

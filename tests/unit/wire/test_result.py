@@ -31,6 +31,7 @@ def record():
         result=result,
         measured={"drift": 0.75, "exposure_s": 2.0},
         shape=(64, 96),
+        started=3.0,
     )
 
 
@@ -44,6 +45,7 @@ def test_quantities_travel_with_the_result(record):
     assert arrived.result.drift == 0.75
     assert arrived.measured == {"drift": 0.75, "exposure_s": 2.0}
     np.testing.assert_array_equal(arrived.result.intervals, record.result.intervals)
+    assert arrived.started == 3.0
 
 
 def test_a_drift_that_was_not_measured_stays_so(record):
