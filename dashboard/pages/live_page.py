@@ -331,7 +331,7 @@ class LivePage(View):
         quantities = self._clocks.shifted(quantities)
         with unlocked():
             self._curve.visible = len(measured) > 0
-        marks = [(one.time, self._desk.bench.note_of(one.version)) for one in run.marks[1:]]
+        marks = [(one.time, self._desk.bench.called(one.version)) for one in run.marks[1:]]
         marks += self._clocks.moments(run.events)
         self._plot.update(measured, beside, run.colors, marks, run.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]
@@ -357,8 +357,8 @@ class LivePage(View):
             out = count(len(run.left_out), "frame") + f", {blank} of them blank" * bool(blank)
             facts.append(("left out", out))
         if support is not None:
-            called = support.note or support.version[:8]
-            facts.append(("support set", f"{called} ({', '.join(support.names)})"))
+            names = f" ({', '.join(support.names)})" * bool(support.note)
+            facts.append(("support set", support.called + names))
         if run.scoring != ACQUIRED:
             facts.append(("curve", f"labelled again under {run.scoring_name}"))
         rules = {alert.rule for alert in run.alerts}

@@ -57,9 +57,8 @@ def duration(seconds: float) -> str:
 
 def support_name(support: SupportSet) -> str:
     """Name of a support set: its note or classes, when and by whom it was made, its version."""
-    what = support.note or ", ".join(support.names)
     made = _written(support.created, "%m-%d %H:%M") or "no date"
-    return f"{what[:40]} · {made} · {support.author[:12]} · {support.version[:8]}"
+    return f"{support.called} · {made} · {support.author[:12]} · {support.version[:8]}"
 
 
 def size(number: float) -> str:

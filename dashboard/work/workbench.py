@@ -117,10 +117,10 @@ class Workbench:
             known = self._loaded.put(version, load_support(path))
         return known
 
-    def note_of(self, version: str) -> str:
-        """Note of a version that is remembered, or the beginning of its hash."""
+    def called(self, version: str) -> str:
+        """Say what a version is called, if it is remembered, or the beginning of its hash."""
         known = self._loaded.get(version)
-        return (known.note if known else "") or version[:8]
+        return known.called if known else version[:8]
 
     def know(self, support: SupportSet) -> None:
         """Remember a version, for a while."""
@@ -232,7 +232,7 @@ class Workbench:
         with open_run(path) as run:
             finder = encoder_finder(run)
         done = rescore(path, support, finder, self._config.classify, progress=progress)
-        return "\n".join(relabelled(done, version[:8]))
+        return "\n".join(relabelled(done, support.called))
 
     def known_thumbnail(self, pick: Pick, size: ChipSize, version: str) -> bytes | None:
         """Small JPEG of a chip, if it was cut a short while ago; see `thumbnail`."""

@@ -19,7 +19,7 @@ from pychip_stream.archive.alert_journal import read_alerts
 from pychip_stream.archive.changes import ChangeKind, Changes
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.domain.signals import MOST_NOTES, Note
-from pychip_stream.errors import UsageError
+from pychip_stream.errors import PychipError, UsageError
 
 if TYPE_CHECKING:
     from pychip_stream.archive.run import Run
@@ -277,14 +277,23 @@ def _rows(run: "Run") -> list[EventRow]:
     return Changes(RunPlaces.of(run.path), EVENTS).read(run.run_id)
 
 
+def _came(run: "Run", version: str) -> str:
+    try:
+        return f"support set {run.support_set(version).called}"
+    except PychipError:
+        return f"support set {version[:8]}"
+
+
 def events_of(run: "Run") -> list[Event]:
     """Return every event of a run in order of time: marks, support sets that came, alerts."""
     found = in_force(_rows(run), run.stimulus.offset_s)
     columns = run.columns("support_version", "time")
     versions, times = columns["support_version"], columns["time"]
-    for row in (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist():
+    rows = (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist()
+    texts = {version: _came(run, version) for version in map(hdf.decode, versions[rows])}
+    for row in rows:
         version, moment = hdf.decode(versions[row]), float(times[row])
-        found.append(Event(version, moment, SUPPORT, f"support set {version[:8]}", "", moment))
+        found.append(Event(version, moment, SUPPORT, texts[version], "", moment))
     for alert in read_alerts(RunPlaces.of(run.path)):
         if alert.state == "on":
             text = f"{alert.rule}: {alert.reason}"

@@ -175,6 +175,11 @@ class SupportSet:
         return tuple(c.name for c in self.classes)
 
     @property
+    def called(self) -> str:
+        """What people call it: its note, or else its classes."""
+        return self.note[:40] or ", ".join(self.names)[:40]
+
+    @property
     def label_indices(self) -> npt.NDArray[np.intp]:
         """(chips,) index of each chip's class in `names`."""
         order = {name: i for i, name in enumerate(self.names)}

@@ -150,7 +150,7 @@ def curves(curve: Curve, events: Sequence[tuple[float, str]], shown: Shown) -> F
     left.axvline(shown.time / divisor, color="black", linewidth=0.8, alpha=0.5)
     left.legend(loc="best", frameon=False)
     _bars(right, curve, shown.intervals)
-    right.set_title(f"frame {shown.number}, {shown.time:.2f} s")
+    right.set_title(f"frame {shown.number + 1}, {shown.time:.2f} s")
     return figure
 
 
@@ -202,7 +202,7 @@ class Shown(NamedTuple):
     Attributes
     ----------
     number
-        Of the frame.
+        Of the frame, from 0 on; people are told it from 1 on, as on the pages.
     time
         As that of the curve, in s.
     intervals

@@ -326,10 +326,10 @@ class Studio:
         return Legend(entries, *self.pixel_size(view), self.title(view))
 
     def title(self, view: View) -> str:
-        """Name a frame by its number and time; say that it is left out."""
+        """Name a frame by its number, from 1 on as on the pages, and its time."""
         since = float(self._columns["time"][view.number]) - self._run.start
         out = ", left out" if view.number in self._left_out else ""
-        return f"frame {view.number}, {since:.2f} s{out}"
+        return f"frame {view.number + 1}, {since:.2f} s{out}"
 
     def pixel_size(self, view: View) -> tuple[float | None, str | None]:
         """Edge of a pixel and its unit, where known."""

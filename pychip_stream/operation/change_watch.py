@@ -82,11 +82,11 @@ class ChangeWatch:
         places = np.arange(len(values))
         before = np.isfinite(values) & (places < len(values) - frames)
         used = np.flatnonzero(before)[-_COURSE:]
-        expected = np.nan
+        expected = float("nan")
         if len(used) > 1:
-            expected = np.polyval(np.polyfit(places[used], values[used], 1), places[-1])
+            expected = float(np.polyval(np.polyfit(places[used], values[used], 1), places[-1]))
         newest = values[-min(frames, _NEWEST) :]
-        return float(np.nanmedian(newest)), float(expected)
+        return float(np.nanmedian(newest)), expected
 
 
 def _written(name: str, value: float, share: bool) -> str:

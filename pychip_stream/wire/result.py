@@ -14,8 +14,8 @@ from pychip_stream.wire.messages import Result, Stimulus
 
 _SAME = (
     "frame", "status", "reason", "content_hash", "frame_hash", "shape", "pixel_size", "unit",
-    "chip_size", "encoder_hash", "device", "measured", "started", "read", "classified", "pixel_ratio",
-    "texts",
+    "chip_size", "encoder_hash", "device", "measured", "started", "read", "classified",
+    "pixel_ratio", "texts",
 )  # fmt: skip
 """Fields that record and message share."""
 _HALF = ("probabilities", "distances", "novelty")

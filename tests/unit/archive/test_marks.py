@@ -157,6 +157,6 @@ def test_the_run_itself_tells_of_support_sets_and_alerts(tmp_path):
     for row in (alert, dataclasses.replace(alert, id="8", state="off")):
         writer.add_alert(row)
     path = writer.close()
-    switch = f"support set {second.version[:8]}"
+    switch = f"support set {second.note}"
     expected = [(3, "support", switch, ""), (4, "alert", "hot: drift above 1", "")]
     assert told(path) == expected

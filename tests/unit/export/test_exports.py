@@ -210,7 +210,7 @@ def test_svg_is_text_and_the_same_every_time(run, tmp_path):
         export_svg(run, tmp_path / f"{name}.svg")
     text = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert text == (tmp_path / "b.svg").read_text(encoding="utf-8")
-    for word in ("phase fraction", "time (s)", "alpha", "unknown", "frame 4, 4.00 s"):
+    for word in ("phase fraction", "time (s)", "alpha", "unknown", "frame 5, 4.00 s"):
         assert f">{word}<" in text
 
 
@@ -220,7 +220,7 @@ def test_the_bars_are_of_the_frame_that_is_shown(run, left_out):
         exclude(RunPlaces.of(run.path), run.run_id, [(record(1).frame.path, 0)], who="me")
         run = open_run(run.path)
     left, right = curves.chart(open_run(run.path, everything=True), frame=1).axes
-    assert right.get_title() == "frame 1, 1.00 s"
+    assert right.get_title() == "frame 2, 1.00 s"
     heights = [bar.get_height() for bar in right.patches]
     assert heights == pytest.approx(result(1).intervals[:, 0])
     assert left.lines[-1].get_xdata()[0] == 1.0
