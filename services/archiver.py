@@ -159,8 +159,11 @@ class Archiver:
                 if self._hurry.is_set():
                     raise
                 logger.error("%s; trying again in %.0f s", error, pause_s)
-                self._beacon.status("stopping", {}, f"{error}; trying again")
-            self._hurry.wait(pause_s)
+                trouble = f"{error}; trying again"
+            again = time.monotonic() + pause_s
+            while time.monotonic() < again and not self._hurry.is_set():
+                self._beacon.status("paused", {}, trouble)
+                self._hurry.wait(_BEAT_S)
             pause_s = min(2 * pause_s, _LONGEST_RETRY_S)
 
     def _follow_support(self) -> None:

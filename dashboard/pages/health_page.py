@@ -35,6 +35,8 @@ _STATES = {
     "waiting": ("plain", "…"),
     "paused": ("warn", "▲"),
     "stopping": ("plain", "○"),
+    "stopped": ("plain", "○"),
+    "silent": ("bad", "✕"),
     "stalled": ("bad", "■"),
     "failed": ("bad", "✕"),
 }
@@ -242,12 +244,11 @@ def services_table(health: RunHealth) -> Table:
     """Tell of every service instance in a row."""
     rows: list[list[Any]] = []
     for instance, status in sorted(health.statuses.items()):
-        quiet = health.quiet_s(instance)
-        state = _badge(*_STATES.get(status.state, ("plain", "?")), status.state)
-        if health.silent(instance):
-            state = _badge("bad", "✕", "silent")
+        quiet, shown = health.quiet_s(instance), health.state(instance)
+        if shown == "stalled" and health.silent(instance):
+            shown = "silent"
+        state = _badge(*_STATES.get(shown, ("plain", "?")), shown)
         heard = f"{quiet:.0f} s ago" if quiet >= 1 else "now"
-        shown = "silent" if health.silent(instance) else status.state
         says = "; ".join(filter(None, (status.detail, _ADVICE.get(shown, ""))))
         rows.append([instance, state, heard, says, _counters(status.counters)])
     for instance in sorted(health.missing):

@@ -92,7 +92,7 @@ class LivePage(View):
             self._plot.look_at(*desk.asked.window)
         self._thresholds = Thresholds(self._plot.figure, desk.rules, self._background, viewer)
         self._curve = pn.pane.Bokeh(
-            self._plot.layout, visible=False, sizing_mode="stretch_both", min_height=240, margin=0
+            self._plot.layout, sizing_mode="stretch_both", min_height=240, margin=0
         )
         self._span = "whole run"
         self._window = pmui.CheckButtonGroup(  # one at a time, but it can be pressed again
@@ -127,6 +127,17 @@ class LivePage(View):
         for select in self._axes.widgets:
             select.width = 120
         self._plot.legend.sizing_mode = None  # as wide as its names: limits stand beside it
+        names = pn.Row(
+            self._plot.legend,
+            self._thresholds.widget,
+            sizing_mode="stretch_width",
+            margin=0,
+            styles={"flex-wrap": "wrap", "gap": "0 16px", "align-items": "center"},
+        )
+        self._of_curve = [
+            self._window, *self._axes.widgets, self._bands, self._line_up, names, self._curve
+        ]  # fmt: skip
+        self._show_curve(False)
         self._right = [
             self._strip,
             self._choose,
@@ -136,13 +147,7 @@ class LivePage(View):
                 margin=0,
             ),
             self._clocks.widget,
-            pn.Row(
-                self._plot.legend,
-                self._thresholds.widget,
-                sizing_mode="stretch_width",
-                margin=0,
-                styles={"flex-wrap": "wrap", "gap": "0 16px", "align-items": "center"},
-            ),
+            names,
             self._curve,
         ]
         self._place = pn.Column(sizing_mode="stretch_width", styles={"height": FULL_HEIGHT})
@@ -316,6 +321,12 @@ class LivePage(View):
         self._window.value = [self._span]
         self._plot.follow()
 
+    def _show_curve(self, there: bool) -> None:
+        """Show the curve and what is about it, or nothing of these before there is one."""
+        with unlocked():
+            for one in self._of_curve:
+                one.visible = there
+
     def _draw_anew(self) -> None:
         self._curve_of = ()
         self._curve_time.hurry()
@@ -329,8 +340,7 @@ class LivePage(View):
         self._curve_of = asked
         measured, beside, quantities = run.curves(minutes)
         quantities = self._clocks.shifted(quantities)
-        with unlocked():
-            self._curve.visible = len(measured) > 0
+        self._show_curve(len(measured) > 0)
         marks = [(one.time, self._desk.bench.called(one.version)) for one in run.marks[1:]]
         marks += self._clocks.moments(run.events)
         self._plot.update(measured, beside, run.colors, marks, run.beside)

@@ -18,7 +18,7 @@ from pychip_stream.domain.chips import ChipSize
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.support import SupportSet
 from pychip_stream.errors import PychipError, UsageError
-from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.monitor import Monitor
 from pychip_stream.operation.running import module
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pychip_stream import logs, process
 from pychip_stream.cli.output import console, run_holds, say
 from pychip_stream.config import Config
 from pychip_stream.errors import PychipError
-from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.monitor import Monitor
 from pychip_stream.operation.running import module, resolved_path
 from pychip_stream.operation.supervisor import Supervisor
 

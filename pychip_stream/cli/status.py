@@ -13,13 +13,16 @@ from rich.text import Text
 from pychip_stream.cli.options import Json
 from pychip_stream.cli.output import console, printed, report, run_holds
 from pychip_stream.errors import PychipError
-from pychip_stream.operation.health import SILENT_S, Monitor
+from pychip_stream.operation.health import SILENT_S
+from pychip_stream.operation.monitor import Monitor
 from pychip_stream.operation.running import running_config
 
 _LISTEN_S = 2.5
 _NO_ANSWER_S = 8.0
 _HIDDEN = ("busy_s", "cpu_s", "handles")
-_COLOURS = {"running": "green", "waiting": "yellow", "starting": "yellow", "stopping": "yellow"}
+_COLOURS = {"running": "green"} | dict.fromkeys(
+    ("waiting", "starting", "stopping", "stopped"), "yellow"
+)
 
 
 def status(

@@ -10,19 +10,14 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import zmq
 
-from pychip_stream.config import Config
 from pychip_stream.domain.caveats import shows_nothing
 from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.domain.quantities import find, split
 from pychip_stream.domain.support import UNKNOWN
 from pychip_stream.operation.latency import STAGES
-from pychip_stream.operation.running import expected
-from pychip_stream.wire import messages
 from pychip_stream.wire.channel import Arrays, Received
-from pychip_stream.wire.endpoints import Endpoints
 from pychip_stream.wire.messages import Alert, Live, Seen, Status, Stimulus
 from pychip_stream.wire.result import newest_readings
 
@@ -30,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 SILENT_S = 3.5
 """A service that has not been heard of for this long is stalled; hearts beat every second."""
+_WELL = frozenset({"running", "starting", "stopping", "stopped"})
+_CLOSING = frozenset({"stopping", "stopped", "paused"})
+"""States of an archiver after whose watcher was stopped; what pauses it is the disk."""
 TROUBLED = frozenset({"stalled", "missing", "paused", "failed"})
 START_S = 60.0
 """A service that must be there and has not been heard of for this long is missing."""
@@ -224,18 +222,33 @@ class RunHealth:
         return self.quiet_s(instance) > SILENT_S
 
     def state(self, instance: str) -> str:
-        """Return the state of a service, "stalled" when it has gone silent, or "missing"."""
+        """Return the state of a service, "stalled" when it has gone silent, or "missing".
+
+        One that was stopped in order may be silent for a while, and all others but the archiver
+        for as long as that ends the run.
+        """
         status = self.statuses.get(instance)
         if status is None:
             return "missing" if instance in self.missing else "starting"
-        return "stalled" if self.silent(instance) else status.state
+        if not self.silent(instance):
+            return status.state
+        stopped = status.state == "stopped" and self.quiet_s(instance) < self._start_s
+        return "stopped" if stopped or self._ending else "stalled"
+
+    @property
+    def _ending(self) -> bool:
+        """Whether the run is being ended: watcher stopped, archiver closing or just done so."""
+        watcher, archiver = (self.statuses.get(name) for name in ("watcher", "archiver"))
+        if watcher is None or archiver is None or watcher.state != "stopped":
+            return False
+        return archiver.state in _CLOSING and self.quiet_s("archiver") < self._start_s
 
     def troubles(self) -> list[tuple[str, str]]:
         """List what is not as it should be: (instance, its state and why) each."""
         found = []
         for instance in self.instances:
             state, detail = self.state(instance), self.detail(instance)
-            if state not in ("running", "starting"):
+            if state not in _WELL:
                 found.append((instance, state + (f": {detail}" if detail else "")))
         return found
 
@@ -296,6 +309,8 @@ class RunHealth:
         now = time.monotonic()
         if now - (self.heard_at or self._begun) > SILENT_S:
             return Liveness("lost", "no connection to the run", "the hub is silent; restarting it")
+        if self._ending:
+            return Liveness("waiting", "the run is ending", self.detail("archiver"))
         waiting = self.waiting
         frames = f"{waiting} frame" + "s" * (waiting != 1)
         which = "next" if self.counter("archived") else "first"
@@ -408,42 +423,3 @@ class RunHealth:
                 if kind == "latency" and which:
                     split.setdefault(stage, {})[which] = value
         return {stage: split[stage] for stage in (*STAGES, "total") if stage in split}
-
-
-_TOPICS = (messages.STATUS, messages.LIVE, messages.SEEN, messages.ALERT)
-
-
-class Monitor(RunHealth):
-    """Listens to the hub; all values are those last heard."""
-
-    def __init__(self, config: Config, start_s: float = START_S) -> None:
-        super().__init__(expected(config), start_s)
-        self._endpoints = Endpoints(config.wire)
-        self._channel = self._endpoints.reach("events", zmq.SUB, 1000, topics=_TOPICS)
-
-    def listen(self, timeout_s: float) -> None:
-        """Take in what has been published, waiting up to `timeout_s` for the first."""
-        for received in self._channel.drain(wait_s=timeout_s):
-            self.take(received)
-
-    def line(self) -> str:
-        """Frames seen, archived, behind; rate; latency; newest fractions; what is wrong."""
-        parts = [
-            f"seen {self.counter('seen'):.0f}",
-            f"archived {self.counter('archived'):.0f}",
-            f"behind {self.counter('behind'):.0f}",
-            f"{self.rate:.1f} frames/s",
-        ]
-        if failed := self.counter("failed"):
-            parts.insert(2, f"failed {failed:.0f}")
-        if self.newest is not None:
-            parts.append(f"latency {self.newest.received - self.newest.frame.seen:.2f} s")
-            parts.append(" ".join(f"{n} {v:.3f}" for n, v in self.fractions.items()))
-        alarms = [
-            f"ALERT {a.rule}: {a.reason}" for _, a in sorted(self.alerts.items()) if a.state == "on"
-        ]
-        return " | ".join(parts + alarms + [" ".join(pair) for pair in self.troubles()])
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._endpoints.close()

@@ -20,6 +20,9 @@ HEARTBEAT_S = 1.0
 PATIENCE_S = 4.0
 """A service that has not said how it is for this long is stalled, though its heart beats."""
 
+_LEAVE_S = 0.05
+"""Sockets do not linger; the last word gets this to leave."""
+
 
 class Beacon:
     """Sends to the hub without ever waiting; while the hub is away, the newest are dropped.
@@ -78,10 +81,19 @@ class Beacon:
         return self._channel.send(message, arrays)
 
     def close(self) -> None:
-        """Stop the heart; the sockets close with their endpoints."""
+        """Stop the heart; the sockets close with their endpoints.
+
+        Who ends in order says so last, so that its silence alarms nobody; who ends by an error,
+        which is being handled then, does not.
+        """
         self._stopping.set()
         self._wake.set()
         self._thread.join(5.0)
+        if self._told is None or sys.exc_info()[0] is not None or self._thread.is_alive():
+            return
+        _, _, counters, files = self._told
+        self._heart.send(self._judge("stopped", "", counters, files, 0.0))
+        time.sleep(_LEAVE_S)
 
     def _beat(self) -> None:
         while not self._stopping.is_set():

@@ -266,7 +266,7 @@ class Status(Message, frozen=True, kw_only=True):
     Attributes
     ----------
     state
-        "starting", "running", "waiting", "paused", "stopping", "stalled" or "failed".
+        "starting", "running", "waiting", "paused", "stopping", "stopped", "stalled" or "failed".
     detail
         What is being waited for or what is wrong, for people.
     counters

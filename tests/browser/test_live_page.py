@@ -87,6 +87,8 @@ def test_the_first_minutes_lead_to_examples(short, borrow):
             break
         page.wait_for_timeout(200)
     expect(badge).to_contain_text("frames arrive, no examples yet")
+    for name in ("intervals", "clocks"):
+        expect(page.get_by_role("checkbox", name=name)).not_to_be_visible()  # of what curve?
     expect(badge).to_have_attribute("data-light", "waiting")
     wait_shown(page, 1)
     assert colours(page) > 20
@@ -108,6 +110,7 @@ def test_the_names_of_the_curves_follow_the_classes_and_hide_all_of_them(short, 
         if items.count():
             break
     expect(items).to_have_text(["alpha", "beta", "unknown"])
+    expect(page.get_by_role("checkbox", name="intervals")).to_be_visible()
     one.frame(names=("gold", "beta"))
     expect(items).to_have_text(["alpha", "beta", "unknown", "gold"])
     swatches = items.locator(".swatch")  # gold has alpha's colour in its support set

@@ -114,7 +114,7 @@ class Closing:
         failures = self.bench.disk.failures
         wait_for(lambda: self.bench.disk.failures > failures + 2, "it tries again")
         wait_for(lambda: says in self.bench.detail, "it says why", step=self.bench.hear)
-        assert self.bench.state == "stopping"
+        assert self.bench.state == "paused"
 
     def ended(self):
         wait_for(lambda: not self._thread.is_alive(), "it ends", step=self.bench.hear)

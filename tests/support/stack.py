@@ -15,7 +15,7 @@ import yaml
 from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
 from pychip_stream.errors import ConfigError
-from pychip_stream.operation.health import Monitor
+from pychip_stream.operation.monitor import Monitor
 from pychip_stream.operation.running import resolved_path
 from tests.support.command import call_here
 from tests.support.waiting import wait_for

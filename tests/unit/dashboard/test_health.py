@@ -50,7 +50,17 @@ def board_tables(run, board=None, machine=None):
 
 
 def test_every_state_has_a_word_a_colour_and_a_symbol():
-    states = ("running", "starting", "waiting", "paused", "stopping", "stalled", "failed", "new")
+    states = [
+        "running",
+        "starting",
+        "waiting",
+        "paused",
+        "stopping",
+        "stopped",
+        "stalled",
+        "failed",
+        "new",
+    ]
     table = services_table(health_of(*(status(state=s, instance=s) for s in states)))
     found = {row[0]: row[1] for row in table["rows"]}
     assert {name: cell["text"] for name, cell in found.items()} == {s: s for s in states}

@@ -66,6 +66,38 @@ def test_who_goes_silent_is_stalled_and_not_idle(health, clock):
     assert health.state("watcher") == "running"
 
 
+def test_who_was_stopped_in_order_alarms_when_nobody_starts_it_again(health, clock):
+    hear(health, status("archiver"))
+    hear(health, status("worker-1", "stopped"))
+    clock.now += 50.0
+    hear(health, status("archiver"))
+    assert (health.state("worker-1"), health.troubles()) == ("stopped", [])
+    assert health.values()["troubled", ""] == 0.0
+    clock.now += 20.0
+    hear(health, status("archiver"))
+    assert health.troubles() == [("worker-1", "stalled: not heard of any more")]
+
+
+def test_the_end_of_a_run_is_no_alarm_however_long_it_takes(health, clock):
+    """S7: a worker that was stopped, or killed over a long frame, was "not heard of any more"."""
+    hear(health, status("worker-1"))
+    hear(health, status("worker-2", "stopped"))
+    hear(health, status("watcher", "stopped"))
+    for _ in range(100):
+        clock.now += 1.0
+        hear(health, replace(status("archiver", "stopping"), detail="merging 3 frames"))
+    assert [health.state(f"worker-{n}") for n in (1, 2)] == ["stopped", "stopped"]
+    assert health.troubles() == []
+    light = health.liveness()
+    assert (light.light, light.text, light.detail) == (
+        "waiting", "the run is ending", "merging 3 frames",
+    )  # fmt: skip
+    hear(health, replace(status("archiver", "paused"), detail="no space left"))
+    assert health.troubles() == [("archiver", "paused: no space left")]
+    hear(health, status("watcher"))  # the run goes on after all
+    assert ("worker-1", "stalled: not heard of any more") in health.troubles()
+
+
 def test_who_must_be_there_and_is_not_heard_is_missing(clock):
     health = RunHealth({"hub", "archiver", "worker-1"}, start_s=60.0)
     hear(health, status("hub"))

@@ -19,8 +19,8 @@ from pychip_stream.archive.run import open_run
 from pychip_stream.domain.records import FrameRecord
 from pychip_stream.errors import WireError
 from pychip_stream.operation.alerts import Alerting
-from pychip_stream.operation.health import Monitor
 from pychip_stream.operation.metrics import HealthCollector
+from pychip_stream.operation.monitor import Monitor
 from pychip_stream.wire import checks, codec, messages
 from pychip_stream.wire.channel import Received
 from pychip_stream.wire.result import to_record

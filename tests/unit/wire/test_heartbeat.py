@@ -41,7 +41,26 @@ def test_the_heart_beats_while_the_main_loop_is_busy(hub):
         heard(channel, lambda m: m.state == "running")
         beacon.status("stopping", {}, "merging the run")  # may take its time
         heard(channel, lambda m: m.state == "stopping" and m.counters["busy_s"] > 1.5)
+        beacon.status("running", {"done": 4.0})
         beacon.close()
+    last = heard(channel, lambda m: m.state == "stopped")  # also when its sockets are closed
+    assert last.counters["done"] == 4.0
+    assert channel.receive(0.2) is None
+
+
+def test_who_ends_by_an_error_does_not_say_that_it_was_stopped(hub):
+    channel, config = hub
+    with Endpoints(config) as endpoints:
+        beacon = Beacon(endpoints, "archiver", "archiver")
+        beacon.status("running", {})
+        heard(channel, lambda m: m.state == "running")
+        with pytest.raises(OSError, match="full"):
+            try:
+                raise OSError("full")
+            finally:
+                beacon.close()
+    left = [received.packet.message.state for received in channel.drain(wait_s=0.2)]
+    assert set(left) <= {"running"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="handles are not limited there")
