@@ -14,6 +14,7 @@ from ..page import Desk, View
 from ..parts.editor import ExampleEditor
 from ..parts.layouts import (
     FULL_HEIGHT,
+    in_row,
     pixel_size_field,
     plain_text,
     side_by_side,
@@ -50,23 +51,25 @@ class ExamplesPage(View):
         )
         self._recommended: GridAdvice | None = None
         self._newest = small_button(
-            "Take the newest frame", lambda: self._take(self._run.newest_key()), margin=(4, 4)
+            "Take the newest frame", lambda: self._take(self._run.newest_key()), margin=in_row()
         )
         self._number = pmui.TextInput(
-            label="frame of the run", width=150, size="small", margin=(4, 4)
+            label="frame of the run", width=150, size="small", margin=in_row()
         )
         self._number.param.watch(lambda event: self._on_number(str(event.new)), "value")
-        self._of = plain_text(margin=(12, 4), sizing_mode=None, width=160)
+        self._of = plain_text(margin=in_row(12), sizing_mode=None, width=160)
         self._size = pixel_size_field(
-            self._on_size, width=220, size="small", margin=(4, 4), disabled=not viewer.operator
+            self._on_size, width=220, size="small", margin=in_row(), disabled=not viewer.operator
         )
         self._measured = ""
         self._advice = plain_text(sizing_mode="stretch_width")
         self._use = small_button(
             "Use the recommended size", self._use_recommended,
-            variant="outlined", visible=False, margin=(4, 4),
+            variant="outlined", visible=False, margin=in_row(),
         )  # fmt: skip
-        self._hints = pmui.Checkbox(label="suggest chips to label next", value=True, margin=(4, 4))
+        self._hints = pmui.Checkbox(
+            label="suggest chips to label next", value=True, margin=in_row()
+        )
         self._hints.param.watch(self._on_hints, "value")
 
     def panel(self) -> Any:

@@ -20,7 +20,7 @@ from ..work.background import Background
 from ..work.history import Curves, triples
 from ..work.recent import Every
 from ..work.words import moment
-from .layouts import note, plain_text, small_button, wrapped
+from .layouts import in_row, note, plain_text, small_button, wrapped
 
 _REACH_S = 60.0
 """The slider reaches so far to both sides; the number beside it any distance."""
@@ -57,13 +57,13 @@ class ClockPanel:
         self._silent = False
         self._look_time = Every(_LOOK_S)
         self._source = pmui.Select(
-            label="clock of", options=[], size="small", width=150, margin=(8, 4)
+            label="clock of", options=[], size="small", width=150, margin=in_row(8)
         )
         self._slider = pmui.EditableFloatSlider(
             label="offset (s)", value=0.0, start=-_REACH_S, end=_REACH_S, step=0.1, width=300,
             margin=(8, 14),
         )  # fmt: skip
-        button: dict[str, Any] = {"margin": (8, 4)}
+        button: dict[str, Any] = {"margin": in_row(8)}
         self._keep = small_button("Keep offset", self._do_keep, **button, visible=viewer.operator)
         self._note = plain_text()
         self.widget = pn.Column(

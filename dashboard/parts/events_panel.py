@@ -16,7 +16,7 @@ from ..work.background import Background
 from ..work.opened_run import OpenedRun
 from ..work.words import moment
 from .components import MarkField, table
-from .layouts import note, plain_text, small_button, wrapped
+from .layouts import in_row, note, plain_text, small_button, wrapped
 
 _NEW = "new, at this frame"
 _MOST_ROWS = 500
@@ -71,10 +71,10 @@ class EventsPanel:
         self._found: list[ChangePoint] = []
         self._time = float("nan")
         self._which = pmui.Select(
-            label="which", options={_NEW: ""}, value="", size="small", width=220, margin=(8, 4)
+            label="which", options={_NEW: ""}, value="", size="small", width=220, margin=in_row(8)
         )
         self._text = mark_field(viewer, self._write, width=240)
-        operator: dict[str, Any] = {"margin": (8, 4), "visible": viewer.operator}
+        operator: dict[str, Any] = {"margin": in_row(8), "visible": viewer.operator}
         self._remove = small_button("Remove mark", self._take_back, **operator)
         self._keep = small_button("Keep as marks", self._take_over, **operator | {"visible": False})
         self._note = plain_text()
@@ -83,7 +83,7 @@ class EventsPanel:
                 self._which,
                 self._text,
                 self._remove,
-                small_button("Find changes", self._find, margin=(8, 4)),
+                small_button("Find changes", self._find, margin=in_row(8)),
                 self._keep,
             ),
             self._note,

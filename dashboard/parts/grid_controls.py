@@ -8,7 +8,7 @@ import panel_material_ui as pmui
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.errors import PychipError
 
-from .layouts import plain_text, wrapped
+from .layouts import in_row, plain_text, wrapped
 
 _LARGEST = 256
 """Sliders reach no further: they could not be aimed; the number does."""
@@ -44,14 +44,16 @@ class GridControls:
         self._pixel: tuple[float, str] | None = None
         self._silent = False
         slider: dict[str, Any] = {"start": least, "end": _LARGEST, "step": 1, "width": 190}
-        slider |= {"margin": (0, 10), "disabled": not enabled, "tooltips": False}
+        slider |= {"margin": (0, 20, 0, 0), "disabled": not enabled, "tooltips": False}
         self._width = pmui.IntSlider(label="chip width (px)", **slider)
         self._height = pmui.IntSlider(label="chip height (px)", **slider)
-        self._square = pmui.Checkbox(label="square", value=True, disabled=not enabled)
-        self._number = pmui.TextInput(
-            label="px: N or W×H", size="small", width=140, disabled=not enabled, margin=(8, 10)
+        self._square = pmui.Checkbox(
+            label="square", value=True, disabled=not enabled, margin=in_row()
         )
-        self._length = plain_text(sizing_mode=None, margin=(4, 4), width=170)
+        self._number = pmui.TextInput(
+            label="px: N or W×H", size="small", width=140, disabled=not enabled, margin=in_row(8)
+        )
+        self._length = plain_text(sizing_mode=None, margin=in_row(), width=170)
         self._display()
         self._square.param.watch(self._on_square, "value")
         self._number.param.watch(self._on_number, "value")

@@ -16,6 +16,11 @@ SMALL_BUTTONS = {
 }
 
 
+def in_row(above: int = 4) -> tuple[int, int, int, int]:
+    """Margin of what stands in a row; the first of them begins where its column does."""
+    return (above, 8, above, 0)
+
+
 def small_button(label: str, act: Callable[[], object], **options: Any) -> Any:
     """Make a button that calls `act`."""
     button = pmui.Button(label=label, size="small", sx=SMALL_BUTTONS, **options)

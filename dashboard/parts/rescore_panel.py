@@ -14,7 +14,7 @@ from ..work.background import Background, Cancellable
 from ..work.opened_run import OpenedRun
 from ..work.rescorer import NO_SET, SUFFIX, THIS_RUN, UPLOADED, Rescorer, live_words
 from .components import DropZone
-from .layouts import note, plain_text, small_button, wrapped
+from .layouts import in_row, note, plain_text, small_button, wrapped
 
 _NEXT = "choose it above as scoring, or under Compare"
 
@@ -42,7 +42,7 @@ class RescorePanel:
         self._rescorer, self._scored = rescorer, scored
         self._run: OpenedRun | None = None
         self._job: Cancellable | None = None
-        select: dict[str, Any] = {"size": "small", "margin": (8, 4)}
+        select: dict[str, Any] = {"size": "small", "margin": in_row(8)}
         self._source = pmui.Select(
             label="support sets of", options={"this run": THIS_RUN}, value=THIS_RUN, width=200,
             **select,
@@ -54,13 +54,13 @@ class RescorePanel:
         self._all_known = pmui.Checkbox(label="no unknown", value=False)
         self._default = pmui.Checkbox(label="show it to everybody from now on", value=False)
         self._drop = DropZone(self._on_drop, sizing_mode="stretch_width")
-        plain: dict[str, Any] = {"margin": (4, 4)}
+        plain: dict[str, Any] = {"margin": in_row()}
         self._start = small_button("Re-score", self._do_start, color="primary", **plain)
         self._cancel = small_button(
             "Cancel", self._do_cancel, variant="outlined", visible=False, **plain
         )
         self._bar = pmui.LinearProgress(
-            value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
+            value=0, visible=False, sizing_mode="stretch_width", margin=(4, 0)
         )
         self._state = plain_text()
         self.widget = pn.Column(

@@ -12,7 +12,7 @@ from pychip_stream.operation.edited_rules import EditedRules, reactions
 
 from ..accounts import MAY_LOOK, Viewer
 from ..work.background import Background
-from .layouts import note, plain_text, small_button, wrapped
+from .layouts import in_row, note, plain_text, small_button, wrapped
 
 NEW = "a new rule"
 _NO_CLASS, _TELL = "–", "tell only"
@@ -34,10 +34,10 @@ class RuleEditor:
         self._config = rules.known
         self._reactions: dict[str, dict[str, Any]] = {_TELL: {}} | reactions(self._config)
         small: dict[str, Any] = {
-            "size": "small", "margin": (6, 4), "disabled": not viewer.operator,
+            "size": "small", "margin": in_row(6), "disabled": not viewer.operator,
         }  # fmt: skip
         self._chosen = pmui.Select(
-            label="rule", options=[NEW], value=NEW, width=220, size="small", margin=(6, 4)
+            label="rule", options=[NEW], value=NEW, width=220, size="small", margin=in_row(6)
         )
         self._name = pmui.TextInput(label="name", width=220, **small)
         self._quantity = pmui.Select(
@@ -56,7 +56,7 @@ class RuleEditor:
         self._then = pmui.Select(
             label="and then", options=list(self._reactions), value=_TELL, width=260, **small
         )
-        locked = {"disabled": not viewer.operator, "margin": (6, 4)}
+        locked = {"disabled": not viewer.operator, "margin": in_row(6)}
         self._save = small_button("Save rule", self._do_save, color="primary", **locked)
         self._remove = small_button("Remove rule", self._do_remove, variant="outlined", **locked)
         self._state = plain_text()

@@ -19,7 +19,7 @@ from ..work.frame_pictures import Key
 from ..work.recent import Every
 from ..work.words import published, support_name
 from ..work.workbench import Workbench
-from .layouts import note, plain_text, small_button, wrapped
+from .layouts import in_row, note, plain_text, small_button, wrapped
 
 _LIST_S = 2.0
 _LABEL = ".MuiInputLabel-root:not(.MuiInputLabel-shrink) { transform: translate(14px, 9px); }"
@@ -47,13 +47,13 @@ class VersionsPanel:
         self._listed: tuple[tuple[dict[str, str], str | None], str | None] | None = None
         self._note = pmui.TextInput(
             label="note", placeholder="what has changed, and why", size="small",
-            sizing_mode="stretch_width", margin=(4, 4),
+            sizing_mode="stretch_width", margin=(4, 0),
         )  # fmt: skip
-        select: dict[str, Any] = {"size": "small", "margin": (8, 4), "width": 320}
+        select: dict[str, Any] = {"size": "small", "margin": in_row(8), "width": 320}
         select["stylesheets"] = [_LABEL]
         self._version = pmui.Select(label="version", **select)
         self._other = pmui.Select(label="compare with", **select)
-        small = {"margin": (4, 4), "disabled": not viewer.operator}
+        small = {"margin": in_row(), "disabled": not viewer.operator}
         plain = {"variant": "outlined", **small}
         self._save = small_button("Save version", self._do_save, color="primary", **small)
         self._publish = small_button(
@@ -64,7 +64,7 @@ class VersionsPanel:
         self._relabel = small_button("Re-label the past", self._do_relabel, **plain)
         self._cancel = small_button("Cancel", self._do_cancel, visible=False, **plain)
         self._bar = pmui.LinearProgress(
-            value=0, visible=False, sizing_mode="stretch_width", margin=(4, 4)
+            value=0, visible=False, sizing_mode="stretch_width", margin=(4, 0)
         )
         self._state = plain_text()
 

@@ -127,6 +127,19 @@ def test_nothing_is_cut_at_the_right(run, borrow, width):
             expect(box).to_have_css("max-height", "none")
 
 
+def test_what_stands_below_each_other_on_examples_begins_at_one_edge(run, borrow):
+    page = borrow(run.address)
+    open_tab(page, "Examples")
+    named = [
+        page.get_by_role("button", name=name)
+        for name in ("Take the newest frame", "Save version", "+ add a class")
+    ]
+    fields = page.locator("fieldset:visible", has_text=re.compile("^(pixel size|note|version)$"))
+    expect(fields).to_have_count(3)
+    edges = [one.bounding_box()["x"] for one in (*named, *fields.all())]
+    assert len(set(edges)) == 1, edges
+
+
 def test_the_controls_of_live_leave_the_room_to_the_curve(run, borrow):
     """Three rows with wide margins; the curve began in the middle of the page."""
     page = borrow(run.address)
