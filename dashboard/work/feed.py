@@ -1,11 +1,13 @@
-"""Feed: the one background thread that listens to the run and prepares it for all viewers.
+"""Feed: the background thread that listens to the run and prepares it for all viewers.
 
-Page loads block the server's event loop for up to a second, so nothing of this runs there.
+Page loads block the server's event loop for up to a second, so nothing of this runs there. The
+archive is looked at on a thread of its own: that may take seconds, and frames go on meanwhile.
 """
 
 import logging
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,6 +90,8 @@ class Feed:
         self._chosen = default_stamp(config.run_path)
         self._arrived = 0
         self._tidy = Every(_HOUSEKEEPING_S)
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="archive")
+        self._looking: Future[None] | None = None
         self._gap_since: float | None = None
         self._archive: Run | None = None
         self._changes: list[Path] = []
@@ -105,6 +109,7 @@ class Feed:
     def stop(self) -> None:
         """Stop listening soon."""
         self._stop.set()
+        self._aside.shutdown(wait=False, cancel_futures=True)
 
     def join(self) -> None:
         """Wait for the end of the thread, a moment."""
@@ -129,10 +134,9 @@ class Feed:
                 received = channel.receive(0.0)
             self._show_newest()
             self._show_raw()
-            if self._tidy.due(time.monotonic()):
-                self._fill_gaps()
-                self._follow_changes()
-                self._rules.current()
+            idle = self._looking is None or self._looking.done()
+            if idle and not self._stop.is_set() and self._tidy.due(time.monotonic()):
+                self._looking = self._aside.submit(self._look)
             counters = {"dropped": float(channel.dropped)} | self._state.latency_counters()
             if self._served:
                 self._served = False
@@ -140,6 +144,15 @@ class Feed:
         except Exception:
             logger.exception("one round of the feed failed")
             self._stop.wait(1.0)
+
+    def _look(self) -> None:
+        """Take in what others have changed; whatever goes wrong is tried again."""
+        try:
+            self._fill_gaps()
+            self._follow_changes()
+            self._rules.current()
+        except Exception:
+            logger.exception("the archive could not be followed")
 
     def _try(self, received: Received, channel: Channel) -> None:
         """Take a message; an odd one costs itself, not the others of its round."""
@@ -208,7 +221,7 @@ class Feed:
         if key is None or self._state.support is not None or (shot and shot.picture.version):
             return
         try:
-            self._state.show(Shot(None, self._bench.picture(key)))
+            self._state.show(Shot(None, self._bench.picture(key)), meanwhile=True)
         except FrameError as error:
             logger.info("%s: no picture (%s)", key[0], error)
 
@@ -293,4 +306,4 @@ class Feed:
                 self._bench.know(run.support_set(version))  # pages ask what it is called
         shot, newest = self._state.shot, keys[int(np.argmax(times))]
         if shot is None or not shot.picture.version:
-            self._state.show(Shot(None, self._past.picture(newest)))
+            self._state.show(Shot(None, self._past.picture(newest)), meanwhile=True)

@@ -1,6 +1,6 @@
 """State of the run as the viewers see it: what pages add to `RunHealth`.
 
-The feed's thread writes; sessions read whole immutable values and compare their numbers with the
+The feed's threads write; sessions read whole immutable values and compare their numbers with the
 one they have sent last. No Panel here.
 """
 
@@ -124,7 +124,7 @@ class RunState:
     """
 
     def __init__(self, expected: Iterable[str] = ()) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._history, self._truth, self._quantities = History(), History(), History()
         self._former = History()  # as acquired, where the past was labelled again
         self._stamps = History()  # own time, file's time, and when it was seen, of each frame
@@ -157,9 +157,10 @@ class RunState:
 
     def paint(self, colors: Mapping[str, str]) -> None:
         """Give classes the colours that their support set says, so far as no other has them."""
-        self._given = self._given | dict(colors)
-        names = self.support.names if self.support is not None else tuple(colors)
-        self.colors = told_apart(self._given, (UNKNOWN, *names))
+        with self._lock:
+            self._given = self._given | dict(colors)
+            names = self.support.names if self.support is not None else tuple(colors)
+            self.colors = told_apart(self._given, (UNKNOWN, *names))
 
     def record(self, live: Live, picture: FramePicture | None) -> None:
         """Take a frame into the curves, and keep its labels until they are certainly archived.
@@ -245,17 +246,20 @@ class RunState:
     def tell(self, events: Sequence[Event]) -> None:
         """Draw these marks of people from now on."""
         marks = [one for one in events if one.kind in (MARK, CHANGE)]
-        if marks != self.events:
-            self.events = marks
-            self.changes += 1
+        with self._lock:
+            if marks != self.events:
+                self.events = marks
+                self.changes += 1
 
     def fail(self, failure: Failure) -> None:
         """Note a frame that could not be analysed."""
         self._failures.put((failure.path, failure.index), failure)
 
-    def show(self, shot: Shot) -> None:
-        """Make this the newest shot."""
-        self.shot = replace(shot, number=self.shot.number + 1 if self.shot else 1)
+    def show(self, shot: Shot, *, meanwhile: bool = False) -> None:
+        """Make this the newest shot; `meanwhile`: unless a classified frame is shown by now."""
+        with self._lock:
+            if not (meanwhile and self.shot and self.shot.picture.version):
+                self.shot = replace(shot, number=self.shot.number + 1 if self.shot else 1)
 
     # Written by the sessions.
 

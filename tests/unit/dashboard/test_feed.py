@@ -1,6 +1,7 @@
 """What the page hears: an odd message costs itself."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import zmq
 
 from dashboard.work import feed as feed_module
 from dashboard.work.feed import Feed
+from dashboard.work.frame_pictures import FramePicture
 from dashboard.work.history import plotted
 from dashboard.work.opened_run import PastFrames
-from dashboard.work.recent import Every
 from dashboard.work.state import Mark, RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
@@ -68,6 +69,14 @@ class Beacon:
         self.counters = counters
 
 
+def step(feed, *messages, beacon=None):
+    """One round, and what it has the archive looked at for."""
+    feed._tidy.hurry()
+    feed._step(channel := Channel(messages), beacon or Beacon())
+    feed._looking.result(60)
+    return channel
+
+
 @pytest.fixture
 def feed(tmp_path):
     (tmp_path / "acquisition").mkdir()
@@ -75,7 +84,9 @@ def feed(tmp_path):
     config = configuration.parse(tree, "test", tmp_path)
     bench = Workbench(config)
     state = RunState()
-    yield Feed(config, state, bench, PastFrames(config, state, bench), EditedRules(config))
+    made = Feed(config, state, bench, PastFrames(config, state, bench), EditedRules(config))
+    yield made
+    made.stop()
     bench.close()
 
 
@@ -123,7 +134,7 @@ def test_frames_that_failed_are_named_with_their_reasons(feed, tmp_path):
         service="watcher", instance="watcher", state="running", time=1.0,
         counters={"archived": 4.0, "failed": 2.0},
     )  # fmt: skip
-    feed._step(Channel([(torn, {}), (watcher, {})]), Beacon())
+    step(feed, (torn, {}), (watcher, {}))
     assert {(f.path, f.reason) for f in feed._state.failures} == {
         ("torn.tif", "not an image"), (lost.frame.path, "x"),
     }  # fmt: skip
@@ -137,6 +148,33 @@ def test_a_page_that_serves_nobody_does_not_say_that_it_is_well(feed):
     feed.serving()
     feed._step(Channel([]), beacon)
     assert "dropped" in beacon.counters
+
+
+def test_frames_go_on_while_the_archive_is_looked_at(feed, monkeypatch):
+    """S4: that took six seconds once; Live stood still, and the page was said to hang."""
+    go_on, looked = threading.Event(), []
+    monkeypatch.setattr(feed, "_fill_gaps", lambda: looked.append(go_on.wait(20)))
+    feed._step(Channel([]), Beacon())
+    feed.serving()
+    feed._step(Channel([(live("a.tif", 1.0), GOOD)]), beacon := Beacon())
+    assert feed._state.shot.picture.key == ("a.tif", 0)
+    assert "dropped" in beacon.counters
+    assert looked == []
+    go_on.set()
+    feed._looking.result(60)
+    assert looked == [True]
+
+
+def test_what_comes_from_the_archive_covers_no_frame_that_came_live(feed, monkeypatch):
+    older = FramePicture(key=("older.tif", 0), shape=(8, 8))
+
+    def late(_key):
+        feed._step(Channel([(live("a.tif", 9e9), GOOD)]), Beacon())
+        return older
+
+    monkeypatch.setattr(feed._past, "picture", late)
+    archived(feed, 2)
+    assert feed._state.shot.picture.key == ("a.tif", 0)
 
 
 def test_frames_are_shown_as_they_are_until_there_are_examples(feed):
@@ -161,7 +199,7 @@ def archived(feed, count):
     status = Status(
         service="watcher", instance="watcher", state="running", time=0.0, counters=counters
     )
-    feed._step(Channel([(status, {})]), Beacon())
+    step(feed, (status, {}))
     return path
 
 
@@ -181,8 +219,7 @@ def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
     other = support(("gold", "rest"), 3)
     results = [result(90 + n, ("gold", "rest"), version=other.version) for n in range(3)]
     version = add_scoring(path, other, np.arange(3), pieces(results), disk=QuickDisk())
-    feed._tidy = Every(0.0)
-    feed._step(Channel([]), Beacon())
+    step(feed)
     after = feed._state.curves(None).measured
     assert feed._state.scoring == version
     assert len(after) == len(before) == 3
