@@ -217,8 +217,8 @@ class Live(Message, frozen=True, kw_only=True):
     """Archiver → hub → everybody: a frame was classified (`archived`: and is on disk).
 
     Arrays: label_map (rows, columns) uint8, confidence and novelty as `FrameResult.levels`,
-    intervals (K + 1, 3) float64. `measured` holds the quantities of the frame
-    by name, `drift` and `intensity` (mean, 1st and 99th percentile in counts) some of them.
+    intervals (K + 1, 3) float64. `drift` and `intensity` (mean, 1st and 99th percentile in counts)
+    are among the quantities of the frame that `measured` holds by name.
     """
 
     frame: FrameRef
@@ -270,8 +270,7 @@ class Status(Message, frozen=True, kw_only=True):
     detail
         What is being waited for or what is wrong, for people.
     counters
-        Numbers by name (frames seen, archived, behind, chips_per_s, latency.read.p95, …; seconds
-        where they are times). docs/operate.md lists them.
+        Numbers by name, times in seconds; docs/operate.md lists them.
     files
         The first few that are in trouble.
     device
