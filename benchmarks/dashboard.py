@@ -198,7 +198,7 @@ def serve(config_path, frames):
     }
     keys = [(f"old_{i}.tif", 0) for i in range(frames)]
     stamps = np.repeat(times[:, None], 3, axis=1)
-    board.run.recall(keys, times, columns, {}, ["0" * 32] * frames, stamps)
+    board.run.course.recall(keys, times, columns, {}, ["0" * 32] * frames, stamps)
     return lifecycle.run(lambda: board, lifecycle.stop_event())
 
 

@@ -54,7 +54,7 @@ class Dashboard:
     ) -> None:
         scratch.sweep()
         run, bench = RunState(expected(config) if archives is None else ()), Workbench(config)
-        past = PastFrames(config, run, bench)
+        past = PastFrames(config, run.course, bench)
         drafts = OpenDrafts(config, bench, past.sample)
         places = archives or [config.archive.folder]
         shelf = RunShelf(places, config.watch.root, bench.readers)

@@ -93,11 +93,11 @@ class ExamplesPage(View):
         if self._measured != self._run.pixel_size:
             self._measured = self._size.value = self._run.pixel_size
             self._take(self._editor.key)
-        of = f"of {self._run.frames} in the run"
+        of = f"of {len(self._run.course)} in the run"
         if self._of.object != of:
             self._of.object = of
             if not self._number.value and self._editor.key is not None:  # it is archived by now
-                self._number.value = _number(self._run.number_of(self._editor.key))
+                self._number.value = _number(self._run.course.number_of(self._editor.key))
         self._editor.pull(now)
         self._versions.pull(now)
 
@@ -114,13 +114,13 @@ class ExamplesPage(View):
     def _on_number(self, text: str) -> None:
         """Take a frame by its number, from 1 on as in Review."""
         number = int(text) if text.isdecimal() else 0
-        shown = self._editor.key and self._run.number_of(self._editor.key)
+        shown = self._editor.key and self._run.course.number_of(self._editor.key)
         if text == _number(shown):
             return
-        key = self._run.key_at(number - 1) if number else None
+        key = self._run.course.key_at(number - 1) if number else None
         if key is None:
             self._number.error_state = True
-            frames = self._run.frames
+            frames = len(self._run.course)
             said = f"the run has the frames 1 to {frames}" if frames else "the run has no frame yet"
             self._editor.remark("error", said)
         self._take(key)
@@ -137,7 +137,7 @@ class ExamplesPage(View):
 
     def _show(self, picture: FramePicture) -> None:
         self._editor.show(picture)
-        self._number.value = _number(self._run.number_of(picture.key))
+        self._number.value = _number(self._run.course.number_of(picture.key))
         self._number.error_state = False
         bench = self._bench
         self._background.do(

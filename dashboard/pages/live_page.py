@@ -176,7 +176,7 @@ class LivePage(View):
             self._pull_right(now)
 
     def _pull_right(self, now: float) -> None:
-        if self._asked is not None and self._desk.run.number_of(self._asked) is not None:
+        if self._asked is not None and self._desk.run.course.number_of(self._asked) is not None:
             self._show_key(self._asked)
             self._asked = None
         self._clocks.pull(now)
@@ -204,13 +204,13 @@ class LivePage(View):
     def _present(self, picture: FramePicture, note: str = "") -> None:
         """Show a frame with what is known of it."""
         run = self._desk.run
-        self._left_out = run.left_out.get(picture.key)
+        self._left_out = run.course.left_out.get(picture.key)
         self._note = note
         words = self._leaving.about(self._left_out)
         self._frame.show(
             picture,
             note=note + words,
-            truth=run.truth_of(picture.key),
+            truth=run.course.truth_of(picture.key),
             warning=blank_words(self._left_out),
             colors=run.colors,
         )
@@ -218,7 +218,8 @@ class LivePage(View):
     def _mark_anew(self) -> None:
         """Say that somebody has left the shown frame out, or taken it back."""
         picture = self._frame.picture
-        if picture is not None and self._desk.run.left_out.get(picture.key) != self._left_out:
+        left_out = self._desk.run.course.left_out
+        if picture is not None and left_out.get(picture.key) != self._left_out:
             self._present(picture, self._note)
 
     def _leave_out(self, undo: bool) -> None:
@@ -265,7 +266,7 @@ class LivePage(View):
 
     def _on_pick(self, moment: float) -> None:
         """Show the frame of a time that was clicked on the curve."""
-        key = self._desk.run.nearest(moment)
+        key = self._desk.run.course.nearest(moment)
         if key is not None:
             self._show_key(key)
 
@@ -333,24 +334,25 @@ class LivePage(View):
 
     def _update_curves(self) -> None:
         run, minutes = self._desk.run, WINDOWS[self._span]
+        course = run.course
         below, along = self._axes.below, self._axes.along
-        asked = (run.changes, minutes, below, along)
+        asked = (course.changes, minutes, below, along)
         if asked == self._curve_of:
             return
         self._curve_of = asked
-        measured, beside, quantities = run.curves(minutes)
+        measured, beside, quantities = course.curves(minutes)
         quantities = self._clocks.shifted(quantities)
         self._show_curve(len(measured) > 0)
-        marks = [(one.time, self._desk.bench.called(one.version)) for one in run.marks[1:]]
-        marks += self._clocks.moments(run.events)
-        self._plot.update(measured, beside, run.colors, marks, run.beside)
+        marks = [(one.time, self._desk.bench.called(one.version)) for one in course.marks[1:]]
+        marks += self._clocks.moments(course.events)
+        self._plot.update(measured, beside, run.colors, marks, course.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]
         self._axes.offer(classes, quantities.columns)
         self._plot.add_quantities(measured, quantities, below=below, along=along)
 
     def _status(self) -> dict[str, Any]:
         run, health, support = self._desk.run, self._desk.run.health, self._desk.run.support
-        state, config = health.liveness(), self._desk.config
+        course, state, config = run.course, health.liveness(), self._desk.config
         self._choose.visible = health.unsupported and self._operator and self._shot is not None
         facts = [
             ("run", config.archive.name),
@@ -362,15 +364,15 @@ class LivePage(View):
             facts.append(("not painted here", str(self._skipped)))
         if failed := health.counter("failed"):
             facts.append(("failed", f"{failed:.0f}"))
-        if run.left_out:
-            blank = sum(one.who == BLANK for one in run.left_out.values())
-            out = count(len(run.left_out), "frame") + f", {blank} of them blank" * bool(blank)
+        if course.left_out:
+            blank = sum(one.who == BLANK for one in course.left_out.values())
+            out = count(len(course.left_out), "frame") + f", {blank} of them blank" * bool(blank)
             facts.append(("left out", out))
         if support is not None:
             names = f" ({', '.join(support.names)})" * bool(support.note)
             facts.append(("support set", support.called + names))
-        if run.scoring != ACQUIRED:
-            facts.append(("curve", f"labelled again under {run.scoring_name}"))
+        if course.scoring != ACQUIRED:
+            facts.append(("curve", f"labelled again under {course.scoring_name}"))
         rules = {alert.rule for alert in run.alerts}
         alarms = run.alarms()
         alerts = [_words(alarm) for alarm in alarms if alarm.name in rules]
@@ -378,9 +380,9 @@ class LivePage(View):
         alerts += _first(troubles, "; Health has them all")
         alerts += [["info", line] for line in (self._trouble, self._correct.words) if line]
         alerts += [["warning", line] for line in health.notices]
-        strays = [["info", told(key[0], *times)] for key, times in run.displaced.items()]
+        strays = [["info", told(key[0], *times)] for key, times in course.displaced.items()]
         alerts += _first(strays, " frames")
-        if run.simulated:
+        if course.simulated:
             alerts.append(["info", _SIMULATION_OVER if state.light == "idle" else _SIMULATION])
             if self._axes.below is not None and self._axes.along is None:
                 alerts.append(["info", _AGAINST.format(self._axes.below)])

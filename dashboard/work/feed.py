@@ -187,13 +187,14 @@ class Feed:
         if live.status == "failed":
             self._state.fail(Failure(live.frame.path, live.frame.index, live.reason))
         if live.status == "moved":
-            self._state.record(live, None)
+            self._state.course.record(live, None)
             return
         if live.status != "ok" or "label_map" not in arrays or "intervals" not in arrays:
             return
         layers = {name: arrays[name] for name in ("confidence", "novelty") if name in arrays}
         picture = FramePicture.of_live(live, arrays["label_map"], arrays["intervals"], layers)
-        self._state.record(live, picture)
+        self._state.paint(dict(zip(picture.names, picture.colors, strict=True)))
+        self._state.course.record(live, picture)
         newest = self._newest[0] if self._newest else None
         if newest is None and self._state.shot is not None:
             newest = self._state.shot.live
@@ -206,7 +207,7 @@ class Feed:
             return
         (live, picture), skipped = self._newest, self._arrived - 1
         self._newest, self._arrived = None, 0
-        self._state.reveal(self._truth.read_new())
+        self._state.course.reveal(self._truth.read_new())
         try:
             frame = self._bench.read(picture.key)
             scale = self._bench.scale_of(picture.version)
@@ -235,11 +236,11 @@ class Feed:
         expected = health.counter("archived") - failed
         unnamed = failed > len(self._state.failures) and not self._named
         now, chosen = time.monotonic(), default_stamp(self._config.run_path)
-        if expected <= self._state.frames and chosen == self._chosen and not unnamed:
+        if expected <= len(self._state.course) and chosen == self._chosen and not unnamed:
             self._gap_since = None
             return
         self._gap_since = self._gap_since or now
-        first = self._state.frames <= 1 or chosen != self._chosen
+        first = len(self._state.course) <= 1 or chosen != self._chosen
         if not first and now - self._gap_since < _GAP_S:
             return
         self._gap_since, self._chosen = now, chosen
@@ -254,8 +255,8 @@ class Feed:
         if files != self._changes and (run := self._read_archive()) is not None:
             lined_up, self._offsets = offsets != self._offsets, offsets
             self._changes = files
-            self._state.leave_out(run.left_out)
-            self._state.tell(events_of(run))
+            self._state.course.leave_out(run.left_out)
+            self._state.course.tell(events_of(run))
             if lined_up:
                 self._recall(run)
 
@@ -273,9 +274,9 @@ class Feed:
         return self._archive
 
     def _recall(self, run: Run) -> None:
-        if run.left_out.keys() != self._state.left_out.keys():
-            self._state.leave_out(run.left_out)
-        self._state.tell(events_of(run))
+        if run.left_out.keys() != self._state.course.left_out.keys():
+            self._state.course.leave_out(run.left_out)
+        self._state.course.tell(events_of(run))
         if not self._named:
             self._named = True  # later ones are heard of
             lost = run.failed.tail(FAILURES)
@@ -296,11 +297,13 @@ class Feed:
         drawn, former = measured(run), None
         # Before the curves: pages draw these once, as soon as they are there.
         self._state.paint(run.colors)
-        self._state.scoring_name = scoring_name(run, run.scoring)
+        self._state.course.scoring_name = scoring_name(run, run.scoring)
         if run.scoring != ACQUIRED:
             old = run.with_scoring(ACQUIRED)
             former = {n: old.intervals[:, i] for i, n in enumerate((*old.names, UNKNOWN))}
-        self._state.recall(keys, times, columns, drawn, versions, stamps, run.scoring, former)
+        self._state.course.recall(
+            keys, times, columns, drawn, versions, stamps, run.scoring, former
+        )
         for version in dict.fromkeys(versions):
             with suppress(PychipError):
                 self._bench.know(run.support_set(version))  # pages ask what it is called

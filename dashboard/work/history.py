@@ -37,7 +37,7 @@ class Curves:
 class History:
     """Time and values of every frame, one row each; a later revision replaces the row.
 
-    Not thread-safe: one thread writes, and `RunState` hands out finished curves.
+    Not thread-safe: one thread writes, and `Course` hands out finished curves.
     """
 
     def __init__(self) -> None:

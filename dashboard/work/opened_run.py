@@ -25,11 +25,11 @@ from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.export.pictures import Rect
 
 from . import display
+from .course import Course
 from .frame_pictures import Counts, FramePicture, Key
 from .history import Curves, History, measured, triples
 from .readers import Readers
 from .recent import Every, Recent
-from .state import RunState
 from .words import AS_ACQUIRED, support_name
 from .workbench import Workbench
 
@@ -283,9 +283,9 @@ class OpenedRun:
 class PastFrames:
     """Pictures of past frames of the run that is being made; it is read by one thread at a time."""
 
-    def __init__(self, config: Config, run: RunState, bench: Workbench) -> None:
+    def __init__(self, config: Config, course: Course, bench: Workbench) -> None:
         self._config = config
-        self._run = run
+        self._course = course
         self._bench = bench
         self._lock = threading.Lock()
         self._opened: OpenedRun | None = None
@@ -313,7 +313,7 @@ class PastFrames:
                 logger.info("no frames of the run for suggestions: %s", error)
                 found = ()
             self._samples.put(key, found)
-        gone = self._run.left_out
+        gone = self._course.left_out
         return tuple(f for f in found if f.key not in gone and self._at_hand(f.key))
 
     def picture(self, key: Key) -> FramePicture:
@@ -324,7 +324,7 @@ class PastFrames:
         ArchiveError
             If nothing is known of it.
         """
-        recent = self._run.recent(key)
+        recent = self._course.recent(key)
         if recent is None:
             with self._lock:
                 return self._archived(key)
@@ -341,7 +341,7 @@ class PastFrames:
             opened.refresh()
             opened.leave_out([key], who, undo=undo)
             self._numbers = {}
-            self._run.leave_out(opened.left_out)
+            self._course.leave_out(opened.left_out)
 
     def edit(self, act: Callable[[Run], object]) -> None:
         """Change something of the run, for all viewers; see `OpenedRun.edit`."""
@@ -350,7 +350,7 @@ class PastFrames:
             opened.refresh()
             opened.edit(act)
             self._numbers = {}
-            self._run.tell(opened.events)
+            self._course.tell(opened.events)
 
     def exported(self) -> Run:
         """Return the run as it is now; see `OpenedRun.exported`."""

@@ -28,7 +28,7 @@ class GreetingPage:
     name, title = "greeting", "Greeting"
 
     def __init__(self, desk, viewer):
-        self.frames = desk.run.frames
+        self.frames = len(desk.run.course)
         self.user = viewer.user
         self.pulled = 0
 
@@ -48,7 +48,7 @@ def desk(tmp_path):
     config = configuration.parse({"watch": {"root": "acquisition"}}, "test", tmp_path)
     run, bench = RunState(), Workbench(config)
     with set_curdoc(Document()):
-        past = PastFrames(config, run, bench)
+        past = PastFrames(config, run.course, bench)
         drafts = OpenDrafts(config, bench, past.sample)
         shelf = RunShelf([config.archive.folder], config.watch.root)
         yield Desk(config, run, bench, past, drafts, shelf, EditedRules(config))

@@ -19,6 +19,12 @@ def live(path="a.tif", time=1.0, version="v1", names=("alpha",), **measured):
     )  # fmt: skip
 
 
+def seen_live(path, time, seen):
+    """A frame with an own time, and when the watcher saw it."""
+    frame = FrameRef(path=path, time=time, seen=seen, mtime_ns=int(1e9 * time))
+    return replaced(live(path, time), frame=frame)
+
+
 def replaced(message, **fields):
     """The same message with other fields."""
     return msgspec.structs.replace(message, **fields)
@@ -28,5 +34,5 @@ def shot(message):
     return Shot(message, FramePicture.of_live(message, LABELS, HALF))
 
 
-def record(state, message):
-    state.record(message, shot(message).picture)
+def record(course, message):
+    course.record(message, shot(message).picture)

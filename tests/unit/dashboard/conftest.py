@@ -42,10 +42,10 @@ def desk(tmp_path, monkeypatch):
     for number in range(3):
         message = live(f"frame_{number:03d}.tif", time=number + 1.0)
         picture = shot(message).picture
-        run.record(message, picture)
+        run.course.record(message, picture)
     run.show(shot(message))
     with set_curdoc(Document()):
-        past = PastFrames(config, run, bench)
+        past = PastFrames(config, run.course, bench)
         drafts = OpenDrafts(config, bench, past.sample)
         shelf = RunShelf([config.archive.folder], config.watch.root)
         yield Desk(config, run, bench, past, drafts, shelf, EditedRules(config))

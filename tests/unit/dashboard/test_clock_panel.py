@@ -28,7 +28,7 @@ AS_READ = [0.0, 1, 2, 3, 4, 5]
 def seen(request, desk):
     """What opens the page for a viewer, with the temperature below the curve."""
     state = RunState()
-    past = PastFrames(desk.config, state, desk.bench)
+    past = PastFrames(desk.config, state.course, desk.bench)
     one = replace(desk, run=state, past=past)
     feed = Feed(one.config, state, one.bench, past, one.rules)
     feed._follow_changes()

@@ -9,11 +9,12 @@ import tifffile
 import zmq
 
 from dashboard.work import feed as feed_module
+from dashboard.work.course import Mark
 from dashboard.work.feed import Feed
 from dashboard.work.frame_pictures import FramePicture
 from dashboard.work.history import plotted
 from dashboard.work.opened_run import PastFrames
-from dashboard.work.state import Mark, RunState
+from dashboard.work.state import RunState
 from dashboard.work.workbench import Workbench
 from pychip_stream import config as configuration
 from pychip_stream.archive.run import open_run
@@ -84,7 +85,7 @@ def feed(tmp_path):
     config = configuration.parse(tree, "test", tmp_path)
     bench = Workbench(config)
     state = RunState()
-    made = Feed(config, state, bench, PastFrames(config, state, bench), EditedRules(config))
+    made = Feed(config, state, bench, PastFrames(config, state.course, bench), EditedRules(config))
     yield made
     made.stop()
     bench.close()
@@ -97,12 +98,12 @@ def test_an_odd_message_costs_itself_and_never_the_round(feed, odd):
     channel = Channel([first, ODD[odd], last])
     feed._step(channel, beacon := Beacon())
     state = feed._state
-    assert state.recent(("first.tif", 0)) is not None
+    assert state.course.recent(("first.tif", 0)) is not None
     assert state.shot.picture.key == ("last.tif", 0)
-    assert len(state.curves(None).measured) in (2, 3)
+    assert len(state.course.curves(None).measured) in (2, 3)
     assert all(picture_can_be_shown(state, path) for path in ("first.tif", "odd.tif", "last.tif"))
     assert beacon.counters["dropped"] == channel.dropped
-    assert np.isfinite(state.curves(None).measured.times).all()
+    assert np.isfinite(state.course.curves(None).measured.times).all()
 
 
 def test_a_reading_that_arrives_is_a_quantity_of_the_next_frame(feed):
@@ -116,10 +117,10 @@ def test_a_reading_that_arrives_is_a_quantity_of_the_next_frame(feed):
         assert all(hub.raw.poll(60_000) and hub.raw.recv() for _ in feed_module._TOPICS)
         hub.send(heat, readings, to=messages.STIMULUS)
         hub.send(frame, GOOD | {"confidence": LABELS, "novelty": LABELS}, to=messages.LIVE)
-        wait_for(lambda: feed._state.frames, "the frame did not come", timeout_s=30.0)
+        wait_for(lambda: len(feed._state.course), "the frame did not come", timeout_s=30.0)
         feed.stop()
         feed.join()
-    (told,) = feed._state.curves(None).quantities.columns["oven_C"][:, 0]
+    (told,) = feed._state.course.curves(None).quantities.columns["oven_C"][:, 0]
     assert told == 150.0
     assert plotted((), {"oven_C"})["oven_C"].unit == "degC"
 
@@ -215,34 +216,34 @@ def test_after_a_restart_the_last_frame_is_shown(feed):
 def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
     """S4: only the archive had them."""
     path = archived(feed, 3)
-    before = feed._state.curves(None).measured
+    before = feed._state.course.curves(None).measured
     other = support(("gold", "rest"), 3)
     results = [result(90 + n, ("gold", "rest"), version=other.version) for n in range(3)]
     version = add_scoring(path, other, np.arange(3), pieces(results), disk=QuickDisk())
     step(feed)
-    after = feed._state.curves(None).measured
-    assert feed._state.scoring == version
+    after = feed._state.course.curves(None).measured
+    assert feed._state.course.scoring == version
     assert len(after) == len(before) == 3
     assert np.isnan(after.columns["alpha"]).all()
     np.testing.assert_allclose(after.columns["gold"][:, 0], [r.intervals[0, 0] for r in results])
     assert np.isfinite(before.columns["alpha"]).all()
-    assert feed._state.marks == (Mark(before.times[0], version),)
-    beside = feed._state.curves(None).beside
-    assert feed._state.beside == "as acquired"
+    assert feed._state.course.marks == (Mark(before.times[0], version),)
+    beside = feed._state.course.curves(None).beside
+    assert feed._state.course.beside == "as acquired"
     np.testing.assert_array_equal(beside.columns["alpha"], before.columns["alpha"])
-    assert feed._state.scoring_name.startswith("set 3 · ")
+    assert feed._state.course.scoring_name.startswith("set 3 · ")
     assert feed._bench.called(version) == "set 3"
     nameless = dataclasses.replace(other, note="")  # M7: a hash stood on the curve
     feed._bench.know(nameless)
     assert feed._bench.called(nameless.version) == "gold, rest"
     assert feed._state.colors["gold"] == other.classes[0].color
-    (key, *_), _ = feed._state._former.rows("alpha")
-    feed._state.leave_out({key: None})
-    assert len(feed._state.curves(None).beside) == 2
+    (key, *_), _ = feed._state.course._former.rows("alpha")
+    feed._state.course.leave_out({key: None})
+    assert len(feed._state.course.curves(None).beside) == 2
 
 
 def picture_can_be_shown(state, path):
-    picture = state.recent((path, 0))
+    picture = state.course.recent((path, 0))
     return picture is None or picture.message(1)["type"] == "frame"
 
 

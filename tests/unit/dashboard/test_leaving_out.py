@@ -57,7 +57,7 @@ def page_of(desk, name, viewer=ANN):
 
 
 def drawn(desk):
-    return desk.run.curves(None).measured.times.tolist()
+    return desk.run.course.curves(None).measured.times.tolist()
 
 
 def test_a_curve_is_without_what_is_left_out():
@@ -158,12 +158,13 @@ def test_marks_made_elsewhere_are_noticed_and_known_to_a_page_that_starts_later(
     feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     run = open_run(desk.config.run_path)
     mark(run, run.start + 1, "gas on", who="zoe")
-    before = desk.run.changes
+    before = desk.run.course.changes
     feed._follow_changes()
-    assert [one.text for one in desk.run.events] == ["gas on"] and desk.run.changes > before
-    desk.run.tell([])
+    assert [one.text for one in desk.run.course.events] == ["gas on"]
+    assert desk.run.course.changes > before
+    desk.run.course.tell([])
     feed._recall(open_run(desk.config.run_path, everything=True))
-    assert [one.text for one in desk.run.events] == ["gas on"]
+    assert [one.text for one in desk.run.course.events] == ["gas on"]
 
 
 @pytest.mark.parametrize(("viewer", "written"), [(ANN, ["hot"]), (BOB, [])])
@@ -198,7 +199,7 @@ def test_a_page_that_starts_later_knows_of_it(desk):
     feed = Feed(desk.config, desk.run, desk.bench, desk.past, desk.rules)
     feed._recall(open_run(desk.config.run_path, everything=True))
     assert len(drawn(desk)) == 5
-    assert desk.run.frames == 6
+    assert len(desk.run.course) == 6
 
 
 def test_downloads_tables_and_comparisons_are_without_it(desk, tmp_path):
@@ -230,15 +231,15 @@ def test_the_page_names_what_does_not_stand_at_its_own_time(desk):
     page._strip._handle_msg({"type": "ready"})
 
     def told():
-        page.pull(1000.0 + desk.run.changes)
+        page.pull(1000.0 + desk.run.course.changes)
         return [text for _, text in page._status()["alerts"] if "its own time" in text]
 
     for number in range(8):
         message = heard(f"{number}.tif", 1.7e9 + number, 1.7e9 + number + 0.1)
-        desk.run.record(message, shot(message).picture)
+        desk.run.course.record(message, shot(message).picture)
     assert told() == []
     message = heard("x", 4.07e9, 1.7e9 + 3.5)
-    desk.run.record(message, shot(message).picture)
+    desk.run.course.record(message, shot(message).picture)
     (line,) = told()
     assert line.startswith("x: its own time, 2098-")
 

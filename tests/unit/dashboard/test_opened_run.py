@@ -104,12 +104,12 @@ def test_past_frames_are_those_heard_of_else_those_archived(tmp_path):
     )
     make_run(tmp_path / "runs", tmp_path / "frames", 3, close=False)
     state, bench = RunState(), Workbench(config)
-    past = PastFrames(config, state, bench)
+    past = PastFrames(config, state.course, bench)
     archived = past.picture(("frame_001.tif", 0))
     np.testing.assert_array_equal(archived.label_map, result(1).label_map)
     assert archived.jpeg.startswith(b"\xff\xd8")
     heard = shot(live("frame_001.tif")).picture
-    state.record(live("frame_001.tif"), heard)
+    state.course.record(live("frame_001.tif"), heard)
     again = past.picture(("frame_001.tif", 0))
     np.testing.assert_array_equal(again.label_map, heard.label_map)
     assert again.jpeg.startswith(b"\xff\xd8")
@@ -128,7 +128,7 @@ def test_frames_for_suggestions_are_those_that_can_still_be_opened(tmp_path):
         {"watch": {"root": "frames"}, "archive": {"folder": "runs", "name": "run"}}, "t", tmp_path
     )
     state, bench = RunState(), Workbench(config)
-    past = PastFrames(config, state, bench)
+    past = PastFrames(config, state.course, bench)
 
     def keys():
         return [frame.key[0] for frame in past.sample(support())]
@@ -136,10 +136,10 @@ def test_frames_for_suggestions_are_those_that_can_still_be_opened(tmp_path):
     try:
         assert keys() == []  # there is no run yet
         make_run(tmp_path / "runs", tmp_path / "frames", 6, close=False, missing=(1,))
-        past = PastFrames(config, state, bench)
+        past = PastFrames(config, state.course, bench)
         assert keys() == [f"frame_{n:03d}.tif" for n in (0, 2, 3, 4, 5)]
         (tmp_path / "frames" / "frame_003.tif").unlink()
-        state.leave_out({("frame_004.tif", 0): None})
+        state.course.leave_out({("frame_004.tif", 0): None})
         assert keys() == [f"frame_{n:03d}.tif" for n in (0, 2, 5)]
     finally:
         bench.close()

@@ -54,11 +54,11 @@ def test_a_frame_gets_its_number_once_it_is_in_the_run(desk, tmp_path):
     page, _ = the_page(desk)
     page._take(("shown.tif", 0))
     assert page._number.value == ""
-    desk.run.recall(
+    desk.run.course.recall(
         [("shown.tif", 0)], np.ones(1), {"alpha": np.full((1, 3), 0.5)}, {}, ["v"], np.ones((1, 3))
     )
     page.pull(0.0)
-    assert page._number.value == str(desk.run.number_of(("shown.tif", 0)) + 1)
+    assert page._number.value == str(desk.run.course.number_of(("shown.tif", 0)) + 1)
 
 
 def test_what_no_pixel_measures_is_said_and_not_sent(desk, sent):

@@ -108,9 +108,9 @@ def test_a_colour_that_is_none_costs_nothing_but_itself(tmp_path):
     state = RunState()
     state.use(made)
     message = replaced(live(), colors=("javascript:x",))
-    state.record(message, shot(message).picture)
+    state.course.record(message, shot(message).picture)
     plot = CurvePlot(lambda _time: None)
-    measured, true, _ = state.curves(None)
+    measured, true, _ = state.course.curves(None)
     plot.update(measured, true, state.colors)
     assert shot(message).picture.colors[0] == "#7f7f7f"
     assert state.colors["alpha"] == color_of(0)  # grey is that of unknown, so it is told apart
