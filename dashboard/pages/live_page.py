@@ -23,12 +23,12 @@ from ..parts.corrections import Corrections
 from ..parts.curve_plot import Axes, CurvePlot
 from ..parts.events_panel import mark_field
 from ..parts.frame_view import FrameView
-from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, side_by_side, small_button
+from ..parts.layouts import FULL_HEIGHT, SMALL_BUTTONS, grown, side_by_side, small_button
 from ..parts.leaving_out import LeavingOut, blank_words
 from ..parts.thresholds import Thresholds
 from ..work.background import Background
 from ..work.frame_pictures import FramePicture, Key
-from ..work.links import Link
+from ..work.links import NOTHING, Link
 from ..work.recent import Every
 from ..work.state import Alarm, Shot
 from ..work.words import LIGHTS, STAGE_WORDS, clock, count, duration
@@ -59,7 +59,7 @@ class LivePage(View):
     place: ClassVar = 0
 
     def __init__(self, desk: Desk, viewer: Viewer) -> None:
-        self._desk, self._operator = desk, viewer.operator
+        self._desk, self._viewer, self._operator = desk, viewer, viewer.operator
         self._user = viewer.user or current_user()
         self._shot: Shot | None = None
         self._painted = self._skipped = 0
@@ -67,7 +67,8 @@ class LivePage(View):
         self._steps: list[list[Any]] = []
         self._picks = 0
         self._pinned = self._whole = False
-        self._asked = desk.asked.frame if desk.asked.page == self.name else None
+        asked = desk.asked if desk.asked.page == self.name else NOTHING
+        self._asked, self._looked_at = asked.frame, asked.window
         self._note = ""
         self._trouble = ""
         self._curve_time, self._strip_time = Every(_CURVE_S), Every(_STRIP_S)
@@ -86,10 +87,19 @@ class LivePage(View):
             # The canvas shows it as soon as it is there, long before all of the page is.
             self._show(desk.run.shot)
             self._painted = desk.run.shot.number  # it came before anybody looked
+        self._place = pn.Column(sizing_mode="stretch_width", styles={"height": FULL_HEIGHT})
+
+    def panel(self) -> Any:
+        """Lay the page out: frame left, numbers right, under each other where it is narrow."""
+        return side_by_side(self._frame.canvas, self._place)
+
+    def _furnish(self) -> None:
+        """Make what stands beside the frame, for which the first picture has not waited."""
+        desk, viewer = self._desk, self._viewer
         self._strip = StatusStrip(self._on_strip, sizing_mode="stretch_width")
         self._plot = CurvePlot(self._on_pick)
-        if desk.asked.window is not None and desk.asked.page == self.name:
-            self._plot.look_at(*desk.asked.window)
+        if self._looked_at is not None:
+            self._plot.look_at(*self._looked_at)
         self._thresholds = Thresholds(self._plot.figure, desk.rules, self._background, viewer)
         self._curve = pn.pane.Bokeh(
             self._plot.layout, sizing_mode="stretch_both", min_height=240, margin=0
@@ -115,9 +125,6 @@ class LivePage(View):
             "Choose examples on this frame", lambda: desk.go("examples"),
             variant="contained", visible=False, margin=(4, 0),
         )  # fmt: skip
-
-    def panel(self) -> Any:
-        """Lay the page out: frame left, numbers right, under each other where it is narrow."""
         controls = [
             self._window, *self._axes.widgets, self._bands, self._line_up, self._back,
             self._leaving.button, self._correct.button, self._mark, self._publish,
@@ -138,7 +145,7 @@ class LivePage(View):
             self._window, *self._axes.widgets, self._bands, self._line_up, names, self._curve
         ]  # fmt: skip
         self._show_curve(False)
-        self._right = [
+        right = [
             self._strip,
             self._choose,
             pn.Row(
@@ -150,14 +157,13 @@ class LivePage(View):
             names,
             self._curve,
         ]
-        self._place = pn.Column(sizing_mode="stretch_width", styles={"height": FULL_HEIGHT})
-        return side_by_side(self._frame.canvas, self._place)
+        self._place.objects = [grown(part) for part in right]
 
     def pull(self, now: float) -> None:
         """Send the newest shot, unless one is on its way; then curves and status."""
         away, self._pulled = now - self._pulled > _AWAY_S, now
         if not self._place.objects and self._frame.free(now):
-            self._place.objects = self._right  # the first picture has not waited for them
+            self._furnish()
             self._pulled = math.inf  # that takes a while, which is no absence
             return
         shot, sent = self._desk.run.shot, self._shot
@@ -191,7 +197,8 @@ class LivePage(View):
     def link(self) -> Link:
         """Say what is shown; the newest frame has no place of its own."""
         picture = self._frame.picture if self._pinned else None
-        return Link(self.name, frame=picture.key if picture else None, window=self._plot.window)
+        window = self._plot.window if self._place.objects else self._looked_at
+        return Link(self.name, frame=picture.key if picture else None, window=window)
 
     def close(self) -> None:
         """Leave nothing behind; the session is over."""

@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import threading
+import time
 from typing import NamedTuple
 
 from tornado.httpclient import HTTPRequest
@@ -131,3 +132,10 @@ class Visit:
 
         self._loop.run_until_complete(there())
         self._loop.close()
+
+
+def stand(page):
+    """Build a Live page with all that waits for its first picture, which is forgotten by then."""
+    page.panel()
+    page.pull(time.monotonic() + 60.0)
+    return page

@@ -19,6 +19,7 @@ from pychip_stream.archive.readings import add_readings
 from pychip_stream.archive.run import open_run
 from pychip_stream.domain.signals import Note, Readings, Signal
 from pychip_stream.domain.support import current_user
+from tests.support.page_client import stand
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
 AS_READ = [0.0, 1, 2, 3, 4, 5]
@@ -41,11 +42,11 @@ class Seen:
 
     def __init__(self, desk, name, viewer, feed):
         self.page, self._feed, self._now = PAGES[name](desk, viewer), feed, 1000.0
-        self.page.panel()
         if name == "live":
-            self.page._strip._handle_msg({"type": "ready"})
+            stand(self.page)._strip._handle_msg({"type": "ready"})
         self.page.pull(self._now)
         if name == "review":
+            self.page.panel()
             self.page._cards = desk.shelf.look()
             self.page._on_list({"type": "open", "name": "run"})
             self.view = self.page._opened

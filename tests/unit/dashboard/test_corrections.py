@@ -8,6 +8,7 @@ from dashboard.work.drafts import DraftState
 from pychip_stream.archive.support_sets import SupportFolder, support_to_bytes
 from tests.support.archive_samples import support
 from tests.support.live_frames import live, replaced, shot
+from tests.support.page_client import stand
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
 
@@ -32,8 +33,7 @@ class Told:
     """A Live page, and what its browser was sent."""
 
     def __init__(self, desk, viewer=ANN):
-        self.page = PAGES["live"](desk, viewer)
-        self.page.panel()
+        self.page = stand(PAGES["live"](desk, viewer))
         self.page.pull(1000.0)
         self.correct, self.view = self.page._correct, self.page._frame
         self.sent = []

@@ -21,6 +21,7 @@ from pychip_stream.domain.frames import FrameRef
 from pychip_stream.export import EXPORTS
 from pychip_stream.export.kinds import ExportSource
 from tests.support.live_frames import HALF, LABELS, live, replaced, shot
+from tests.support.page_client import stand
 
 ANN, BOB = Viewer("ann"), Viewer("bob", operator=False)
 
@@ -42,7 +43,10 @@ def left_out(desk):
 def page_of(desk, name, viewer=ANN):
     """A page whose canvases keep what they are sent."""
     page = PAGES[name](desk, viewer)
-    page.panel()
+    if name == "live":
+        stand(page)
+    else:
+        page.panel()
     page.pull(1000.0)
     if name == "review":
         page._cards = desk.shelf.look()

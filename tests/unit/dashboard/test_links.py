@@ -8,6 +8,7 @@ import pytest
 from dashboard.accounts import Viewer
 from dashboard.pages import PAGES
 from dashboard.work.links import NOTHING, Link
+from tests.support.page_client import stand
 
 LINKS = [
     Link("review", "heating 1", ("deep/frame #1 &.tif", 3), (1e9, 1e9 + 2.5)),
@@ -41,8 +42,8 @@ def test_a_run_without_a_page_is_opened_in_review():
 def test_live_opens_the_frame_and_the_part_of_the_curve(desk):
     link = Link("live", frame=("frame_001.tif", 0), window=(1.0, 2.0))
     page = PAGES["live"](replace(desk, asked=link), Viewer())
-    page.panel()
-    page._strip._handle_msg({"type": "ready"})
+    assert page.link() == Link("live", window=(1.0, 2.0))  # before anything is beside the frame
+    stand(page)._strip._handle_msg({"type": "ready"})
     for now in (1e9, 2e9):
         page.pull(now)
     assert page.link() == link

@@ -9,7 +9,7 @@ import pytest
 from dashboard.accounts import Viewer
 from dashboard.pages import PAGES
 from dashboard.parts.components import _Part
-from tests.support.page_client import ask, serve, while_serving
+from tests.support.page_client import ask, serve, stand, while_serving
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_first_picture_that_is_lost_holds_nothing_up(desk):
 @pytest.mark.parametrize("operator", [True, False])
 def test_the_encoder_is_loaded_when_the_page_stands(operator, desk):
     """It was when Examples was opened first, in the middle of the first clicks."""
-    page = PAGES["live"](desk, Viewer("ann", operator=operator))
+    page = stand(PAGES["live"](desk, Viewer("ann", operator=operator)))
     assert desk.bench.fitting.precision is None
     page._strip._handle_msg({"type": "ready"})
     desk.bench.fits.submit(lambda: None).result()
