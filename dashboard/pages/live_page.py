@@ -350,7 +350,7 @@ class LivePage(View):
         measured, beside, quantities = course.curves(minutes)
         quantities = self._clocks.shifted(quantities)
         self._show_curve(len(measured) > 0)
-        marks = [(one.time, self._desk.bench.called(one.version)) for one in course.marks[1:]]
+        marks = [(one.time, self._desk.bench.sets.called(one.version)) for one in course.marks[1:]]
         marks += self._clocks.moments(course.events)
         self._plot.update(measured, beside, run.colors, marks, course.beside)
         classes = [name for name in measured.columns if name != UNKNOWN]

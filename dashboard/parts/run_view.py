@@ -99,7 +99,7 @@ class RunView:
         self._axes = Axes(self._draw_curves)
         self._clocks = ClockPanel(self._background, viewer, self._draw_curves)
         self._rescoring = RescorePanel(
-            self._background, viewer, Rescorer(bench, path, others, readers), bench.long,
+            self._background, viewer, Rescorer(bench.sets, path, others, readers), bench.long,
             self._refresh.hurry,
         )  # fmt: skip
         self._sections = RunSections(

@@ -130,7 +130,7 @@ class VersionsPanel:
 
         def work(_progress: Progress) -> str:
             version = saved or save()
-            bench.publish(version, author)
+            bench.sets.publish(version, author)
             return published(version)
 
         self._begin("publishing", work)
@@ -160,7 +160,7 @@ class VersionsPanel:
             return
 
         def work(_progress: Progress) -> str:
-            support = bench.support(version)
+            support = bench.sets.support(version)
             draft.change(DraftState.of(support), saved=version)
             return f"loaded {version[:8]}; undo brings the former draft back"
 
@@ -173,7 +173,7 @@ class VersionsPanel:
             return
 
         def work(_progress: Progress) -> str:
-            sets = [bench.support(v) for v in (first, second)]
+            sets = [bench.sets.support(v) for v in (first, second)]
             trials = [bench.attempt_set(s, key) for s in sets]
             return comparison(sets[0], sets[1], trials)
 
@@ -187,7 +187,7 @@ class VersionsPanel:
             return
         self._begin(
             "labelling the past",
-            lambda progress: bench.relabel(version, progress),
+            lambda progress: bench.sets.relabel(version, progress),
             pool=bench.long,
         )
         self._bar.visible = self._cancel.visible = self._job is not None
@@ -200,8 +200,8 @@ class VersionsPanel:
     def _list_versions(self) -> tuple[dict[str, str], str | None]:
         """Version by what is shown of it, the newest first, and the one in use."""
         try:
-            current = self._bench.folder.current_version()
-            versions = self._bench.folder.versions()[::-1]
+            current = self._bench.sets.folder.current_version()
+            versions = self._bench.sets.folder.versions()[::-1]
         except OSError as error:
             raise PychipError(f"the support sets cannot be listed: {error}") from error
         return {self._name(v) + " (in use)" * (v == current): v for v in versions}, current
@@ -221,7 +221,7 @@ class VersionsPanel:
 
     def _name(self, version: str) -> str:
         try:
-            support = self._bench.support(version)
+            support = self._bench.sets.support(version)
         except PychipError:
             return f"{version[:8]} (damaged)"
         return support_name(support)

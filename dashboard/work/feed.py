@@ -180,7 +180,7 @@ class Feed:
             except (SupportError, KeyError) as error:
                 channel.drop(f"support set cannot be used: {error}")
                 return
-            self._bench.know(support)
+            self._bench.sets.know(support)
             self._state.use(support)
 
     def _take_live(self, live: Live, arrays: Arrays) -> None:
@@ -210,7 +210,7 @@ class Feed:
         self._state.course.reveal(self._truth.read_new())
         try:
             frame = self._bench.read(picture.key)
-            scale = self._bench.scale_of(picture.version)
+            scale = self._bench.sets.scale_of(picture.version)
             picture = with_pixels(picture, frame.pixels, scale)
         except FrameError as error:
             logger.info("%s: no picture (%s)", live.frame, error)
@@ -306,7 +306,7 @@ class Feed:
         )
         for version in dict.fromkeys(versions):
             with suppress(PychipError):
-                self._bench.know(run.support_set(version))  # pages ask what it is called
+                self._bench.sets.know(run.support_set(version))  # pages ask what it is called
         shot, newest = self._state.shot, keys[int(np.argmax(times))]
         if shot is None or not shot.picture.version:
             self._state.show(Shot(None, self._past.picture(newest)), meanwhile=True)

@@ -332,7 +332,7 @@ class PastFrames:
             frame = self._bench.frame(key)
         except FrameError:
             return recent
-        return display.with_pixels(recent, frame.pixels, self._bench.scale_of(recent.version))
+        return display.with_pixels(recent, frame.pixels, self._bench.sets.scale_of(recent.version))
 
     def leave_out(self, key: Key, who: str, *, undo: bool) -> None:
         """Leave a frame out of the curves of all viewers; see `OpenedRun.leave_out`."""

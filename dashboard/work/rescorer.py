@@ -14,8 +14,8 @@ from pychip_stream.errors import PychipError
 from . import scratch
 from .arrival import Arrival, plain_name, safe_name
 from .readers import Readers
+from .saved_sets import SavedSets
 from .words import relabelled, support_name
-from .workbench import Workbench
 
 NO_SET = "No support set was selected"
 SUFFIX = ".h5"
@@ -40,12 +40,12 @@ class Rescorer:
 
     def __init__(
         self,
-        bench: Workbench,
+        sets: SavedSets,
         path: Path,
         others: Mapping[str, Path],
         readers: Readers | None = None,
     ) -> None:
-        self._bench = bench
+        self._sets = sets
         self._path = path
         self._runs = {THIS_RUN: path, **{f"{THIS_RUN}{n}": p for n, p in others.items()}}
         self._readers = readers
@@ -58,7 +58,7 @@ class Rescorer:
         found = {"this run": THIS_RUN}
         if self._uploaded is not None:
             found["the file"] = UPLOADED
-        if self._bench.folder.versions():
+        if self._sets.folder.versions():
             found["saved on Examples"] = SAVED
         return found | {f"run {s[len(THIS_RUN) :]}": s for s in self._runs if s != THIS_RUN}
 
@@ -67,7 +67,7 @@ class Rescorer:
         if source == UPLOADED:
             versions = [self._uploaded.version] if self._uploaded else []
         elif source == SAVED:
-            versions = self._bench.folder.versions()[::-1]
+            versions = self._sets.folder.versions()[::-1]
         else:
             with self._open(source) as run:
                 return {_name(run.support_set, v): v for v in run.support_versions}
@@ -166,7 +166,7 @@ class Rescorer:
 
     def _support(self, source: str, version: str) -> SupportSet:
         if source == SAVED:
-            return self._bench.support(version)
+            return self._sets.support(version)
         if source != UPLOADED:
             with self._open(source) as run:
                 return run.support_set(version)

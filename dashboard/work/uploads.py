@@ -147,7 +147,7 @@ class UploadBench:
         """Load a support set, and let drafts find its chips."""
         self.bench.readers.check(path)
         support = load_support(path)
-        self.bench.folder.add(support.version, path.read_bytes())
+        self.bench.sets.folder.add(support.version, path.read_bytes())
         return support
 
     def _abandon(self) -> None:
@@ -224,8 +224,8 @@ class UploadBench:
 
     def hand_over(self, bench: Workbench, author: str) -> str:
         """Make the support set of the newest result the current one of a run; says so."""
-        version = bench.take(self.support_file())
-        bench.publish(version, author)
+        version = bench.sets.take(self.support_file())
+        bench.sets.publish(version, author)
         return published(version)
 
     def close(self) -> None:

@@ -1,20 +1,10 @@
 """Workbench: frames, support sets and fits for all pages, on threads of its own."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from pychip_stream.analysis.drafting import Trial
-from pychip_stream.analysis.rescoring import encoder_finder, rescore
-from pychip_stream.archive.disk import Disk
-from pychip_stream.archive.run import open_run
-from pychip_stream.archive.support_sets import (
-    SupportFolder,
-    load_support,
-    read_file,
-    save_support,
-)
+from pychip_stream.archive.support_sets import save_support
 from pychip_stream.config import Config
 from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.frames import Frame, inside
@@ -24,9 +14,8 @@ from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.support import Choice, SupportSet, compose
 from pychip_stream.errors import PychipError
 from pychip_stream.export.pictures import Rect, reduced, to_jpeg
-from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request
-from pychip_stream.wire.messages import PublishSupport, SetPixelSize
+from pychip_stream.wire.messages import SetPixelSize
 
 from . import display
 from .drafts import DraftState, Pick
@@ -34,7 +23,7 @@ from .fitting import Fitting
 from .frame_pictures import FramePicture, Key
 from .readers import Readers
 from .recent import Recent
-from .words import relabelled
+from .saved_sets import SavedSets
 
 _FRAMES_KEPT = 4
 _THUMB_PX = 48
@@ -42,7 +31,7 @@ _THUMBS_KEPT = 512
 
 
 class Workbench:
-    """Reads frames, fits drafts, keeps and publishes versions; every method may take long.
+    """Reads frames, fits drafts and makes versions of them (`sets`); every method may take long.
 
     `frames` reads and encodes pictures; `fits` uses the encoder, one thing after another; `long`
     is for what takes minutes.
@@ -50,14 +39,13 @@ class Workbench:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.folder = SupportFolder(config.support.folder)
         self.frames = ThreadPoolExecutor(2, thread_name_prefix="frames")
         self.fits = ThreadPoolExecutor(1, thread_name_prefix="fits")
         self.long = ThreadPoolExecutor(1, thread_name_prefix="long")
         self.readers = Readers(config)
+        self.sets = SavedSets(config, self.readers)
         self.fitting = Fitting(config)
         self._read = Recent[Key, Frame](_FRAMES_KEPT)
-        self._loaded = Recent[str, SupportSet](2 * _FRAMES_KEPT)
         self._thumbs = Recent[object, bytes](_THUMBS_KEPT)
 
     def close(self) -> None:
@@ -94,37 +82,17 @@ class Workbench:
             key=key, shape=frame.shape, pixel_size=frame.pixel_size, unit=frame.unit,
             version=version, title=title, by_hand=frame.metadata.get("pixel_size_from") == "hand",
         )  # fmt: skip
-        return display.with_pixels(picture, frame.pixels, self.scale_of(version))
+        return display.with_pixels(picture, frame.pixels, self.sets.scale_of(version))
 
     def repaint(self, picture: FramePicture, contrast: display.Contrast) -> FramePicture:
         """Return a picture in another contrast; raises as `read`."""
-        pixels, scale = self.frame(picture.key).pixels, self.scale_of(picture.version)
+        pixels, scale = self.frame(picture.key).pixels, self.sets.scale_of(picture.version)
         return display.with_pixels(picture, pixels, scale, contrast)
 
     def crop(self, picture: FramePicture, rect: Rect) -> bytes:
         """JPEG of a part of a frame as it was recorded; raises as `read`."""
-        scale = self.scale_of(picture.version)
+        scale = self.sets.scale_of(picture.version)
         return display.crop(picture, self.frame(picture.key).pixels, scale, rect)
-
-    def support(self, version: str) -> SupportSet:
-        """Load a saved version; the last few are remembered."""
-        if not version.isalnum():
-            raise PychipError(f"{version[:40]!r} is not the version of a support set")
-        known = self._loaded.get(version)
-        if known is None:
-            path = self.folder.path(version)
-            self.readers.check(path)
-            known = self._loaded.put(version, load_support(path))
-        return known
-
-    def called(self, version: str) -> str:
-        """Say what a version is called, if it is remembered, or the beginning of its hash."""
-        known = self._loaded.get(version)
-        return known.called if known else version[:8]
-
-    def know(self, support: SupportSet) -> None:
-        """Remember a version, for a while."""
-        self._loaded.put(support.version, support)
 
     def build(self, state: DraftState, key: Key, author: str = "", note: str = "") -> SupportSet:
         """Make the support set of a draft; classes without chips are left out.
@@ -135,7 +103,7 @@ class Workbench:
             Frame that is shown.
         """
         if state.parent is not None and not note:
-            saved = self.support(state.parent)
+            saved = self.sets.support(state.parent)
             if state == DraftState.of(saved):
                 return saved
         counts = state.counts
@@ -145,7 +113,7 @@ class Workbench:
             state.chip_size,
             classes,
             choices,
-            self._range_for(choices, self.scale_of(state.parent or "")),
+            self._range_for(choices, self.sets.scale_of(state.parent or "")),
             shown=self.frame(key),
             parent=state.parent,
             author=author,
@@ -161,18 +129,9 @@ class Workbench:
         lost = not any(display.fits(f.pixels, scale) for f in {id(f): f for f in frames}.values())
         return None if lost else scale
 
-    def scale_of(self, version: str) -> Normalization | None:
-        """Intensity range of a saved version; None where it is not here."""
-        if not version:
-            return None
-        try:
-            return self.support(version).normalization
-        except PychipError:
-            return None
-
     def prepare(self, state: DraftState, key: Key, progress: Progress) -> None:
         """Embed a frame as a draft's first labels on it will want it; only on the thread `fits`."""
-        frame, scale = self.frame(key), self.scale_of(state.parent or "")
+        frame, scale = self.frame(key), self.sets.scale_of(state.parent or "")
         if scale is None or (not state.picks and not display.fits(frame.pixels, scale)):
             picked = [(p.path, p.index) for p in state.picks if p.path and not p.version]
             first = self.frame(picked[0]) if picked else frame
@@ -194,22 +153,10 @@ class Workbench:
             raise PychipError(f"{empty[0]!r} has no chip; pick 2-10 examples or remove it")
         trial = self.attempt_set(self.build(state, key, author, note), key)
         save_support(
-            trial.support, self.folder.path(trial.support.version), trial.classifier.derived()
+            trial.support, self.sets.folder.path(trial.support.version), trial.classifier.derived()
         )
-        self.know(trial.support)
+        self.sets.know(trial.support)
         return trial.support
-
-    def take(self, path: Path) -> str:
-        """Keep a support set's file among the versions, as it is; returns its version."""
-        support = load_support(path)
-        Disk().save(self.folder.path(support.version), read_file(path))
-        self.know(support)
-        return support.version
-
-    def publish(self, version: str, author: str) -> str:
-        """Make a saved version the current one of the running worker; returns it."""
-        data = bytes_array(read_file(self.folder.path(version)))
-        return request(self._config.wire, PublishSupport(author=author), data).detail
 
     def set_pixel_size(self, text: str, author: str) -> str:
         """Give the frames of the run a pixel size from now on; returns it as it is written."""
@@ -218,21 +165,6 @@ class Workbench:
         except ValueError as error:
             raise PychipError(str(error)) from error
         return request(self._config.wire, SetPixelSize(size=size, author=author)).detail
-
-    def relabel(self, version: str, progress: Callable[[int, int], None]) -> str:
-        """Label the run's frames so far with a version, from their embeddings; tells how it went.
-
-        Parameters
-        ----------
-        progress
-            Called with frames done and their total; what it raises ends the work, and the run
-            stays as it was.
-        """
-        path, support = self._config.run_path, self.support(version)
-        with open_run(path) as run:
-            finder = encoder_finder(run)
-        done = rescore(path, support, finder, self._config.classify, progress=progress)
-        return "\n".join(relabelled(done, support.called))
 
     def known_thumbnail(self, pick: Pick, size: ChipSize, version: str) -> bytes | None:
         """Small JPEG of a chip, if it was cut a short while ago; see `thumbnail`."""
@@ -244,7 +176,7 @@ class Workbench:
         if known is not None:
             return known
         key = (pick.place, pick.version, pick.number, size, version)
-        return self._thumbs.put(key, self._cut_thumbnail(pick, size, self.scale_of(version)))
+        return self._thumbs.put(key, self._cut_thumbnail(pick, size, self.sets.scale_of(version)))
 
     def _cut_thumbnail(self, pick: Pick, size: ChipSize, scale: Normalization | None) -> bytes:
         try:
@@ -265,7 +197,7 @@ class Workbench:
     def _choice(self, pick: Pick, size: ChipSize) -> Choice:
         """Where a pick comes from: its frame, or the version it was loaded from."""
         if pick.version:
-            support = self.support(pick.version)
+            support = self.sets.support(pick.version)
             if support.chip_size == size and 0 <= pick.number < len(support.chips):
                 return Choice(pick.label, chip=support.chips[pick.number])
         frame = self.frame((pick.path, pick.index))

@@ -7,6 +7,7 @@ from dashboard.parts.components import _Part
 from dashboard.work import opened_run, workbench
 from dashboard.work.drafts import Draft
 from dashboard.work.rescorer import Rescorer
+from dashboard.work.saved_sets import SavedSets
 from dashboard.work.uploads import UploadBench
 from dashboard.work.workbench import Workbench
 from pychip_stream.operation.edited_rules import EditedRules
@@ -45,7 +46,7 @@ MESSAGES = {
 }
 """What each kind of message of our browser parts carries."""
 DOORS = {
-    (Workbench, "save"), (Workbench, "publish"), (Workbench, "relabel"), (Workbench, "attempt_set"),
+    (Workbench, "save"), (SavedSets, "publish"), (SavedSets, "relabel"), (Workbench, "attempt_set"),
     (Draft, "change"), (Draft, "undo"),
     (UploadBench, "begin"), (UploadBench, "add"), (UploadBench, "finish"),
     (workbench, "request"), (opened_run, "exclude"),

@@ -232,10 +232,10 @@ def test_labels_made_anew_change_the_curve_that_everybody_sees(feed):
     assert feed._state.course.beside == "as acquired"
     np.testing.assert_array_equal(beside.columns["alpha"], before.columns["alpha"])
     assert feed._state.course.scoring_name.startswith("set 3 · ")
-    assert feed._bench.called(version) == "set 3"
+    assert feed._bench.sets.called(version) == "set 3"
     nameless = dataclasses.replace(other, note="")  # M7: a hash stood on the curve
-    feed._bench.know(nameless)
-    assert feed._bench.called(nameless.version) == "gold, rest"
+    feed._bench.sets.know(nameless)
+    assert feed._bench.sets.called(nameless.version) == "gold, rest"
     assert feed._state.colors["gold"] == other.classes[0].color
     (key, *_), _ = feed._state.course._former.rows("alpha")
     feed._state.course.leave_out({key: None})

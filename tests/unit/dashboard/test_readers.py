@@ -128,10 +128,10 @@ def test_a_support_set_is_looked_at_before_it_is_opened(config, tmp_path):
     bench = Workbench(config)
     made = support(seed=1)
     SupportFolder(config.support.folder).add(made.version, support_to_bytes(made))
-    assert bench.support(made.version).version == made.version
-    bench.folder.path("0" * 32).write_bytes(hostile("crash.emd"))
+    assert bench.sets.support(made.version).version == made.version
+    bench.sets.folder.path("0" * 32).write_bytes(hostile("crash.emd"))
     with pytest.raises(ArchiveError, match="is not opened"):
-        bench.support("0" * 32)
+        bench.sets.support("0" * 32)
     bench.close()
 
 

@@ -45,9 +45,9 @@ def offered(rescorer, support=BETTER):
 
 def test_sets_of_this_run_of_others_saved_ones_and_a_file_are_on_offer(bench, tmp_path):
     run, other = archive(tmp_path), make_run(tmp_path / "others", tmp_path / "more", 2, "heating")
-    rescorer = Rescorer(bench, run, {"heating": other})
+    rescorer = Rescorer(bench.sets, run, {"heating": other})
     assert list(rescorer.sources()) == ["this run", "run heating"]
-    SupportFolder(bench.folder.path("x").parent).add(BETTER.version, support_to_bytes(BETTER))
+    SupportFolder(bench.sets.folder.path("x").parent).add(BETTER.version, support_to_bytes(BETTER))
     assert arrive(rescorer, support_to_bytes(BETTER)).endswith(BETTER.version[:8])
     sources = rescorer.sources()
     assert sources["saved on Examples"] == SAVED and sources["the file"] == UPLOADED
@@ -65,7 +65,7 @@ def test_sets_of_this_run_of_others_saved_ones_and_a_file_are_on_offer(bench, tm
 @pytest.mark.parametrize("default", [False, True])
 def test_the_scoring_stands_beside_the_old_one(bench, tmp_path, default):
     run, steps = archive(tmp_path), []
-    rescorer = Rescorer(bench, run, {})
+    rescorer = Rescorer(bench.sets, run, {})
     chosen = offered(rescorer)
     opened = OpenedRun(run, tmp_path)
     text = rescorer.rescore(*chosen, lambda *step: steps.append(step), default=default)
@@ -80,7 +80,7 @@ def test_the_scoring_stands_beside_the_old_one(bench, tmp_path, default):
 
 def test_cancelled_the_run_stays_as_it_was(bench, tmp_path):
     run, job = archive(tmp_path), Cancellable()
-    rescorer = Rescorer(bench, run, {})
+    rescorer = Rescorer(bench.sets, run, {})
     chosen = offered(rescorer)
 
     def progress(done, total):
@@ -129,7 +129,7 @@ def locked(tmp_path):
 )
 def test_what_is_not_possible_is_said_with_what_to_do(bench, tmp_path, make, words):
     run, support = make(tmp_path)
-    rescorer = Rescorer(bench, run, {})
+    rescorer = Rescorer(bench.sets, run, {})
     with pytest.raises(PychipError, match=words) as caught:
         rescorer.rescore(*offered(rescorer, support), lambda *_: None, default=True)
     assert "\n" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_what_is_not_possible_is_said_with_what_to_do(bench, tmp_path, make, wor
 
 
 def test_a_file_that_is_no_support_set_is_refused(bench, tmp_path):
-    rescorer = Rescorer(bench, archive(tmp_path), {})
+    rescorer = Rescorer(bench.sets, archive(tmp_path), {})
     with pytest.raises(PychipError, match=rf"{NO_SET}: a\.tif is no \.h5 file"):
         rescorer.expect("a.tif", 4)
     with pytest.raises(PychipError, match=rf"^{NO_SET}: a\.h5: "):
@@ -169,7 +169,7 @@ class Held(AtOnce):
 @pytest.fixture
 def panel(bench, tmp_path):
     background, run, scored = Held(), archive(tmp_path), []
-    rescorer = Rescorer(bench, run, {})
+    rescorer = Rescorer(bench.sets, run, {})
     offered(rescorer)
     made = RescorePanel(background, Viewer("ann"), rescorer, bench.long, lambda: scored.append(run))
     made.about(OpenedRun(run, tmp_path))

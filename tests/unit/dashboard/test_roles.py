@@ -72,6 +72,6 @@ def test_a_version_that_is_not_on_offer_is_not_taken(desk, tmp_path):
     panel._do_load()
     assert "loading" not in panel._state.object
     with pytest.raises(PychipError, match="not the version"):
-        desk.bench.support("../support/" + "0" * 32)
+        desk.bench.sets.support("../support/" + "0" * 32)
     assert isinstance(panel.panel(), pn.viewable.Viewable)
     page.close()

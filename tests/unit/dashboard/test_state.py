@@ -61,7 +61,7 @@ def test_parts_that_a_browser_asks_for_are_checked():
 def test_what_serves_all_sessions_never_imports(heavy):
     code = (
         "import sys; from dashboard.work import background, course, drafts, feed, frame_pictures,"
-        " history, machine, opened_run, previews, runs, state, words, workbench;"
+        " history, machine, opened_run, previews, runs, saved_sets, state, words, workbench;"
         f"sys.exit({heavy!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboard.work import kept_uploads, scratch, workbench
+from dashboard.work import kept_uploads, saved_sets, scratch
 from dashboard.work.drafts import DraftState
 from dashboard.work.kept_uploads import KeptUploads
 from dashboard.work.uploads import NO_FILE, UploadBench
@@ -131,14 +131,14 @@ def test_a_support_set_is_what_one_begins_with_and_what_goes_to_the_run(
 
     asked = []
     monkeypatch.setattr(
-        workbench, "request", lambda _wire, message, _data: asked.append(message) or Reply(ok=True)
+        saved_sets, "request", lambda _wire, message, _data: asked.append(message) or Reply(ok=True)
     )
     run = Workbench(configuration.parse({"watch": {"root": "frames"}}, "test", tmp_path))
     said = bench.hand_over(run, "ann")
     support = load_support(bench.support_file())
     assert said.startswith(f"published {support.version[:8]}")
     assert [message.author for message in asked] == ["ann"]
-    assert run.support(support.version).counts == support.counts
+    assert run.sets.support(support.version).counts == support.counts
     run.close()
 
 
