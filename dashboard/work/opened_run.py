@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import Run, open_run
+from pychip_stream.archive.support_sets import scale_of
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import inside
-from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import UNKNOWN, SupportSet
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
 from pychip_stream.export.kinds import PixelReader, pixel_reader
@@ -87,7 +88,7 @@ class OpenedRun:
         self._lock = threading.RLock()
         self._called: Mapping[str, str] = {}
         self._kept = Recent[int, FramePicture](_FRAMES_KEPT)
-        self._scales: dict[str, Normalization | None] = {}
+        self._scale = cache(lambda version: scale_of(self.run.support_set, version))
         self.scorings: dict[str, str] = {}
         self._take()
 
@@ -262,14 +263,6 @@ class OpenedRun:
             except PychipError:
                 continue  # not covered by this scoring
         return total, used
-
-    def _scale(self, version: str) -> Normalization | None:
-        if version not in self._scales:
-            try:
-                self._scales[version] = self.run.support_set(version).normalization
-            except PychipError:
-                self._scales[version] = None
-        return self._scales[version]
 
     def _history(self, shift: float) -> History:
         history = History()

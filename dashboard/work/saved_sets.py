@@ -6,7 +6,12 @@ from pathlib import Path
 from pychip_stream.analysis.rescoring import encoder_finder, rescore
 from pychip_stream.archive.disk import Disk
 from pychip_stream.archive.run import open_run
-from pychip_stream.archive.support_sets import SupportFolder, load_support, read_file
+from pychip_stream.archive.support_sets import (
+    SupportFolder,
+    load_support,
+    read_file,
+    scale_of,
+)
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.support import SupportSet
@@ -59,12 +64,7 @@ class SavedSets:
 
     def scale_of(self, version: str) -> Normalization | None:
         """Intensity range of a saved version; None where it is not here."""
-        if not version:
-            return None
-        try:
-            return self.support(version).normalization
-        except PychipError:
-            return None
+        return scale_of(self.support, version) if version else None
 
     def take(self, path: Path) -> str:
         """Keep a support set's file among the versions, as it is; returns its version."""

@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive.disk import writing
+from pychip_stream.archive.support_sets import scale_of
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.records import Fraction
 from pychip_stream.domain.support import UNKNOWN
-from pychip_stream.errors import PychipError
 from pychip_stream.export.kinds import (
     ExportKind,
     ExportSource,
@@ -300,7 +300,7 @@ class Studio:
         self._columns = run.columns(*_COLUMNS)
         self._left_out = set(run.exclusions["frame"])
         self._colors = [run.colors[name] for name in (*run.names, UNKNOWN)]
-        self._scales: dict[str, Normalization | None] = {}
+        self._scale = cache(partial(scale_of, run.support_set))
 
     def view(self, number: int) -> View:
         """Paint a frame."""
@@ -316,7 +316,9 @@ class Studio:
         pixels = self._read(known["path"].decode("utf-8", "surrogateescape"), int(known["index"]))
         if pixels is None or pixels.shape != shape:
             return View(number, painted, None)
-        scale = self._scale(number) or Normalization.from_percentiles(pixels)
+        scale = self._scale(self._run.support_version(number)) or Normalization.from_percentiles(
+            pixels
+        )
         return View(number, painted, overlay(scale.apply(pixels), painted, covered))
 
     def legend(self, view: View) -> Legend:
@@ -336,16 +338,6 @@ class Studio:
         size = float(self._columns["pixel_size"][view.number])
         unit = self._columns["unit"][view.number].decode("utf-8", "replace")
         return (size if np.isfinite(size) else None), unit or None
-
-    def _scale(self, number: int) -> Normalization | None:
-        """Find how the frame was normalised, where the run knows."""
-        version = self._run.support_version(number)
-        if version not in self._scales:
-            try:
-                self._scales[version] = self._run.support_set(version).normalization
-            except PychipError:
-                self._scales[version] = None
-        return self._scales[version]
 
 
 def thumbnail(run: Run, number: int, read_pixels: PixelReader, edge: int) -> bytes:
