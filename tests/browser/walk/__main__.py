@@ -35,9 +35,10 @@ def main() -> int:
             visits.close()
         browser.close()
     (chosen.out / "walk.md").write_text(walk.table(), encoding="utf-8")
-    for said in sorted({*visits.foreign, *visits.complaints}):
+    heard = sorted({*visits.foreign, *visits.complaints})
+    for said in heard:
         sys.stderr.write(f"a page said or asked for: {said}\n")
-    return 1 if walk.failed else 0
+    return 1 if walk.failed or heard else 0
 
 
 if __name__ == "__main__":

@@ -175,7 +175,8 @@ def published(walk, on):
     walk.see("M21", page, f"{preview} before, {live} from the worker")
     page.wait_for_function(f"() => ({CURVE_POINTS})() === 1")
     page.wait_for_timeout(1000)  # for the eye: the plot settles
-    walk.see("M6", page, "one frame in the curve")
+    steps = " · ".join(page.locator(".step").all_inner_texts()).replace("\n", " ")
+    walk.see("M6", page, f"one frame in the curve; {steps}")
     for text in numbers.all_inner_texts():
         value, low, high = map(float, re.match(r"([\d.]+) % \(([\d.]+)–([\d.]+)\)", text).groups())
         assert low <= value <= high, text
@@ -263,6 +264,7 @@ def an_end_and_a_restart(walk, on):
     shown = page.locator(".caption:visible").inner_text()
     code, _ = run.stop()
     expect(page.get_by_text("The run has ended. Everything is in")).to_be_visible()
+    expect(page.locator(".alarm")).to_be_empty()
     walk.see("S7", page, page.get_by_text("The run has ended.").inner_text())
     killed = [line for line in run.log if "killing" in line]
     assert (code, killed) == (0, []), (code, killed, run.log[-3:])

@@ -96,8 +96,10 @@ class Walk:
         if page is not None:
             try:
                 page.screenshot(path=self.out / picture)
-            except BrowserError:
+            except BrowserError as error:
                 picture = ""
+                if state == OK:
+                    state, seen = NOT, f"no picture: {_line(error)}"
         self.rows[finding] = (self.step, state, seen, picture)
         sys.stdout.write(f"{finding:4} {state.strip('*'):16} {seen}\n")
         sys.stdout.flush()
