@@ -274,9 +274,11 @@ def files_table(health: RunHealth, failures: Sequence[Failure]) -> Table:
         for status in health.statuses.values()
         for file in status.files
     ]
+    again = {path for path, *_ in found}  # a file that failed, and is looked at once more
     found += [
         (one.path + (f" #{one.index}" if one.index else ""), "failed", one.reason)
         for one in reversed(failures)
+        if one.path not in again
     ]
     rows = [
         [{"text": path, "mono": True},

@@ -117,6 +117,8 @@ def test_files_in_trouble_have_a_name_a_reason_and_advice():
         ("old.tif", "failed", "not an image"),
     ]
     assert all(len(row[3]) > 20 for row in rows)
+    once = files_table(health_of(status(files=(torn,))), [Failure(torn.path, 0, "cut off")])["rows"]
+    assert [row[1]["text"] for row in once] == ["incomplete"]  # it is looked at again
 
 
 def test_services_come_first_then_what_is_wrong():
