@@ -277,7 +277,24 @@ def _rows(run: "Run") -> list[EventRow]:
     return Changes(RunPlaces.of(run.path), EVENTS).read(run.run_id)
 
 
-def _came(run: "Run", version: str) -> str:
+def _supports_came(run: "Run") -> list[tuple[str, float]]:
+    """Tell which support sets came after the first, and the time of the frame with which each did.
+
+    Older frames that are caught up under another set stand among those of the set before.
+    """
+    columns = run.columns("support_version", "time", "classified")
+    order = np.argsort(columns["classified"], kind="stable")
+    versions, times = columns["support_version"][order], columns["time"][order]
+    found: list[tuple[str, float]] = []
+    current, since = versions[:1], -np.inf
+    for row in (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist():
+        if versions[row] != current and times[row] > since:
+            current, since = versions[row], float(times[row])
+            found.append((hdf.decode(current), since))
+    return found
+
+
+def _called(run: "Run", version: str) -> str:
     try:
         return f"support set {run.support_set(version).called}"
     except PychipError:
@@ -287,13 +304,8 @@ def _came(run: "Run", version: str) -> str:
 def events_of(run: "Run") -> list[Event]:
     """Return every event of a run in order of time: marks, support sets that came, alerts."""
     found = in_force(_rows(run), run.stimulus.offset_s)
-    columns = run.columns("support_version", "time")
-    versions, times = columns["support_version"], columns["time"]
-    rows = (np.flatnonzero(versions[1:] != versions[:-1]) + 1).tolist()
-    texts = {version: _came(run, version) for version in map(hdf.decode, versions[rows])}
-    for row in rows:
-        version, moment = hdf.decode(versions[row]), float(times[row])
-        found.append(Event(version, moment, SUPPORT, texts[version], "", moment))
+    for version, moment in _supports_came(run):
+        found.append(Event(version, moment, SUPPORT, _called(run, version), "", moment))
     for alert in read_alerts(RunPlaces.of(run.path)):
         if alert.state == "on":
             text = f"{alert.rule}: {alert.reason}"

@@ -150,7 +150,10 @@ def test_the_run_itself_tells_of_support_sets_and_alerts(tmp_path):
     for made in (first, second):
         writer.add_support(support_to_bytes(made), made.version)
     versions = [first.version] * 3 + [second.version] * 2
-    fill(writer, [record(n, result=result(n, version=v)) for n, v in enumerate(versions)])
+    # Frame 1 was caught up late: under the second set, which had not come then.
+    fill(writer, [record(n, result=result(n, version=v)) for n, v in enumerate(versions) if n != 1])
+    late = record(1, result=result(1, version=second.version))
+    fill(writer, [dataclasses.replace(late, classified=record(9).classified)])
     alert = AlertRow(
         "7", "hot", "critical", "on", "drift", 2.0, 1.0, "drift above 1", START + 4, "", False
     )
