@@ -14,6 +14,7 @@ from tests.support.session import demo_at
 _RANGE = """() => { const m = [...window.Bokeh.documents[0]._all_models.values()]
   .filter((m) => m.type === "Figure" && m.renderers.some((r) => r.data_source?.name === "phase"))
   .at(-1); return m.x_range.end - m.x_range.start; }"""
+_THEME = "theme => document.documentElement.dataset.theme === theme"
 _VISIBLE = """() => [...window.Bokeh.documents[0]._all_models.values()]
   .filter((m) => m.type === "Figure").flatMap((m) => m.renderers)
   .filter((r) => r.visible && r.data_source?.name?.startsWith("phase")).length"""
@@ -165,7 +166,12 @@ def sizes_and_themes(walk, on):
             page.locator(".scrubber[data-count]").wait_for()
         elif name == "Upload":
             expect(page.get_by_label("image file")).to_be_attached()
+        elif name == "Examples":
+            expect(page.get_by_label("frame of the run")).to_be_visible()
+        elif name == "Health":
+            expect(page.get_by_role("table", name="Services")).to_be_visible()
         for theme in ("light", "dark"):
+            page.wait_for_function(_THEME, arg=theme)
             for size, (width, height) in sizes.items():
                 page.set_viewport_size({"width": width, "height": height})
                 page.wait_for_timeout(800)  # plots follow their room a moment later
@@ -191,6 +197,6 @@ def sizes_and_themes(walk, on):
     page.set_viewport_size({"width": 1280, "height": 800})
     dark = walk.visits(page.url, color_scheme="dark")
     expect(dark.locator(".badge")).to_be_visible()
-    dark.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    dark.wait_for_function(_THEME, arg="dark")
     dark.wait_for_timeout(2000)  # for the eye
     walk.see("S18", dark, "dark as the system asks")

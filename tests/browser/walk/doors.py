@@ -47,6 +47,7 @@ def a_viewer(walk, on):
     said = page.get_by_text("this login may look and download").first
     expect(said).to_be_visible()
     expect(page.get_by_role("link", name="log out")).to_contain_text("bob")
+    expect(page.locator(".caption:visible")).to_contain_text("frame_0")
     walk.see("M20", page, said.inner_text())
 
 
@@ -66,4 +67,5 @@ def a_colleague(walk, on):
     page.screenshot(path=walk.out / "narrow-operator.png")
     guest = walk.visits(asked[0])
     wait_shown(guest, 1)
+    expect(guest.locator(".badge")).not_to_have_text("connecting")
     walk.see("W15", guest, "the colleague sees Live without an account")
