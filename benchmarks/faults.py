@@ -170,7 +170,7 @@ def stack(rig: Rig) -> Iterator[None]:
 
 @experiment(
     "large-frame", "it is analysed; memory is a few times its own",
-    seconds=30, memory_mb=6000, patience_s=900, encoder={"device": "cpu"},
+    seconds=30, memory_mb=6000, patience_s=2400, encoder={"device": "cpu"},
 )  # fmt: skip
 def large_frame(rig: Rig) -> Iterator[None]:
     """Write a frame of 16,384 x 16,384 pixels between the usual frames.

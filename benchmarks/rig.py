@@ -21,6 +21,7 @@ from tests.support.stack import Stack
 RATE_HZ = 2.0
 """Frames per second while a run is disturbed."""
 SERVICES = ("hub", "watcher", "inference", "archiver")
+_LOOK_S = 0.25
 
 
 @dataclass
@@ -110,14 +111,19 @@ class Meter:
     memory: dict[str, float] = field(default_factory=dict)
     handles: dict[str, int] = field(default_factory=dict)
     first: dict[str, tuple[float, int]] = field(default_factory=dict)
+    due: float = 0.0
 
     def again(self) -> None:
         """Forget what was measured; grow from here."""
         for figures in (self.memory, self.handles, self.first):
             figures.clear()
+        self.due = 0.0
 
     def look(self) -> None:
-        """Measure all services now."""
+        """Measure all services, a few times a second however often it is asked for."""
+        if time.monotonic() < self.due:
+            return
+        self.due = time.monotonic() + _LOOK_S
         for name in SERVICES:
             with contextlib.suppress(psutil.Error):
                 process = self.run.service(f"services.{name}")
