@@ -203,6 +203,9 @@ class Frame:
             raise FrameError(
                 f"{self.source or 'frame'}: pixels of type {pixels.dtype} are not grey values"
             )
+        if pixels.dtype.kind == "f" and np.isnan(pixels.min()):
+            # Among those of a damaged file are some over which every calculation raises an alarm.
+            pixels = np.where(np.isnan(pixels), pixels.dtype.type(np.nan), pixels)
         object.__setattr__(self, "pixels", pixels)
 
     @property

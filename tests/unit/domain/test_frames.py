@@ -10,7 +10,8 @@ from pychip_stream.domain.frames import (
     inside,
     natural,
 )
-from pychip_stream.domain.quantities import OF_FRAMES
+from pychip_stream.domain.normalization import Normalization
+from pychip_stream.domain.quantities import OF_FRAMES, intensity
 from pychip_stream.errors import FrameError
 
 
@@ -77,3 +78,17 @@ def test_the_counts_of_a_small_frame_are_those_of_all_its_pixels():
     assert values == {
         "intensity_mean": known.mean(), "intensity_p1": low, "intensity_p99": high
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "alarming"), [("<f2", 0x7D00), (">f4", 0x7FA0_0000), ("<f8", 0x7FF4 << 48)]
+)
+def test_a_nan_that_raises_an_alarm_is_one_like_any_other(kind, alarming):
+    """Changed bytes of a message made NumPy warn of each frame, which is an error here."""
+    pixels = np.full((8, 8), 2.0, kind)
+    pixels.view(kind.replace("f", "u"))[3, 5] = alarming
+    frame = Frame(pixels)
+    assert np.argwhere(np.isnan(frame.pixels)).tolist() == [[3, 5]]
+    shown = Normalization("range", 0.0, 4.0).apply(frame.pixels)
+    assert (shown[3, 5], shown.sum()) == (0.0, 63 * 0.5)
+    assert intensity(frame) == (2.0, 2.0, 2.0)
