@@ -24,6 +24,7 @@ from pychip_stream.config import MOST_CREDIT, Config
 from pychip_stream.domain.clock import comes_after
 from pychip_stream.domain.frames import FrameRef
 from pychip_stream.errors import FrameError, FrameIncompleteError, FrameLostError
+from pychip_stream.formats.ahead import ReadAhead
 from pychip_stream.formats.guarded import GuardedReader
 from pychip_stream.wire.channel import Arrays, Received
 from pychip_stream.wire.endpoints import Endpoints
@@ -47,7 +48,7 @@ _FORGET_WORKER_S = 30.0
 _MESSAGES_PER_STEP = 500
 _LEASE_S = 120.0
 _PATIENCE_S = 60.0
-"""Where frames travel as pixels, reading one may take this long before the watcher is stalled."""
+"""Files by the thousand may take this long before the watcher counts as stalled."""
 _GRACE_S = 2.0
 _STUCK_S = 180.0
 """Who holds frames and does not get on with them for so long loses them."""
@@ -123,6 +124,7 @@ class Watcher:
         self._endpoints = Endpoints(config.wire)
         self._tasks = self._endpoints.listen("tasks", zmq.ROUTER, 1000)
         self._reader = GuardedReader.of(config.watch)
+        self._ahead = ReadAhead(self._reader.read_checked, lambda *_: self._say())
         self._lookups = ThreadPoolExecutor(1, "lookups")
         self._answers: Future[Answers] | None = None
         self._beacon = Beacon(self._endpoints, "watcher", "watcher", patience_s=_PATIENCE_S)
@@ -158,6 +160,7 @@ class Watcher:
         """Stop watching."""
         self._watch.stop()
         self._reader.close()
+        self._ahead.close()
         self._lookups.shutdown(wait=False, cancel_futures=True)
         self._beacon.close()
         self._endpoints.close()
@@ -278,7 +281,8 @@ class Watcher:
         arrays: Arrays = {}
         if self._config.inference.frames == "pixels":
             try:
-                job, arrays = with_pixels(job, self._config.watch.root, self._reader.read_checked)
+                root = self._config.watch.root
+                job, arrays = with_pixels(job, root, self._ahead.then(root, None))
             except FrameLostError as error:
                 self._ledger.release(job.lease, str(error), lost=True)
                 return False

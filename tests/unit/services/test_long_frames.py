@@ -149,3 +149,24 @@ def test_a_frame_that_takes_too_long_costs_itself(pair, monkeypatch):
     put(pair.table, "small.tif", SMALL)
     wait_for(lambda: len(pair.results) == 2, step=pair.step)
     assert pair.results[1].status == "ok"
+
+
+def test_a_watcher_that_reads_a_long_frame_says_how_it_is(table, monkeypatch):
+    """Where workers do not see the folder: one that says nothing for long is killed."""
+    pixels = InferenceConfig(frames="pixels")
+    monkeypatch.setattr(
+        table.watcher, "_config", table.config.model_copy(update={"inference": pixels})
+    )
+    monkeypatch.setattr(ahead, "_LOOK_S", 0.01)
+    told, say, read = [], table.watcher._say, table.watcher._reader.read_checked
+
+    def waiting(*args):
+        before = len(told)
+        wait_for(lambda: len(told) > before + PARTS, timeout_s=20.0)
+        return read(*args)
+
+    monkeypatch.setattr(table.watcher, "_say", lambda: told.append(say()))
+    monkeypatch.setattr(table.watcher._ahead, "_read", waiting)
+    put(table, "large.tif", LARGE)
+    table.wait_synced()
+    assert table.take()[0].image is not None
