@@ -175,8 +175,8 @@ def stack(rig: Rig) -> Iterator[None]:
 def large_frame(rig: Rig) -> Iterator[None]:
     """Write a frame of 16,384 x 16,384 pixels between the usual frames.
 
-    A million chips of 16 pixels: two minutes in bfloat16 on two cores, four in float32, which the
-    other experiments take.
+    A million chips of 16 pixels: two minutes in bfloat16 on two cores that do nothing else, four in
+    float32, which the other experiments take.
     """
     tile = np.random.default_rng(0).integers(0, 250, (1024, 1024)).astype(np.uint8)
     rig.put("large.tif", np.tile(tile, (16, 16)))
