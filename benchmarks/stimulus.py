@@ -1,10 +1,12 @@
 """Stimulus: joining readings to frames, live and afterwards, and reading long logs.
 
 python -m benchmarks.stimulus [join | journal | seconds | iso | local] [--lines 10000000]
-python -m benchmarks.stimulus ramp [--seeds 10] [--first 0]
+python -m benchmarks.stimulus [offsets | ramp | changes] [--seeds 10] [--first 0]
 
-One log is written and read in a process, so that its memory is its own. `ramp` judges the whole way
-over simulated runs: a ramp, a log that pauses, a clock that is off.
+One log is written and read in a process, so that its memory is its own. `offsets` judges what is
+suggested for a clock that is off, over programs of heating and kinds of noise, without pixels;
+`ramp` the whole way over simulated runs: a ramp, a log that pauses, a clock that is off. `changes`
+counts change points that are found in noise.
 """
 
 import argparse
@@ -18,7 +20,8 @@ import numpy as np
 from pychip_stream import config as configuration
 from pychip_stream.analysis import past_logs
 from pychip_stream.analysis.analyst import Analyst
-from pychip_stream.analysis.offset_suggestion import suggested
+from pychip_stream.analysis.change_points import change_points
+from pychip_stream.analysis.offset_suggestion import suggest_offset, suggested
 from pychip_stream.archive.clock_offsets import set_offset
 from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.readings import ReadingJournal, StimulusFiles
@@ -28,11 +31,12 @@ from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.demo import CHIP_SIZE, examples_of
 from pychip_stream.config import ClassifyConfig
 from pychip_stream.domain.frames import Frame, FrameRef
+from pychip_stream.domain.sequential import SequentialTests
 from pychip_stream.domain.signals import Readings, Signal, join, series_of
 from pychip_stream.model.encoders import load_encoder
 from pychip_stream.operation.stimulus_keeper import StimulusKeeper
 from pychip_stream.sim.furnace import HeatingProgram, HolderLog
-from pychip_stream.sim.specimen import Experiment
+from pychip_stream.sim.specimen import Experiment, pace
 from pychip_stream.stimulus.log_reading import read_log
 from pychip_stream.stimulus_settings import StimulusConfig
 
@@ -41,6 +45,10 @@ FORMS = ("seconds", "iso", "local")
 FRAMES, READINGS = 100_000, 1_000_000
 LINES = 1000
 RAMP, RATE, OFFSET_S = 120, 8.0, 37.0
+STAGES = 121
+"""Of a reaction whose true fractions are looked at."""
+PROGRAMS = ("ramp with a rest", "ramp", "steps", "pulses")
+NOISES = ("white", "neighbours alike", "bias of a class", "wanders", "chip by chip")
 
 
 def join_many():
@@ -113,6 +121,125 @@ def read_many(folder, form, lines):
     return time.perf_counter() - begun, time.process_time() - used
 
 
+def heated(kind, random, seconds):
+    """Moments 5 ms apart and temperatures (°C) of a program of heating of a kind of `PROGRAMS`."""
+    moments = np.arange(0, seconds, 0.005)
+    part = moments / seconds
+    if kind == "ramp with a rest":  # that of `simulate`
+        program = HeatingProgram(seconds)
+        return moments, np.array([program.temperature_at(one) for one in moments])
+    if kind == "ramp":
+        turns = [0, *np.sort(random.uniform(0.1, 0.95, 3)), 1]
+        peaks = [150, random.uniform(200, 280), random.uniform(250, 330), 340, 150]
+        return moments, np.interp(part, turns, peaks)
+    if kind == "steps":
+        heights = np.append(180, random.uniform(180, 340, random.integers(2, 6)))
+        places = np.sort(random.uniform(0.1, 0.95, len(heights) - 1))
+        return moments, heights[np.searchsorted(places, part)]
+    places = np.sort(random.uniform(0.1, 0.95, 2 * random.integers(1, 4)))
+    return moments, np.where(np.searchsorted(places, part) % 2, 320.0, 150.0)
+
+
+def noise_of(kind, random, progress, classes):
+    """(frames, classes) of what a classification is off by, about half a percent."""
+    shape = (len(progress), classes)
+    noise = random.normal(0, random.uniform(0.002, 0.008), shape)
+    if kind == "neighbours alike":
+        for n in range(1, len(noise)):
+            noise[n] = 0.8 * noise[n - 1] + 0.6 * noise[n]
+    if kind == "bias of a class":
+        places = np.linspace(0, 1, 30)
+        walks = np.cumsum(random.normal(0, 0.005, (30, classes)), axis=0)
+        noise += np.stack([np.interp(progress, places, walk) for walk in walks.T], axis=1)
+    if kind == "wanders":
+        noise += np.cumsum(random.normal(0, 0.01 / np.sqrt(shape[0]), shape), axis=0)
+    return noise - noise.mean(axis=1, keepdims=True)
+
+
+def judge_offset(seed, program, kind):
+    """Give what is suggested where fractions are the true ones with noise, and how far off it is.
+
+    Returns
+    -------
+    The suggestion or None, and what it is off in frames.
+    """
+    random = np.random.default_rng([seed, list(PROGRAMS).index(program), list(NOISES).index(kind)])
+    moments, heat = heated(program, random, RAMP / RATE)
+    pace_of = np.cumsum([pace(one) for one in heat])
+    times = np.arange(RAMP) / RATE
+    progress = np.interp(times, moments, pace_of / pace_of[-1])
+    scenario = random.choice(["transformation", "particles", "amorphisation"])
+    specimen = Experiment(scenario, seed=seed, frames=STAGES)
+    shares = [specimen.true_shares(n, CHIP_SIZE) for n in range(STAGES)]
+    if kind == "chip by chip":  # each is of the class that covers most of it
+        shares = [np.eye(one.shape[2])[one.argmax(axis=2)] for one in shares]
+    stages = np.array([one.mean(axis=(0, 1)) for one in shares])
+    curves = [np.interp(progress, np.linspace(0, 1, STAGES), one) for one in stages.T]
+    seen = np.stack(curves, axis=1) + noise_of(kind, random, progress, len(curves))
+    named = dict(zip(specimen.names, seen.T, strict=True))
+    named["intensity_mean"] = 1000 - 60 * seen[:, 0] + random.normal(0, 1, RAMP)
+    every = random.choice([0.1, 0.2])  # s between readings
+    log = np.arange(random.uniform(0, every), moments[-1], every)
+    log = log[(log < 2.0) | (log >= 5.0)]  # it pauses
+    offset = random.uniform(-60, 60)
+    read = heat[np.searchsorted(moments, log, side="right") - 1]
+    series = series_of("s", "T", "degC", "number", 10.0, START + log - offset, read)
+    found = suggest_offset(series, START + times + random.normal(0, 2e-3, RAMP), named)
+    return found, np.inf if found is None else (found.offset_s - offset) * RATE
+
+
+def print_offsets(seeds):
+    """Print a line for each program and noise, and one for all."""
+    print("| program | noise | runs | within a frame | clear | of these wrong | ± holds |")
+    print("|---|---|---|---|---|---|---|")
+    every = []
+    for program in PROGRAMS:
+        for kind in NOISES:
+            rows = []
+            for seed in seeds:
+                found, off = judge_offset(seed, program, kind)
+                known = found is not None and found.within_s is not None
+                within = found.within_s * RATE if known else np.nan
+                rows.append((abs(off), found is not None and found.sure, within))
+            every += rows
+            print(f"| {program} | {kind} | {told_offsets(rows)} |", flush=True)
+    print(f"| all | | {told_offsets(every)} |")
+
+
+def told_offsets(rows):
+    """Tell shares of what is suggested: off and within (both in frames) and clear, of each."""
+    off, clear, within = np.array(rows, float).T
+    wrong, known = off > 1, np.isfinite(within)
+    held = f"{np.mean(off[known] <= within[known]):.0%}" if known.any() else ""
+    return (
+        f"{len(rows)} | {np.mean(~wrong):.0%} | {clear.mean():.0%} | "
+        f"{int((clear * wrong).sum())} of {int(clear.sum())} | {held}"
+    )
+
+
+def print_changes(seeds):
+    """Print how often change points are found where there is noise alone."""
+    frames, each = 2000, 100
+    for alike in (0.0, 0.5, 0.8, 0.9):
+        random = np.random.default_rng([seeds.start, int(alike * 10)])
+        alarms, proposed = 0, 0
+        for _ in seeds:
+            noise = random.normal(0, 0.02, (frames, each))
+            for n in range(1, frames):
+                noise[n] = alike * noise[n - 1] + np.sqrt(1 - alike**2) * noise[n]
+            tests = SequentialTests(each)
+            alarms += sum(int(np.count_nonzero(tests.put(row))) for row in 0.3 + noise)
+            times = np.arange(frames, dtype=float)
+            proposed += sum(bool(change_points("", times, one)) for one in noise.T[:20])
+        curves = each * len(seeds)
+        print(
+            f"neighbours alike by {alike}: live a false alarm in "
+            f"{curves * frames / max(alarms, 1):,.0f} frames of a curve ({alarms} of {curves} "
+            f"curves of {frames}), afterwards in {proposed / (20 * len(seeds)):.1%} of the curves",
+            flush=True,
+        )
+
+
 def judge_ramp(folder, seed):
     """Offset of a run with a ramp and a pause, what was suggested, and what holds of its frames.
 
@@ -183,10 +310,13 @@ def print_ramps(folder, seeds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "what", nargs="?", choices=["join", "journal", "ramp", *FORMS], default="join"
+        "what",
+        nargs="?",
+        choices=["join", "journal", "offsets", "ramp", "changes", *FORMS],
+        default="join",
     )
     parser.add_argument("--lines", type=int, default=10_000_000)
-    parser.add_argument("--seeds", type=int, default=10, help="runs of `ramp`")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each")
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -202,8 +332,12 @@ def main():
             )
             print(f"{last:.2f} ms at the end, {whole:.0f} ms together")
             return
+        seeds = range(asked.first, asked.first + asked.seeds)
         if asked.what == "ramp":
-            print_ramps(folder, range(asked.first, asked.first + asked.seeds))
+            print_ramps(folder, seeds)
+            return
+        if asked.what in ("offsets", "changes"):
+            print_offsets(seeds) if asked.what == "offsets" else print_changes(seeds)
             return
         wall, used = read_many(folder, asked.what, asked.lines)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

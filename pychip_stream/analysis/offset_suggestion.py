@@ -11,6 +11,7 @@ import scipy  # its parts load when they are used
 from pychip_stream.analysis.progress_fit import ProgressFit
 from pychip_stream.archive.run import Run
 from pychip_stream.domain.signals import Series, Times
+from pychip_stream.errors import ArchiveError
 
 _POINTS = 1 << 14
 _SURE = {"changes": 0.5, "values": 0.7}
@@ -26,19 +27,29 @@ _OFFSETS, _FINE, _MOST_FITTED = 240, 4, 1000
 _CLEAR = 30.0
 """A gain below this says nothing."""
 _LEAST_LESS = 5.0
-"""Between two offsets, in logarithms of the likelihood: three standard deviations."""
+"""Between offsets of single steps, in logarithms of the likelihood: three standard deviations."""
 _FAR_LESS = 16.0
-_FRAMES = 5
-"""Offsets of so many frames to both sides are judged closely."""
+_FRAMES, _ROUNDS = 5, 3
+"""Offsets of so many frames to both sides are judged closely, and again about what was found."""
+_HELD = 0.95
+"""So probable is it that an offset is off by `within_s` at most."""
+_FAR = 20.0
+"""Chips further from a class count as much; usual ones of another class are at 3 to 6."""
+_MOST_CHIPS = 20_000_000
+"""Runs with more are judged by their fractions: reading all distances would take minutes."""
 _WALKS = "drift"
 """The curve that changes while nothing else does."""
 
 
 def suggested(run: Run, source: str) -> "Suggestion | None":
-    """Suggest the offset of a source of a run, from mean counts, drift and every fraction."""
+    """Suggest the offset of a source of a run, from mean counts, drift and every class.
+
+    A class tells by how far the chips are from it on average, against the other classes: as a phase
+    grows chips turn one by one, and a fraction jumps with each, their distances do not.
+    """
     times = run.columns("time", "intensity_mean", "drift")
     curves = {"intensity_mean": times["intensity_mean"], "drift": times["drift"]}
-    curves |= {name: run.intervals[:, n, 0] for n, name in enumerate(run.names)}
+    curves |= dict(zip(run.names, _nearness(run).T, strict=True))
     found = [
         suggest_offset(one, times["time"], curves)
         for one in run.stimulus.shifted(source, 0.0).series
@@ -46,6 +57,28 @@ def suggested(run: Run, source: str) -> "Suggestion | None":
     ]
     known = [one for one in found if one is not None]
     return max(known, key=lambda one: (one.sure, one.agreement), default=None)
+
+
+def _nearness(run: Run) -> Times:
+    """(count, K) how much nearer the chips of each frame are to a class than to all, on average.
+
+    Fractions where distances cannot be read; NaN where there are none.
+    """
+    shares = run.intervals[:, : len(run.names), 0]
+    near, chips = np.full_like(shares, np.nan), 0
+    try:
+        for numbers, rows in run.result_blocks(("distances",)):
+            chips += int(rows.counts.sum())
+            if chips > _MOST_CHIPS:
+                return shares
+            far = np.minimum(rows.arrays["distances"].astype(np.float64), _FAR)
+            far = np.add.reduceat(far, rows.offset) / rows.counts[:, None]
+            there = np.isfinite(far)
+            mean = np.where(there, far, 0.0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+            near[numbers] = mean[:, None] - far
+    except ArchiveError:
+        return shares
+    return near
 
 
 class Suggestion(NamedTuple):
@@ -58,11 +91,11 @@ class Suggestion(NamedTuple):
     agreement
         Correlation at this offset, 0…1.
     sure
-        Whether that is clear: high, and no other offset further than a frame does nearly as well.
+        Whether that is clear: no other offset further than a frame does nearly as well.
     how
         From what, in words.
     within_s
-        Offsets further from it than this are clearly less likely; None where that is not known.
+        It is no further off than this with 95 %; None where that is not known.
     """
 
     offset_s: float
@@ -89,7 +122,7 @@ def suggest_offset(
     together: each as its level, a drift, the reading and the integral of a cubic of it, for heat
     that drives a reaction at a rate of its own (profile likelihood over the shift). What such a fit
     leaves depends on the frames before, so the neighbourhood of the best is judged by
-    `ProgressFit`. The clearest shift wins.
+    `ProgressFit`. The clearest shift wins; a curve that clearly tells another one makes it unclear.
 
     Parameters
     ----------
@@ -134,7 +167,10 @@ def suggest_offset(
     joint = _Joint(series, times, curves, step)
     fitted = joint.best([one.offset_s for one in found], start - other, most_s)
     if fitted is not None and fitted.sure:
-        return fitted
+        agreed = all(
+            abs(one.offset_s - fitted.offset_s) <= _NEAR * step for one in found if one.sure
+        )
+        return fitted._replace(sure=agreed)
     if fitted is not None:
         # Single steps agree by chance more easily than whole curves do.
         found = [
@@ -220,18 +256,27 @@ class _Joint:
         return Suggestion(offset, math.sqrt(share), sure, how, within)
 
     def _closely(self, offset: float) -> tuple[float, float | None]:
-        """Give the best offset nearby, and how far from it others are nearly as good."""
+        """Give the best offset nearby, and how far off it may be; None where that is not known.
+
+        What is told is the median of where the offset may be, each as likely as another before.
+        """
         own = [n for n, name in enumerate(self._names) if name != _WALKS]
         fit = ProgressFit(self._series, self._times, self._curves[:, own], self._longest)
-        near = offset + np.arange(-2 * _FRAMES, 2 * _FRAMES + 1) * self._step / 2
-        logs = fit.logs(near) if own else None
-        if logs is None:
-            return offset, None
-        best = float(near[logs.argmax()])
-        good = np.flatnonzero(logs >= logs.max() - _LEAST_LESS)
-        if good[0] == 0 or good[-1] == len(near) - 1:
-            return best, None
-        return best, float(np.abs(near[good] - best).max())
+        best = offset
+        for _ in range(_ROUNDS if own else 0):
+            near = best + np.arange(-2 * _FRAMES, 2 * _FRAMES + 1) * self._step / 2
+            logs = fit.logs(near)
+            if logs is None:
+                break
+            chance = np.append(0.0, np.cumsum(np.exp(logs - logs.max())))
+            chance /= chance[-1]
+            edges = np.append(near, near[-1] + self._step / 2) - self._step / 4
+            low, best, high = np.interp(
+                [0.5 - _HELD / 2, 0.5, 0.5 + _HELD / 2], chance, edges
+            ).tolist()
+            if max(chance[2], 1 - chance[-3]) < (1 - _HELD) / 2:  # it does not lie beyond
+                return best, max(best - low, high - best)
+        return best, None
 
     def far_below(self, gain: float) -> bool:
         """Whether what was gained elsewhere is clearly less, though no model is quite right."""

@@ -81,6 +81,10 @@ def _lines(path: Path, sources: list[dict[str, Any]]) -> list[str]:
     for entry in sources:
         lines.append(f"{entry['told']}; clock {entry['offset_s']:+.1f} s")
         found = entry["suggested"]
-        if found is not None and found["sure"]:
-            lines.append(f"  suggested {found['offset_s']:+.1f} s: {found['how']}")
+        if found is not None:
+            off = "" if found["within_s"] is None else f" ± {found['within_s']:.2g} s"
+            word = (
+                "suggested" if found["sure"] else "nothing clear; look at the curves; the best is"
+            )
+            lines.append(f"  {word} {found['offset_s']:+.1f} s{off}: {found['how']}")
     return lines

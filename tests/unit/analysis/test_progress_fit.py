@@ -38,3 +38,27 @@ def test_curves_that_repeat_others_tell_nothing_more():
 
 def test_too_few_frames_tell_nothing():
     assert fit_of(0).logs([0.0, 115.0]) is None
+
+
+def off_of(make):
+    """(runs,) of how many spreads of its likelihood the best offset is off, 0 being right."""
+    found = []
+    for seed in range(10):
+        logs = make(np.random.default_rng(seed)).logs(OFFSETS)
+        chance = np.exp(logs - logs.max()) / np.exp(logs - logs.max()).sum()
+        mean = chance @ OFFSETS
+        found.append(mean / np.sqrt(chance @ (OFFSETS - mean) ** 2 + 0.5**2 / 12))
+    return np.array(found)
+
+
+def test_when_between_two_readings_a_heater_was_switched_is_not_known():
+    times, readings = np.arange(90.0), np.arange(0, 90, 6.0)
+
+    def make(random):
+        begun, ended = random.uniform(20, 40), random.uniform(50, 70)
+        heat = np.where((readings >= begun) & (readings < ended), 200.0, 50.0)
+        read = series_of("holder", "temperature", "degC", "number", 10.0, readings, heat)
+        grown = np.clip(times, begun, ended)
+        return ProgressFit(read, times, grown[:, None] + random.normal(0, 0.2, (90, 1)), 20.0)
+
+    assert np.sqrt(np.mean(off_of(make) ** 2)) < 1.5

@@ -1,17 +1,20 @@
 """`stimulus`: logs added to runs of the past, and clocks set."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pychip_stream.analysis import offset_suggestion
+from pychip_stream.analysis.offset_suggestion import Suggestion, suggested
 from pychip_stream.archive.joining import merge_scorings
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import open_run
 from pychip_stream.archive.writer import RunWriter
 from pychip_stream.cli.main import main
 from pychip_stream.sim.furnace import HeatingProgram, HolderLog
-from tests.support.archive_samples import fill, record
+from tests.support.archive_samples import GRID, fill, record, result
 from tests.support.failing_disks import QuickDisk
 
 COUNT = 120
@@ -56,6 +59,40 @@ def test_a_log_is_added_and_its_clock_found(path, tmp_path, capsys):
     assert (note.text, note.who) == ("log paused for 12 s", "furnace")
     assert note.time == pytest.approx(START + 42.0 - 0.5, abs=0.01)
     assert open_run(path).stimulus.offset_s("furnace") == 36.5
+
+
+def test_chips_that_come_nearer_to_a_class_tell_the_clock_before_they_turn(tmp_path, monkeypatch):
+    """Labels are chance and counts are steady: the distances of the chips alone tell."""
+    grown = np.cumsum([PROGRAM.speed_at(float(n)) for n in range(COUNT)]) / COUNT
+    writer, records = RunWriter(tmp_path, "run", disk=QuickDisk()), []
+    for n in range(COUNT):
+        far = np.float32([2 + 3 * grown[n], 5 - 3 * grown[n]])
+        far = far + np.random.default_rng(n).normal(0, 0.2, (*GRID, 2)).astype(np.float32)
+        records.append(record(n, result=replace(result(n), distances=far)))
+    fill(writer, records)
+    path, log = writer.close(), tmp_path / "furnace.csv"
+    HolderLog(log, PROGRAM, "protochips", offset_s=37.0).write_until(START, COUNT)
+    run("stimulus", path, log)
+    found = suggested(open_run(path), "furnace")
+    assert found.offset_s == pytest.approx(37.0, abs=1.0)
+    assert "alpha, beta" in found.how
+    monkeypatch.setattr(offset_suggestion, "_MOST_CHIPS", 100)  # then by the labels
+    assert not getattr(suggested(open_run(path), "furnace"), "sure", False)
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_what_is_not_clear_is_shown_and_never_taken_by_itself(
+    path, tmp_path, monkeypatch, capsys, sure
+):
+    log = tmp_path / "furnace.csv"
+    HolderLog(log, PROGRAM).write_until(START, 20)
+    told = Suggestion(37.25, 0.5, sure, "T against beta", 1.5)
+    monkeypatch.setattr(offset_suggestion, "suggested", lambda run, source: told)
+    run("stimulus", path, log)
+    words = "  suggested" if sure else "  nothing clear; look at the curves; the best is"
+    assert f"{words} +37.2 s ± 1.5 s: T against beta\n" in capsys.readouterr().out
+    run("stimulus", path, "--offset", "furnace=auto", code=0 if sure else 2)
+    assert open_run(path).stimulus.offset_s("furnace") == (37.25 if sure else 0.0)
 
 
 def test_a_log_of_another_day_is_told(path, tmp_path, capsys):
