@@ -166,19 +166,10 @@ def suggest_offset(
         return None
     joint = _Joint(series, times, curves, step)
     fitted = joint.best([one.offset_s for one in found], start - other, most_s)
-    if fitted is not None and fitted.sure:
-        agreed = all(
-            abs(one.offset_s - fitted.offset_s) <= _NEAR * step for one in found if one.sure
-        )
-        return fitted._replace(sure=agreed)
     if fitted is not None:
         # Single steps agree by chance more easily than whole curves do.
-        found = [
-            one._replace(sure=one.sure and not joint.far_below(joint.gain(one.offset_s)))
-            for one in found
-        ]
-        if not any(one.sure for one in found):
-            return fitted
+        apart = [one for one in found if abs(one.offset_s - fitted.offset_s) > _NEAR * step]
+        return fitted._replace(sure=fitted.sure and not any(one.sure for one in apart))
     # What agrees better at another offset takes the certainty from all that agrees less.
     near = [one for one in found if abs(one.offset_s - top.offset_s) <= _NEAR * step]
     clear = [one for one in near if one.sure]
@@ -275,7 +266,8 @@ class _Joint:
                 [0.5 - _HELD / 2, 0.5, 0.5 + _HELD / 2], chance, edges
             ).tolist()
             if max(chance[2], 1 - chance[-3]) < (1 - _HELD) / 2:  # it does not lie beyond
-                return best, max(best - low, high - best)
+                # A frame is exposed for some part of its time, nobody tells which.
+                return best, max(best - low, high - best, self._step / 2)
         return best, None
 
     def far_below(self, gain: float) -> bool:
@@ -388,7 +380,7 @@ def _best_shift(
     rival = float(agreement[~near].max(initial=0.0))
     logs = _alike(signal, curve) * count[top] / 2 * np.log1p(-np.minimum(agreement**2, 1 - 1e-9))
     good = np.flatnonzero(near & (logs <= logs[top] + _LEAST_LESS))
-    within = float(np.abs(shifts[good] - shifts[top]).max())
+    within = max(float(np.abs(shifts[good] - shifts[top]).max()), step)
     return float(shifts[top]), float(min(agreement[top], 1.0)), rival, within
 
 

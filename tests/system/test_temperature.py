@@ -13,7 +13,7 @@ from tests.support.stack import call_installed, call_json
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
-FRAMES, RATE, SEED, OFFSET_S = 120, 8.0, 126, 37.0
+FRAMES, RATE, SEED, OFFSET_S = 120, 8.0, 127, 37.0
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def program_seen(
     log = np.arange(-around, frames / rate + around, 0.2)
     log = log[(log < pause[0]) | (log > pause[1])]
     temperature = np.array([program.temperature_at(t) for t in log])
-    speed = np.array([program.speed_at(t) for t in times - START])
+    speed = np.array([program.speed_at(t - 0.5 / rate) for t in times - START])  # as simulated
     fraction = np.cumsum(speed) / speed.sum() + random.normal(0, noise, frames)
     return series(log + START - offset, temperature), times, fraction
 

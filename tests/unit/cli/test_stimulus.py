@@ -87,7 +87,7 @@ def test_what_is_not_clear_is_shown_and_never_taken_by_itself(
     log = tmp_path / "furnace.csv"
     HolderLog(log, PROGRAM).write_until(START, 20)
     told = Suggestion(37.25, 0.5, sure, "T against beta", 1.5)
-    monkeypatch.setattr(offset_suggestion, "suggested", lambda run, source: told)
+    monkeypatch.setattr(offset_suggestion, "suggested", lambda *_: told)
     run("stimulus", path, log)
     words = "  suggested" if sure else "  nothing clear; look at the curves; the best is"
     assert f"{words} +37.2 s ± 1.5 s: T against beta\n" in capsys.readouterr().out

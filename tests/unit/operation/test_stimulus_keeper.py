@@ -74,6 +74,20 @@ def test_a_log_is_followed_over_restarts_and_nothing_is_kept_twice(made, tmp_pat
     assert second.counters()["stimulus_silence"] < 60
 
 
+def test_the_longest_silence_of_all_sources_is_counted(made, monkeypatch):
+    _, make = made
+    keeper, now = make(), [1000.0]
+    monkeypatch.setattr(stimulus_keeper.time, "monotonic", lambda: now[0])
+    for source, later in (("oven", 30.0), ("gas", 5.0)):
+        keeper.add(Measurement(source=source, name="T", value=1.0, time=START), b"s")
+        list(keeper.keep())
+        now[0] += later
+    assert keeper.counters()["stimulus_silence"] == 35.0
+    keeper.add(Measurement(source="oven", name="T", value=1.0, time=START + 1), b"s")
+    list(keeper.keep())
+    assert keeper.counters()["stimulus_silence"] == 5.0
+
+
 def test_notes_are_events_whatever_became_of_the_archiver_after_them(made, tmp_path, monkeypatch):
     path, make = made
     (tmp_path / "oven.csv").write_text(f"time,T,note\n{START},1,\n{START + 1},2,gas on\n")
