@@ -325,7 +325,8 @@ class LivePage(View):
         """Show the one that was pressed, whole; what was zoomed to is left."""
         if pressed == [self._span]:
             return
-        self._span = next((name for name in pressed if name != self._span), self._span)
+        others = [name for name in WINDOWS if name != self._span]
+        self._span = next((name for name in pressed if name in others), self._span)
         self._window.value = [self._span]
         self._plot.follow()
 

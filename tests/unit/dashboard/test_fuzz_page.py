@@ -3,6 +3,7 @@
 import logging
 import random
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -267,3 +268,14 @@ def is_foreign(module):
 
 def rss():
     return psutil.Process().memory_info().rss
+
+
+def test_a_span_of_curves_that_there_is_not_is_not_taken(desk):
+    page = PAGES["live"](desk, Viewer("bob", operator=False))
+    page.panel()
+    page.pull(time.monotonic() + 60.0)
+    page._window.value = ["whole run", -(1 << 70), ["10 min"]]
+    assert (page._span, page._window.value) == ("whole run", ["whole run"])
+    page._window.value = ["whole run", "10 min"]
+    assert (page._span, page._window.value) == ("10 min", ["10 min"])
+    page.close()
