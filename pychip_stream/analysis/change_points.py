@@ -20,6 +20,7 @@ MOMENTS = 150
 """A curve is looked at in so many medians of neighbours; changes are told as exactly as that."""
 _SHORTEST = 5
 _PARAMETERS = 3  # of each further piece: where it begins, its level and its slope
+_FAR, _MOST_SHARED = 4, 0.9
 _LEAST = 2e-3
 """Noise is taken for at least this part of the range: rounding makes no change."""
 
@@ -57,8 +58,8 @@ def change_points(name: str, times: Float, values: Float) -> list[ChangePoint]:
     """Propose where a curve changes: the best pieces of straight lines through it.
 
     PELT (Killick et al., JASA 107, 1590, 2012; the library ruptures) with a penalty as of the BIC
-    for each further piece, twice over, as the noise of neighbouring frames is not independent. The
-    noise comes from second differences, which ramps do not touch.
+    for each further piece, twice over, as no line is quite straight. Noise that neighbours share
+    counts as much as it does in the mean of many.
 
     Parameters
     ----------
@@ -78,9 +79,7 @@ def change_points(name: str, times: Float, values: Float) -> list[ChangePoint]:
         np.median(of[known][: pieces * size].reshape(pieces, size), axis=1)
         for of in (times, values)
     )
-    bends = np.abs(np.diff(medians, 2))
-    noise = float(np.median(bends)) / (0.6745 * math.sqrt(6))
-    scale = max(noise, _LEAST * float(np.ptp(medians)))
+    scale = max(_noise(medians), _LEAST * float(np.ptp(medians)))
     place = (moments - moments[0]) / max(moments[-1] - moments[0], 1e-9)
     signal = np.stack([medians / scale, place, np.ones(pieces)], axis=1)
     search = ruptures.Pelt(model="linear", min_size=_SHORTEST, jump=1).fit(signal)
@@ -93,6 +92,22 @@ def change_points(name: str, times: Float, values: Float) -> list[ChangePoint]:
         step = float(right[1] - left[1])
         found.append(ChangePoint(name, float(moment), step, float(left[0]), float(right[0])))
     return found
+
+
+def _noise(values: Float) -> float:
+    """Noise of a curve, taken as autocorrelated of first order, as it acts on means.
+
+    From second differences, which ramps do not touch: over the next value and over four, whose
+    ratio tells how much neighbours share.
+    """
+    near, far = (
+        float(np.median(np.abs(values[2 * k :] - 2 * values[k:-k] + values[: -2 * k]))) / 0.6745
+        for k in (1, _FAR)
+    )
+    shared = np.linspace(0.0, _MOST_SHARED, 100)
+    own, over = (6 - 8 * shared**k + 2 * shared ** (2 * k) for k in (1, _FAR))
+    at = float(np.interp((far / max(near, 1e-300)) ** 2, over / own, shared))
+    return near / math.sqrt(6 - 8 * at + 2 * at**2) * math.sqrt((1 + at) / (1 - at))
 
 
 def change_points_of(run: "Run") -> list[ChangePoint]:

@@ -38,6 +38,17 @@ def test_noise_ramps_and_constants_have_none():
     assert not change_points("T", TIMES, TIMES * np.nan)
 
 
+@pytest.mark.parametrize("shared", [0.5, 0.8])
+def test_noise_that_neighbours_share_has_hardly_any(shared):
+    found = 0
+    for seed in range(6):
+        noise = np.random.default_rng(seed).normal(0, 0.02, 150)
+        for n in range(1, 150):
+            noise[n] = shared * noise[n - 1] + np.sqrt(1 - shared**2) * noise[n]
+        found += bool(change_points("beta", TIMES[:150], 0.3 + noise))
+    assert found <= 1
+
+
 def test_those_of_several_curves_come_in_order_of_time():
     curves = {
         "beta": noisy(np.where(TIMES < 700, 0.2, 0.6)),
