@@ -89,10 +89,8 @@ def test_a_cpu_that_adds_in_16_bits_stays_in_float32(monkeypatch, tmp_path):
 
 def refused(monkeypatch, path):
     monkeypatch.setattr(int8, "available", int8.available.__wrapped__)
-    monkeypatch.setattr(device, "seconds", int8_is_fastest)
     with pytest.raises(EncoderError, match="needs a CPU with VNNI; choose cpu/float32"):
         load_encoder(path, device="cpu/int8")
-    assert load_encoder(path, device="cpu").device == "cpu/float32"
 
 
 def test_what_is_learnt_is_as_in_float32_and_what_is_fixed_the_same():
@@ -154,12 +152,10 @@ def test_ranges_do_not_depend_on_the_number_of_threads(monkeypatch):
     assert set(seen) == {1}
 
 
-def test_weights_that_do_not_bear_it_stay_in_float32(tmp_path, monkeypatch):
+def test_weights_that_do_not_bear_it_are_refused(tmp_path, monkeypatch):
     path = str(saved(tmp_path / "own.pt"))
-    monkeypatch.setattr(device, "seconds", int8_is_fastest)
-    assert load_encoder(path, device="cpu").device == "cpu/int8"
+    assert load_encoder(path, device="cpu/int8").device == "cpu/int8"
     monkeypatch.setattr(Steps, "covering", one_step_for_all)
-    assert load_encoder(path, device="cpu").device == "cpu/float32"
     with pytest.raises(EncoderError, match=r"moves the embeddings .* cpu/float32"):
         load_encoder(path, device="cpu/int8")
 
@@ -191,11 +187,9 @@ def test_a_network_that_has_none(monkeypatch):
         elsewhere.prepare(trained(SMALL).folded())
 
 
-@pytest.mark.parametrize(
-    ("bfloat16_s", "int8_s", "chosen"),
-    [(2.0, 0.95, torch.float32), (2.0, 0.5, torch.int8), (0.6, 0.5, torch.bfloat16)],
-)
-def test_it_is_chosen_where_it_is_clearly_faster(monkeypatch, bfloat16_s, int8_s, chosen):
-    times = {torch.float32: 1.0, torch.bfloat16: bfloat16_s, torch.int8: int8_s}
-    monkeypatch.setattr(device, "seconds", lambda place, _network: times[place.dtype])
-    assert device.choose(trained(SMALL).folded(), "cpu", None).dtype == chosen
+def test_it_is_for_who_asks_for_it(monkeypatch):
+    """It looked like drift beside examples in float32, and made intervals four times as wide."""
+    monkeypatch.setattr(device, "seconds", int8_is_fastest)
+    network = trained(SMALL).folded()
+    assert device.choose(network, "cpu", None).dtype == torch.float32
+    assert device.choose(network, "cpu/int8", None).dtype == torch.int8
