@@ -303,7 +303,8 @@ def test_space_plays_and_a_slower_pace_is_said(run, visit):
     """M16: frames that came at 1/s were played at "5/s", unsaid."""
     script = run.address.rstrip("/") + "/parts/scrubber.js"
     page = visit(script)
-    page.clock.install()
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # else time goes on by itself, too
     page.evaluate(SCRUBBER, script)
     scrubber, pace = page.locator(".scrubber"), page.locator(".pace")
     page.get_by_label("frame of the run").press("Space")
