@@ -17,10 +17,9 @@ from pychip_stream.archive.files import RunPlaces
 from pychip_stream.archive.layout import ACQUIRED
 from pychip_stream.archive.marks import events_of
 from pychip_stream.archive.run import Run, open_run
-from pychip_stream.archive.support_sets import scale_of
 from pychip_stream.config import Config
 from pychip_stream.domain.frames import inside
-from pychip_stream.domain.support import UNKNOWN, SupportSet
+from pychip_stream.domain.support import UNKNOWN, SupportSet, scale_of
 from pychip_stream.errors import ArchiveError, FrameError, PychipError
 from pychip_stream.export.kinds import PixelReader, pixel_reader
 from pychip_stream.export.pictures import Rect

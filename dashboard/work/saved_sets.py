@@ -10,11 +10,10 @@ from pychip_stream.archive.support_sets import (
     SupportFolder,
     load_support,
     read_file,
-    scale_of,
 )
 from pychip_stream.config import Config
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.domain.support import SupportSet
+from pychip_stream.domain.support import SupportSet, scale_of
 from pychip_stream.errors import PychipError
 from pychip_stream.wire.codec import bytes_array
 from pychip_stream.wire.endpoints import request

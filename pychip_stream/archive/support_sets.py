@@ -5,7 +5,7 @@ What cannot be read, written or stored unchanged is a `SupportError`.
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,7 +27,7 @@ from pychip_stream.domain.support import (
     SupportEmbedding,
     SupportSet,
 )
-from pychip_stream.errors import PychipError, SupportError, SupportUsageError, UsageError
+from pychip_stream.errors import SupportError, SupportUsageError, UsageError
 
 Derived = Mapping[str, npt.NDArray[np.generic]]
 
@@ -300,14 +300,6 @@ def load_support(path: str | Path) -> SupportSet:
     """Read a support set from its file."""
     path = Path(path)
     return support_from_bytes(read_file(path), where=str(path))
-
-
-def scale_of(find: Callable[[str], SupportSet], version: str) -> Normalization | None:
-    """Intensity range of a version; None where `find` does not get it."""
-    try:
-        return find(version).normalization
-    except PychipError:
-        return None
 
 
 class SupportFolder:

@@ -4,7 +4,7 @@ import getpass
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from pychip_stream.domain.chips import ChipSize, Grid
 from pychip_stream.domain.colors import color_of
 from pychip_stream.domain.frames import Frame
 from pychip_stream.domain.normalization import Normalization
-from pychip_stream.errors import SupportUsageError
+from pychip_stream.errors import PychipError, SupportUsageError
 
 UNKNOWN = "unknown"
 """Name of the class of chips that are too far from every prototype."""
@@ -430,3 +430,11 @@ def current_user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return ""
+
+
+def scale_of(find: Callable[[str], SupportSet], version: str) -> Normalization | None:
+    """Intensity range of a version; None where `find` does not get it."""
+    try:
+        return find(version).normalization
+    except PychipError:
+        return None

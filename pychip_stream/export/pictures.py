@@ -16,12 +16,11 @@ import numpy.typing as npt
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from pychip_stream.archive.disk import writing
-from pychip_stream.archive.support_sets import scale_of
 from pychip_stream.domain.chips import CELLS, ChipSize
 from pychip_stream.domain.normalization import Normalization
 from pychip_stream.domain.progress import Progress, no_progress
 from pychip_stream.domain.records import Fraction
-from pychip_stream.domain.support import UNKNOWN
+from pychip_stream.domain.support import UNKNOWN, scale_of
 from pychip_stream.export.kinds import (
     ExportKind,
     ExportSource,

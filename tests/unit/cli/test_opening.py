@@ -44,8 +44,8 @@ ALLOWED = {
     "dashboard/work/opened_run.py": ({"open_run"}, GUARDED),
     "dashboard/work/rescorer.py": ({"load_support", "open_run"}, GUARDED),
     "dashboard/work/runs.py": ({"open_run"}, GUARDED),
+    "dashboard/work/saved_sets.py": ({"load_support", "open_run"}, GUARDED),
     "dashboard/work/uploads.py": ({"load_support"}, GUARDED),
-    "dashboard/work/workbench.py": ({"load_support", "open_run"}, GUARDED),
 }  # fmt: skip
 
 

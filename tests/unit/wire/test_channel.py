@@ -73,9 +73,11 @@ def test_a_receiver_that_takes_nothing_for_long_loses_nothing_and_lives(monkeypa
         found = []
         while receiver.poll(1000):
             found.append(int(receiver.recv_multipart()[-2]))
-    assert found == list(range(len(found)))
     assert len(found) > 8
-    assert len(found) == sent or port == "events"
+    if port == "events":
+        assert found == sorted(set(found))
+    else:
+        assert found == list(range(sent))
 
 
 def test_an_unknown_receiver_is_said(pair):
