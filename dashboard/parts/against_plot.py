@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 from bokeh.events import Tap
-from bokeh.models import ColumnDataSource, GlyphRenderer, Line, Scatter, Segment
+from bokeh.models import (
+    ColumnDataSource,
+    GlyphRenderer,
+    Line,
+    NumeralTickFormatter,
+    Scatter,
+    Segment,
+)
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
@@ -42,6 +49,7 @@ class AgainstPlot:
         self.figure.title.text_font_style = "normal"
         self.figure.toolbar.logo = None
         self.figure.toolbar.autohide = True
+        self.figure.yaxis.formatter = NumeralTickFormatter(format="0 %")
         self.figure.yaxis.axis_label = "fraction of the frame, estimated"
         self.figure.on_event(Tap, lambda event: self._on_tap(event.x, event.y))
 

@@ -49,9 +49,7 @@ def check(packet: Packet) -> None:
     Arrays of names that are not known are none of its business.
     """
     message, arrays = packet
-    for name in _NAMES:
-        text = getattr(message, name, None) or ""
-        _need(text.isprintable(), f"its {name} {text[:40]!r} cannot be printed")
+    _check_names(message)
     for name in _LISTS:
         for text in getattr(message, name, ()):
             _need(text.isprintable(), f"{name} hold {text[:40]!r}, which cannot be printed")
@@ -74,6 +72,12 @@ def _need(condition: bool, otherwise: str) -> None:
         raise WireError(otherwise)
 
 
+def _check_names(holder: object) -> None:
+    for name in _NAMES:
+        text = getattr(holder, name, None) or ""
+        _need(text.isprintable(), f"its {name} {text[:40]!r} cannot be printed")
+
+
 def _check_frame(frame: FrameRef) -> None:
     try:
         check_inside(frame.path)
@@ -93,7 +97,8 @@ def _check_classes(names: Sequence[str]) -> None:
     )
 
 
-def _check_job(_message: Job, arrays: dict[str, Array]) -> None:
+def _check_job(message: Job, arrays: dict[str, Array]) -> None:
+    _check_names(message.image)  # the worker's result will have them
     pixels = arrays.get("pixels")
     _need(pixels is None or (pixels.ndim == 2 and pixels.size > 0), "pixels that are no image")
 

@@ -115,6 +115,8 @@ def grid(kind):
         (m.Live, {}, {"confidence": None}, "confidence is missing"),
         (m.Live, {}, {"confidence": np.zeros((1, 1), np.uint8)}, "confidence does not fit"),
         (m.Live, {}, {"novelty": np.zeros(GRID, np.float32)}, "novelty does not fit"),
+        (m.Job, {"image": m.Image(content_hash="a\0")}, {}, "its content_hash"),
+        (m.Job, {"image": m.Image(content_hash="", unit="\n")}, {}, "its unit"),
         (m.Job, {}, {"pixels": np.zeros(8)}, "pixels that are no image"),
         (m.Job, {}, {"pixels": np.zeros((0, 8))}, "pixels that are no image"),
         (m.PublishSupport, {}, {"data": np.zeros(8)}, "data that are no bytes"),
